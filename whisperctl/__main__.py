@@ -1,0 +1,5 @@
+"""`python -m whisperctl`."""
+
+from whisperctl.cli.main import main
+
+main()

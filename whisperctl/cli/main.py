@@ -1,0 +1,118 @@
+"""The `whisperctl` program: global options, a lazily loaded command each, one message and one exit code per failure.
+
+Importing this module must stay cheap: nothing but click and the error tree. A command's module, and what it needs,
+is imported when that command runs.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib import import_module
+from typing import Any
+
+import click
+
+from whisperctl import __version__
+from whisperctl.cli.settings import Settings, global_options
+from whisperctl.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, WhisperctlError
+
+COMMANDS: dict[str, tuple[str, str]] = {
+    "init": ("start", "Write a commented stack.yaml, and a pipeline if asked."),
+    "validate": ("offline", "Check stack files without any connection."),
+    "schema": ("offline", "Print the JSON Schema of stack.yaml."),
+    "render": ("offline", "Write the deployment package as it would be uploaded."),
+    "plan": ("reconcile", "Show what differs between the stack files and the live project."),
+    "apply": ("reconcile", "Make the live project match the stack files, and prove that it transcribes."),
+    "destroy": ("reconcile", "Delete what a stack owns, and nothing else."),
+    "drift": ("reconcile", "Show what changed on UbiOps since the last apply."),
+    "status": ("operate", "Show resources, revision, instances, endpoint and health."),
+    "smoke": ("use", "Test the live endpoint: health, models, transcription, translation, SDK."),
+    "transcribe": ("use", "Transcribe audio files with the live endpoint."),
+    "curl": ("use", "Print curl and OpenAI SDK snippets for the endpoint."),
+    "proxy": ("use", "Serve the endpoint on loopback with the token added, for a browser."),
+    "logs": ("operate", "Show build and instance logs."),
+    "scale": ("operate", "Set minimum and maximum instances."),
+    "pause": ("operate", "Put the endpoint to sleep: minimum_instances to 0."),
+    "resume": ("operate", "Wake a paused endpoint."),
+    "history": ("revisions", "List the revisions of the version."),
+    "rollback": ("revisions", "Go back to an earlier revision."),
+    "adopt": ("adopt", "Take over existing objects that match the spec's names."),
+    "doctor": ("doctor", "Check token, permissions, project, instance types and clients."),
+    "emulator": ("emulate", "Run a local UbiOps on this machine."),
+    "completion": ("completion", "Print the shell completion script."),
+}
+"""Command name -> module under `whisperctl.cli` (which holds a click command of that name), and its one-line help."""
+
+
+class Commands(click.Group):
+    """The command table, each imported when it is run; `--help` imports none."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        """Every command, in the order of the table."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click's signature
+        """Import and return the command called `cmd_name`; it takes the global options too, as kubectl's do."""
+        if cmd_name not in COMMANDS:
+            return None
+        module = import_module(f"whisperctl.cli.{COMMANDS[cmd_name][0]}")
+        command: click.Command = getattr(module, cmd_name)
+        known = {parameter.name for parameter in command.params}
+        command.params += [option for option in global_options(hidden=True) if option.name not in known]
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click does, with the nearest known name when there is no such command."""
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            from difflib import get_close_matches
+
+            near = get_close_matches(args[0], COMMANDS, n=1)
+            ctx.fail(f"No such command {args[0]!r}." + (f" Did you mean {near[0]!r}?" if near else ""))
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        """The table itself: no command is imported to print it."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+
+@click.command(
+    cls=Commands, params=global_options(), context_settings={"help_option_names": ["-h", "--help"]}
+)
+@click.version_option(__version__, prog_name="whisperctl", message="%(prog)s %(version)s")
+@click.pass_context
+def whisperctl(ctx: click.Context) -> None:
+    """Infrastructure as code for speech recognition.
+
+    A stack.yaml declares a Whisper model served by vLLM on UbiOps; plan shows what differs, apply makes it so
+    and proves that it transcribes, destroy removes it.
+
+    The token is read from UBIOPS_API_TOKEN or --token-file, never from an argument.
+    """
+    ctx.ensure_object(Settings)
+
+
+def main() -> None:
+    """Run the program and exit: 0, 1, 2 (changes pending), 64 (usage) or 130 (interrupted)."""
+    try:
+        code: Any = whisperctl.main(standalone_mode=False, obj=Settings(), prog_name="whisperctl")
+    except click.UsageError as error:
+        error.show()
+        code = EXIT_USAGE
+    except click.ClickException as error:
+        error.show()
+        code = EXIT_FAILED
+    except WhisperctlError as error:
+        click.echo(f"error: {error}" if not getattr(error, "problems", None) else str(error), err=True)
+        code = error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("interrupted", err=True)
+        code = EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read our output is gone (`whisperctl logs | head`): nothing more can be said to them.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = EXIT_FAILED
+    sys.exit(code if isinstance(code, int) else 0)

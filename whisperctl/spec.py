@@ -1,0 +1,201 @@
+"""What the user wrote: a validated stack with every default filled in. Types only, no behaviour beyond look-ups.
+
+Field names are UbiOps' and vLLM's own. `loading` makes these from YAML; nothing else should.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from whisperctl.errors import Mark
+
+Auto = Literal["auto"]
+Gpu = Literal["T4", "L4", "A10", "A100", "H100", "H200", "CPU"]
+Path_ = tuple[str | int, ...]
+"""Where a value stands inside a document: `("version", "labels", "team")`."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Model:
+    """The Whisper checkpoint: a Hugging Face id, or a folder that is packed along."""
+
+    name: str
+    """As written: the id, or the folder relative to the stack file."""
+    folder: Path | None
+    """Absolute path of the local model folder; None for a Hugging Face id."""
+    revision: str | None
+    task: Literal["transcription", "translation"]
+    served_name: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Vllm:
+    """The server and its options; `auto` values are decided by `package` or when the package starts."""
+
+    version: str
+    dtype: str
+    max_model_len: int
+    gpu_memory_utilization: float
+    tensor_parallel_size: int
+    api_server_count: int | Auto
+    max_num_seqs: int | Auto
+    max_num_batched_tokens: int | Auto
+    startup_timeout: int
+    """Seconds until /health must answer."""
+    allow_unlisted: bool
+    args: Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Environment:
+    """What the package runs in."""
+
+    mode: Literal["managed", "package"]
+    base_name: str
+    base_tag: str | None
+    """None: the newest tag when the managed tag is first built."""
+    requirements: tuple[str, ...]
+    apt: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Deployment:
+    """A UbiOps deployment."""
+
+    name: str
+    description: str
+    input_type: str
+    output_type: str
+    labels: Mapping[str, str]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class InstanceTypeChoice:
+    """One instance type of a managed group, in order of preference."""
+
+    name: str
+    priority: int | None
+    schedule_timeout: int | None
+    """Seconds before UbiOps tries the next type."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class InstanceTypeGroup:
+    """What the instances run on; managed when `instance_types` is not empty, else it must exist."""
+
+    name: str
+    gpu: Gpu
+    gpu_count: int
+    instance_types: tuple[InstanceTypeChoice, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Version:
+    """A UbiOps deployment version. `fields` holds everything to compare and send but name and labels."""
+
+    name: str
+    labels: Mapping[str, str]
+    fields: Mapping[str, Any]
+    """UbiOps' names: minimum_instances, maximum_instances, maximum_idle_time, health_check, and any other given."""
+
+    @property
+    def minimum_instances(self) -> int:
+        """Instances that always run."""
+        return int(self.fields["minimum_instances"])
+
+    @property
+    def maximum_instances(self) -> int:
+        """Instances that run at most."""
+        return int(self.fields["maximum_instances"])
+
+    @property
+    def maximum_idle_time(self) -> int:
+        """Seconds without a request before an instance stops."""
+        return int(self.fields["maximum_idle_time"])
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EnvVar:
+    """An environment variable of the version; a secret's value never appears in a repr."""
+
+    name: str
+    value: str = field(repr=False)
+    secret: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Service:
+    """A UbiOps service. `fields` holds everything but name and labels; `deployment` and `version` are the stack's own."""
+
+    name: str
+    labels: Mapping[str, str]
+    fields: Mapping[str, Any]
+    """UbiOps' names: port, authentication_required, and any other given."""
+
+    @property
+    def port(self) -> int:
+        """The port inside the instance."""
+        return int(self.fields["port"])
+
+    @property
+    def authentication_required(self) -> bool:
+        """Whether the endpoint asks for a UbiOps token."""
+        return bool(self.fields["authentication_required"])
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Smoke:
+    """The transcription that ends an apply."""
+
+    audio: Path
+    """Absolute path."""
+    expect: str
+    max_wer: float
+    """Word error rate, 0 to 1."""
+    language: str | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Rollout:
+    """How an apply moves and proves."""
+
+    strategy: Literal["in_place", "blue_green"]
+    timeout: int
+    """Seconds for each wait."""
+    smoke: Smoke | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Stack:
+    """One stack.yaml, validated."""
+
+    name: str
+    file: str
+    """The stack file as the user named it (for messages)."""
+    project: str | None
+    model: Model
+    vllm: Vllm
+    environment: Environment
+    deployment: Deployment
+    instance_type_group: InstanceTypeGroup
+    version: Version
+    env: tuple[EnvVar, ...]
+    services: tuple[Service, ...]
+    rollout: Rollout
+    protect: bool
+    marks: Mapping[Path_, Mark] = field(repr=False, compare=False)
+    """Where each value stands; a list of services has paths `("service", 0, "port")`, a single one `("service", "port")`."""
+
+    def mark(self, *path: str | int) -> Mark:
+        """The place of the value at `path`, or of its nearest enclosing value that is written down."""
+        while path and path not in self.marks:
+            path = path[:-1]
+        return self.marks.get(path) or Mark(file=self.file, line=1, column=1)
+
+    def source(self, *path: str | int) -> str:
+        """`stack.yaml:41`: file and line of the value at `path`."""
+        mark = self.mark(*path)
+        return f"{mark.file}:{mark.line}"
