@@ -79,9 +79,7 @@ class Commands(click.Group):
             formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
 
 
-@click.command(
-    cls=Commands, params=global_options(), context_settings={"help_option_names": ["-h", "--help"]}
-)
+@click.command(cls=Commands, params=global_options(), context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="whisperctl", message="%(prog)s %(version)s")
 @click.pass_context
 def whisperctl(ctx: click.Context) -> None:

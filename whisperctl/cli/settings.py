@@ -112,7 +112,11 @@ def global_options(hidden: bool = False) -> list[click.Parameter]:
             help="Seconds for one request [60].",
         ),
         click.Option(
-            ["-v", "--verbose"], count=True, expose_value=False, callback=_store, hidden=hidden,
+            ["-v", "--verbose"],
+            count=True,
+            expose_value=False,
+            callback=_store,
+            hidden=hidden,
             help="Say more on stderr; -vv names every request.",
         ),
     ]

@@ -1,0 +1,43 @@
+"""From the global options to the objects that commands work with: stacks, and the UbiOps project of each."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from whisperctl.cli.settings import Settings
+
+if TYPE_CHECKING:
+    from whisperctl.api import Api
+    from whisperctl.spec import Stack
+
+DEFAULT_PATH = "stack.yaml"
+
+
+def read_stacks(paths: Sequence[str]) -> tuple[Stack, ...]:
+    """The stacks of the given files and directories (default `stack.yaml`); warnings go to stderr."""
+    from whisperctl.loading import load_stacks
+
+    loaded = load_stacks([Path(path) for path in paths or (DEFAULT_PATH,)], os.environ)
+    for warning in loaded.warnings:
+        click.echo(str(warning), err=True)
+    return loaded.stacks
+
+
+def open_api(settings: Settings, stack: Stack | None = None, parallelism: int = 10) -> Api:
+    """The control plane of the project that the flag, the stack or the environment names."""
+    from whisperctl.api import Api
+
+    project = settings.project(stack.project if stack else None)
+    return Api(
+        settings.host,
+        project,
+        settings.token(),
+        timeout=settings.timeout,
+        parallelism=parallelism,
+        say=(lambda line: click.echo(line, err=True)) if settings.verbose > 1 else (lambda _line: None),
+    )

@@ -1,0 +1,238 @@
+"""One pooled, bounded, retrying HTTP session under the official `ubiops` client.
+
+As released, the client opens a new connection for every call, has no time-out, retries 429 for ever but not after an
+upload, and never retries anything else. This replaces its `RESTClientObject` and nothing above it.
+
+What is repeated (source: UbiOps reference, retry guidance): a 429 of any verb, since it had no effect, after the
+seconds that `x-ratelimit-reset` names; GET, DELETE and PATCH after a 5xx, a time-out or a broken connection, with
+back-off and jitter; a POST only when its connection was never made. Any other lost POST raises `Unreachable`, and
+whoever sent it reads by name what became of it.
+
+This module must not know any UbiOps resource.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import re
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+from urllib.parse import urlencode, urlsplit
+
+import requests
+from requests.exceptions import RequestException
+from requests_toolbelt import MultipartEncoder
+from requests_toolbelt.adapters.socket_options import TCPKeepAliveAdapter
+
+from whisperctl.clock import Clock
+from whisperctl.errors import ApiError, Forbidden, NotFound, Unauthorized, Unreachable
+
+ATTEMPTS = 6
+"""Tries of a call that may be repeated: with the back-off below about 15 s of a dead server."""
+BACKOFF = 0.5
+"""Seconds before the second try; doubled for each further one, times a jitter of 0.5 to 1."""
+RATE_LIMIT_WINDOWS = 20
+"""Rate-limit windows that one call sits out before it gives up (UbiOps counts per minute)."""
+REPEATABLE = frozenset({"GET", "HEAD", "DELETE", "PATCH"})
+
+
+class PooledRest:
+    """Stands in for `ubiops.rest.RESTClientObject`: one `requests` session, shared by all threads."""
+
+    def __init__(
+        self,
+        *,
+        timeout: float,
+        clock: Clock,
+        connections: int = 10,
+        say: Callable[[str], None] = lambda _line: None,
+    ) -> None:
+        self.timeout = timeout
+        self.clock = clock
+        self.say = say
+        self.slots = threading.BoundedSemaphore(connections)
+        self.requests_sent = 0
+        self.session = requests.Session()
+        # A callable as `auth` keeps a ~/.netrc from replacing the token.
+        self.session.auth = _leave_headers_alone
+        adapter = TCPKeepAliveAdapter(pool_connections=4, pool_maxsize=connections, max_retries=0)
+        self.session.mount("https://", adapter)
+        self.session.mount("http://", adapter)
+
+    def request(
+        self,
+        method: str,
+        host: str,
+        resource_path: str,
+        query_params: Sequence[tuple[str, Any]] | None = None,
+        headers: Mapping[str, str] | None = None,
+        body: Any = None,
+        post_params: Sequence[tuple[str, Any]] | None = None,
+        stream: bool = False,
+        _request_timeout: float | None = None,
+        progress_bar: bool = False,  # noqa: ARG002 - the client's signature
+    ) -> requests.Response:
+        """Send one request and return a 2xx response.
+
+        Raises:
+            ApiError: UbiOps answered with an error, or (`Unreachable`) did not answer.
+        """
+        verb = method.upper()
+        url = host + resource_path + ("?" + urlencode(query_params) if query_params else "")
+        timeout = _request_timeout or self.timeout
+        windows = 0
+        attempt = 0
+        while True:
+            attempt += 1
+            try:
+                response = self._send(verb, url, dict(headers or {}), body, post_params, stream, timeout)
+            except RequestException as error:
+                if attempt >= ATTEMPTS or not (verb in REPEATABLE or _never_sent(error)):
+                    raise _unreachable(verb, host, resource_path, error, timeout) from None
+                self._pause(attempt, f"{verb} {resource_path}: {_in_words(error, timeout)}")
+                continue
+            if response.status_code == 429 and windows < RATE_LIMIT_WINDOWS:
+                windows += 1
+                attempt -= 1
+                self._sit_out(response)
+                continue
+            if response.status_code >= 500 and verb in REPEATABLE and attempt < ATTEMPTS:
+                self._pause(attempt, f"{verb} {resource_path}: UbiOps answered {response.status_code}")
+                continue
+            if not 200 <= response.status_code <= 299:
+                raise api_error(verb, resource_path, response)
+            return response
+
+    def _send(
+        self,
+        verb: str,
+        url: str,
+        headers: dict[str, str],
+        body: Any,
+        post_params: Sequence[tuple[str, Any]] | None,
+        stream: bool,
+        timeout: float,
+    ) -> requests.Response:
+        more: dict[str, Any] = {}
+        kind = headers.get("Content-Type", "application/json")
+        headers["Content-Type"] = kind
+        if "multipart" in kind or "urlencoded" in kind:
+            # Made anew for each try: a sent encoder is at its end.
+            encoder = MultipartEncoder(fields=dict(_rewound(post_params or [])))
+            headers["Content-Type"] = encoder.content_type
+            more["data"] = encoder
+        elif verb not in ("GET", "HEAD"):
+            more = {"data": body} if isinstance(body, (str, bytes)) else {"json": body}
+        with self.slots:
+            self.requests_sent += 1
+            self.say(f"{verb} {urlsplit(url).path}")
+            return self.session.request(
+                verb,
+                url,
+                headers=headers,
+                stream=stream,
+                timeout=(min(timeout, 10.0), timeout),
+                allow_redirects=False,
+                **more,
+            )
+
+    def _pause(self, attempt: int, why: str) -> None:
+        seconds = BACKOFF * 2 ** (attempt - 1) * random.uniform(0.5, 1.0)  # noqa: S311 - jitter, no secret
+        self.say(f"{why}; try {attempt + 1} of {ATTEMPTS} in {seconds:.1f} s")
+        self.clock.sleep(seconds)
+
+    def _sit_out(self, response: requests.Response) -> None:
+        seconds = _seconds(response.headers.get("x-ratelimit-reset"), default=59.0)
+        self.say(f"UbiOps limits the request rate: going on in {seconds:.0f} s")
+        # The figure may have been rounded down; the jitter keeps parallel calls from coming back at once.
+        self.clock.sleep(seconds + random.uniform(0.2, 1.0))  # noqa: S311 - jitter, no secret
+
+
+def _leave_headers_alone(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    return request
+
+
+def _rewound(post_params: Sequence[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:
+    for name, value in post_params:
+        if isinstance(value, tuple):
+            value[1].seek(0)
+        yield name, value
+
+
+def _seconds(text: str | None, default: float) -> float:
+    with contextlib.suppress(ValueError, TypeError):
+        return min(max(float(text or ""), 0.0), 300.0)
+    return default
+
+
+def _never_sent(error: RequestException) -> bool:
+    """Whether the connection was never made, so that the request cannot have had an effect."""
+    from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
+
+    if isinstance(error, requests.exceptions.ConnectTimeout):
+        return True
+    cause = getattr(error.args[0], "reason", None) if error.args else None
+    return isinstance(cause, (NewConnectionError, ConnectTimeoutError))
+
+
+def _in_words(error: RequestException, timeout: float) -> str:
+    match error:
+        case requests.exceptions.SSLError():
+            return "the TLS certificate or handshake is not accepted"
+        case requests.exceptions.ProxyError():
+            return "the proxy named by HTTPS_PROXY or HTTP_PROXY does not answer"
+        case requests.exceptions.ConnectTimeout():
+            return "no connection could be made in time"
+        case requests.exceptions.Timeout():
+            return f"no answer within {timeout:g} s"
+        case requests.exceptions.ConnectionError() if _never_sent(error):
+            return "no connection could be made"
+        case (
+            requests.exceptions.InvalidURL() | requests.exceptions.InvalidSchema() | requests.exceptions.MissingSchema()
+        ):
+            return "the host is not a valid URL"
+        case _:
+            return "the connection broke before an answer came"
+
+
+def _unreachable(verb: str, host: str, path: str, error: RequestException, timeout: float) -> Unreachable:
+    words = _in_words(error, timeout)
+    return Unreachable(
+        verb,
+        path,
+        0,
+        f"UbiOps at {host} cannot be reached ({verb} {path}): {words}.",
+        "Check --host or UBIOPS_API_HOST, and the network.",
+    )
+
+
+def api_error(verb: str, path: str, response: requests.Response) -> ApiError:
+    """The error that `response` tells, in UbiOps' own words where it has some."""
+    reason = _reason(response)
+    match response.status_code:
+        case 401:
+            return Unauthorized(verb, path, 401, reason, "Check UBIOPS_API_TOKEN or --token-file.")
+        case 403:
+            return Forbidden(verb, path, 403, reason, "Give the token's service user a role that may do this.")
+        case 404:
+            return NotFound(verb, path, 404, reason)
+        case status:
+            return ApiError(verb, path, status, reason)
+
+
+def _reason(response: requests.Response) -> str:
+    """At most 500 characters of what the server said: its JSON `error`, `detail` or `error_message`, else its text."""
+    with contextlib.suppress(ValueError):
+        body = response.json()
+        if isinstance(body, dict):
+            for key in ("error", "detail", "error_message"):
+                if body.get(key):
+                    return str(body[key])[:500]
+    text = response.text
+    if "<" in text:
+        title = re.search(r"<title>(.*?)</title>", text, re.IGNORECASE | re.DOTALL)
+        text = title.group(1) if title else re.sub(r"<[^>]*>", " ", text)
+    text = " ".join(text.split())[:500]
+    return text or response.reason or "no reason given"
