@@ -1,0 +1,211 @@
+"""One deployed endpoint over HTTP: the only module here that knows httpx.
+
+The token goes to the endpoint's own origin and nowhere else: a redirect to another origin is an error, an
+absolute URL is refused, and whatever the server sends back has the token blanked out before anyone can print
+it. An HTTP status is an answer, not an exception: callers decide what a 503 means. No retries, no waiting.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import IO, Any, Self
+
+import httpx
+
+from whisperctl.errors import Unhealthy, Unreachable
+
+Upload = tuple[str, bytes | IO[bytes]]
+"""A file's name as the server sees it, and its content."""
+
+_REDIRECTS = 5
+_CONNECT_SECONDS = 10.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Answer:
+    """What the endpoint answered; `text` has the token blanked out."""
+
+    status: int
+    text: str
+    headers: Mapping[str, str]
+    """Names in lower case."""
+
+    def json(self) -> Any:
+        """The body as JSON, or None when it is not JSON."""
+        try:
+            return json.loads(self.text)
+        except ValueError:
+            return None
+
+    @property
+    def reason(self) -> str:
+        """The server's own words in one short line: an error message, or the start of the body."""
+        found = _message(self.json()) or ("" if "<html" in self.text[:500].lower() else self.text)
+        line = " ".join(found.split())
+        return line if len(line) <= 300 else line[:299] + "…"
+
+    def __str__(self) -> str:
+        return f"{self.status}" + (f" ({self.reason})" if self.reason else "")
+
+
+class Endpoint:
+    """A service endpoint and the token it asks for; safe to share between threads."""
+
+    def __init__(self, url: str, token: str | None, timeout: float) -> None:
+        """Open nothing yet.
+
+        Args:
+            url: the service's `endpoint`, with or without a trailing slash.
+            token: the bare UbiOps token; None for a public service.
+            timeout: seconds for one request, unless the call says otherwise.
+
+        Raises:
+            Unhealthy: `url` is not an http or https URL.
+        """
+        self.url = url.rstrip("/")
+        self.timeout = timeout
+        self._origin = _origin(self.url)
+        self._auth = _TokenFor(self._origin, token) if token else None
+        self._token = token
+        limits = httpx.Limits(max_connections=None, max_keepalive_connections=64)
+        self._client = httpx.Client(follow_redirects=False, limits=limits)
+
+    def __repr__(self) -> str:
+        return f"Endpoint({self.url!r})"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Drop the pooled connections."""
+        self._client.close()
+
+    def get(self, path: str, timeout: float | None = None) -> Answer:
+        """GET `path`, following redirects inside this origin.
+
+        Raises:
+            Unreachable: no answer came in time.
+            Unhealthy: it redirects to another origin, or in circles.
+        """
+        url = httpx.URL(self._absolute(path))
+        for _ in range(_REDIRECTS):
+            response = self._send("GET", url, timeout)
+            if not response.has_redirect_location:
+                return self._answer(response)
+            target = url.join(response.headers["location"])
+            if _origin(str(target)) != self._origin:
+                raise self._strays("GET", path, response.status_code, target)
+            url = target
+        raise Unhealthy(f"GET {self.url}{path} was redirected more than {_REDIRECTS} times.")
+
+    def post(
+        self,
+        path: str,
+        fields: Mapping[str, str],
+        upload: Upload,
+        timeout: float | None = None,
+    ) -> Answer:
+        """POST a form with one `file`. A redirect is never followed: the form would be lost or leaked.
+
+        Raises:
+            Unreachable: no answer came in time; the server may have done the work.
+            Unhealthy: it redirects.
+        """
+        name, content = upload
+        files = {"file": (name, content, "application/octet-stream")}
+        response = self._send("POST", httpx.URL(self._absolute(path)), timeout, data=dict(fields), files=files)
+        if response.has_redirect_location:
+            target = response.url.join(response.headers["location"])
+            raise self._strays("POST", path, response.status_code, target)
+        return self._answer(response)
+
+    def _send(self, verb: str, url: httpx.URL, timeout: float | None, **body: Any) -> httpx.Response:
+        seconds = self.timeout if timeout is None else timeout
+        limit = httpx.Timeout(seconds, connect=min(seconds, _CONNECT_SECONDS))
+        with self._own_errors(verb, url, seconds):
+            return self._client.request(verb, url, timeout=limit, auth=self._auth, **body)
+
+    @contextmanager
+    def _own_errors(self, verb: str, url: httpx.URL, seconds: float) -> Iterator[None]:
+        asked = f"{verb} {url.copy_with(query=None)}"
+        try:
+            yield
+        except httpx.TimeoutException as error:
+            raise Unreachable(
+                verb, url.path, 0, f"{asked}: no answer within {seconds:g} s.", "Pass a larger --timeout."
+            ) from error
+        except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
+            reason = self._blank(str(error)) or "the connection broke"
+            raise Unreachable(verb, url.path, 0, f"{asked}: {reason}.") from error
+        except RuntimeError as error:  # httpx's word for a client that was closed while a request was on its way
+            raise Unreachable(verb, url.path, 0, f"{asked}: stopped.") from error
+
+    def _absolute(self, path: str) -> str:
+        if not path.startswith("/") or path.startswith("//"):
+            raise ValueError(f"not a path of the endpoint: {path!r}")
+        return self.url + path
+
+    def _strays(self, verb: str, path: str, status: int, target: httpx.URL) -> Unhealthy:
+        there = f"{target.scheme}://{target.host}"
+        return Unhealthy(
+            f"{verb} {self.url}{path} answered {status}, a redirect to {there}; not followed.\n"
+            "  The token is sent to the endpoint only. Check the service's endpoint with `whisperctl status`."
+        )
+
+    def _answer(self, response: httpx.Response) -> Answer:
+        headers = {name.lower(): value for name, value in response.headers.items()}
+        return Answer(status=response.status_code, text=self._blank(response.text), headers=headers)
+
+    def _blank(self, text: str) -> str:
+        return text.replace(self._token, "(token)") if self._token else text
+
+
+class _TokenFor(httpx.Auth):
+    """Adds the token to requests for one origin."""
+
+    def __init__(self, origin: str, token: str) -> None:
+        self._origin, self._token = origin, token
+
+    def auth_flow(self, request: httpx.Request) -> Iterator[httpx.Request]:  # type: ignore[override]
+        if _origin(str(request.url)) == self._origin:
+            request.headers["Authorization"] = f"Token {self._token}"
+        yield request
+
+
+def _origin(url: str) -> str:
+    """Scheme, host and port of `url`.
+
+    Raises:
+        Unhealthy: it is not an http or https URL with a host.
+    """
+    try:
+        parsed = httpx.URL(url)
+    except httpx.InvalidURL as error:
+        raise Unhealthy(f"The endpoint {url!r} is not a URL: {error}.") from error
+    if parsed.scheme not in ("http", "https") or not parsed.host or parsed.userinfo:
+        raise Unhealthy(f"The endpoint {parsed.copy_with(userinfo=b'')} is not a plain http or https URL.")
+    port = parsed.port or {"http": 80, "https": 443}[parsed.scheme]
+    return f"{parsed.scheme}://{parsed.host.lower()}:{port}"
+
+
+def _message(body: Any) -> str:
+    """The error text in a JSON body of vLLM (`error.message`), UbiOps (`error`) or FastAPI (`detail`)."""
+    if not isinstance(body, dict):
+        return ""
+    for key in ("error", "message", "detail", "error_message"):
+        match body.get(key):
+            case {"message": str(text)}:
+                return text
+            case str(text):
+                return text
+            case None:
+                continue
+            case other:
+                return json.dumps(other)
+    return ""

@@ -1,0 +1,187 @@
+"""Whether a deployed endpoint really does its job: /health, the served name, the smoke transcription.
+
+What a new endpoint answers while it comes up (refused, 429, 502, 503, 504, a health of 500) means "not yet";
+what no waiting changes (401, 403, 404, another model) is an error at once. Wakes nothing and changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from whisperctl.clock import Clock
+from whisperctl.endpoint.client import Answer, Endpoint
+from whisperctl.endpoint.transcription import ROUTES, Ask, Task, read, request
+from whisperctl.endpoint.wer import word_error_rate
+from whisperctl.errors import TimedOut, Unhealthy, Unreachable
+from whisperctl.spec import Smoke
+
+_HEALTH = "GET /health"
+_FIRST_PAUSE = 0.25
+_LONGEST_PAUSE = 5.0
+_POLL_TIMEOUT = 10.0
+_NOT_YET = {429, 502, 503, 504}
+
+_ADVICE = {
+    401: "The service did not accept the token: use one of a service user of this project.",
+    403: "The token may not use this service: its role must allow creating requests on the deployment.",
+    404: "Nothing serves that path: check the service's port and that the version runs this stack's package.",
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Probed:
+    """What a passed probe saw."""
+
+    seconds: float
+    """From the first question to the last answer."""
+    models: tuple[str, ...]
+    transcript: str | None
+    """None without a smoke transcription."""
+    wer: float | None
+
+
+def probe(
+    endpoint: Endpoint,
+    *,
+    served_name: str,
+    smoke: Smoke | None,
+    task: Task,
+    clock: Clock,
+    timeout: float,
+    listen: Callable[[str], None],
+) -> Probed:
+    """Wait until the endpoint is healthy, then prove that it serves `served_name` and transcribes.
+
+    Args:
+        endpoint: what to ask.
+        served_name: the name that /v1/models must list.
+        smoke: audio with its expected text; None asks for no transcription.
+        task: the route of the smoke transcription.
+        clock: for the waiting.
+        timeout: seconds for all of it.
+        listen: gets a short line whenever the state changes.
+
+    Raises:
+        Unhealthy: what was asked, what answered, what to do.
+        TimedOut: it did not come up in `timeout` seconds.
+    """
+    wait = _Wait(endpoint, clock, timeout, listen)
+    wait.until_ok(_HEALTH, lambda seconds: endpoint.get("/health", seconds))
+    listen("healthy")
+    models = model_names(wait.until_ok("GET /v1/models", lambda seconds: endpoint.get("/v1/models", seconds)), endpoint)
+    check_served(models, served_name, endpoint)
+    listen(f"serves {served_name}")
+    transcript, wer = (None, None) if smoke is None else _smoke(wait, smoke, served_name, task)
+    return Probed(seconds=wait.waited(), models=models, transcript=transcript, wer=wer)
+
+
+def model_names(answer: Answer, endpoint: Endpoint) -> tuple[str, ...]:
+    """The names in an answer of /v1/models.
+
+    Raises:
+        Unhealthy: it is no list of models.
+    """
+    body = answer.json()
+    listed = body.get("data") if isinstance(body, dict) else None
+    if not isinstance(listed, list):
+        raise Unhealthy(
+            f"GET {endpoint.url}/v1/models did not answer with a list of models: {answer}.\n"
+            "  Check that the service's port is the one vLLM listens on."
+        )
+    return tuple(str(model.get("id")) for model in listed if isinstance(model, dict))
+
+
+def check_served(models: tuple[str, ...], served_name: str, endpoint: Endpoint) -> None:
+    """Return if `served_name` is among `models`.
+
+    Raises:
+        Unhealthy: it is not.
+    """
+    if served_name not in models:
+        raise Unhealthy(
+            f"GET {endpoint.url}/v1/models lists {', '.join(models) or 'no model'}, not {served_name}.\n"
+            "  Another package is running there; see `whisperctl status` and `whisperctl history`."
+        )
+
+
+def advice(status: int) -> str:
+    """What to do about an answer that no waiting changes; empty when there is nothing to say."""
+    return f"\n  {_ADVICE[status]}" if status in _ADVICE else ""
+
+
+def _smoke(wait: _Wait, smoke: Smoke, served_name: str, task: Task) -> tuple[str, float]:
+    try:
+        content = smoke.audio.read_bytes()
+    except OSError as error:
+        raise Unhealthy(f"The smoke audio {smoke.audio} cannot be read: {error.strerror}.") from error
+    ask = Ask(model=served_name, task=task, language=smoke.language)
+    asked = f"POST {ROUTES[task]}"
+    answer = wait.until_ok(
+        asked, lambda seconds: request(wait.endpoint, ask, (smoke.audio.name, content), seconds), patient=True
+    )
+    heard = read(answer, wait.endpoint.url + ROUTES[task]).text
+    wer = word_error_rate(smoke.expect, heard)
+    check_heard(smoke.audio.name, smoke.expect, heard, wer, smoke.max_wer)
+    wait.listen(f"heard {heard!r} (word error rate {wer:.2f})")
+    return heard, wer
+
+
+def check_heard(audio: str, expect: str, heard: str, wer: float, max_wer: float) -> None:
+    """Return if the word error rate is good enough.
+
+    Raises:
+        Unhealthy: it is not; the message has both texts.
+    """
+    if wer > max_wer:
+        raise Unhealthy(
+            f"{audio} was transcribed with a word error rate of {wer:.2f}, allowed are {max_wer:.2f}.\n"
+            f"  expected: {expect}\n  heard:    {heard or '(nothing)'}"
+        )
+
+
+class _Wait:
+    """Asks again until the answer is 200 or the deadline has come; speaks when the state changes."""
+
+    def __init__(self, endpoint: Endpoint, clock: Clock, timeout: float, listen: Callable[[str], None]) -> None:
+        self.endpoint, self.listen = endpoint, listen
+        self._clock, self._timeout, self._start = clock, timeout, clock.monotonic()
+
+    def waited(self) -> float:
+        return self._clock.monotonic() - self._start
+
+    def until_ok(self, asked: str, ask: Callable[[float], Answer], patient: bool = False) -> Answer:
+        """The first 200; `patient` gives one request the endpoint's own time-out rather than a poll's."""
+        said, pause = "", _FIRST_PAUSE
+        limit = self.endpoint.timeout if patient else min(_POLL_TIMEOUT, self.endpoint.timeout)
+        while True:
+            state, answer = self._once(asked, ask, min(limit, max(self._timeout - self.waited(), 1.0)))
+            if answer is not None:
+                return answer
+            if state != said:
+                self.listen(f"waiting for {asked}: {state}")
+                said = state
+            left = self._timeout - self.waited()
+            if left <= 0:
+                raise TimedOut(
+                    f"Timed out after {self._timeout:g} s: {self.endpoint.url} did not come up.\n"
+                    f"  {asked} last said: {state}\n"
+                    "  `whisperctl logs` shows why; a larger `rollout.timeout` waits longer."
+                )
+            self._clock.sleep(min(pause, left))
+            pause = min(pause * 1.6, _LONGEST_PAUSE)
+
+    def _once(self, asked: str, ask: Callable[[float], Answer], seconds: float) -> tuple[str, Answer | None]:
+        try:
+            answer = ask(seconds)
+        except Unreachable as error:
+            return error.reason, None
+        if answer.status == 200:
+            return "", answer
+        dead_engine = asked == _HEALTH and answer.status == 500  # vLLM before 0.11 says 500 for 503
+        if answer.status not in _NOT_YET and not dead_engine:
+            raise Unhealthy(
+                f"{asked} at {self.endpoint.url} answered {answer}, and waiting will not change that."
+                + advice(answer.status)
+            )
+        return f"{answer}", None

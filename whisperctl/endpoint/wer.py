@@ -1,0 +1,45 @@
+"""Word error rate: how far what was heard is from what was expected. Pure."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+_SPACELESS = r"\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\u0e00-\u0e7f"
+"""Kana, Han and Thai: scripts written without spaces, where each character counts as a word."""
+
+_WORD = re.compile(rf"[{_SPACELESS}]|[^\s{_SPACELESS}]+")
+
+
+def words(text: str) -> list[str]:
+    """The words of `text`: compatibility forms folded, lower case, without punctuation and symbols."""
+    folded = unicodedata.normalize("NFKC", text).casefold()
+    return _WORD.findall("".join(_kept(character) for character in folded))
+
+
+def word_error_rate(expected: str, heard: str) -> float:
+    """Insertions, deletions and substitutions over the number of expected words; 0 is perfect, it may pass 1.
+
+    With nothing expected it is 0 when nothing was heard and 1 otherwise.
+    """
+    reference, hypothesis = words(expected), words(heard)
+    if not reference:
+        return 1.0 if hypothesis else 0.0
+    return _distance(reference, hypothesis) / len(reference)
+
+
+def _kept(character: str) -> str:
+    if character in "'’":  # "don't" and "dont" are one word
+        return ""
+    return " " if unicodedata.category(character)[0] in "PSZC" else character
+
+
+def _distance(left: list[str], right: list[str]) -> int:
+    """Levenshtein distance on words, one row at a time."""
+    row = list(range(len(right) + 1))
+    for index, word in enumerate(left, start=1):
+        diagonal, row[0] = row[0], index
+        for column, other in enumerate(right, start=1):
+            cheapest = min(row[column] + 1, row[column - 1] + 1, diagonal + (word != other))
+            diagonal, row[column] = row[column], cheapest
+    return row[-1]
