@@ -1,0 +1,223 @@
+"""A small HTTP server that speaks vLLM's audio API, with its documented quirks, over a real socket.
+
+It understands the language of `tones`. What it cannot do, it refuses in vLLM's own words: srt and vtt, uploads over
+25 MB or 600 s, unknown models; it records every request, and takes faults: answers to give before the true one.
+"""
+
+from __future__ import annotations
+
+import email.parser
+import email.policy
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+from tests.endpoint import tones
+
+TOKEN = "0123456789abcdef0123456789abcdef01234567"
+MODEL = "whisper-tones"
+
+
+@dataclass
+class Fault:
+    """One answer to give instead of the true one."""
+
+    status: int
+    body: str = '{"error": "a fault"}'
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass
+class Request:
+    """One request as it arrived."""
+
+    method: str
+    path: str
+    headers: dict[str, str]
+    fields: dict[str, str]
+    size: int
+
+
+class FakeVllm:
+    """The server's state; `url` is where it listens."""
+
+    def __init__(self) -> None:
+        self.url = ""
+        self.token: str | None = TOKEN
+        self.version = "0.32.0"
+        self.asleep = False
+        self.faults: list[Fault] = []
+        """Given to audio requests, in order, before any true answer."""
+        self.health_faults: list[Fault] = []
+        self.model_faults: list[Fault] = []
+        self.requests: list[Request] = []
+        self.in_flight = self.most_in_flight = 0
+        self.hold = threading.Event()
+        """Audio requests wait for it; set from the start."""
+        self.hold.set()
+        self.lock = threading.Lock()
+
+    @property
+    def audio_requests(self) -> list[Request]:
+        return [one for one in self.requests if one.path.startswith("/v1/audio/")]
+
+    def answer(self, request: Request, content: bytes) -> tuple[int, str, dict[str, str]]:
+        if self.token and request.headers.get("authorization") not in (f"Token {self.token}", f"Bearer {self.token}"):
+            return 401, '{"detail": "Invalid token."}', {}
+        if self.asleep:
+            return 503, '{"error": "no instance is ready"}', {}
+        match request.method, request.path.partition("?")[0]:
+            case "GET", "/health":
+                return _fault(self.health_faults) or (200, "", {})
+            case "GET", "/v1/models":
+                models = {"object": "list", "data": [{"id": MODEL, "object": "model"}]}
+                return _fault(self.model_faults) or (200, json.dumps(models), {})
+            case "GET", "/version":
+                return 200, json.dumps({"version": self.version}), {}
+            case "GET", "/docs":
+                return 200, "<html><title>docs</title><h1>vLLM docs</h1></html>", {"content-type": "text/html"}
+            case "GET", "/docs/":
+                return 307, "", {"location": "/docs"}
+            case "GET", "/away":
+                return 302, "", {"location": "http://elsewhere.invalid/steal"}
+            case "GET", "/loop":
+                return 302, "", {"location": "/loop"}
+            case "GET", "/echo":
+                return 200, json.dumps(request.headers), {}
+            case "POST", "/v1/audio/transcriptions" | "/v1/audio/translations":
+                self.hold.wait(10)
+                return _fault(self.faults) or self._audio(request, content)
+        return 404, '{"detail": "Not Found"}', {}
+
+    def _audio(self, request: Request, content: bytes) -> tuple[int, str, dict[str, str]]:
+        shape = request.fields.get("response_format", "json")
+        if refused := self._refused(request, content, shape):
+            return 400 if "exist" not in refused else 404, _error(refused), {}
+        duration, heard = tones.listen(content)
+        if duration > 600:
+            return 400, _error("Audio exceeds maximum allowed duration of 600s"), {}
+        said = " ".join(sentence for _, _, sentence in heard)
+        if request.path.endswith("translations"):
+            said = said.upper()
+        if shape != "verbose_json":
+            return 200, json.dumps({"text": f" {said}", "usage": {"type": "duration", "seconds": 1}}), {}
+        if not heard and self.version != "0.33.0":
+            return 500, _error("tuple index out of range"), {}
+        segments = [_segment(number, *one) for number, one in enumerate(heard)]
+        language = request.fields.get("language") or "es"
+        body = {"text": said, "language": language, "duration": str(duration), "segments": segments, "words": None}
+        return 200, json.dumps(body), {}
+
+    def _refused(self, request: Request, content: bytes, shape: str) -> str:
+        if request.fields.get("model", MODEL) != MODEL:
+            return f"The model `{request.fields['model']}` does not exist."
+        if "prompt" in request.fields:
+            return "prompt corrupts the output (test server)"
+        if len(content) > 25 * 1024 * 1024:
+            return "Maximum file size exceeded"
+        if shape not in ("json", "text", "verbose_json") or (shape == "verbose_json" and self.version < "0.12"):
+            return "Currently only support response_format `text`, `json` or `verbose_json`"
+        return "" if content[:4] == b"RIFF" else "Invalid or unsupported audio file."
+
+
+def _segment(number: int, start: float, end: float, said: str) -> dict[str, Any]:
+    return {"id": number, "start": start, "end": end, "text": f" {said}", "no_speech_prob": None, "tokens": [1]}
+
+
+def _error(message: str) -> str:
+    return json.dumps({"error": {"message": message, "type": "BadRequestError", "param": None, "code": 400}})
+
+
+def _fault(faults: list[Fault]) -> tuple[int, str, dict[str, str]] | None:
+    if not faults:
+        return None
+    fault = faults.pop(0)
+    return fault.status, fault.body, fault.headers
+
+
+class _Exchange(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    vllm: FakeVllm
+
+    def do_GET(self) -> None:
+        self._serve(b"")
+
+    def do_POST(self) -> None:
+        self._serve(
+            self.rfile.read(int(self.headers["content-length"])) if self.headers["content-length"] else self._chunks()
+        )
+
+    def _chunks(self) -> bytes:
+        parts = []
+        while size := int(self.rfile.readline(), 16):
+            parts.append(self.rfile.read(size))
+            self.rfile.readline()
+        self.rfile.readline()
+        return b"".join(parts)
+
+    def _serve(self, body: bytes) -> None:
+        fields, content = _form(self.headers.get("content-type", ""), body)
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        request = Request(self.command, self.path, headers, fields, len(content))
+        with self.vllm.lock:
+            self.vllm.requests.append(request)
+            self.vllm.in_flight += 1
+            self.vllm.most_in_flight = max(self.vllm.most_in_flight, self.vllm.in_flight)
+        status, text, more = self.vllm.answer(request, content)
+        with self.vllm.lock:
+            self.vllm.in_flight -= 1
+        if status == 0:  # the connection breaks without an answer
+            self.close_connection = True
+            return
+        data = text.encode()
+        self.send_response(status)
+        for name, value in {"content-type": "application/json", **more, "content-length": str(len(data))}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(data)
+
+    def log_message(
+        self,
+        format: str,  # noqa: A002 - the name of the standard library
+        *args: Any,
+    ) -> None:
+        """Say nothing."""
+
+
+def _form(content_type: str, body: bytes) -> tuple[dict[str, str], bytes]:
+    if not content_type.startswith("multipart/"):
+        return {}, body
+    head = f"Content-Type: {content_type}\r\n\r\n".encode()
+    message = email.parser.BytesParser(policy=email.policy.HTTP).parsebytes(head + body)
+    fields, content = {}, b""
+    for part in message.iter_parts():
+        name = part.get_param("name", header="content-disposition")
+        payload = part.get_payload(decode=True)
+        if part.get_filename() is not None:
+            content = payload
+        else:
+            fields[name] = payload.decode()
+    return fields, content
+
+
+@contextmanager
+def serving() -> Iterator[FakeVllm]:
+    """The server, on a free port of loopback, until the block ends."""
+    vllm = FakeVllm()
+    exchange = type("Exchange", (_Exchange,), {"vllm": vllm})
+    server = ThreadingHTTPServer(("127.0.0.1", 0), exchange)
+    server.daemon_threads = True
+    vllm.url = f"http://127.0.0.1:{server.server_address[1]}"
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+    thread.start()
+    try:
+        yield vllm
+    finally:
+        vllm.hold.set()
+        server.shutdown()
+        server.server_close()
+        thread.join()
