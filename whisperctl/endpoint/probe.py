@@ -66,7 +66,7 @@ def probe(
         Unhealthy: what was asked, what answered, what to do.
         TimedOut: it did not come up in `timeout` seconds.
     """
-    wait = _Wait(endpoint, clock, timeout, listen)
+    wait = Wait(endpoint, clock, timeout, listen)
     wait.until_ok(_HEALTH, lambda seconds: endpoint.get("/health", seconds))
     listen("healthy")
     models = model_names(wait.until_ok("GET /v1/models", lambda seconds: endpoint.get("/v1/models", seconds)), endpoint)
@@ -110,7 +110,7 @@ def advice(status: int) -> str:
     return f"\n  {_ADVICE[status]}" if status in _ADVICE else ""
 
 
-def _smoke(wait: _Wait, smoke: Smoke, served_name: str, task: Task) -> tuple[str, float]:
+def _smoke(wait: Wait, smoke: Smoke, served_name: str, task: Task) -> tuple[str, float]:
     try:
         content = smoke.audio.read_bytes()
     except OSError as error:
@@ -140,7 +140,7 @@ def check_heard(audio: str, expect: str, heard: str, wer: float, max_wer: float)
         )
 
 
-class _Wait:
+class Wait:
     """Asks again until the answer is 200 or the deadline has come; speaks when the state changes."""
 
     def __init__(self, endpoint: Endpoint, clock: Clock, timeout: float, listen: Callable[[str], None]) -> None:

@@ -20,6 +20,7 @@ ROUTES: dict[str, str] = {
     "translation": "/v1/audio/translations",
 }
 
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Segment:
     """Words with their time, in seconds from the start of the recording."""

@@ -8,13 +8,13 @@ import unicodedata
 _SPACELESS = r"\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\u0e00-\u0e7f"
 """Kana, Han and Thai: scripts written without spaces, where each character counts as a word."""
 
-_WORD = re.compile(rf"[{_SPACELESS}]|[^\s{_SPACELESS}]+")
+WORD = re.compile(rf"[{_SPACELESS}]|[^\s{_SPACELESS}]+")
 
 
 def words(text: str) -> list[str]:
     """The words of `text`: compatibility forms folded, lower case, without punctuation and symbols."""
     folded = unicodedata.normalize("NFKC", text).casefold()
-    return _WORD.findall("".join(_kept(character) for character in folded))
+    return WORD.findall("".join(_kept(character) for character in folded))
 
 
 def word_error_rate(expected: str, heard: str) -> float:

@@ -1,0 +1,177 @@
+"""Requests that are asked again: after 429, 5xx and broken connections, and while a sleeping deployment wakes up.
+
+A transcription changes nothing on the server, so that its POST may be repeated. Time, chance and the way to wake an
+instance are handed in.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Callable
+
+from whisperctl.clock import Clock
+from whisperctl.endpoint.client import Answer, Endpoint, Upload
+from whisperctl.endpoint.probe import Wait, advice
+from whisperctl.endpoint.transcription import Ask, request
+from whisperctl.errors import Interrupted, Unhealthy, Unreachable, WhisperctlError
+
+TRIES = 6
+_TRIES_AT_LIMIT = 20
+"""A rate limit is a matter of waiting, not of luck."""
+_FIRST_PAUSE = 0.5
+_LONGEST_PAUSE = 30.0
+_SLICE = 0.5
+"""Seconds after which a pause looks whether it should stop."""
+
+_ASLEEP = {502, 503, 504}
+_AGAIN = {408, 429, 500, *_ASLEEP}
+
+
+class Alarm:
+    """Wakes a sleeping deployment, once for all who wait for it."""
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        ring: Callable[[float], object] | None,
+        clock: Clock,
+        timeout: float,
+        say: Callable[[str], None],
+    ) -> None:
+        """Do nothing yet.
+
+        Args:
+            endpoint: whose /health tells when it is awake.
+            ring: wakes an instance and may take long: a deployment request; its argument is a time-out in seconds.
+                None only waits.
+            clock: for the waiting.
+            timeout: seconds to wait for an instance: `rollout.timeout`.
+            say: gets a line when the state changes.
+        """
+        self._endpoint, self._ring, self._clock, self._timeout, self._say = endpoint, ring, clock, timeout, say
+        self._lock = threading.Lock()
+
+    def wake(self) -> None:
+        """Return when /health answers 200.
+
+        Raises:
+            TimedOut: it never did.
+            Unhealthy: it answers what waiting does not change.
+            WhisperctlError: what the waking request met.
+        """
+        with self._lock:
+            if self._awake():
+                return
+            failed: list[WhisperctlError] = []
+            wait = Wait(self._endpoint, self._clock, self._timeout, self._say)
+            if self._ring:
+                self._say("No instance answers: waking one with a deployment request.")
+                threading.Thread(target=self._do_ring, args=(failed,), name="wake", daemon=True).start()
+
+            def health(seconds: float) -> Answer:
+                if failed:
+                    raise failed[0]
+                return self._endpoint.get("/health", seconds)
+
+            wait.until_ok("GET /health", health)
+            self._say(f"An instance answers after {wait.waited():.0f} s.")
+
+    def _awake(self) -> bool:
+        try:
+            return self._endpoint.get("/health", 10).status == 200
+        except Unreachable:
+            return False
+
+    def _do_ring(self, failed: list[WhisperctlError]) -> None:
+        assert self._ring is not None
+        try:
+            self._ring(self._timeout)
+        except Unreachable:
+            return  # the answer was lost or late: /health tells
+        except WhisperctlError as error:
+            failed.append(error)
+
+
+class Patient:
+    """Sends one request as often as it takes."""
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        clock: Clock,
+        alarm: Alarm,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        self._endpoint, self._clock, self._alarm, self._chance = endpoint, clock, alarm, chance
+        self._stopped = threading.Event()
+
+    def stop(self) -> None:
+        """Let every pause end with `Interrupted`."""
+        self._stopped.set()
+
+    def send(self, ask: Ask, upload: Upload) -> Answer:
+        """The first answer that asking again would not better, or the last one.
+
+        Raises:
+            Unreachable: no answer came, however often it was asked.
+            Interrupted: `stop` was called.
+        """
+        tries = 0
+        while True:
+            tries += 1
+            try:
+                answer = request(self._endpoint, ask, upload)
+            except Unreachable:
+                if tries >= TRIES:
+                    raise
+                self._pause(self._backoff(tries))
+                continue
+            limit = _TRIES_AT_LIMIT if answer.status == 429 else TRIES
+            if answer.status not in _AGAIN or tries >= (2 if answer.status == 500 else limit):
+                return answer
+            if answer.status in _ASLEEP:
+                self._alarm.wake()
+            self._pause(_told(answer) or self._backoff(tries))
+
+    def ready(self) -> None:
+        """Return when the endpoint is up, waking it if it sleeps.
+
+        Raises:
+            Unreachable: no answer came, however often it was asked.
+            Unhealthy: it answers what waiting does not change.
+            TimedOut: it did not come up.
+        """
+        for tries in range(1, TRIES + 1):
+            try:
+                answer = self._endpoint.get("/health", min(10.0, self._endpoint.timeout))
+            except Unreachable:
+                if tries == TRIES:
+                    raise
+                self._pause(self._backoff(tries))
+                continue
+            if answer.status == 200:
+                return
+            if answer.status in (*_ASLEEP, 500):
+                return self._alarm.wake()
+            if answer.status != 429:
+                raise Unhealthy(f"GET {self._endpoint.url}/health answered {answer}." + advice(answer.status))
+            self._pause(_told(answer) or self._backoff(tries))
+
+    def _backoff(self, tries: int) -> float:
+        return float(min(_FIRST_PAUSE * 2 ** (tries - 1), _LONGEST_PAUSE)) * (0.5 + self._chance() / 2)
+
+    def _pause(self, seconds: float) -> None:
+        until = self._clock.monotonic() + seconds
+        while (left := until - self._clock.monotonic()) > 0:
+            if self._stopped.is_set():
+                raise Interrupted("stopped")
+            self._clock.sleep(min(left, _SLICE))
+
+
+def _told(answer: Answer) -> float | None:
+    """The seconds that a 429 says to wait, at most a minute."""
+    for name in ("retry-after", "x-ratelimit-reset"):
+        if answer.status == 429 and (said := answer.headers.get(name, "")).replace(".", "", 1).isdigit():
+            return min(float(said), 60.0)
+    return None

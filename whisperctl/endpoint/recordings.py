@@ -1,0 +1,115 @@
+"""What the user named, as a list of recordings: files, folders, patterns, standard input. Nothing is opened here."""
+
+from __future__ import annotations
+
+import glob
+import os
+import shutil
+import tempfile
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from whisperctl.endpoint.audio import SUFFIXES
+
+STDIN = "-"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Recording:
+    """One recording to transcribe."""
+
+    name: str
+    """As the user knows it: the path as given, or `stdin`."""
+    path: Path
+    place: Path
+    """Where its transcript goes inside an output folder, without the format's suffix."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Missing:
+    """Something named that is no recording."""
+
+    name: str
+    reason: str
+
+
+def find(named: Sequence[str], spool: Path) -> list[Recording | Missing]:
+    """The recordings that `named` stands for, in order, each file once.
+
+    Args:
+        named: files, folders (searched recursively for known suffixes), glob patterns (`**` too), or `-`.
+        spool: a folder for what comes over standard input.
+    """
+    found: list[Recording | Missing] = []
+    for name in dict.fromkeys(named):
+        found += [_from_stdin(spool)] if name == STDIN else _expanded(name)
+    seen: set[Path] = set()
+    once = []
+    for one in found:
+        if isinstance(one, Recording) and (one.path.resolve() in seen or seen.add(one.path.resolve())):  # type: ignore[func-returns-value]
+            continue
+        once.append(one)
+    return _unambiguous(once)
+
+
+def _expanded(name: str) -> list[Recording | Missing]:
+    path = Path(name)
+    if path.is_dir():
+        return _in_folder(name, path)
+    if path.exists() or not glob.has_magic(name):
+        return [_recording(name, Path(path.name)) if path.exists() else Missing(name=name, reason="no such file")]
+    matches = [match for match in sorted(glob.glob(name, recursive=True)) if Path(match).is_file()]
+    if not matches:
+        return [Missing(name=name, reason="nothing matches this pattern")]
+    above = os.path.commonpath([os.path.dirname(match) or "." for match in matches]) if len(matches) > 1 else ""
+    return [
+        _recording(match, Path(os.path.relpath(match, above or os.path.dirname(match) or "."))) for match in matches
+    ]
+
+
+def _in_folder(name: str, folder: Path) -> list[Recording | Missing]:
+    inside = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+    if not inside:
+        return [Missing(name=name, reason="no recordings in this folder")]
+    return [_recording(str(path), path.relative_to(folder)) for path in inside]
+
+
+def _recording(name: str, place: Path) -> Recording:
+    return Recording(name=name, path=Path(name), place=place.with_suffix("") if place.suffix else place)
+
+
+def _from_stdin(spool: Path) -> Recording:
+    path = spool / "stdin"
+    with path.open("wb") as out:
+        copy_stdin(out)
+    return Recording(name="stdin", path=path, place=Path("stdin"))
+
+
+def copy_stdin(out: IO[bytes]) -> None:
+    """Copy standard input to `out`, a block at a time."""
+    with open(0, "rb", closefd=False) as stdin:
+        shutil.copyfileobj(stdin, out)
+
+
+def _unambiguous(found: list[Recording | Missing]) -> list[Recording | Missing]:
+    """The same, where recordings that would share an output file keep their suffix, and then get a number."""
+    places = Counter(one.place for one in found if isinstance(one, Recording))
+    taken: Counter[Path] = Counter()
+    result: list[Recording | Missing] = []
+    for one in found:
+        if isinstance(one, Recording) and places[one.place] > 1:
+            place = one.place.with_name(one.path.name)
+            taken[place] += 1
+            number = taken[place]
+            place = place if number == 1 else place.with_name(f"{place.name}-{number}")
+            one = Recording(name=one.name, path=one.path, place=place)
+        result.append(one)
+    return result
+
+
+def temporary() -> tempfile.TemporaryDirectory[str]:
+    """A folder for standard input, gone after use."""
+    return tempfile.TemporaryDirectory(prefix="whisperctl-")
