@@ -16,6 +16,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import TextIO
 
 ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
@@ -41,7 +42,7 @@ UV_NAMES = {
 
 def main() -> None:
     with Path(__file__).open() as own:
-        fcntl.flock(own, fcntl.LOCK_EX)
+        take_turns(own)
         requirements, description = vllm_for_this_machine()
         wanted = digest(requirements)
         if FINISHED.exists() and FINISHED.read_text() == wanted:
@@ -53,6 +54,15 @@ def main() -> None:
         UNFINISHED.unlink()
         FINISHED.write_text(wanted)
         say(f".venv is ready ({time.monotonic() - started:.0f} s)")
+
+
+def take_turns(own: TextIO) -> None:
+    """Wait until no other run of this file is at work; the lock goes with the process."""
+    try:
+        fcntl.flock(own, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        say("waiting for another set-up to finish")
+        fcntl.flock(own, fcntl.LOCK_EX)
 
 
 def say(line: str) -> None:
