@@ -116,7 +116,7 @@ def install(requirements: list[str], description: str) -> None:
     say("installing the installer (uv)")
     subprocess.run([PYTHON, "-m", "pip", "install", "--quiet", "uv>=0.5"], check=True)
     say(f"installing whisperctl, its tools and {description}: some 700 MB of downloads the first time")
-    command = [PYTHON, "-m", "uv", "pip", "install", "--quiet", "--python", PYTHON]
+    command = [str(PYTHON), "-m", "uv", "pip", "install", "--quiet", "--python", str(PYTHON)]
     # Servers start twice as quickly from compiled modules, and some machines never write them when importing.
     command += ["--compile-bytecode", *requirements, "--editable", f"{ROOT}[{EXTRAS}]"]
     subprocess.run(command, env={**pip_settings(), **os.environ}, check=True)
