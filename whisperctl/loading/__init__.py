@@ -1,0 +1,52 @@
+"""Stack files -> validated `Stack`s, or every problem with its place. The one room that knows YAML and JSON Schema.
+
+Reads files, asks nobody else: no network, no UbiOps. `${NAME}` is taken from the mapping handed in.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from whisperctl.errors import Problem, SpecError
+from whisperctl.loading import building, checks, merging, schema
+from whisperctl.loading.document import Malformed
+from whisperctl.loading.files import stack_files
+from whisperctl.spec import Stack
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Loaded:
+    """What the stack files declare, and what is worth a warning."""
+
+    stacks: tuple[Stack, ...]
+    warnings: tuple[Problem, ...]
+
+
+def load_stacks(paths: Sequence[Path], environ: Mapping[str, str]) -> Loaded:
+    """Every stack that `paths` (files or directories) declare, with `${NAME}` taken from `environ`.
+
+    Raises:
+        SpecError: with every problem of every file.
+    """
+    problems: list[Problem] = []
+    stacks = [stack for file in stack_files(paths, problems) for stack in _load(file, environ, problems)]
+    problems += checks.between(stacks)
+    problems.sort(key=lambda problem: (problem.where.file, problem.where.line, problem.where.column))
+    if any(problem.severity == "error" for problem in problems):
+        raise SpecError(problems)
+    return Loaded(stacks=tuple(stacks), warnings=tuple(problems))
+
+
+def _load(file: Path, environ: Mapping[str, str], problems: list[Problem]) -> list[Stack]:
+    try:
+        tree = merging.merged(file, environ, problems)
+    except Malformed as error:
+        problems.append(error.problem)
+        return []
+    broken = schema.check(tree, problems)
+    stack = building.build(tree, os.fspath(file))
+    problems += (problem for path, problem in checks.within(stack) if not schema.below(path, broken))
+    return [stack]

@@ -1,0 +1,36 @@
+"""What a schema cannot say: whether the parts of a stack fit each other, and the facts of the catalogue.
+
+Each check is a function from a stack to findings; a finding names the path of the value that is to blame.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from whisperctl.errors import Problem
+from whisperctl.loading.checks import capacity, checkpoint, options, platform
+from whisperctl.loading.checks.claims import between
+from whisperctl.loading.checks.finding import Finding
+from whisperctl.loading.schema import dotted
+from whisperctl.spec import Path_, Stack
+
+__all__ = ["between", "within"]
+
+CHECKS = (*checkpoint.CHECKS, *options.CHECKS, *capacity.CHECKS, *platform.CHECKS)
+
+
+def within(stack: Stack) -> Iterator[tuple[Path_, Problem]]:
+    """Everything wrong or doubtful inside one stack, with the path that is to blame."""
+    for check in CHECKS:
+        for finding in check(stack):
+            yield finding.path, _problem(stack, finding)
+
+
+def _problem(stack: Stack, finding: Finding) -> Problem:
+    return Problem(
+        where=stack.mark(*finding.path),
+        path=dotted(finding.path),
+        message=finding.message,
+        hint=finding.hint,
+        severity=finding.severity,
+    )

@@ -1,0 +1,111 @@
+"""Whether the server can start on the hardware: attention backend, number format, batch, split and memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from whisperctl import catalog
+from whisperctl.catalog import KnownModel
+from whisperctl.command import CLIP_TOKENS, batched_tokens, dtype, sequences
+from whisperctl.loading.checks.finding import Finding, warning
+from whisperctl.models import known_model
+from whisperctl.spec import Stack
+
+DECODER_POSITIONS = 448
+OVERHEAD_GIB = 1.5
+"""CUDA context, kernels and the encoder's activations: assumed."""
+
+
+def backend(stack: Stack) -> Iterator[Finding]:
+    """Some attention backend of the release runs Whisper on this hardware."""
+    gpu, version = stack.instance_type_group.gpu, stack.vllm.version
+    for rule in catalog.rules(version, gpu):
+        if rule.refuse:
+            works = {"T4": "0.12.0, 0.19.1 and 0.24 or newer work", "CPU": "0.13.0 to 0.32.0 work"}
+            hint = f"On a {gpu} {works.get(gpu, 'newer releases work')}."
+            yield Finding(("vllm", "version"), f"vLLM {version} cannot run on this hardware: {rule.refuse}", hint)
+
+
+def number_format(stack: Stack) -> Iterator[Finding]:
+    """The GPU computes in the wanted number format."""
+    gpu = catalog.gpu(stack.instance_type_group.gpu)
+    if dtype(stack) == "bfloat16" and not gpu.bfloat16:
+        message = f"an {gpu.label} (compute capability {gpu.compute_capability}) cannot compute in bfloat16"
+        yield Finding(("vllm", "dtype"), message, "Write float16, or auto.")
+
+
+def decoder_length(stack: Stack) -> Iterator[Finding]:
+    """A Whisper decoder has 448 positions."""
+    path = ("vllm", "max_model_len")
+    if stack.vllm.max_model_len > DECODER_POSITIONS:
+        hint = (
+            "It counts decoder tokens, not audio: long files are cut into 30-second pieces. Write 448 or leave it out."
+        )
+        yield Finding(path, f"a Whisper decoder has {DECODER_POSITIONS} positions", hint)
+    for var in stack.env:
+        if var.name == "MAX_MODEL_LEN" and not _up_to(var.value, DECODER_POSITIONS):
+            yield Finding(("env", var.name), f"must be a whole number from 1 to {DECODER_POSITIONS}")
+
+
+def _up_to(text: str, most: int) -> bool:
+    return text.isdecimal() and 1 <= int(text) <= most
+
+
+def batch(stack: Stack) -> Iterator[Finding]:
+    """A step holds at least one clip, and what else vLLM asks for."""
+    path = ("vllm", "max_num_batched_tokens")
+    tokens = batched_tokens(stack, known_model(stack.model))
+    if tokens is None or stack.vllm.max_num_batched_tokens == "auto":
+        return
+    seqs = sequences(stack, known_model(stack.model)) or 0
+    if tokens < CLIP_TOKENS:
+        hint = f"Write {2 * CLIP_TOKENS} or more, or auto."
+        yield Finding(path, f"one 30-second clip takes {CLIP_TOKENS} tokens, and {tokens} are fewer", hint)
+    elif tokens < seqs:
+        yield Finding(path, f"{tokens} is below max_num_seqs ({seqs})", f"Write {seqs} or more, or auto.")
+
+
+def split(stack: Stack) -> Iterator[Finding]:
+    """Tensor parallel divides the heads and finds its GPUs."""
+    path = ("vllm", "tensor_parallel_size")
+    size, group = stack.vllm.tensor_parallel_size, stack.instance_type_group
+    known = known_model(stack.model)
+    if size > group.gpu_count:
+        yield Finding(path, f"{size} GPUs are wanted, and instance_type_group.gpu_count is {group.gpu_count}")
+    elif group.gpu_count % size:
+        yield warning(path, f"{group.gpu_count % size} of {group.gpu_count} GPUs would stay idle", "Write 1.")
+    if known is not None and known.heads % size:
+        fitting = ", ".join(str(n) for n in range(1, known.heads + 1) if known.heads % n == 0)
+        hint = f"Possible are {fitting}. With 1, every GPU of an instance serves a copy of its own, which is faster."
+        yield Finding(path, f"{size} does not divide the model's {known.heads} attention heads", hint)
+
+
+def memory(stack: Stack) -> Iterator[Finding]:
+    """Weights, one step's cache and overhead fit into what vLLM may take."""
+    gpu, known = catalog.gpu(stack.instance_type_group.gpu), known_model(stack.model)
+    if gpu.memory_gib is None or known is None:
+        return
+    may_take = gpu.memory_gib * stack.vllm.gpu_memory_utilization
+    needs = needed_gib(stack, known)
+    if needs > may_take:
+        message = f"{stack.model.name} needs about {needs:.1f} GiB, and vLLM may take {may_take:.1f} of an {gpu.label}"
+        yield Finding(("vllm", "gpu_memory_utilization"), message, _smaller(stack, needs, gpu.memory_gib))
+
+
+def _smaller(stack: Stack, needs: float, memory_gib: float) -> str:
+    if needs <= memory_gib * 0.9:
+        return "Write 0.9."
+    if stack.vllm.max_num_batched_tokens != "auto":
+        return "Write max_num_batched_tokens: auto, take a smaller model, or a larger GPU."
+    return "Take a smaller model, or a larger GPU."
+
+
+def needed_gib(stack: Stack, known: KnownModel) -> float:
+    """GiB of one GPU that must be there for the server to start."""
+    width = 4 if dtype(stack) in ("float32", "float") else 2
+    tokens = batched_tokens(stack, known) or catalog.gpu(stack.instance_type_group.gpu).default_batched_tokens
+    cache = known.kv_bytes_per_token * width / 2 * (tokens + stack.vllm.max_model_len)
+    return (known.parameters * width + cache) / stack.vllm.tensor_parallel_size / 2**30 + OVERHEAD_GIB
+
+
+CHECKS = (backend, number_format, decoder_length, batch, split, memory)

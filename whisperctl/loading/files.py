@@ -1,0 +1,62 @@
+"""Paths on the command line -> the stack files they mean.
+
+A file is taken as it is. A directory means every `*.yaml` below it that says `apiVersion: whisperctl/…` and `stack:`;
+hidden folders and foreign YAML are passed over, a broken file that claims to be ours is not.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from whisperctl.errors import Mark, Problem
+
+_OURS = re.compile(r"""^["']?apiVersion["']?\s*:\s*["']?whisperctl/""", re.MULTILINE)
+_STACK = re.compile(r"""^["']?stack["']?\s*:""", re.MULTILINE)
+
+
+def stack_files(paths: Sequence[Path], problems: list[Problem]) -> tuple[Path, ...]:
+    """The stack files that `paths` mean, each once, in order; what cannot be found is added to `problems`."""
+    found: dict[Path, Path] = {}
+    for path in paths:
+        for file in _below(path, problems) if path.is_dir() else _single(path, problems):
+            found.setdefault(file.resolve(), file)
+    return tuple(found.values())
+
+
+def _single(path: Path, problems: list[Problem]) -> Iterator[Path]:
+    if path.exists():
+        yield path
+    else:
+        hint = "Name the stack file, or make one with `whisperctl init`."
+        problems.append(Problem(where=_start(path), path="", message="there is no such file", hint=hint))
+
+
+def _below(folder: Path, problems: list[Problem]) -> Iterator[Path]:
+    files = [file for file in _yaml_files(folder) if _claims_to_be_stack(file)]
+    if not files:
+        hint = "A stack file says `apiVersion: whisperctl/v1` and `stack: NAME`, and its name ends in .yaml."
+        problems.append(Problem(where=_start(folder), path="", message="holds no stack file", hint=hint))
+    yield from files
+
+
+def _yaml_files(folder: Path) -> Iterator[Path]:
+    for parent, folders, names in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(names):
+            if name.endswith(".yaml"):
+                yield Path(parent, name)
+
+
+def _claims_to_be_stack(file: Path) -> bool:
+    try:
+        text = file.read_bytes().decode("utf-8", errors="replace")
+    except OSError:
+        return True  # reading it properly says why it cannot be read
+    return bool(_OURS.search(text) and _STACK.search(text))
+
+
+def _start(path: Path) -> Mark:
+    return Mark(file=str(path), line=1, column=1)

@@ -1,0 +1,92 @@
+"""What `validate` found, as text, as one JSON document, or as GitHub's workflow commands."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from whisperctl.errors import Problem, SpecError
+from whisperctl.spec import Stack
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Checked:
+    """The stacks that are right, and every problem."""
+
+    stacks: tuple[Stack, ...]
+    problems: tuple[Problem, ...]
+
+    @property
+    def valid(self) -> bool:
+        """Whether no problem is an error."""
+        return all(problem.severity != "error" for problem in self.problems)
+
+    @classmethod
+    def of(cls, paths: Sequence[Path], environ: Mapping[str, str]) -> Checked:
+        """Load `paths` and keep what was found, good or bad."""
+        from whisperctl.loading import load_stacks
+
+        try:
+            loaded = load_stacks(paths, environ)
+        except SpecError as error:
+            return cls(stacks=(), problems=error.problems)
+        return cls(stacks=loaded.stacks, problems=loaded.warnings)
+
+
+def report(checked: Checked, form: str) -> tuple[str, str]:
+    """What goes to stdout and what to stderr."""
+    match form:
+        case "json":
+            return json.dumps(_document(checked), indent=2, ensure_ascii=False) + "\n", ""
+        case "github":
+            return _lines(_command(problem) for problem in checked.problems), ""
+        case _:
+            good = (_summary(stack) for stack in checked.stacks)
+            return _lines(good), _lines(str(problem) for problem in checked.problems)
+
+
+def _lines(lines: Iterator[str]) -> str:
+    return "".join(line + "\n" for line in lines)
+
+
+def _summary(stack: Stack) -> str:
+    model, group = stack.model, stack.instance_type_group
+    where = f"{group.gpu_count} × {group.gpu}" if group.gpu_count > 1 else group.gpu
+    return (
+        f"{stack.file}: stack {stack.name} is valid: {model.name} for {model.task} with vLLM {stack.vllm.version}"
+        f" on {where}; schema, names, options, memory, ports and labels checked"
+    )
+
+
+def _document(checked: Checked) -> dict[str, object]:
+    return {
+        "valid": checked.valid,
+        "stacks": [{"name": stack.name, "file": stack.file} for stack in checked.stacks],
+        "problems": [
+            {
+                "file": problem.where.file,
+                "line": problem.where.line,
+                "column": problem.where.column,
+                "path": problem.path,
+                "severity": problem.severity,
+                "message": problem.message,
+                "hint": problem.hint,
+            }
+            for problem in checked.problems
+        ],
+    }
+
+
+def _command(problem: Problem) -> str:
+    """A workflow command; `%`, line ends and, in properties, `:` and `,` are escaped as GitHub asks."""
+    where = problem.where
+    text = _escaped(". ".join(part for part in (problem.message, problem.hint) if part))
+    head = _escaped(problem.path) + ": " if problem.path else ""
+    file = _escaped(where.file).replace(":", "%3A").replace(",", "%2C")
+    return f"::{problem.severity} file={file},line={where.line},col={where.column}::{head}{text}"
+
+
+def _escaped(text: str) -> str:
+    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
