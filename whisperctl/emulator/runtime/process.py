@@ -1,0 +1,162 @@
+"""One instance as a process: started, listened to, asked, and ended with its whole process group.
+
+Contract: knows nothing of UbiOps' documents; what happens is told to the callbacks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import socket
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from whisperctl.emulator.runtime import orphans
+
+AGENT = Path(__file__).with_name("agent.py")
+GRACE = 20.0
+MESSAGE_LIMIT = 256 * 2**20
+CHUNK = 65536
+LONGEST_LINE = 32768
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Launch:
+    """What to run: interpreter, package folder, main file, context for `Deployment`, and its environment."""
+
+    python: str
+    folder: Path
+    file: str
+    context: dict[str, Any]
+    env: dict[str, str]
+    port: int
+    mark: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listener:
+    """Who is told: output lines (stream name, lines), readiness, and the end (exit code)."""
+
+    lines: Callable[[str, list[str]], None]
+    ready: Callable[[], None]
+    ended: Callable[[int], None]
+
+
+class InstanceProcess:
+    """A running package."""
+
+    def __init__(self, launch: Launch, listener: Listener) -> None:
+        self.launch = launch
+        self._listener = listener
+        self._answers: dict[str, asyncio.Future[dict[str, Any]]] = {}
+        self._process: asyncio.subprocess.Process | None = None
+        self._writer: asyncio.StreamWriter | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+        self.stopping = False
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid if self._process else 0
+
+    async def start(self) -> None:
+        ours, theirs = socket.socketpair()
+        try:
+            self._process = await asyncio.create_subprocess_exec(
+                self.launch.python,
+                "-u",
+                str(AGENT),
+                str(theirs.fileno()),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE,
+                env=self.launch.env,
+                cwd=self.launch.folder,
+                pass_fds=[theirs.fileno()],
+                start_new_session=True,
+            )
+        finally:
+            theirs.close()
+        reader, self._writer = await asyncio.open_connection(sock=ours, limit=MESSAGE_LIMIT)
+        self._say({"folder": str(self.launch.folder), "file": self.launch.file, "context": self.launch.context})
+        jobs: list[Awaitable[None]] = [
+            self._read("info", self._process.stdout),
+            self._read("error", self._process.stderr),
+            self._hear(reader),
+        ]
+        self._tasks = [asyncio.ensure_future(job) for job in jobs]
+        self._watch = asyncio.ensure_future(self._wait())
+
+    async def request(self, ident: str, data: Any) -> dict[str, Any]:
+        """Call `request()`: a message with `result` or `error`."""
+        future: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
+        self._answers[ident] = future
+        try:
+            self._say({"id": ident, "data": data})
+            return await future
+        finally:
+            self._answers.pop(ident, None)
+
+    async def stop(self, grace: float = GRACE) -> None:
+        """SIGTERM to the package's process, and after the grace SIGKILL to all it has started."""
+        self.stopping = True
+        if self._process is None:
+            return
+        if self._process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.terminate()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(asyncio.shield(self._watch), grace)
+        self._kill_all()
+        await self._watch
+
+    def _say(self, message: dict[str, Any]) -> None:
+        if self._writer is not None:
+            self._writer.write(json.dumps(message).encode() + b"\n")
+
+    async def _read(self, level: str, stream: asyncio.StreamReader | None) -> None:
+        rest = b""
+        while stream is not None and (chunk := await stream.read(CHUNK)):
+            *lines, rest = (rest + chunk).split(b"\n")
+            if len(rest) > LONGEST_LINE:
+                lines, rest = [*lines, rest], b""
+            if lines:
+                self._listener.lines(level, [_text(line) for line in lines])
+        if rest:
+            self._listener.lines(level, [_text(rest)])
+
+    async def _hear(self, reader: asyncio.StreamReader) -> None:
+        with contextlib.suppress(ConnectionError):
+            while line := await reader.readline():
+                message = json.loads(line)
+                if message["event"] == "ready":
+                    self._listener.ready()
+                elif message["id"] in self._answers and not self._answers[message["id"]].done():
+                    self._answers[message["id"]].set_result(message)
+
+    async def _wait(self) -> None:
+        assert self._process is not None
+        code = await self._process.wait()
+        self._kill_all()
+        _, pending = await asyncio.wait(self._tasks, timeout=2)
+        for task in pending:
+            task.cancel()
+        if self._writer is not None:
+            self._writer.close()
+        for future in self._answers.values():
+            if not future.done():
+                future.set_result({"error": f"the instance's process ended with code {code}"})
+        self._listener.ended(code)
+
+    def _kill_all(self) -> None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, signal.SIGKILL)
+        orphans.end(self.launch.mark)
+
+
+def _text(line: bytes) -> str:
+    return line.decode(errors="replace").rstrip("\r")[:LONGEST_LINE]
