@@ -6,9 +6,8 @@ It understands the language of `tones`. What it cannot do, it refuses in vLLM's 
 
 from __future__ import annotations
 
-import email.parser
-import email.policy
 import json
+import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -191,16 +190,15 @@ class _Exchange(BaseHTTPRequestHandler):
 def _form(content_type: str, body: bytes) -> tuple[dict[str, str], bytes]:
     if not content_type.startswith("multipart/"):
         return {}, body
-    head = f"Content-Type: {content_type}\r\n\r\n".encode()
-    message = email.parser.BytesParser(policy=email.policy.HTTP).parsebytes(head + body)
+    boundary = content_type.partition("boundary=")[2].strip('"').encode()
     fields, content = {}, b""
-    for part in message.iter_parts():
-        name = part.get_param("name", header="content-disposition")
-        payload = part.get_payload(decode=True)
-        if part.get_filename() is not None:
-            content = payload
+    for part in body.split(b"--" + boundary)[1:-1]:
+        head, _, payload = part.partition(b"\r\n\r\n")
+        names = dict(re.findall(r'(name|filename)="([^"]*)"', head.decode()))
+        if "filename" in names:
+            content = payload[:-2]
         else:
-            fields[name] = payload.decode()
+            fields[names["name"]] = payload[:-2].decode()
     return fields, content
 
 

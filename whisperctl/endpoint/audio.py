@@ -109,7 +109,7 @@ def _wave(file: IO[bytes]) -> wave.Wave_read | None:
     """`file` as a WAV of plain PCM, or None: another container, float samples, or a header that counts no frames."""
     try:
         sound = wave.open(file)  # noqa: SIM115 - closing it is up to the file's owner
-    except (wave.Error, EOFError):
+    except (wave.Error, EOFError, RuntimeError):  # RuntimeError: a chunk that claims to reach past its container
         return None
     return sound if sound.getnframes() and sound.getsampwidth() <= 4 else None
 

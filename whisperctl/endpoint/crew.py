@@ -50,7 +50,7 @@ class Crew:
                 continue
             try:
                 result = task()
-            except BaseException as error:  # noqa: BLE001 - it belongs to whoever asks the future
+            except BaseException as error:  # it belongs to whoever asks the future
                 future.set_exception(error)
             else:
                 future.set_result(result)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 import threading
+from collections import Counter
 from collections.abc import Callable
 
 from whisperctl.clock import Clock
@@ -17,8 +18,9 @@ from whisperctl.endpoint.transcription import Ask, request
 from whisperctl.errors import Interrupted, Unhealthy, Unreachable, WhisperctlError
 
 TRIES = 6
-_TRIES_AT_LIMIT = 20
-"""A rate limit is a matter of waiting, not of luck."""
+"""Requests in all, while the connection breaks or nothing is ready."""
+_TRIES_AFTER = {429: 20, 500: 2}
+"""A rate limit is a matter of waiting; an error of the server's own code mostly comes again."""
 _FIRST_PAUSE = 0.5
 _LONGEST_PAUSE = 30.0
 _SLICE = 0.5
@@ -103,7 +105,8 @@ class Patient:
         alarm: Alarm,
         chance: Callable[[], float] = random.random,
     ) -> None:
-        self._endpoint, self._clock, self._alarm, self._chance = endpoint, clock, alarm, chance
+        self.endpoint = endpoint
+        self._clock, self._alarm, self._chance = clock, alarm, chance
         self._stopped = threading.Event()
 
     def stop(self) -> None:
@@ -117,22 +120,17 @@ class Patient:
             Unreachable: no answer came, however often it was asked.
             Interrupted: `stop` was called.
         """
-        tries = 0
+        seen: Counter[int] = Counter()
         while True:
-            tries += 1
-            try:
-                answer = request(self._endpoint, ask, upload)
-            except Unreachable:
-                if tries >= TRIES:
-                    raise
-                self._pause(self._backoff(tries))
+            answer = self._reached(lambda: request(self.endpoint, ask, upload), seen)
+            if answer is None:
                 continue
-            limit = _TRIES_AT_LIMIT if answer.status == 429 else TRIES
-            if answer.status not in _AGAIN or tries >= (2 if answer.status == 500 else limit):
+            seen[answer.status] += 1
+            if answer.status not in _AGAIN or seen[answer.status] >= _TRIES_AFTER.get(answer.status, TRIES):
                 return answer
             if answer.status in _ASLEEP:
                 self._alarm.wake()
-            self._pause(_told(answer) or self._backoff(tries))
+            self._pause(_told(answer) or self._backoff(seen.total()))
 
     def ready(self) -> None:
         """Return when the endpoint is up, waking it if it sleeps.
@@ -142,21 +140,31 @@ class Patient:
             Unhealthy: it answers what waiting does not change.
             TimedOut: it did not come up.
         """
-        for tries in range(1, TRIES + 1):
-            try:
-                answer = self._endpoint.get("/health", min(10.0, self._endpoint.timeout))
-            except Unreachable:
-                if tries == TRIES:
-                    raise
-                self._pause(self._backoff(tries))
+        seen: Counter[int] = Counter()
+        while True:
+            answer = self._reached(lambda: self.endpoint.get("/health", min(10.0, self.endpoint.timeout)), seen)
+            if answer is None:
                 continue
+            seen[answer.status] += 1
             if answer.status == 200:
                 return
             if answer.status in (*_ASLEEP, 500):
-                return self._alarm.wake()
-            if answer.status != 429:
-                raise Unhealthy(f"GET {self._endpoint.url}/health answered {answer}." + advice(answer.status))
-            self._pause(_told(answer) or self._backoff(tries))
+                self._alarm.wake()
+            elif answer.status == 429 and seen[429] < _TRIES_AFTER[429]:
+                self._pause(_told(answer) or self._backoff(seen.total()))
+            else:
+                raise Unhealthy(f"GET {self.endpoint.url}/health answered {answer}." + advice(answer.status))
+
+    def _reached(self, ask: Callable[[], Answer], seen: Counter[int]) -> Answer | None:
+        """The answer, or None after a pause when the connection broke; counted under 0."""
+        try:
+            return ask()
+        except Unreachable:
+            seen[0] += 1
+            if seen[0] >= TRIES:
+                raise
+            self._pause(self._backoff(seen.total()))
+            return None
 
     def _backoff(self, tries: int) -> float:
         return float(min(_FIRST_PAUSE * 2 ** (tries - 1), _LONGEST_PAUSE)) * (0.5 + self._chance() / 2)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import glob
-import os
 import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import IO
 
@@ -46,28 +46,25 @@ def find(named: Sequence[str], spool: Path) -> list[Recording | Missing]:
     found: list[Recording | Missing] = []
     for name in dict.fromkeys(named):
         found += [_from_stdin(spool)] if name == STDIN else _expanded(name)
-    seen: set[Path] = set()
-    once = []
+    once: dict[object, Recording | Missing] = {}
     for one in found:
-        if isinstance(one, Recording) and (one.path.resolve() in seen or seen.add(one.path.resolve())):  # type: ignore[func-returns-value]
-            continue
-        once.append(one)
-    return _unambiguous(once)
+        once.setdefault(one.path.resolve() if isinstance(one, Recording) else one, one)
+    return _unambiguous(list(once.values()))
 
 
 def _expanded(name: str) -> list[Recording | Missing]:
     path = Path(name)
     if path.is_dir():
         return _in_folder(name, path)
-    if path.exists() or not glob.has_magic(name):
-        return [_recording(name, Path(path.name)) if path.exists() else Missing(name=name, reason="no such file")]
-    matches = [match for match in sorted(glob.glob(name, recursive=True)) if Path(match).is_file()]
+    if path.exists():
+        return [_recording(name, Path(path.name))]
+    if not glob.has_magic(name):
+        return [Missing(name=name, reason="no such file")]
+    matches = sorted(match for match in glob.glob(name, recursive=True) if Path(match).is_file())  # noqa: PTH207
+    fixed = Path(*takewhile(lambda part: not glob.has_magic(part), path.parts))
     if not matches:
         return [Missing(name=name, reason="nothing matches this pattern")]
-    above = os.path.commonpath([os.path.dirname(match) or "." for match in matches]) if len(matches) > 1 else ""
-    return [
-        _recording(match, Path(os.path.relpath(match, above or os.path.dirname(match) or "."))) for match in matches
-    ]
+    return [_recording(match, Path(match).relative_to(fixed)) for match in matches]
 
 
 def _in_folder(name: str, folder: Path) -> list[Recording | Missing]:

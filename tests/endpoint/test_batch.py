@@ -1,0 +1,339 @@
+"""Many recordings through one endpoint, over a real socket: order, limits, faults, files, long recordings."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.endpoint import tones
+from tests.endpoint.fake_vllm import MODEL, TOKEN, FakeVllm, Fault
+from tests.endpoint.hand_clock import HandClock
+from whisperctl.endpoint.batch import Batch, Done, Failed, Order, Result, Skipped
+from whisperctl.endpoint.client import Endpoint
+from whisperctl.endpoint.patience import Alarm, Patient
+from whisperctl.endpoint.recordings import find
+from whisperctl.endpoint.transcription import Ask
+from whisperctl.errors import TimedOut, Unauthorized, Unhealthy, WhisperctlError
+
+
+class Notes:
+    """Keeps what a listener hears."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self.seconds = 0.0
+
+    def heard(self, seconds: float) -> None:
+        self.seconds += seconds
+
+    def say(self, line: str) -> None:
+        self.lines.append(line)
+
+
+class Bench:
+    """A batch run against the test server, with time that only pauses move."""
+
+    def __init__(self, vllm: FakeVllm, endpoint: Endpoint, tmp_path: Path) -> None:
+        self.vllm, self.endpoint, self.folder = vllm, endpoint, tmp_path
+        self.clock, self.notes = HandClock(), Notes()
+        self.ring: Callable[[float], object] | None = None
+        self.timeout = 60.0
+
+    def patient(self) -> Patient:
+        alarm = Alarm(self.endpoint, self.ring, self.clock, self.timeout, self.notes.say)
+        return Patient(self.endpoint, self.clock, alarm, chance=lambda: 1.0)
+
+    def run(
+        self, *named: str | Path, shape: str = "text", out: Path | None = None, parallelism: int = 4, **ask: object
+    ) -> list[Result]:
+        order = Order(ask=Ask(model=MODEL, **ask), shape=shape, folder=out)  # type: ignore[arg-type]
+        found = find([str(name) for name in named], self.folder)
+        return list(Batch(order, self.patient(), parallelism, self.clock, self.notes).run(found))
+
+    def say(self, name: str, sentences: list[list[str]], pause: float = tones.PAUSE) -> Path:
+        return tones.write(self.folder / name, sentences, pause)
+
+
+@pytest.fixture
+def bench(vllm: FakeVllm, endpoint: Endpoint, tmp_path: Path) -> Bench:
+    return Bench(vllm, endpoint, tmp_path)
+
+
+def texts(results: list[Result]) -> list[str]:
+    return [one.transcript.text for one in results if isinstance(one, Done)]
+
+
+def test_results_come_in_the_order_asked_for(bench: Bench) -> None:
+    words = tones.VOCABULARY[:12]
+    files = [bench.say(f"{number}.wav", [[word]]) for number, word in enumerate(words)]
+    assert texts(bench.run(*reversed(files))) == list(reversed(words))
+    assert bench.vllm.most_in_flight <= 4
+
+
+def test_long_recording_is_whole_with_right_times(bench: Bench) -> None:
+    sentences = tones.sentences_of(50)
+    (done,) = bench.run(bench.say("long.wav", sentences), shape="verbose_json")
+    assert isinstance(done, Done)
+    assert done.transcript.text == tones.text(sentences)
+    length = 5 * tones.WORD + 4 * tones.GAP
+    for number, segment in enumerate(done.transcript.segments or ()):
+        assert segment.text == " ".join(sentences[number])
+        assert segment.start == pytest.approx(number * (length + tones.PAUSE), abs=0.05)
+        assert segment.end == pytest.approx(segment.start + length, abs=0.05)
+    assert done.transcript.duration == pytest.approx(50 * (length + tones.PAUSE), abs=0.01)
+
+
+def test_recording_without_a_pause_loses_and_doubles_nothing(bench: Bench) -> None:
+    sentence = [word for sentence in tones.sentences_of(60) for word in sentence]
+    assert texts(bench.run(bench.say("breathless.wav", [sentence]))) == [" ".join(sentence)]
+
+
+def test_language_of_the_first_piece_goes_for_the_rest(bench: Bench) -> None:
+    (done,) = bench.run(bench.say("long.wav", tones.sentences_of(40)))
+    first, *rest = bench.vllm.audio_requests
+    assert "language" not in first.fields
+    assert {one.fields["language"] for one in rest} == {"es"}
+    assert isinstance(done, Done)
+    assert done.transcript.language == "es"
+
+
+def test_given_language_is_sent_and_prompt_never(bench: Bench) -> None:
+    bench.run(bench.say("long.wav", tones.sentences_of(40)), language="en")
+    assert {one.fields["language"] for one in bench.vllm.audio_requests} == {"en"}
+    assert not any("prompt" in one.fields for one in bench.vllm.audio_requests)
+
+
+def test_translation(bench: Bench) -> None:
+    assert texts(bench.run(bench.say("a.wav", [["ba"]]), task="translation")) == ["BA"]
+
+
+def test_silence_is_not_sent(bench: Bench) -> None:
+    path = bench.folder / "silence.wav"
+    path.write_bytes(tones.wav(tones.silence(60)))
+    assert texts(bench.run(path, shape="srt")) == [""]
+    assert not bench.vllm.audio_requests
+
+
+@pytest.mark.parametrize("version", ["0.11.2", "0.32.0"])
+def test_vllm_without_times(bench: Bench, version: str) -> None:
+    bench.vllm.version = version
+    sentences = tones.sentences_of(40)
+    (done,) = bench.run(bench.say("long.wav", sentences), shape="srt")
+    assert isinstance(done, Done)
+    assert done.transcript.text == tones.text(sentences)
+    assert any("gives no times" in line for line in bench.notes.lines) == (version == "0.11.2")
+
+
+def test_times_that_fail_with_500_fall_back_to_plain(bench: Bench) -> None:
+    """vLLM 0.32 answers 500 to verbose_json when the model emits nothing."""
+    hiss = bench.folder / "hiss.wav"
+    hiss.write_bytes(tones.wav(bytes([0, 1, 0, 255]) * tones.RATE * 2))
+    assert texts(bench.run(hiss, shape="verbose_json")) == [""]
+
+
+def test_busy_broken_and_failing_answers_are_asked_again(bench: Bench) -> None:
+    bench.vllm.faults = [Fault(429, headers={"retry-after": "7"}), Fault(0), Fault(500), Fault(502)]
+    assert texts(bench.run(bench.say("a.wav", [["ba", "be"]]), parallelism=1)) == ["ba be"]
+    assert sum(bench.clock.slept) == pytest.approx(7 + 1 + 2 + 4)
+
+
+def test_endless_failure_ends(bench: Bench) -> None:
+    bench.vllm.faults = [Fault(500, '{"error": {"message": "CUDA error"}}')] * 20
+    (failed,) = bench.run(bench.say("a.wav", [["ba"]]))
+    assert isinstance(failed, Failed)
+    assert "500 (CUDA error)" in failed.reason
+    assert len(bench.vllm.audio_requests) == 2
+
+
+def test_refusal_is_not_asked_again(bench: Bench) -> None:
+    (failed,) = bench.run(bench.say("a.wav", tones.sentences_of(60)), language="xx" * 2000)
+    assert isinstance(failed, Failed) or bench.vllm.audio_requests
+    bench.vllm.requests.clear()
+    bench.vllm.token = "another"
+    (failed,) = bench.run(bench.say("b.wav", tones.sentences_of(60)), language="en", parallelism=2)
+    assert isinstance(failed, Failed)
+    assert "401 (Invalid token.)" in failed.reason
+    assert len(bench.vllm.audio_requests) < 12
+
+
+def test_error_body_with_status_200(bench: Bench) -> None:
+    bench.vllm.faults = [Fault(200, '{"error": {"message": "Invalid or unsupported audio file."}}')]
+    (failed,) = bench.run(bench.say("a.wav", [["ba"]]))
+    assert isinstance(failed, Failed)
+    assert "200 with an error in the body: Invalid or unsupported" in failed.reason
+
+
+def test_one_bad_file_does_not_stop_the_rest(bench: Bench) -> None:
+    good = [bench.say(f"{word}.wav", [[word]]) for word in ("ba", "be", "bi")]
+    bad = bench.folder / "bad.wav"
+    bad.write_bytes(b"RIFF....WAVEnonsense")
+    results = bench.run(good[0], bad, good[1], bench.folder / "gone.wav", good[2])
+    assert [type(one) for one in results] == [Done, Failed, Done, Failed, Done]
+    assert texts(results) == ["ba", "be", "bi"]
+
+
+def test_files_are_written_and_skipped_the_second_time(bench: Bench) -> None:
+    folder = bench.folder / "calls"
+    (folder / "deep").mkdir(parents=True)
+    tones.write(folder / "a.wav", [["ba"]])
+    tones.write(folder / "deep" / "b.wav", [["be"]])
+    (folder / "notes.txt").write_text("not audio")
+    out = bench.folder / "out"
+    assert [type(one) for one in bench.run(folder, out=out)] == [Done, Done]
+    assert {str(path.relative_to(out)): path.read_text() for path in out.rglob("*.*")} == {
+        "a.txt": "ba\n",
+        "deep/b.txt": "be\n",
+    }
+    sent = len(bench.vllm.audio_requests)
+    assert [type(one) for one in bench.run(folder, out=out)] == [Skipped, Skipped]
+    assert len(bench.vllm.audio_requests) == sent
+    os.utime(folder / "a.wav", (time.time() + 60, time.time() + 60))
+    assert [type(one) for one in bench.run(folder, out=out)] == [Done, Skipped]
+
+
+def test_same_names_do_not_share_a_file(bench: Bench) -> None:
+    for name in ("one", "two"):
+        (bench.folder / name).mkdir()
+    paths = [tones.write(bench.folder / name / "x.wav", [[word]]) for name, word in (("one", "ba"), ("two", "be"))]
+    out = bench.folder / "out"
+    bench.run(*paths, out=out)
+    assert {path.name: path.read_text() for path in out.iterdir()} == {"x.wav.txt": "ba\n", "x.wav-2.txt": "be\n"}
+
+
+def test_failed_write_leaves_nothing(bench: Bench) -> None:
+    out = bench.folder / "out"
+    (out / "a.txt").mkdir(parents=True)
+    (failed,) = bench.run(bench.say("a.wav", [["ba"]]), out=out)
+    assert isinstance(failed, Failed)
+    assert [path.name for path in out.iterdir()] == ["a.txt"]
+
+
+def test_patterns(bench: Bench) -> None:
+    for name in ("x1.wav", "x2.wav", "y.wav"):
+        bench.say(name, [[tones.VOCABULARY[len(name)]]])
+    found = bench.run(str(bench.folder / "x*.wav"))
+    assert [one.recording.path.name for one in found if isinstance(one, Done)] == ["x1.wav", "x2.wav"]
+    (missing,) = bench.run(str(bench.folder / "z*.wav"))
+    assert missing == Failed(name=str(bench.folder / "z*.wav"), reason="nothing matches this pattern")
+
+
+def test_sleeping_deployment_is_woken_once(bench: Bench) -> None:
+    bench.vllm.asleep = True
+    rung: list[float] = []
+
+    def ring(timeout: float) -> None:
+        rung.append(timeout)
+        bench.vllm.asleep = False
+
+    bench.ring = ring
+    files = [bench.say(f"{word}.wav", [[word]]) for word in tones.VOCABULARY[:4]]
+    assert texts(bench.run(*files)) == tones.VOCABULARY[:4]
+    assert rung == [60.0]
+    assert "No instance answers: waking one with a deployment request." in bench.notes.lines
+
+
+def test_deployment_that_never_wakes(bench: Bench) -> None:
+    bench.vllm.asleep = True
+    with pytest.raises(TimedOut, match="Timed out after 60 s"):
+        bench.patient().ready()
+
+
+def test_why_it_cannot_be_woken(bench: Bench) -> None:
+    bench.vllm.asleep = True
+
+    def ring(_: float) -> None:
+        raise Unauthorized("POST", "/requests", 401, "Invalid token")
+
+    bench.ring = ring
+    with pytest.raises(WhisperctlError, match=r"Invalid token|Timed out"):
+        bench.patient().ready()
+
+
+def test_wrong_token_is_said_at_once(vllm: FakeVllm, tmp_path: Path) -> None:
+    with Endpoint(vllm.url, "wrong", 5) as endpoint, pytest.raises(Unhealthy, match="did not accept the token"):
+        Bench(vllm, endpoint, tmp_path).patient().ready()
+
+
+def test_interrupted_run_leaves_no_thread_waiting(bench: Bench) -> None:
+    bench.vllm.hold.clear()
+    order = Order(ask=Ask(model=MODEL), shape="text", folder=None)
+    found = find([str(bench.say("a.wav", [["ba"]]))], bench.folder)
+    run = Batch(order, bench.patient(), 2, bench.clock, bench.notes).run(found)
+    assert isinstance(run, Iterator)
+    with contextlib.closing(run):  # type: ignore[type-var]
+        pass
+    assert not bench.vllm.audio_requests
+
+
+def test_three_hours(bench: Bench) -> None:
+    """Everything is heard, in order, and little of the 170 MB is held."""
+    sentences = tones.sentences_of(60)
+    minutes = tones.speak(sentences) * 75
+    path = bench.folder / "day.wav"
+    path.write_bytes(tones.wav(minutes))
+    seconds = len(minutes) / 2 / tones.RATE
+    assert seconds > 3 * 3600
+    del minutes
+    (done,) = bench.run(path, shape="srt", language="en", out=bench.folder / "out")
+    assert isinstance(done, Done)
+    assert done.transcript.text == " ".join([tones.text(sentences)] * 75)
+    last = (done.transcript.segments or ())[-1]
+    assert last.end == pytest.approx(seconds - tones.PAUSE, abs=0.1)
+    assert max(one.size for one in bench.vllm.audio_requests) < 25 * 1024 * 1024
+    assert (bench.folder / "out" / "day.srt").read_text().count(" --> ") == 60 * 75
+
+
+@pytest.mark.skipif(not shutil.which("ffmpeg"), reason="ffmpeg is not on PATH")
+@pytest.mark.parametrize("suffix", ["mp3", "m4a", "flac", "ogg", "webm", "mp4", "aac", "opus"])
+def test_other_containers(bench: Bench, suffix: str) -> None:
+    sentences = tones.sentences_of(16)
+    wav, path = bench.say("a.wav", sentences), bench.folder / f"-odd {suffix}.{suffix}"
+    picture = ["-f", "lavfi", "-i", "color=black:s=64x64:r=5", "-shortest"] if suffix == "mp4" else []
+    subprocess.run(["ffmpeg", "-v", "error", "-i", wav, *picture, f"file:{path}"], check=True, timeout=60)
+    (done,) = bench.run(path, shape="verbose_json")
+    assert isinstance(done, Done), done
+    assert done.transcript.text == tones.text(sentences)
+    assert done.transcript.duration == pytest.approx(16 * (5 * 0.3 + 4 * 0.08 + 0.6), abs=0.2)
+
+
+@pytest.mark.skipif(not shutil.which("ffmpeg"), reason="ffmpeg is not on PATH")
+@pytest.mark.parametrize(("name", "content"), [("a.mp3", b"nonsense"), ("empty.mp3", b""), ("text.mp4", b"x" * 5000)])
+def test_what_ffmpeg_cannot_decode(bench: Bench, name: str, content: bytes) -> None:
+    (bench.folder / name).write_bytes(content)
+    (failed,) = bench.run(bench.folder / name)
+    assert isinstance(failed, Failed)
+    assert "cannot be decoded by ffmpeg: " in failed.reason
+
+
+def test_without_a_decoder_short_files_are_sent_as_they_are(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(bench.folder))
+    monkeypatch.setitem(sys.modules, "av", None)
+    (bench.folder / "a.mp3").write_bytes(
+        tones.wav(tones.speak([["ba", "be"]])).replace(b"WAVEfmt \x10", b"WAVEfmt \x10")
+    )
+    (bench.folder / "b.mp3").write_bytes(b"ID3 no wave")
+    (bench.folder / "c.mp3").write_bytes(b"ID3" + bytes(21 << 20))
+    results = bench.run(bench.folder / "b.mp3", bench.folder / "c.mp3")
+    assert all(isinstance(one, Failed) for one in results)
+    small, large = (one.reason for one in results if isinstance(one, Failed))
+    assert "Invalid or unsupported audio file" in small
+    assert "Install ffmpeg" in small
+    assert "21 MB and must be cut" in large
+    assert len(bench.vllm.audio_requests) == 1
+
+
+def test_json_output(bench: Bench) -> None:
+    out = bench.folder / "out"
+    bench.run(bench.say("a.wav", [["ba"], ["be"]]), shape="verbose_json", out=out)
+    written = json.loads((out / "a.json").read_text())
+    assert [one["text"] for one in written["segments"]] == ["ba", "be"]
+    assert TOKEN not in (out / "a.json").read_text()
