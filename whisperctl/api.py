@@ -287,7 +287,9 @@ class Api:
 
     def download(self, deployment: str, version: str, revision: str, stream: BinaryIO) -> None:
         """Write a revision's package to `stream` as it comes."""
-        response = self._response("revisions_file_download", self.project, deployment, revision, version, _request_stream=True)
+        response = self._response(
+            "revisions_file_download", self.project, deployment, revision, version, _request_stream=True
+        )
         stream.writelines(response.iter_content(1 << 16))
 
     # --- services --------------------------------------------------------------------------------------------------

@@ -128,7 +128,7 @@ class EnvVar:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Service:
-    """A UbiOps service. `fields` holds everything but name and labels; `deployment` and `version` are the stack's own."""
+    """A UbiOps service; `fields` holds all but name and labels; `deployment` and `version` are the stack's own."""
 
     name: str
     labels: Mapping[str, str]
@@ -187,7 +187,7 @@ class Stack:
     rollout: Rollout
     protect: bool
     marks: Mapping[Path_, Mark] = field(repr=False, compare=False)
-    """Where each value stands; a list of services has paths `("service", 0, "port")`, a single one `("service", "port")`."""
+    """Where each value stands; a list of services has `("service", 0, "port")`, a single one `("service", "port")`."""
 
     def mark(self, *path: str | int) -> Mark:
         """The place of the value at `path`, or of its nearest enclosing value that is written down."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +14,7 @@ from whisperctl.cli.settings import Settings
 
 if TYPE_CHECKING:
     from whisperctl.api import Api
+    from whisperctl.engine import World
     from whisperctl.spec import Stack
 
 DEFAULT_PATH = "stack.yaml"
@@ -40,4 +42,25 @@ def open_api(settings: Settings, stack: Stack | None = None, parallelism: int = 
         timeout=settings.timeout,
         parallelism=parallelism,
         say=(lambda line: click.echo(line, err=True)) if settings.verbose > 1 else (lambda _line: None),
+    )
+
+
+def open_world(settings: Settings, stacks: Sequence[Stack], parallelism: int = 10) -> World:
+    """What the engine works with: one control plane for each project that the stacks name."""
+    from whisperctl.engine import World
+    from whisperctl.views.outcome import Progress
+    from whisperctl.waiting import StoppableClock
+
+    def project_of(stack: Stack) -> str:
+        return settings.project(stack.project)
+
+    one_of_each = {project_of(stack): stack for stack in stacks}
+    color = settings.use_color() and sys.stderr.isatty()
+    return World(
+        apis={project: open_api(settings, stack, parallelism) for project, stack in one_of_each.items()},
+        project_of=project_of,
+        token=settings.token(),
+        parallelism=parallelism,
+        clock=StoppableClock(),
+        listen=Progress(several=len(stacks) > 1, color=color, verbose=settings.verbose > 0),
     )

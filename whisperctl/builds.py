@@ -1,0 +1,284 @@
+"""The two long operations: an environment tag, and a package, each uploaded once and waited for with its logs.
+
+Both look first at what is there: a tag that is built is left alone, one that builds is waited for, an upload whose
+answer was lost is found again by its content. So nothing that is built is ever built twice.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import re
+import threading
+from typing import Any
+
+from whisperctl.api import Api, Json
+from whisperctl.desired import digest_of
+from whisperctl.errors import ApiError, BuildFailed, Unreachable, WhisperctlError
+from whisperctl.live import RecordedRevision, owner, recorded_revisions
+from whisperctl.package import EnvironmentBuild
+from whisperctl.perform import POST_ATTEMPTS, Job, create_once, merged
+from whisperctl.plan import Operation
+from whisperctl.resources import (
+    DIGEST_LABEL,
+    KEPT_REVISIONS,
+    REVISION_LABEL,
+    SHARED,
+    Address,
+    environment_address,
+    version_address,
+)
+from whisperctl.waiting import wait_for
+
+FAILED = ("failed", "cancelled")
+LAST_LINES = 20
+"""Log lines shown with a failed build."""
+LOG_LINES = 500
+"""Log lines asked for at a time while a build runs."""
+
+_one_build = threading.Lock()
+_builds: dict[tuple[str, str, str, str], threading.Lock] = {}
+
+
+def build(job: Job, operation: Operation) -> None:
+    """Make sure that the environment tag is available.
+
+    Raises:
+        BuildFailed: with the build's own error and its last log lines.
+    """
+    wanted = job.plan.wanted.build
+    if wanted is None:
+        raise AssertionError("a plan in mode `package` builds no tag")
+    # Stacks that are applied together share tags: the first one builds, the others find it built.
+    with _lock_of(job.api, wanted):
+        if _start_tag(job, operation.address, wanted):
+            _wait_for_tag(job, operation.address, wanted)
+
+
+def _lock_of(api: Api, wanted: EnvironmentBuild) -> threading.Lock:
+    with _one_build:
+        return _builds.setdefault((api.host, api.project, wanted.name, wanted.tag), threading.Lock())
+
+
+def _start_tag(job: Job, address: Address, wanted: EnvironmentBuild) -> bool:
+    """Create the tag and upload its files unless that was done; whether there is something to wait for."""
+    api = job.api
+    found = api.tag(wanted.name, wanted.tag)
+    if found is not None and found["status"] in FAILED:
+        # Whether a failed tag can be built again under its name is not documented: it is made anew.
+        job.say(address, f"removing the tag whose build {found['status']}")
+        api.delete_tag(wanted.name, wanted.tag)
+        found = None
+    if found is None:
+        body = {"name": wanted.tag, "supports_request_format": True}
+        found = create_once(
+            job, address, lambda: api.create_tag(wanted.name, body), lambda: api.tag(wanted.name, wanted.tag)
+        )
+    if found is None or found["status"] == "pending":
+        base = (wanted.base_name, wanted.base_tag or _newest_tag(job, wanted.base_name))
+        job.say(address, f"building on {base[0]}:{base[1]}")
+        _send_build(job, address, wanted, base)
+    elif found["status"] != "available":
+        job.say(address, f"already {found['status']}: waiting for that build")
+    return found is None or found["status"] != "available"
+
+
+def _send_build(job: Job, address: Address, wanted: EnvironmentBuild, base: tuple[str, str]) -> None:
+    for attempt in range(1, POST_ATTEMPTS + 1):
+        try:
+            job.api.build_tag(wanted.name, wanted.tag, base, wanted)
+        except ApiError as error:
+            # Lost or refused: somebody (perhaps this very request) may have started it.
+            if (job.api.tag(wanted.name, wanted.tag) or {}).get("status", "pending") != "pending":
+                return
+            if attempt == POST_ATTEMPTS or not (isinstance(error, Unreachable) or error.status >= 500):
+                raise
+            job.say(address, f"no answer to the upload; it did not arrive, trying again ({attempt})")
+            job.clock.sleep(attempt)
+        else:
+            return
+
+
+def _newest_tag(job: Job, base: str) -> str:
+    tags = job.api.tags(base)
+    usable = [tag for tag in tags or [] if tag["status"] == "available" and not tag.get("deprecated")]
+    usable = [tag for tag in usable if tag.get("supports_request_format", True)]
+    if not usable:
+        stack = job.plan.wanted.stack
+        what = (
+            f"has no usable tag of the base environment {base!r}"
+            if tags is not None
+            else f"has no environment {base!r}"
+        )
+        raise WhisperctlError(
+            f"{stack.source('environment', 'base')}: this project {what}.\n"
+            "  Name one of the base environments that the console lists, such as ubiops-ubuntu24-04-python3-12."
+        )
+    return str(max(usable, key=lambda tag: (str(tag["creation_date"]), _natural(tag["name"])))["name"])
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    """`v5.10` after `v5.9`."""
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
+
+
+def _wait_for_tag(job: Job, address: Address, wanted: EnvironmentBuild) -> None:
+    query = f"| environment_name=`{wanted.name}` and environment_tag=`{wanted.tag}`"
+    logs = _Logs(job, address, query)
+    found = wait_for(
+        lambda: job.api.tag(wanted.name, wanted.tag) or {"status": "gone"},
+        lambda tag: tag["status"] in ("available", "gone", *FAILED),
+        clock=job.clock,
+        timeout=job.timeout,
+        what=f"{address} to build",
+        advice="It goes on building on UbiOps: apply again to go on waiting, or raise rollout.timeout.",
+        tick=logs.more,
+    )
+    logs.more()
+    if found["status"] != "available":
+        raise BuildFailed(_failure(address, str(found["status"]), found.get("error_message"), logs.lines))
+    environment = environment_address(wanted.name)
+    raw = job.api.environment(wanted.name)
+    digest = digest_of({environment: job.plan.wanted.state[environment]})
+    if raw is not None and owner(raw) == SHARED and (raw.get("labels") or {}).get(DIGEST_LABEL) != digest:
+        job.api.update_environment(wanted.name, {"labels": {**raw["labels"], DIGEST_LABEL: digest}})
+
+
+def upload(job: Job, operation: Operation) -> None:
+    """Make sure that the version runs this package, and record its revision.
+
+    Raises:
+        BuildFailed: with the build's own error and its last log lines.
+    """
+    address = operation.address
+    version = job.api.version(job.deployment, job.version) or {}
+    revision = _already_uploaded(job, version) or _send_package(job, address, version.get("latest_revision"))
+    job.say(address, f"revision {revision} is building")
+    query = (
+        f"| deployment_name=`{job.deployment}` and deployment_version=`{job.version}`"
+        f" and deployment_version_revision_id=`{revision}`"
+    )
+    logs = _Logs(job, address, query)
+    found = wait_for(
+        lambda: job.api.revision(job.deployment, job.version, revision),
+        lambda answer: answer["status"] in ("success", *FAILED),
+        clock=job.clock,
+        timeout=job.timeout,
+        what=f"revision {revision} of {address} to build",
+        advice="It goes on building on UbiOps: apply again to go on waiting, or raise rollout.timeout.",
+        tick=logs.more,
+    )
+    logs.more()
+    if found["status"] != "success":
+        raise BuildFailed(_failure(address, str(found["status"]), found.get("error_message"), logs.lines))
+    wait_for(
+        lambda: job.api.version(job.deployment, job.version) or {},
+        lambda raw: raw.get("active_revision") == revision,
+        clock=job.clock,
+        timeout=job.timeout,
+        what=f"revision {revision} to become active",
+    )
+    _record_revision(job, revision)
+
+
+def _already_uploaded(job: Job, version: Json) -> str | None:
+    """The revision of an earlier apply that was cut off: not recorded, not failed, and of the same content."""
+    latest = version.get("latest_revision")
+    recorded = recorded_revisions(version.get("labels") or {})
+    if not latest or (recorded and recorded[0].revision == latest and (version["labels"]).get(DIGEST_LABEL)):
+        return None
+    if job.api.revision(job.deployment, job.version, latest)["status"] in FAILED:
+        return None
+    return str(latest) if _is_this_package(job, latest) else None
+
+
+def _is_this_package(job: Job, revision: str) -> bool:
+    sink = _Digest()
+    try:
+        job.api.download(job.deployment, job.version, revision, sink)
+    except ApiError:
+        return False  # what cannot be read cannot be recognised: it is uploaded again
+    return sink.digest() == job.plan.wanted.package.digest
+
+
+def _send_package(job: Job, address: Address, before: str | None) -> str:
+    package = job.plan.wanted.package
+    for attempt in range(1, POST_ATTEMPTS + 1):
+        try:
+            return job.api.upload(job.deployment, job.version, package)
+        except ApiError as error:
+            lost = isinstance(error, Unreachable) or error.status >= 500
+            latest = (job.api.version(job.deployment, job.version) or {}).get("latest_revision") if lost else None
+            if latest and latest != before and _is_this_package(job, latest):
+                return str(latest)
+            if not lost or attempt == POST_ATTEMPTS:
+                raise
+            job.say(address, f"no answer to the upload; it did not arrive, trying again ({attempt})")
+            job.clock.sleep(attempt)
+    raise AssertionError("the last attempt returns or raises")
+
+
+def _record_revision(job: Job, revision: str) -> None:
+    """The digest label, and the last revisions with their tags for a rollback."""
+    wanted = job.plan.wanted
+    address = version_address(job.deployment, job.version)
+    with job.lock:
+        raw = job.api.version(job.deployment, job.version) or {}
+        old = [item for item in recorded_revisions(raw.get("labels") or {}) if item.revision != revision]
+        tag = wanted.build.tag if wanted.build else ""
+        kept = [RecordedRevision(revision, wanted.package.digest, tag), *old][:KEPT_REVISIONS]
+        labels: dict[str, str | None] = {
+            name: None for name in raw.get("labels") or {} if name.startswith(REVISION_LABEL)
+        }
+        for number, item in enumerate(kept, 1):
+            labels[f"{REVISION_LABEL}{number}"] = f"{item.revision} {item.digest} {item.tag}"
+        labels[DIGEST_LABEL] = wanted.package.digest
+        body = {"labels": merged(raw.get("labels") or {}, labels)}
+        job.saw(address, job.api.update_version(job.deployment, job.version, body))
+
+
+def _failure(address: Address, status: str, reason: Any, lines: list[str]) -> str:
+    text = f"{address}: the build {status}" + (f": {reason}" if reason else ".")
+    if lines:
+        text += "\n  Its last log lines:\n" + "\n".join(f"    {line}" for line in lines[-LAST_LINES:])
+    return text + "\n  Mend the cause and apply again: what was done stays done."
+
+
+class _Logs:
+    """The log lines of one build, said as they come."""
+
+    def __init__(self, job: Job, address: Address, query: str) -> None:
+        self.job, self.address, self.query = job, address, query
+        self.since = int((job.clock.time() - 60) * 1e9)
+        self.asked = job.clock.monotonic()
+        self.lines: list[str] = []
+
+    def more(self) -> None:
+        """Ask for new lines, logs are a comfort, a failure is said once."""
+        end = int((self.job.clock.time() + 5) * 1e9)
+        try:
+            entries = self.job.api.logs(self.query, self.since, end, LOG_LINES)
+        except ApiError as error:
+            if not self.lines:
+                self.lines.append(f"(no logs: {error.reason})")
+            return
+        for entry in entries:
+            self.since = max(self.since, int(entry["timestamp"]) + 1)
+            line = str(entry["log"]).rstrip("\n")
+            self.lines.append(line)
+            self.job.say(self.address, f"| {line}")
+
+
+class _Digest(io.BytesIO):
+    """Takes bytes and keeps only their SHA-256."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._hash = hashlib.sha256()
+
+    def write(self, data: Any) -> int:
+        self._hash.update(data)
+        return len(data)
+
+    def digest(self) -> str:
+        return self._hash.hexdigest()

@@ -1,0 +1,36 @@
+"""Ctrl-C once: nothing more is started, waits end, the report is printed. Twice: now."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+import click
+
+from whisperctl.errors import EXIT_INTERRUPTED
+from whisperctl.waiting import StoppableClock
+
+
+@contextmanager
+def second_interrupt_exits(clock: StoppableClock) -> Iterator[None]:
+    """While this lasts, SIGINT and SIGTERM stop `clock`; the second one ends the process at once."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        if clock.stop.is_set():
+            os._exit(EXIT_INTERRUPTED)
+        clock.stop.set()
+        click.echo("\nInterrupted: nothing more is started. Press Ctrl-C again to leave at once.", err=True)
+
+    before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, old in before.items():
+            signal.signal(number, old)

@@ -1,0 +1,64 @@
+"""State × State → changes of fields. Pure, stupid, and the one place that knows deepdiff.
+
+Only what the desired side names is compared: fields set elsewhere, server-filled defaults and foreign labels are never
+a difference. Both sides come normalised, so nothing here forgives anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FieldChange:
+    """One field that differs; a missing value is None."""
+
+    path: str
+    """UbiOps' names, dotted: `labels.team`."""
+    before: Any
+    after: Any
+
+
+def differing_fields(live: Mapping[str, Any], desired: Mapping[str, Any]) -> tuple[FieldChange, ...]:
+    """What must change in `live` so that it holds everything that `desired` names, in the order of the paths."""
+    before, after = _seen_through(normal(live), normal(desired)), normal(desired)
+    if before == after:
+        return ()
+    from deepdiff import DeepDiff
+
+    found: list[FieldChange] = []
+    for level in (level for levels in DeepDiff(before, after, view="tree").values() for level in levels):
+        keys = level.path(output_format="list")
+        # A list is one value: an index says nothing about what was meant.
+        depth = next((position for position, key in enumerate(keys) if isinstance(key, int)), len(keys))
+        path = keys[:depth]
+        found.append(FieldChange(path=".".join(path), before=_at(before, path), after=_at(after, path)))
+    return tuple({change.path: change for change in sorted(found, key=lambda change: change.path)}.values())
+
+
+def normal(value: Any) -> Any:
+    """`value` with whole floats as integers and tuples as lists: JSON does not tell them apart."""
+    match value:
+        case Mapping():
+            return {str(key): normal(item) for key, item in value.items()}
+        case list() | tuple():
+            return [normal(item) for item in value]
+        case float() if value.is_integer():
+            return int(value)
+        case _:
+            return value
+
+
+def _seen_through(live: Any, desired: Any) -> Any:
+    """`live` cut to the keys that `desired` names; a key that is missing is None."""
+    if not isinstance(desired, dict) or not isinstance(live, dict):
+        return live
+    return {key: _seen_through(live.get(key), value) for key, value in desired.items()}
+
+
+def _at(value: Any, path: list[str]) -> Any:
+    for key in path:
+        value = value.get(key) if isinstance(value, dict) else None
+    return value

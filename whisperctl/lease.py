@@ -1,0 +1,115 @@
+"""The lease of a stack: a label on its deployment, so that two applies of one stack do not run at once.
+
+60 s, renewed while working, given back at the end; taken over at once when its holder was a process of this host
+that is gone. UbiOps has no compare-and-swap, so whoever takes a lease reads it back before going on.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from whisperctl.api import Api, Json
+from whisperctl.clock import Clock
+from whisperctl.resources import DIGEST_LABEL, LEASE_LABEL
+
+SECONDS = 60
+"""How long a lease holds without being renewed."""
+RENEW_EVERY = 25.0
+"""Seconds between renewals: two may be lost before the lease runs out."""
+SETTLE = 0.2
+"""Seconds before a new lease is read back, for another process that wrote at the same moment."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """Who holds it and until when (seconds since 1970)."""
+
+    host: str
+    pid: int
+    started: str
+    nonce: str
+    until: int
+
+    def __str__(self) -> str:
+        return f"{self.host} {self.pid} {self.started} {self.nonce} {self.until}"
+
+
+def new_lease(now: float) -> Lease:
+    """A lease for this process from now on."""
+    pid = os.getpid()
+    return Lease(socket.gethostname(), pid, _started(pid), secrets.token_hex(4), int(now) + SECONDS)
+
+
+def renewed(lease: Lease, now: float) -> Lease:
+    """The same lease, longer."""
+    return Lease(lease.host, lease.pid, lease.started, lease.nonce, int(now) + SECONDS)
+
+
+def parse(text: str | None) -> Lease | None:
+    """The lease that a label tells; None when there is none or it is malformed."""
+    parts = (text or "").split(" ")
+    if len(parts) != 5 or not parts[1].isdigit() or not parts[4].isdigit():
+        return None
+    return Lease(parts[0], int(parts[1]), parts[2], parts[3], int(parts[4]))
+
+
+def is_held(lease: Lease | None, now: float) -> bool:
+    """Whether somebody works under `lease`: it has not run out, and its process is not known to be gone."""
+    if lease is None or lease.until <= now:
+        return False
+    return lease.host != socket.gethostname() or _started(lease.pid) == lease.started
+
+
+def take(
+    api: Api, deployment: str, lease: Lease, clock: Clock, say: Callable[[str], None], *, unproven: bool
+) -> tuple[Lease, bool, Json | None]:
+    """Wait until the lease of `deployment` is free and write ours.
+
+    `unproven` also removes the digest label: until it is sealed again, a later plan knows that the proof is missing.
+    Returns the lease, whether somebody else's had to be waited for, and the deployment as it is now (None: it is gone).
+    """
+    waited = False
+    while True:
+        found = api.deployment(deployment)
+        if found is None:
+            return lease, waited, None
+        labels = found.get("labels") or {}
+        holder = parse(labels.get(LEASE_LABEL))
+        if holder is not None and holder.nonce != lease.nonce and is_held(holder, clock.time()):
+            if not waited:
+                say(f"waiting for another apply of deployment/{deployment} (process {holder.pid} on {holder.host})")
+            waited = True
+            clock.sleep(2.0)
+            continue
+        lease = renewed(lease, clock.time())
+        api.update_deployment(deployment, {"labels": _with(labels, lease, unproven)})
+        if holder is not None or waited:
+            clock.sleep(SETTLE)
+        found = api.deployment(deployment)
+        written = parse(((found or {}).get("labels") or {}).get(LEASE_LABEL))
+        if written is not None and written.nonce == lease.nonce:
+            return lease, waited, found
+        waited = True
+
+
+def _with(labels: Mapping[str, str], lease: Lease, unproven: bool) -> dict[str, str]:
+    kept = {key: value for key, value in labels.items() if not (unproven and key == DIGEST_LABEL)}
+    return {**kept, LEASE_LABEL: str(lease)}
+
+
+def _started(pid: int) -> str:
+    """When a process of this host started, in the kernel's ticks; `-` when there is no such process."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()[19]
+    except (OSError, IndexError):
+        pass
+    try:  # no /proc: a process that can be signalled is taken for the same one
+        os.kill(pid, 0)
+    except OSError:
+        return "-"
+    return "running"

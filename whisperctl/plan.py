@@ -1,0 +1,428 @@
+"""Desired and live state → a plan: changes, the operations that make them, and why. Pure data, decided here alone.
+
+Applying interprets the operations and decides nothing. A plan is complete: uploads, waits, the probe and the labels
+that record success are operations in it. Order is a table of needs, not a script.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from whisperctl.desired import Wanted, spec_path
+from whisperctl.diff import FieldChange, differing_fields
+from whisperctl.errors import NotOwned, Protected
+from whisperctl.live import Live, combined, owner
+from whisperctl.resources import (
+    DIGEST_LABEL,
+    IMMUTABLE,
+    PAUSED_LABEL,
+    Address,
+    Kind,
+    Resource,
+    deployment_address,
+    version_address,
+)
+
+Action = Literal["create", "update", "replace", "delete"]
+OperationKind = Literal["create", "update", "delete", "build", "upload", "claim", "record", "probe", "seal"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Change:
+    """What will be different about one resource, and why."""
+
+    address: Address
+    action: Action
+    fields: tuple[FieldChange, ...] = ()
+    reason: str
+    effect: str
+    source: str
+    """`stack.yaml:41`."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Operation:
+    """One thing to do. `needs` are ids of operations that must have succeeded before.
+
+    create, update, delete: one write. build: an environment tag, created, uploaded and waited for. upload: a package,
+    uploaded and waited for. claim: env var names written on the version before they are created. record: env var names
+    and secret fingerprints written on the version once they are set. probe: the endpoint is awake and does what the
+    spec says. seal: digests are written, the lease is given back.
+    """
+
+    id: int
+    kind: OperationKind
+    address: Address
+    needs: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Plan:
+    """What differs for one stack, and what to do about it in which order."""
+
+    wanted: Wanted
+    live: Live
+    project: str
+    destroy: bool
+    changes: tuple[Change, ...]
+    operations: tuple[Operation, ...]
+    unchanged: int
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def stack(self) -> str:
+        """The stack's name."""
+        return self.wanted.stack.name
+
+    @property
+    def fingerprint(self) -> str:
+        """Of every live object that the plan was made from."""
+        return combined(self.live.fingerprints.items())
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to do at all."""
+        return not self.operations
+
+    def count(self, action: Action) -> int:
+        """Changes of one sort."""
+        return sum(change.action == action for change in self.changes)
+
+
+def make_plan(
+    wanted: Wanted,
+    live: Live,
+    *,
+    project: str,
+    first_id: int = 1,
+    retired_tags: Sequence[Address] = (),
+    destroy: bool = False,
+) -> Plan:
+    """Compare, order, explain. `retired_tags` are environment tags (and the environment) that nothing needs afterwards.
+
+    Raises:
+        NotOwned: a wanted name is taken by something that is not ours.
+        Protected: the stack is protected and something would be deleted.
+    """
+    if not destroy:
+        refuse_foreign(wanted, live)
+    kept, warnings = _kept_deployments(live)
+    changes = _destruction(wanted, live, kept) if destroy else _changes(wanted, live, kept)
+    gone = {change.address for change in changes if change.action == "delete"}
+    changes += [_deletion(wanted, a, "nothing uses it any more") for a in retired_tags if a not in gone]
+    changes.sort(key=lambda change: change.address)
+    refuse_protected(wanted, changes)
+    operations = _Operations(wanted, live, changes, first_id).ordered(destroy)
+    touched = {change.address for change in changes}
+    return Plan(
+        wanted=wanted,
+        live=live,
+        project=project,
+        destroy=destroy,
+        changes=tuple(changes),
+        operations=tuple(operations),
+        unchanged=sum(address not in touched for address in live.owned),
+        warnings=(*warnings, *_warnings(wanted, live, destroy)),
+    )
+
+
+def refuse_foreign(wanted: Wanted, live: Live) -> None:
+    """Raise NotOwned for every wanted name that is taken, and for a group that must exist and does not."""
+    stack = wanted.stack
+    lines = [
+        f"{stack.source(*spec_path(stack, address))}: {address} exists and belongs to "
+        + (f"the stack {owner(raw)!r}." if owner(raw) else "nobody that whisperctl knows.")
+        for address, raw in sorted(live.foreign.items())
+    ]
+    if lines:
+        lines.append(
+            "  Nothing was changed. Choose other names, or take the objects over with\n"
+            f"    whisperctl adopt {stack.file}"
+        )
+    group = stack.instance_type_group
+    if not group.instance_types and not live.group_found:
+        known = ", ".join(repr(name) for name in sorted(set(live.group_names))) or "none"
+        lines.append(
+            f"{stack.source('instance_type_group', 'name')}: there is no instance type group {group.name!r} in this "
+            f"project.\n  It has: {known}. Name one of them, or list instance_types so that the group is made."
+        )
+    if lines:
+        raise NotOwned("\n".join(lines))
+
+
+def refuse_protected(wanted: Wanted, changes: Iterable[Change]) -> None:
+    """Raise Protected when a protected stack would lose its deployment, version or service."""
+    guarded = (Kind.DEPLOYMENT, Kind.VERSION, Kind.SERVICE)
+    lost = [c for c in changes if c.action in ("delete", "replace") and c.address.kind in guarded]
+    if wanted.stack.protect and lost:
+        names = ", ".join(f"{change.address} ({change.reason})" for change in lost)
+        raise Protected(
+            f"{wanted.stack.source('protect')}: the stack {wanted.stack.name!r} is protected, and this would delete "
+            f"{names}.\n  Nothing was changed. Set protect: false first if you mean it."
+        )
+
+
+def _kept_deployments(live: Live) -> tuple[set[Address], list[str]]:
+    """Owned deployments that hold versions of somebody else: deleting one would delete those too."""
+    kept, warnings = set(), []
+    for name, versions in sorted(live.unowned_versions.items()):
+        kept.add(deployment_address(name))
+        warnings.append(f"deployment/{name} also holds {', '.join(versions)}, not ours: it is never deleted")
+    return kept, warnings
+
+
+def _warnings(wanted: Wanted, live: Live, destroy: bool) -> list[str]:
+    version = version_address(wanted.stack.deployment.name, wanted.stack.version.name)
+    if PAUSED_LABEL in live.labels.get(version, {}) and not destroy:
+        return ["the stack is paused: minimum_instances stays 0 until `whisperctl resume`"]
+    return []
+
+
+def _changes(wanted: Wanted, live: Live, kept: set[Address]) -> list[Change]:
+    state = live.state
+    replaced = _replaced(wanted, live, kept)
+    changes = []
+    for address, resource in wanted.state.items():
+        found = state.get(address)
+        differing = differing_fields(found.fields if found else {}, resource.fields)
+        if found is None:
+            changes.append(_change(wanted, resource, "create", differing, _why_created(address, live)))
+        elif address in replaced:
+            changes.append(_change(wanted, resource, "replace", differing, replaced[address]))
+        elif differing:
+            changes.append(_change(wanted, resource, "update", differing, _why_updated(wanted, address, differing)))
+    leaving = (address for address in live.owned if address not in wanted.state and address not in kept)
+    return changes + [_deletion(wanted, address, f"no longer in {wanted.stack.file}") for address in leaving]
+
+
+def _replaced(wanted: Wanted, live: Live, kept: set[Address]) -> dict[Address, str]:
+    """What cannot be changed in place, and what goes down with it."""
+    found: dict[Address, str] = {}
+    state = live.state
+    for address, resource in wanted.state.items():
+        if address not in state:
+            continue
+        names = {item.path for item in differing_fields(state[address].fields, resource.fields)}
+        fixed = sorted(names & IMMUTABLE.get(address.kind, frozenset()))
+        if address.kind is Kind.ENV_VAR and resource.fields["secret"]:
+            fixed = []  # false to true is possible in place
+        if fixed:
+            found[address] = f"{', '.join(fixed)} cannot be changed in place"
+    deployment = deployment_address(wanted.stack.deployment.name)
+    if deployment in found:
+        if deployment in kept:
+            versions = ", ".join(live.unowned_versions[wanted.stack.deployment.name])
+            raise NotOwned(
+                f"{deployment} must be replaced ({found[deployment]}) but also holds versions that are not ours: "
+                f"{versions}.\n  Nothing was changed. Move those away first, or choose another deployment name."
+            )
+        below = (Kind.VERSION, Kind.ENV_VAR, Kind.PACKAGE, Kind.SERVICE)
+        found |= {address: "its deployment is replaced" for address in wanted.state if address.kind in below}
+    return found
+
+
+def _destruction(wanted: Wanted, live: Live, kept: set[Address]) -> list[Change]:
+    shared = (Kind.ENVIRONMENT, Kind.ENVIRONMENT_TAG)
+    return [
+        _deletion(wanted, address, "the stack is destroyed")
+        for address in live.owned
+        if address.kind not in shared and address not in kept
+    ]
+
+
+def _change(wanted: Wanted, resource: Resource, action: Action, fields: tuple[FieldChange, ...], reason: str) -> Change:
+    stack, address = wanted.stack, resource.address
+    first = fields[0].path if fields and action != "create" else ""
+    return Change(
+        address=address,
+        action=action,
+        fields=fields,
+        reason=reason,
+        effect=_effect(address, action, fields),
+        source=stack.source(*spec_path(stack, address, first)),
+    )
+
+
+def _deletion(wanted: Wanted, address: Address, reason: str) -> Change:
+    effect = {
+        Kind.SERVICE: "the endpoint is gone",
+        Kind.VERSION: "its instances stop",
+        Kind.ENV_VAR: "running instances keep it until they are replaced",
+        Kind.PACKAGE: "goes with its version",
+    }.get(address.kind, "gone")
+    return Change(address=address, action="delete", reason=reason, effect=effect, source=wanted.stack.source())
+
+
+def _why_created(address: Address, live: Live) -> str:
+    if address.kind is Kind.ENVIRONMENT_TAG and live.tag_status:
+        return f"the tag exists, but its build is {live.tag_status}"
+    return "not on UbiOps yet"
+
+
+def _why_updated(wanted: Wanted, address: Address, fields: Sequence[FieldChange]) -> str:
+    if address.kind is Kind.PACKAGE and str(fields[0].before).startswith("revision "):
+        return f"{fields[0].before} is active"
+    places = {item.path: wanted.stack.source(*spec_path(wanted.stack, address, item.path)) for item in fields}
+    return "; ".join(f"{path} differs from {place}" for path, place in places.items())
+
+
+_IN_PLACE = "in place"
+_INSTANCES = "instances are replaced"
+_VERSION_EFFECTS: Mapping[str, str] = {
+    "environment_name": _INSTANCES,
+    "environment_tag": _INSTANCES,
+    "instance_type_group_name": _INSTANCES,
+    "health_check": "in place; decides where the service routes",
+    "command": _INSTANCES,
+    "args": _INSTANCES,
+    "instance_processes": _INSTANCES,
+}
+
+
+def _effect(address: Address, action: Action, fields: Sequence[FieldChange]) -> str:
+    match address.kind, action:
+        case Kind.DEPLOYMENT, "replace":
+            return "the endpoint is down until everything below it is made again; the service gets a new URL"
+        case Kind.SERVICE, "replace":
+            return "the endpoint gets a new URL"
+        case Kind.VERSION | Kind.PACKAGE, "replace":
+            return "made again with its deployment"
+        case Kind.ENVIRONMENT_TAG, _:
+            return "environment build, 10 to 15 minutes"
+        case Kind.PACKAGE, "create":
+            return "first revision: an instance starts on the first request"
+        case Kind.PACKAGE, _:
+            return "new revision: instances are replaced"
+        case Kind.ENV_VAR, _:
+            return "instances that start from then on see it"
+        case _, "create":
+            return "new"
+        case Kind.VERSION, _:
+            effects = {_VERSION_EFFECTS.get(item.path.split(".")[0], _IN_PLACE) for item in fields}
+            return "; ".join(sorted(effects, reverse=True)) if len(effects) < 2 else _INSTANCES
+        case _:
+            return _IN_PLACE
+
+
+@dataclass(kw_only=False, slots=True)
+class _Operations:
+    """Collects the operations of one plan; ids go on from `first_id` so that plans made together can refer to all."""
+
+    wanted: Wanted
+    live: Live
+    changes: Sequence[Change]
+    first_id: int
+    made: list[Operation] = field(default_factory=list)
+
+    def ordered(self, destroy: bool) -> list[Operation]:
+        """Everything to do, each after what it needs."""
+        by_kind: dict[Kind, list[Change]] = {kind: [] for kind in Kind}
+        for change in self.changes:
+            by_kind[change.address.kind].append(change)
+        before = self._replacements(by_kind)
+        made = self._creations(by_kind, before)
+        probe = self._probe(made) if not destroy else []
+        after = self._deletions(by_kind, made + probe)
+        if not destroy and (self.made or not self._sealed()):
+            stack = self.wanted.stack
+            self._add("seal", deployment_address(stack.deployment.name), made + probe + after)
+        return self.made
+
+    def _add(self, kind: OperationKind, address: Address, needs: Iterable[int]) -> int:
+        number = self.first_id + len(self.made)
+        self.made.append(Operation(id=number, kind=kind, address=address, needs=tuple(dict.fromkeys(needs))))
+        return number
+
+    def _sealed(self) -> bool:
+        labels = self.live.labels.get(deployment_address(self.wanted.stack.deployment.name), {})
+        return labels.get(DIGEST_LABEL) == self.wanted.digest
+
+    def _replacements(self, by_kind: Mapping[Kind, Sequence[Change]]) -> list[int]:
+        """Deletions that must come first, because the same names are made again."""
+        needs: list[int] = []
+        for kind in (Kind.SERVICE, Kind.VERSION, Kind.DEPLOYMENT):
+            replaced = [change for change in by_kind[kind] if change.action == "replace"]
+            needs = [self._add("delete", change.address, needs) for change in replaced] or needs
+        return needs
+
+    def _creations(self, by_kind: Mapping[Kind, Sequence[Change]], before: list[int]) -> list[int]:
+        deployment = self._writes(by_kind[Kind.DEPLOYMENT], before)
+        first = deployment or before
+        groups = self._writes(by_kind[Kind.INSTANCE_TYPE_GROUP], first)
+        environments = self._writes(by_kind[Kind.ENVIRONMENT], first)
+        tags = [
+            self._add("build", change.address, environments or first)
+            for change in by_kind[Kind.ENVIRONMENT_TAG]
+            if change.action == "create"
+        ]
+        ready = [*first, *groups, *environments, *tags]
+        version = self._writes(by_kind[Kind.VERSION], ready)
+        variables = self._variables(by_kind[Kind.ENV_VAR], version or ready, bool(version))
+        package = [
+            self._add("upload", change.address, [*ready, *version, *variables])
+            for change in by_kind[Kind.PACKAGE]
+            if change.action != "delete"
+        ]
+        services = self._writes(by_kind[Kind.SERVICE], [*version, *variables, *package] or ready)
+        return [*ready, *version, *variables, *package, *services]
+
+    def _writes(self, changes: Iterable[Change], needs: list[int]) -> list[int]:
+        return [
+            self._add("update" if change.action == "update" else "create", change.address, needs)
+            for change in changes
+            if change.action != "delete"
+        ]
+
+    def _variables(self, changes: Sequence[Change], needs: list[int], claimed: bool) -> list[int]:
+        """Env vars between the claim of new names and the record of what was set.
+
+        Those of a version that leaves go with it.
+        """
+        stack = self.wanted.stack
+        here = (stack.deployment.name, stack.version.name)
+        changes = [change for change in changes if change.address.names[:2] == here]
+        if not changes:
+            return []
+        version = version_address(*here)
+        new = not claimed and any(change.action == "create" for change in changes)
+        claim = [self._add("claim", version, needs)] if new else needs
+        made = []
+        for change in changes:
+            kind: OperationKind = change.action if change.action in ("create", "delete") else "update"
+            first = claim
+            if change.action == "replace" and change.reason != "its deployment is replaced":
+                first = [self._add("delete", change.address, claim)]
+            made.append(self._add("create" if change.action == "replace" else kind, change.address, first))
+        settled = all(change.action in ("create", "update") for change in changes)
+        if settled and not any(variable.secret for variable in stack.env):
+            return made
+        return [*made, self._add("record", version, made)]
+
+    def _probe(self, made: list[int]) -> list[int]:
+        stack = self.wanted.stack
+        labels = self.live.labels
+        if PAUSED_LABEL in labels.get(version_address(stack.deployment.name, stack.version.name), {}):
+            return []
+        running = (Kind.VERSION, Kind.ENV_VAR, Kind.PACKAGE, Kind.SERVICE)
+        touched = any(change.address.kind in running and change.action != "delete" for change in self.changes)
+        proven = DIGEST_LABEL in labels.get(deployment_address(stack.deployment.name), {})
+        if not touched and proven:
+            return []
+        return [self._add("probe", version_address(stack.deployment.name, stack.version.name), made)]
+
+    def _deletions(self, by_kind: Mapping[Kind, Sequence[Change]], needs: list[int]) -> list[int]:
+        """What left the spec goes once its successor is proven: children before parents, the deployment last."""
+        found: list[int] = []
+        for kind in (
+            Kind.SERVICE,
+            Kind.VERSION,
+            Kind.INSTANCE_TYPE_GROUP,
+            Kind.ENVIRONMENT_TAG,
+            Kind.ENVIRONMENT,
+            Kind.DEPLOYMENT,
+        ):
+            leaving = [change for change in by_kind[kind] if change.action == "delete"]
+            found += [self._add("delete", change.address, [*needs, *found]) for change in leaving]
+        return found

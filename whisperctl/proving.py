@@ -1,0 +1,156 @@
+"""The end of an apply: an instance is awake, and the endpoint does what the spec says.
+
+An instance is woken by a deployment request, never by changing minimum_instances. The request runs beside the
+probe: when it fails, the instance will not come up, and there is no point in waiting for the deadline.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import threading
+from typing import Any
+
+from whisperctl.api import Json
+from whisperctl.endpoint.client import Endpoint
+from whisperctl.endpoint.probe import probe as probe_endpoint
+from whisperctl.errors import ApiError, Unhealthy, WhisperctlError
+from whisperctl.perform import Job
+from whisperctl.plan import Operation
+from whisperctl.resources import Address
+from whisperctl.spec import Service
+from whisperctl.waiting import StoppableClock
+
+LOG_LINES = 20
+
+
+def prove(job: Job, operation: Operation, token: str) -> None:
+    """Wake an instance and probe every service that leads to the server; without one, ask the deployment itself.
+
+    Raises:
+        Unhealthy: it does not come up, or does not do what the spec says.
+        TimedOut: it did not come up within rollout.timeout.
+    """
+    stack = job.plan.wanted.stack
+    awake = _Wake(job, operation.address)
+    awake.start()
+    served = [service for service in stack.services if service.port == _server_port(job)]
+    for service in served:
+        _probe_service(job, operation.address, service, token, awake)
+    if not served:
+        awake.wait()
+
+
+def _server_port(job: Job) -> int:
+    """The port of the health check, which loading made sure is the server's; 8080 without one."""
+    check: Any = job.plan.wanted.stack.version.fields.get("health_check") or {}
+    return int(check.get("port") or 8080)
+
+
+def _probe_service(job: Job, address: Address, service: Service, token: str, awake: _Wake) -> None:
+    stack = job.plan.wanted.stack
+    url = job.api.service(service.name).get("endpoint")
+    if not url:
+        raise Unhealthy(f"service/{service.name} has no endpoint yet.\n  Apply again in a minute.")
+    needs_token = token if service.authentication_required else None
+    with Endpoint(url, needs_token, job.api.rest.timeout) as endpoint:
+        probed = probe_endpoint(
+            endpoint,
+            served_name=stack.model.served_name,
+            smoke=stack.rollout.smoke,
+            task=stack.model.task,
+            clock=_HopefulClock(job.clock, awake),
+            timeout=job.timeout,
+            listen=lambda line: job.say(address, f"{service.name}: {line}"),
+        )
+    job.say(address, f"{url} is up after {probed.seconds:.0f} s")
+
+
+class _HopefulClock:
+    """The job's clock; a sleep also ends when the waking request has failed."""
+
+    def __init__(self, clock: StoppableClock, awake: _Wake) -> None:
+        self.clock, self.awake = clock, awake
+
+    def monotonic(self) -> float:
+        return self.clock.monotonic()
+
+    def time(self) -> float:
+        return self.clock.time()
+
+    def sleep(self, seconds: float) -> None:
+        self.awake.raise_failure()
+        self.clock.sleep(seconds)
+
+
+class _Wake:
+    """A deployment request in a thread of its own: it returns once an instance has answered."""
+
+    def __init__(self, job: Job, address: Address) -> None:
+        self.job, self.address = job, address
+        self.failure: WhisperctlError | None = None
+        self.answer: Json | None = None
+        self.thread = threading.Thread(target=self._run, daemon=True)
+
+    def start(self) -> None:
+        """Send the request, unless an instance runs already and a service will show its health."""
+        job = self.job
+        running = [item for item in job.api.instances(job.deployment, job.version) if item["status"] == "running"]
+        if running and job.plan.wanted.stack.services:
+            return
+        job.say(self.address, "waking an instance with a deployment request")
+        self.thread.start()
+
+    def _run(self) -> None:
+        job = self.job
+        try:
+            self.answer = job.api.create_request(job.deployment, job.version, "health", job.timeout)
+        except ApiError as error:
+            # A request may time out while the instance still starts: then the probe goes on waiting.
+            if error.status not in (0, 502, 503, 504):
+                self.failure = error
+            return
+        if self.answer.get("status") == "failed":
+            self.failure = Unhealthy(
+                f"{self.address}: no instance came up: {self.answer.get('error_message') or 'UbiOps gives no reason'}"
+                + _last_logs(job)
+            )
+
+    def raise_failure(self) -> None:
+        """Raise what the request failed with, if it did."""
+        if self.failure is not None:
+            raise self.failure
+
+    def wait(self) -> None:
+        """Wait for the answer and hold it to its word."""
+        if not self.thread.is_alive() and self.answer is None and self.failure is None:
+            return
+        start = self.job.clock.monotonic()
+        while self.thread.is_alive():
+            if self.job.clock.monotonic() - start > self.job.timeout:
+                raise Unhealthy(f"{self.address}: no answer to a deployment request in {self.job.timeout:g} s.")
+            self.job.clock.sleep(0.2)
+        self.raise_failure()
+        check_own_health(self.address, self.answer)
+        self.job.say(self.address, "the deployment request answers: healthy")
+
+
+def check_own_health(address: Address, answer: Json | None) -> None:
+    """Raise Unhealthy unless the package's `request()` reports a healthy server."""
+    result: Any = (answer or {}).get("result")
+    if isinstance(result, str):
+        with contextlib.suppress(ValueError):
+            result = json.loads(result)
+    if not isinstance(result, dict) or result.get("status") != "healthy":
+        raise Unhealthy(f"{address}: the deployment request answers {result!r}, not a healthy server.")
+
+
+def _last_logs(job: Job) -> str:
+    now = job.clock.time()
+    query = f"| deployment_name=`{job.deployment}` and deployment_version=`{job.version}`"
+    try:
+        entries = job.api.logs(query, int((now + 5) * 1e9), int((now - 3600) * 1e9), LOG_LINES)
+    except ApiError as error:
+        return f"\n  (no logs: {error.reason})"
+    lines = [str(entry["log"]).rstrip() for entry in reversed(entries)]
+    return "\n  The last log lines:\n" + "\n".join(f"    {line}" for line in lines) if lines else ""

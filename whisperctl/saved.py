@@ -1,0 +1,102 @@
+"""A plan in a file: what was approved is what runs, or nothing does.
+
+The file holds the plan's JSON, which stack files it was made from, and two digests: of everything wanted and of every
+live object. Applying it plans again from the same files and refuses when either differs. It holds no secret: their
+values are taken from the environment again, and a changed one changes the digest of what is wanted.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from whisperctl.errors import StalePlan, WhisperctlError
+from whisperctl.plan import Plan
+from whisperctl.views.plan import FORMAT_VERSION, plan_document
+
+_MAGIC = "whisperctl saved plan"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Saved:
+    """What a plan file holds."""
+
+    paths: tuple[str, ...]
+    destroy: bool
+    document: Any
+    wanted: tuple[str, ...]
+
+
+def save(file: str, plans: Sequence[Plan], paths: Sequence[str]) -> None:
+    """Write the plan file, readable by its owner only; a crash leaves the old file or the new one.
+
+    Raises:
+        WhisperctlError: the file cannot be written.
+    """
+    content = {
+        "kind": _MAGIC,
+        "format_version": FORMAT_VERSION,
+        "paths": list(paths),
+        "destroy": any(plan.destroy for plan in plans),
+        "wanted": [_wanted(plan) for plan in plans],
+        "plan": plan_document(plans),
+    }
+    target = Path(file)
+    partial = target.with_name(f".{target.name}.{os.getpid()}")
+    try:
+        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+            json.dump(content, stream, indent=2, ensure_ascii=False)
+        partial.replace(target)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise WhisperctlError(f"The plan cannot be written to {file}: {error.strerror}.") from None
+
+
+def load(file: str) -> Saved:
+    """Read a plan file.
+
+    Raises:
+        WhisperctlError: it cannot be read or is no plan of this version.
+    """
+    try:
+        content = json.loads(Path(file).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise WhisperctlError(f"The plan file {file} cannot be read: {error.strerror}.") from None
+    except ValueError:
+        content = None
+    if not isinstance(content, dict) or content.get("kind") != _MAGIC:
+        raise WhisperctlError(f"{file} is not a saved plan.\n  Make one with `whisperctl plan -o FILE`.")
+    if content["format_version"] != FORMAT_VERSION:
+        raise WhisperctlError(f"{file} was made by another version of whisperctl.\n  Plan again.")
+    return Saved(
+        paths=tuple(content["paths"]),
+        destroy=content["destroy"],
+        document=content["plan"],
+        wanted=tuple(content["wanted"]),
+    )
+
+
+def check(file: str, saved: Saved, plans: Sequence[Plan]) -> None:
+    """Return if the plans made now are those in the file.
+
+    Raises:
+        StalePlan: the stack files, the secrets or the live objects changed since.
+    """
+    advice = f"  Nothing was changed. Plan again: whisperctl plan -o {file}"
+    if saved.wanted != tuple(_wanted(plan) for plan in plans):
+        raise StalePlan(f"{file} is stale: the stack files, the model or a secret changed since it was made.\n{advice}")
+    if saved.document != json.loads(json.dumps(plan_document(plans))):
+        raise StalePlan(f"{file} is stale: the live objects changed since it was made.\n{advice}")
+
+
+def _wanted(plan: Plan) -> str:
+    """One digest of what is wanted; a changed secret shows in it as `(secret, changed)`, never by its value."""
+    content = {str(address): resource.fields for address, resource in sorted(plan.wanted.state.items())}
+    text = json.dumps([plan.wanted.digest, content], sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:32]

@@ -1,0 +1,1 @@
+"""Values → text, JSON or Markdown. Functions of what was found; nothing here reads, decides or exits."""

@@ -1,0 +1,133 @@
+"""What an apply did: lines while it runs, a report at the end, JSON."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from whisperctl.apply import Event, Outcome
+from whisperctl.plan import Plan
+from whisperctl.views.plan import plan_document
+
+VERBS = {
+    "create": ("creating", "created"),
+    "update": ("updating", "updated"),
+    "delete": ("deleting", "deleted"),
+    "build": ("building", "built"),
+    "upload": ("uploading", "built and active"),
+    "claim": ("claiming env vars", "env vars claimed"),
+    "record": ("recording env vars", "env vars recorded"),
+    "probe": ("proving the endpoint", "the endpoint works"),
+    "seal": ("recording success", "success recorded"),
+}
+QUIET = ("claim", "record", "seal")
+"""Bookkeeping: shown only when it fails."""
+
+
+class Progress:
+    """Prints a line on stderr for each thing that happens; called from several threads."""
+
+    def __init__(self, several: bool, color: bool, verbose: bool = False) -> None:
+        self.several, self.color, self.verbose = several, color, verbose
+        self._lock = threading.Lock()
+
+    def __call__(self, event: Event) -> None:
+        """Say what happened."""
+        line = self._line(event)
+        if line is not None:
+            with self._lock:
+                click.echo((f"[{event.stack}] " if self.several else "") + line, err=True)
+
+    def _line(self, event: Event) -> str | None:
+        if event.state in ("start", "done") and event.text in QUIET and not self.verbose:
+            return None
+        match event.state:
+            case "start":
+                return f"{event.address}: {VERBS[event.text][0]}..."
+            case "done":
+                return self._styled(f"{event.address}: {VERBS[event.text][1]} ({elapsed(event.seconds)})", "green")
+            case "failed":
+                return self._styled(f"{event.address}: failed after {elapsed(event.seconds)}", "red")
+            case "say":
+                return f"{event.address}: {event.text}"
+
+    def _styled(self, text: str, color: str) -> str:
+        return click.style(text, fg=color) if self.color else text
+
+
+def elapsed(seconds: float) -> str:
+    """`0.4 s`, `12 s`, `3 min 20 s`."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    return f"{int(seconds // 60)} min {int(seconds % 60)} s"
+
+
+def outcome_text(plans: Sequence[Plan], outcomes: Sequence[Outcome]) -> str:
+    """What was done, what failed with its reason, what was not tried; one block a stack."""
+    return "\n".join(_outcome_text(plan, outcome) for plan, outcome in zip(plans, outcomes, strict=True))
+
+
+def _outcome_text(plan: Plan, outcome: Outcome) -> str:
+    if outcome.succeeded:
+        what = "Destroyed" if plan.destroy else "Applied"
+        counts = ", ".join(
+            f"{plan.count(action)} {word}"  # type: ignore[arg-type]
+            for action, word in (
+                ("create", "created"),
+                ("update", "updated"),
+                ("replace", "replaced"),
+                ("delete", "deleted"),
+            )
+            if plan.count(action)  # type: ignore[arg-type]
+        )
+        if not outcome.results:
+            return f"{outcome.stack}: nothing to do."
+        proof = "" if plan.destroy else " Nothing differs any more."
+        return f"{what} {outcome.stack}" + (f": {counts}." if counts else ".") + proof
+    return "\n".join(_failure_lines(outcome))
+
+
+def _failure_lines(outcome: Outcome) -> list[str]:
+    lines = [f"{outcome.stack}: not finished."]
+    for status, title in (
+        ("done", "Done"),
+        ("failed", "Failed"),
+        ("interrupted", "Interrupted"),
+        ("not tried", "Not tried"),
+    ):
+        found = [result for result in outcome.results if result.status == status]
+        if not found:
+            continue
+        lines.append(f"  {title}:")
+        for result in found:
+            lines.append(f"    {result.operation.kind} {result.operation.address}")
+            lines += [f"      {line}" for line in result.error.splitlines()] if status == "failed" else []
+    if outcome.remaining:
+        lines.append(f"  Everything was done, yet these still differ: {', '.join(outcome.remaining)}")
+        lines.append("    `whisperctl plan` shows how; if it stays, something else changes them.")
+    if outcome.error:
+        lines.append(f"  {outcome.error}")
+    lines.append("  What was done stays done: mend the cause and apply again to finish.")
+    return lines
+
+
+def outcome_document(plans: Sequence[Plan], outcomes: Sequence[Outcome]) -> dict[str, Any]:
+    """The plan's JSON with each operation's outcome and seconds."""
+    document = plan_document(plans)
+    documents = document.get("plans", [document])
+    for entry, outcome in zip(documents, outcomes, strict=True):
+        results = {result.operation.id: result for result in outcome.results}
+        for operation in entry["operations"]:
+            result = results.get(operation["id"])
+            operation["outcome"] = result.status if result else "not tried"
+            operation["seconds"] = result.seconds if result else 0.0
+            if result and result.error:
+                operation["error"] = result.error
+        entry["outcome"] = "succeeded" if outcome.succeeded else "failed"
+        entry["remaining"] = list(outcome.remaining)
+    return document

@@ -1,0 +1,152 @@
+"""A plan as people and programs read it: text, JSON (format_version 1), Markdown for a change request."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import click
+
+from whisperctl.diff import FieldChange
+from whisperctl.plan import Change, Plan
+from whisperctl.resources import SECRET
+
+FORMAT_VERSION = "1"
+MARKDOWN_LIMIT = 65_000
+"""GitHub refuses a comment of more than 65,535 characters."""
+SIGNS = {"create": ("+", "green"), "update": ("~", "yellow"), "replace": ("-/+", "magenta"), "delete": ("-", "red")}
+QUIET_KINDS = ("package",)
+
+
+def plan_text(plans: Sequence[Plan], color: bool) -> str:
+    """What differs, and one summary line a stack."""
+    return "\n\n".join(_plan_text(plan, color) for plan in plans)
+
+
+def _plan_text(plan: Plan, color: bool) -> str:
+    lines = [click.style(f"{plan.stack}", bold=color) + f" in project {plan.project}"]
+    for change in plan.changes:
+        lines += ["", *_change_text(change, color)]
+    lines += [""] if plan.changes else []
+    lines += [f"warning: {warning}" for warning in plan.warnings]
+    return "\n".join([*lines, summary(plan)])
+
+
+def _change_text(change: Change, color: bool) -> Iterator[str]:
+    sign, name = SIGNS[change.action]
+    head = f"{sign:>3} {change.address}"
+    yield click.style(head, fg=name, bold=True) if color else head
+    yield f"      {change.reason} ({change.source})" if change.action != "create" else f"      {change.source}"
+    width = max((len(field.path) for field in change.fields), default=0)
+    for field in change.fields:
+        if change.action == "create":
+            yield f"      {field.path:<{width}} = {shown(field.after)}"
+        else:
+            yield f"      {field.path:<{width}} : {shown(field.before)} -> {shown(field.after)}"
+    yield f"      => {change.effect}"
+
+
+def shown(value: Any) -> str:
+    """A value in one line; nothing of a long text but its start."""
+    if value is None:
+        return "(not set)"
+    if isinstance(value, str) and value.startswith(SECRET[:-1]):
+        return value
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 120 else text[:117] + "..."
+
+
+def summary(plan: Plan) -> str:
+    """One line: how many of what."""
+    if plan.changes:
+        words = [f"{plan.count(a)} to {a}" for a in ("create", "update", "replace", "delete") if plan.count(a)]
+        return f"Plan: {', '.join(words)}, {plan.unchanged} unchanged."
+    if plan.destroy:
+        return "Nothing to destroy."
+    if plan.operations:
+        return (
+            f"No changes ({plan.unchanged} resources match), but the last apply did not finish its proof: "
+            "apply goes on with it."
+        )
+    return f"No changes: {plan.unchanged} resources match."
+
+
+def plan_document(plans: Sequence[Plan]) -> dict[str, Any]:
+    """The JSON form: one stack's document, or `{"plans": [...]}` for several."""
+    documents = [_document(plan) for plan in plans]
+    return documents[0] if len(documents) == 1 else {"format_version": FORMAT_VERSION, "plans": documents}
+
+
+def _document(plan: Plan) -> dict[str, Any]:
+    counts = {action: plan.count(action) for action in ("create", "update", "replace", "delete")}
+    return {
+        "format_version": FORMAT_VERSION,
+        "stack": plan.stack,
+        "project": plan.project,
+        "fingerprint": plan.fingerprint,
+        "summary": counts | {"unchanged": plan.unchanged},
+        "changes": [
+            {
+                "address": str(change.address),
+                "action": change.action,
+                "fields": [_field(field) for field in change.fields],
+                "reason": change.reason,
+                "effect": change.effect,
+                "source": change.source,
+            }
+            for change in plan.changes
+        ],
+        "operations": [
+            {"id": o.id, "kind": o.kind, "address": str(o.address), "needs": list(o.needs)} for o in plan.operations
+        ],
+        "warnings": list(plan.warnings),
+    }
+
+
+def _field(field: FieldChange) -> dict[str, Any]:
+    return {"path": field.path, "before": field.before, "after": field.after}
+
+
+def plan_markdown(plans: Sequence[Plan]) -> str:
+    """For a comment: a line a stack, details folded; cut to what GitHub takes, saying so."""
+    parts = [_markdown(plan) for plan in plans]
+    text = "\n\n".join(parts)
+    if len(text) <= MARKDOWN_LIMIT:
+        return text
+    heads = [_markdown_head(plan) for plan in plans]
+    note = "\n\n_The details do not fit into a comment: see the job's own output._"
+    kept = ""
+    for part, head in zip(parts, heads, strict=True):
+        piece = part if len(kept) + len(part) + sum(map(len, heads)) < MARKDOWN_LIMIT else head
+        if len(kept) + len(piece) + len(note) + 2 > MARKDOWN_LIMIT:
+            break
+        kept += piece + "\n\n"
+    return kept.rstrip() + note
+
+
+def _markdown_head(plan: Plan) -> str:
+    icon = "🟰" if plan.is_empty else "🗑️" if plan.destroy else "📝"
+    return f"### {icon} `{plan.stack}` in project `{plan.project}`\n\n{summary(plan)}"
+
+
+def _markdown(plan: Plan) -> str:
+    lines = [_markdown_head(plan)]
+    lines += [f"> ⚠️ {warning}" for warning in plan.warnings]
+    if plan.changes:
+        body = "\n".join(line for change in plan.changes for line in _change_text(change, color=False))
+        fence = "`" * (1 + max(3, *(len(run) for run in _backticks(body))))
+        lines.append(f"<details><summary>Changes</summary>\n\n{fence}diff\n{_as_diff(body)}\n{fence}\n\n</details>")
+    return "\n\n".join(lines)
+
+
+def _backticks(text: str) -> list[str]:
+    import re
+
+    return [*re.findall(r"`+", text), ""]
+
+
+def _as_diff(body: str) -> str:
+    """The signs at the line's start, where a diff block colours them."""
+    signs = {"  + ": "+ ", "  ~ ": "! ", "-/+ ": "! ", "  - ": "- "}
+    return "\n".join(signs.get(line[:4], line[:4]) + line[4:] for line in body.splitlines())
