@@ -15,6 +15,7 @@ from typing import Any
 
 from whisperctl.errors import Problem
 from whisperctl.loading.document import Value, kind, plain, resolve, shown
+from whisperctl.loading.quick import accepts
 from whisperctl.shipped import shipped
 from whisperctl.spec import Path_
 
@@ -32,15 +33,22 @@ def schema_text() -> str:
 
 
 @cache
+def _schema() -> Any:
+    return json.loads(schema_text())
+
+
+@cache
 def _validator() -> Any:
     from jsonschema.validators import Draft202012Validator
 
-    return Draft202012Validator(json.loads(schema_text()))
+    return Draft202012Validator(_schema())
 
 
 def check(tree: Value, problems: list[Problem]) -> set[Path_]:
     """Add every violation in `tree` to `problems`, take what is wrong out of it, and return the paths taken out."""
     broken: set[Path_] = set()
+    if accepts(_schema(), plain(tree)):
+        return broken
     while True:
         errors = list(_validator().iter_errors(plain(tree)))
         if any(_coerce(tree, error) for error in errors):
