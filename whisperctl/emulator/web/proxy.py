@@ -56,7 +56,21 @@ class Proxy:
         if host not in LOOPBACK_NAMES:
             raise Refusal(421, f"Host {host!r} is not served here")
         self.authorised(request.headers.get("authorization"), doc)
-        return await self._forwarded(request, doc, self.instance(doc))
+        instance = self.instance(doc)
+        if self.platform.settings.runtime == "none":
+            return self._from_the_books(request.url.path, doc)
+        return await self._forwarded(request, doc, instance)
+
+    def _from_the_books(self, path: str, doc: Doc) -> Response:
+        """What can be said of an instance that is only a row: it runs, and which models its version's labels declare."""
+        if path == "/health":
+            return JSONResponse({"note": work.ONLY_BOOKS})
+        if path == "/v1/models":
+            version = self.platform.store.by_id("version", versions.target(self.platform.store, doc) or "")
+            names = str((version.body["labels"] if version else {}).get("openai-model-names") or "").split(";")
+            models = [{"id": name, "object": "model", "owned_by": "emulator"} for name in names if name]
+            return JSONResponse({"object": "list", "data": models, "note": work.ONLY_BOOKS})
+        raise Refusal(501, f"{work.ONLY_BOOKS}: nothing answers {path}")
 
     def authorised(self, header: str | None, doc: Doc) -> User | None:
         """Who asks; None for a public service."""
