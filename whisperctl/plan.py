@@ -321,8 +321,8 @@ class _Operations:
         by_kind: dict[Kind, list[Change]] = {kind: [] for kind in Kind}
         for change in self.changes:
             by_kind[change.address.kind].append(change)
-        before = self._replacements(by_kind)
-        made = self._creations(by_kind, before)
+        # On destroy env vars and packages go with their version.
+        made = self._creations(by_kind, self._replacements(by_kind)) if not destroy else []
         probe = self._probe(made) if not destroy else []
         after = self._deletions(by_kind, made + probe)
         if not destroy and (self.made or not self._sealed()):

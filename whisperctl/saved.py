@@ -1,8 +1,8 @@
 """A plan in a file: what was approved is what runs, or nothing does.
 
 The file holds the plan's JSON, which stack files it was made from, and two digests: of everything wanted and of every
-live object. Applying it plans again from the same files and refuses when either differs. It holds no secret: their
-values are taken from the environment again, and a changed one changes the digest of what is wanted.
+live object. Applying it plans again from the same files and refuses when either differs. It holds no secret, only slow
+salted fingerprints: the values are taken from the environment again.
 """
 
 from __future__ import annotations
@@ -10,13 +10,15 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from whisperctl import secret
 from whisperctl.errors import StalePlan, WhisperctlError
 from whisperctl.plan import Plan
+from whisperctl.resources import env_var_address
 from whisperctl.views.plan import FORMAT_VERSION, plan_document
 
 _MAGIC = "whisperctl saved plan"
@@ -30,6 +32,8 @@ class Saved:
     destroy: bool
     document: Any
     wanted: tuple[str, ...]
+    secrets: Mapping[str, str]
+    """Address of an env var -> salted fingerprint of its value."""
 
 
 def save(file: str, plans: Sequence[Plan], paths: Sequence[str]) -> None:
@@ -44,6 +48,7 @@ def save(file: str, plans: Sequence[Plan], paths: Sequence[str]) -> None:
         "paths": list(paths),
         "destroy": any(plan.destroy for plan in plans),
         "wanted": [_wanted(plan) for plan in plans],
+        "secrets": {address: secret.fingerprint(value) for address, value in _secrets(plans).items()},
         "plan": plan_document(plans),
     }
     target = Path(file)
@@ -79,6 +84,7 @@ def load(file: str) -> Saved:
         destroy=content["destroy"],
         document=content["plan"],
         wanted=tuple(content["wanted"]),
+        secrets=content["secrets"],
     )
 
 
@@ -90,13 +96,27 @@ def check(file: str, saved: Saved, plans: Sequence[Plan]) -> None:
     """
     advice = f"  Nothing was changed. Plan again: whisperctl plan -o {file}"
     if saved.wanted != tuple(_wanted(plan) for plan in plans):
-        raise StalePlan(f"{file} is stale: the stack files, the model or a secret changed since it was made.\n{advice}")
+        raise StalePlan(f"{file} is stale: the stack files or the model changed since it was made.\n{advice}")
+    for address, value in _secrets(plans).items():
+        if not secret.matches(value, saved.secrets.get(address, "")):
+            raise StalePlan(f"{file} is stale: the secret {address} has another value now.\n{advice}")
     if saved.document != json.loads(json.dumps(plan_document(plans))):
         raise StalePlan(f"{file} is stale: the live objects changed since it was made.\n{advice}")
 
 
 def _wanted(plan: Plan) -> str:
-    """One digest of what is wanted; a changed secret shows in it as `(secret, changed)`, never by its value."""
-    content = {str(address): resource.fields for address, resource in sorted(plan.wanted.state.items())}
-    text = json.dumps([plan.wanted.digest, content], sort_keys=True, default=str)
+    """One digest of what is wanted, the endings of an apply that leave no trace in the state included."""
+    stack = plan.wanted.stack
+    text = repr((plan.wanted.digest, stack.project, stack.rollout, stack.protect))
     return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def _secrets(plans: Sequence[Plan]) -> dict[str, str]:
+    return {
+        str(
+            env_var_address(plan.wanted.stack.deployment.name, plan.wanted.stack.version.name, variable.name)
+        ): variable.value
+        for plan in plans
+        for variable in plan.wanted.stack.env
+        if variable.secret
+    }

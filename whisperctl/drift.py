@@ -1,0 +1,93 @@
+"""What changed on UbiOps since the last apply, and who did it where the audit trail tells. Reads only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from whisperctl.api import Api, Json
+from whisperctl.engine import World, plan_stacks
+from whisperctl.errors import ApiError
+from whisperctl.plan import Change, Plan
+from whisperctl.resources import DIGEST_LABEL, Address, Kind, deployment_address
+from whisperctl.spec import Stack
+
+AUDIT_EVENTS = 100
+"""The newest events that are searched: the most that the official CLI asks for at once."""
+Basis = Literal["applied", "moved on", "unfinished", "never applied"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Drift:
+    """How one stack's live objects differ from what was last applied."""
+
+    plan: Plan
+    basis: Basis
+    """applied: the spec is what was applied, so every change is drift. moved on: the spec changed since, so its own
+    changes are among them. unfinished: the last apply did not end. never applied: nothing of it is on UbiOps."""
+    culprits: Mapping[Address, str]
+    """The newest audit event of each changed object: when, who, what."""
+
+    @property
+    def drifted(self) -> bool:
+        """Whether live objects differ from what was applied, or may do so."""
+        return bool(self.plan.changes) and self.basis != "never applied"
+
+
+def find_drift(stacks: Sequence[Stack], world: World) -> list[Drift]:
+    """Compare each stack with the live project.
+
+    Raises:
+        WhisperctlError: UbiOps cannot be read.
+    """
+    return [_drift(plan, world) for plan in plan_stacks(stacks, world)]
+
+
+def _drift(plan: Plan, world: World) -> Drift:
+    culprits = _culprits(world.api(plan.wanted.stack), plan.changes) if plan.changes else {}
+    return Drift(plan=plan, basis=_basis(plan), culprits=culprits)
+
+
+def _basis(plan: Plan) -> Basis:
+    address = deployment_address(plan.wanted.stack.deployment.name)
+    sealed = plan.live.labels.get(address, {}).get(DIGEST_LABEL)
+    if sealed == plan.wanted.digest:
+        return "applied"
+    ours = [a for a in plan.live.owned if a.kind not in (Kind.ENVIRONMENT, Kind.ENVIRONMENT_TAG)]
+    if not ours:
+        return "never applied"
+    return "moved on" if sealed else "unfinished"
+
+
+def _culprits(api: Api, changes: Sequence[Change]) -> dict[Address, str]:
+    try:
+        events = api.audit(limit=AUDIT_EVENTS)
+    except ApiError as error:
+        return {change.address: f"the audit trail cannot be read: {error.reason}" for change in changes}
+    found = {}
+    for change in changes:
+        event = next((event for event in events if _concerns(event, change.address)), None)
+        if event is not None:
+            found[change.address] = f"{event['date']} {event['user']}: {event['event']}"
+    return found
+
+
+_OBJECT_TYPES: Mapping[Kind, tuple[str, ...]] = {
+    Kind.DEPLOYMENT: ("deployment",),
+    Kind.VERSION: ("deployment_version", "version"),
+    Kind.ENV_VAR: ("environment_variable", "deployment_version_environment_variable", "deployment_version", "version"),
+    Kind.PACKAGE: ("revision", "deployment_version", "version"),
+    Kind.SERVICE: ("service",),
+    Kind.ENVIRONMENT: ("environment",),
+    Kind.ENVIRONMENT_TAG: ("environment_tag", "tag", "environment"),
+    Kind.INSTANCE_TYPE_GROUP: ("instance_type_group",),
+}
+
+
+def _concerns(event: Json, address: Address) -> bool:
+    """Whether an audit event is about the object: its type, and its name in the event's name or text."""
+    if event.get("object_type") not in _OBJECT_TYPES[address.kind] or event.get("action") == "info":
+        return False
+    name = address.names[1] if address.kind is Kind.PACKAGE else address.names[-1]
+    return name == event.get("object_name") or f"'{name}'" in str(event.get("event")) or name in str(event.get("event"))

@@ -1,0 +1,43 @@
+"""Drift as text and JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from whisperctl.drift import Drift
+from whisperctl.views.plan import plan_document, plan_text
+
+_BASIS = {
+    "applied": "The stack file is what was last applied: every difference was made on UbiOps.",
+    "moved on": "The stack file has changed since the last apply: its own changes are among the differences.",
+    "unfinished": "The last apply did not finish: what it left undone is among the differences.",
+    "never applied": "This stack has never been applied: there is nothing that could have drifted.",
+}
+
+
+def drift_text(found: Sequence[Drift], color: bool) -> str:
+    """What differs, who changed it last, and what to do; one block a stack."""
+    return "\n\n".join(_text(entry, color) for entry in found)
+
+
+def _text(entry: Drift, color: bool) -> str:
+    name = f"{entry.plan.stack} in project {entry.plan.project}"
+    if not entry.drifted:
+        none = "" if entry.basis == "never applied" else "No drift. "
+        return f"{name}\n{none}{_BASIS[entry.basis]}"
+    lines = [plan_text([entry.plan], color), "", _BASIS[entry.basis]]
+    lines += [f"  {address}: last changed {who}" for address, who in sorted(entry.culprits.items())]
+    lines.append("`whisperctl apply` puts the stack file's state back.")
+    return "\n".join(lines)
+
+
+def drift_document(found: Sequence[Drift]) -> dict[str, Any]:
+    """The plan's JSON of each stack with `drifted`, `basis` and `last_changed`."""
+    documents = []
+    for entry in found:
+        document = plan_document([entry.plan])
+        document |= {"drifted": entry.drifted, "basis": entry.basis}
+        document["last_changed"] = {str(address): who for address, who in sorted(entry.culprits.items())}
+        documents.append(document)
+    return documents[0] if len(documents) == 1 else {"format_version": "1", "stacks": documents}
