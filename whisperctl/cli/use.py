@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,10 +22,12 @@ if TYPE_CHECKING:
     from whisperctl.endpoint.batch import Done, Failed, Order, Result
     from whisperctl.endpoint.client import Endpoint
     from whisperctl.endpoint.recordings import Missing, Recording
+    from whisperctl.endpoint.smoke import Check, Sample
     from whisperctl.endpoint.transcription import Ask, Task
     from whisperctl.spec import Stack
 
 _DOCUMENTS = ("json", "verbose_json")
+_MAX_WER = 0.2
 WAKING = "health"
 """What the waking deployment request says; the package answers any request with its health."""
 
@@ -36,8 +39,10 @@ class Live:
     stack: Stack
     api: Api
     endpoint: Endpoint
+    token: str | None
+    """None for a public service."""
 
-    def wake(self, timeout: float) -> object:
+    def wake(self, timeout: float) -> dict[str, Any]:
         """Make a deployment request, which starts an instance, and wait at most `timeout` seconds for its answer."""
         return self.api.create_request(self.stack.deployment.name, self.stack.version.name, WAKING, timeout)
 
@@ -65,7 +70,7 @@ def live(settings: Settings, path: str) -> Iterator[Live]:
         )
     token = settings.token() if stack.services[0].authentication_required else None
     with Endpoint(url, token, settings.timeout) as endpoint:
-        yield Live(stack=stack, api=api, endpoint=endpoint)
+        yield Live(stack=stack, api=api, endpoint=endpoint, token=token)
 
 
 def one_stack(path: str) -> Stack:
@@ -202,3 +207,128 @@ def _print_list(results: Sequence[Result], shape: str) -> None:
         elif isinstance(one, Failed):
             listed.append({"file": one.name, "error": one.reason})
     click.echo(json.dumps(listed, ensure_ascii=False, indent=2))
+
+
+@click.command()
+@click.argument("path", default=DEFAULT_PATH)
+@click.option(
+    "--audio", type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="FILE", help="Recording to try."
+)
+@click.option("--expect", metavar="TEXT", help="What the recording says.")
+@click.option("--max-wer", type=click.FloatRange(min=0), metavar="X", help="Word error rate that still passes, 0 to 1.")
+@click.option("--format", "shape", type=click.Choice(["text", "json"]), default="text", help="Output format [text].")
+@click.pass_obj
+def smoke(
+    settings: Settings, path: str, audio: Path | None, expect: str | None, max_wer: float | None, shape: str
+) -> int:
+    """Try every way to use the live endpoint, and time it.
+
+    PATH is a stack file [stack.yaml]. The recording is that of rollout.smoke unless --audio is given. Exit code 1 if a
+    check fails.
+    """
+    from whisperctl.endpoint import report
+
+    with live(settings, path) as target:
+        checks = _checks(target, _sample(target.stack, audio, expect, max_wer))
+        url = target.endpoint.url
+    if shape == "json":
+        click.echo(report.as_json(target.stack.name, url, checks))
+    elif sys.stdout.isatty():
+        report.print_table(checks, color=settings.use_color())
+    else:
+        click.echo(report.as_lines(checks))
+    return EXIT_DONE if report.passed(checks) else EXIT_FAILED
+
+
+def _checks(target: Live, sample: Sample | None) -> list[Check]:
+    from whisperctl.clock import SystemClock
+    from whisperctl.endpoint.smoke import Smoke
+
+    wake_up(target)
+    checks = Smoke(
+        target.stack,
+        target.endpoint,
+        token=target.token,
+        task=route(target.stack),
+        sample=sample,
+        direct=target.wake,
+        clock=SystemClock(),
+    )
+    return list(checks.checks())
+
+
+def _sample(stack: Stack, audio: Path | None, expect: str | None, max_wer: float | None) -> Sample | None:
+    """The recording of the flags, else the stack's; what is known of the stack's says nothing about another."""
+    from whisperctl.endpoint.smoke import Sample
+
+    declared = stack.rollout.smoke
+    if audio:
+        return Sample(audio=audio, expect=expect, max_wer=_MAX_WER if max_wer is None else max_wer, language=None)
+    if declared is None and (expect or max_wer is not None):
+        raise click.UsageError("--expect and --max-wer need --audio, or rollout.smoke in the stack file.")
+    if declared is None:
+        return None
+    return Sample(
+        audio=declared.audio,
+        expect=expect or declared.expect,
+        max_wer=declared.max_wer if max_wer is None else max_wer,
+        language=declared.language,
+    )
+
+
+@click.command()
+@click.argument("path", default=DEFAULT_PATH)
+@click.pass_obj
+def curl(settings: Settings, path: str) -> int:
+    """Print curl and OpenAI SDK snippets for the endpoint.
+
+    PATH is a stack file [stack.yaml]. They take the token from $UBIOPS_API_TOKEN.
+    """
+    from whisperctl.endpoint import snippets
+
+    with live(settings, path) as target:
+        stack, url = target.stack, target.endpoint.url
+    declared = stack.rollout.smoke
+    audio = str(declared.audio) if declared else "audio.wav"
+    about = (url, stack.model.served_name, route(stack), audio)
+    click.echo(f"# curl; the token is taken from ${snippets.VARIABLE} and shows in no process list")
+    click.echo(snippets.curl(*about, public=target.token is None))
+    click.echo("# Python with the official OpenAI SDK (pip install openai)")
+    click.echo(snippets.python(*about, public=target.token is None), nl=False)
+    return EXIT_DONE
+
+
+@click.command()
+@click.argument("path", default=DEFAULT_PATH)
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=8000,
+    metavar="N",
+    help="Port on 127.0.0.1; 0 is a free one [8000].",
+)
+@click.pass_obj
+def proxy(settings: Settings, path: str, port: int) -> int:
+    """Serve the endpoint on loopback with the token added, so that a browser opens /docs.
+
+    PATH is a stack file [stack.yaml]. Only pages of the proxy itself may use it. Ctrl-C ends it.
+    """
+    from whisperctl.endpoint.proxy import ADDRESS, bind
+
+    with live(settings, path) as target, bind(target.endpoint, port) as server:
+        wake_up(target)
+        click.echo(f"http://{ADDRESS}:{server.server_port}/docs")
+        click.echo(f"Relaying to {target.endpoint.url}; Ctrl-C ends it.", err=True)
+        server.serve_forever()
+    return EXIT_DONE
+
+
+def wake_up(target: Live) -> None:
+    """Return when the endpoint answers; the waiting shows on stderr."""
+    from whisperctl.clock import SystemClock
+    from whisperctl.endpoint.patience import Alarm, Patient
+
+    clock = SystemClock()
+    timeout = target.stack.rollout.timeout
+    alarm = Alarm(target.endpoint, target.wake, clock, timeout, lambda line: click.echo(line, err=True))
+    Patient(target.endpoint, clock, alarm).ready()

@@ -22,6 +22,8 @@ Upload = tuple[str, bytes | IO[bytes]]
 
 _REDIRECTS = 5
 _CONNECT_SECONDS = 10.0
+_PATIENT_SECONDS = 600.0
+"""How long a relayed answer may keep silent: a stream does, between two events."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -49,6 +51,16 @@ class Answer:
 
     def __str__(self) -> str:
         return f"{self.status}" + (f" ({self.reason})" if self.reason else "")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Relayed:
+    """An answer on its way through; its chunks are still encoded as the server encoded them."""
+
+    status: int
+    reason: str
+    headers: tuple[tuple[str, str], ...]
+    chunks: Iterator[bytes]
 
 
 class Endpoint:
@@ -124,6 +136,43 @@ class Endpoint:
             target = response.url.join(response.headers["location"])
             raise self._strays("POST", path, response.status_code, target)
         return self._answer(response)
+
+    @contextmanager
+    def relayed(
+        self, verb: str, target: str, headers: Mapping[str, str], body: Iterator[bytes] | None
+    ) -> Iterator[Relayed]:
+        """Pass a foreign request on as it is, and its answer back as it comes; no redirect is followed.
+
+        Args:
+            verb: the request's method.
+            target: path and query, still encoded.
+            headers: to send; the token is added and replaces any `Authorization`.
+            body: chunks, or None for no body.
+
+        Raises:
+            Unreachable: no answer came.
+        """
+        url = httpx.URL(self._absolute(target))
+        limit = httpx.Timeout(max(self.timeout, _PATIENT_SECONDS), connect=_CONNECT_SECONDS)
+        request = self._client.build_request(verb, url, headers=dict(headers), content=body, timeout=limit)
+        with self._own_errors(verb, url, max(self.timeout, _PATIENT_SECONDS)):
+            response = self._client.send(request, auth=self._auth, stream=True)
+            try:
+                yield Relayed(
+                    status=response.status_code,
+                    reason=response.reason_phrase,
+                    headers=tuple(response.headers.multi_items()),
+                    chunks=response.iter_raw(),
+                )
+            finally:
+                response.close()
+
+    def is_home(self, location: str, target: str) -> str | None:
+        """Path and query of a redirect from `target` to `location`, or None when it leaves this origin."""
+        url = httpx.URL(self._absolute(target)).join(location)
+        if url.scheme not in ("http", "https") or _origin(str(url)) != self._origin:
+            return None
+        return url.raw_path.decode().removeprefix(httpx.URL(self.url).path.rstrip("/")) or "/"
 
     def _send(self, verb: str, url: httpx.URL, timeout: float | None, **body: Any) -> httpx.Response:
         seconds = self.timeout if timeout is None else timeout
