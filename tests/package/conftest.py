@@ -1,0 +1,140 @@
+"""Stacks from text, and rendered packages that really run."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from whisperctl.loading import load_stacks
+from whisperctl.package import build_package, write_files
+from whisperctl.spec import Stack
+
+HERE = Path(__file__).parent
+BASIC = """\
+apiVersion: whisperctl/v1
+stack: test
+model: {name: openai/whisper-small, revision: 973afd24965f72e36ca33b3055d56a652f456b4d}
+vllm: {version: 0.32.0}
+deployment: {name: test}
+instance_type_group: {name: gpu, gpu: L4}
+version: {name: v1}
+"""
+DRIVER = """\
+import os, sys, time
+import deployment
+print("driver", os.getpid(), flush=True)
+made = deployment.Deployment(os.path.dirname(os.path.abspath(deployment.__file__)), {})
+print("ready", made.request("x"), flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def stack_of(tmp_path: Path) -> Callable[..., Stack]:
+    """A stack from the basic file with some text in place of other text, and more after it."""
+
+    def make(more: str = "", **instead: str) -> Stack:
+        text = BASIC
+        for key, value in instead.items():
+            lines = [line for line in text.splitlines() if not line.startswith(f"{key}:")]
+            text = "\n".join([*lines, f"{key}: {value}"]) + "\n"
+        file = tmp_path / "stack.yaml"
+        file.write_text(text + more, encoding="utf-8")
+        return load_stacks([file], {}).stacks[0]
+
+    return make
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Instance:
+    """A rendered package run as UbiOps runs it: a process of its own that makes a `Deployment`."""
+
+    def __init__(self, folder: Path, environment: dict[str, str], port: int) -> None:
+        self.folder, self.port = folder, port
+        self.report = folder / "report.json"
+        self.environment = environment
+        inside, self.leash = os.pipe()
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", DRIVER],
+            cwd=folder, env=environment, text=True, stdin=inside, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        )  # fmt: skip
+        os.close(inside)
+        self.said: list[str] = []
+
+    def wait_for(self, word: str) -> str:
+        """The next line of standard output that holds `word`."""
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self.said.append(line)
+            if word in line:
+                return line
+        _, errors = self.process.communicate(timeout=30)
+        raise AssertionError(f"never said {word!r}: {''.join(self.said)}\n{errors}")
+
+    def let_go(self) -> None:
+        """Let the instance end by itself."""
+        if self.leash >= 0:
+            os.close(self.leash)
+        self.leash = -1
+
+    def end(self, timeout: float = 30) -> tuple[int, str, str]:
+        """Exit code, all standard output and all standard error once the instance has ended."""
+        out, errors = self.process.communicate(timeout=timeout)
+        return self.process.returncode, "".join(self.said) + out, errors
+
+
+@pytest.fixture
+def instance(tmp_path: Path, stack_of: Callable[..., Stack]) -> Iterator[Callable[..., Instance]]:
+    """Start a rendered package with the stand-in for vLLM on PATH; all of it is gone afterwards."""
+    started: list[Instance] = []
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    program = programs / "vllm"
+    program.write_text(f"#!{sys.executable}\n" + (HERE / "stand_in.py").read_text())
+    program.chmod(0o755)
+
+    def start(stack: Stack | None = None, port: int | None = None, path: str | None = None, **how: str) -> Instance:
+        port = port or free_port()
+        folder = tmp_path / f"package-{len(started)}"
+        write_files(build_package(stack or stack_of()).files, folder)
+        environment = {
+            "PATH": path or f"{programs}:{os.environ['PATH']}", "HOME": str(tmp_path),
+            "WHISPERCTL_PORT": str(port), "WHISPERCTL_HOST": "127.0.0.1",
+            "STAND_IN_REPORT": str(folder / "report.json"), **how,
+        }  # fmt: skip
+        started.append(Instance(folder, environment, port))
+        return started[-1]
+
+    yield start
+    for one in started:
+        if one.process.poll() is None:
+            one.process.kill()
+        one.process.communicate(timeout=30)
+        one.let_go()
+        if one.report.exists():
+            wait_until_gone(int(json.loads(one.report.read_text())["pid"]), 10)
+
+
+def wait_until_gone(pid: int, timeout: float) -> None:
+    """Return when no process has this number (a zombie counts as one); kill it in the end."""
+    deadline = time.monotonic() + timeout
+    while time.monotonic() < deadline:
+        if not Path(f"/proc/{pid}").exists():
+            return
+        time.sleep(0.02)
+    os.kill(pid, signal.SIGKILL)
+    raise AssertionError(f"process {pid} is still there")

@@ -1,0 +1,59 @@
+"""A stand-in for `vllm`: takes the command line of `vllm serve` and serves /health, as told by STAND_IN_* variables."""
+
+import http.server
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+HOW = {name.removeprefix("STAND_IN_"): value for name, value in os.environ.items() if name.startswith("STAND_IN_")}
+
+
+class Answer(http.server.BaseHTTPRequestHandler):
+    """GET /health answers 200, GET /die ends the server, GET /slow takes a second."""
+
+    def do_GET(self):
+        if self.path == "/die":
+            print("CUDA error: an illegal memory access was encountered", file=sys.stderr, flush=True)
+            os._exit(int(HOW.get("DIE_CODE", "3")))
+        if self.path == "/slow":
+            print("slow began", flush=True)
+            time.sleep(1)
+        self.send_response(503 if "UNHEALTHY" in HOW else 200)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_):
+        """Say nothing."""
+
+
+def main():
+    """Serve until SIGTERM; then finish what is in flight and leave with 0."""
+    with open(HOW["REPORT"], "w") as report:
+        json.dump({"argv": sys.argv[1:], "env": dict(os.environ), "pid": os.getpid()}, report)
+    print("INFO stand-in starts", flush=True)
+    if "DIE_AT_START" in HOW:
+        print("RuntimeError: no CUDA GPUs are available", file=sys.stderr, flush=True)
+        sys.exit(1)
+    if "NEVER_READY" in HOW:
+        time.sleep(600)
+    port = int(sys.argv[sys.argv.index("--port") + 1])
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", port), Answer)
+    server.daemon_threads = False
+    if "CHILD" in HOW:
+        child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+        with open(HOW["CHILD"], "w") as file:
+            file.write(str(child.pid))
+    if "IGNORE_TERM" in HOW:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    else:
+        signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=server.shutdown).start())
+    server.serve_forever(poll_interval=0.05)
+    server.server_close()
+    print("INFO drained", flush=True)
+
+
+main()

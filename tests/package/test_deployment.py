@@ -1,0 +1,194 @@
+"""The rendered `Deployment`, as UbiOps runs it, with a stand-in for vLLM."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from .conftest import free_port, wait_until_gone
+
+
+def get(port: int, path: str) -> int:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=10) as answer:
+            return answer.status
+    except urllib.error.HTTPError as error:
+        return error.code
+    except OSError:
+        return 0
+
+
+def test_it_starts_and_reports_health(instance):
+    running = instance()
+    report = json.loads(running.wait_for("ready").partition(" ")[2])
+    assert report == {
+        "status": "healthy",
+        "model": "openai/whisper-small",
+        "task": "transcription",
+        "version": "0.32.0",
+    }
+    assert get(running.port, "/health") == 200
+
+
+def test_the_command_line_carries_what_the_stack_says(instance):
+    running = instance()
+    running.wait_for("ready")
+    argv = json.loads(running.report.read_text())["argv"]
+    assert argv[:6] == ["serve", "openai/whisper-small", "--host", "127.0.0.1", "--port", str(running.port)]
+    assert argv[argv.index("--max-model-len") + 1] == "448"
+    assert argv[argv.index("--revision") + 1] == "973afd24965f72e36ca33b3055d56a652f456b4d"
+    assert argv[argv.index("--served-model-name") + 1] == "openai/whisper-small"
+    assert "--task" not in argv
+
+
+def test_the_environment_overrides_what_was_rendered(instance):
+    running = instance(
+        MAX_MODEL_LEN="200",
+        WHISPER_TASK="translation",
+        VLLM_EXTRA_ARGS="--max-num-seqs 7 --allowed-origins '[\"*\"]'",
+        VLLM_NO_USAGE_STATS="0",
+    )
+    assert json.loads(running.wait_for("ready").partition(" ")[2])["task"] == "translation"
+    report = json.loads(running.report.read_text())
+    assert report["argv"][-4:] == ["--max-num-seqs", "7", "--allowed-origins", '["*"]']
+    assert report["argv"][report["argv"].index("--max-model-len") + 1] == "200"
+    assert report["env"]["VLLM_NO_USAGE_STATS"] == "0"
+    assert "VLLM_EXTRA_ARGS" not in report["env"]
+
+
+def test_caches_lie_in_a_writable_folder(instance, tmp_path):
+    running = instance()
+    running.wait_for("ready")
+    env = json.loads(running.report.read_text())["env"]
+    for name in ("HF_HOME", "VLLM_CACHE_ROOT", "TRITON_CACHE_DIR"):
+        assert Path(env[name]).is_relative_to(tmp_path / ".cache"), name
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [
+        ("MAX_MODEL_LEN", "many", "MAX_MODEL_LEN is 'many'; it must be a whole number from 1 to 448."),
+        ("MAX_MODEL_LEN", "449", "whole number from 1 to 448"),
+        ("WHISPER_TASK", "transcribe", "must be one of transcription, translation"),
+        ("VLLM_EXTRA_ARGS", "--a 'b", "VLLM_EXTRA_ARGS cannot be split into words"),
+    ],
+)
+def test_a_wrong_override_is_told(instance, name, value, told):
+    code, _, errors = instance(**{name: value}).end()
+    assert code == 1
+    assert told in errors
+
+
+def test_death_before_ready_shows_the_last_lines(instance):
+    code, out, errors = instance(STAND_IN_DIE_AT_START="1").end()
+    assert code == 1
+    assert "The server ended with exit code 1." in errors
+    assert "  RuntimeError: no CUDA GPUs are available" in errors
+    assert "INFO stand-in starts" in out
+    assert "ready" not in out
+
+
+def test_a_missing_vllm_shows_in_the_servers_exit(instance):
+    code, _, errors = instance(path="/nowhere").end()
+    assert code == 1
+    assert "The server ended with exit code 127." in errors
+    assert "vllm cannot be started: No such file or directory" in errors
+
+
+def test_death_later_ends_the_instance(instance):
+    running = instance()
+    running.wait_for("ready")
+    assert get(running.port, "/die") == 0
+    code, _, errors = running.end()
+    assert code == 3
+    assert "The server ended with exit code 3." in errors
+    assert "  CUDA error: an illegal memory access was encountered" in errors
+
+
+def test_death_later_with_success_still_fails_the_instance(instance):
+    running = instance(STAND_IN_DIE_CODE="0")
+    running.wait_for("ready")
+    get(running.port, "/die")
+    assert running.end()[0] == 1
+
+
+def test_a_taken_port_is_told(instance):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        running = instance(port=port)
+        code, _, errors = running.end()
+    assert code == 1
+    assert f"Port {port} on 127.0.0.1 cannot be used: Address already in use." in errors
+    assert not running.report.exists()
+
+
+def test_the_deadline_ends_the_wait(instance, stack_of):
+    running = instance(stack_of(vllm="{version: 0.32.0, startup_timeout: 1}"), STAND_IN_NEVER_READY="1")
+    code, _, errors = running.end()
+    assert code == 1
+    assert "The server was not healthy after 1 s." in errors
+    assert "  INFO stand-in starts" in errors
+    wait_until_gone(json.loads(running.report.read_text())["pid"], 5)
+
+
+def test_an_unhealthy_answer_is_not_ready(instance, stack_of):
+    running = instance(stack_of(vllm="{version: 0.32.0, startup_timeout: 1}"), STAND_IN_UNHEALTHY="1")
+    assert "was not healthy after 1 s" in running.end()[2]
+
+
+def test_sigterm_drains_and_leaves_no_zombie(instance):
+    running = instance()
+    running.wait_for("ready")
+    with socket.create_connection(("127.0.0.1", running.port)) as client:
+        client.sendall(b"GET /slow HTTP/1.0\r\n\r\n")
+        running.wait_for("slow began")
+        running.process.send_signal(signal.SIGTERM)
+        assert b" 200 " in client.makefile("rb").readline()
+    code, out, _ = running.end()
+    assert code == -signal.SIGTERM
+    assert "INFO drained" in out
+    wait_until_gone(json.loads(running.report.read_text())["pid"], 5)
+
+
+def test_a_server_that_ignores_sigterm_is_killed_with_its_children(instance, stack_of, tmp_path):
+    stack = stack_of(vllm="{version: 0.32.0, args: {shutdown-timeout: 0}}")
+    child = tmp_path / "child"
+    running = instance(stack, STAND_IN_IGNORE_TERM="1", STAND_IN_CHILD=str(child))
+    running.wait_for("ready")
+    running.process.send_signal(signal.SIGTERM)
+    assert running.end()[0] == -signal.SIGTERM
+    wait_until_gone(json.loads(running.report.read_text())["pid"], 5)
+    wait_until_gone(int(child.read_text()), 5)
+
+
+def test_the_server_dies_with_its_parent(instance):
+    running = instance()
+    running.wait_for("ready")
+    running.process.kill()
+    running.end()
+    wait_until_gone(json.loads(running.report.read_text())["pid"], 10)
+
+
+def test_an_exit_of_the_instance_drains_too(instance):
+    running = instance()
+    running.wait_for("ready")
+    running.let_go()
+    code, out, _ = running.end()
+    assert code == 0
+    assert "INFO drained" in out
+    wait_until_gone(json.loads(running.report.read_text())["pid"], 5)
+
+
+def test_two_instances_live_on_one_host(instance):
+    first, second = instance(port=free_port()), instance(port=free_port())
+    first.wait_for("ready")
+    second.wait_for("ready")
+    assert get(first.port, "/health") == get(second.port, "/health") == 200
