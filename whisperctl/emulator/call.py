@@ -37,12 +37,21 @@ class Upload:
     size: int
 
 
+@dataclass(frozen=True, slots=True)
+class Signal:
+    """What the platform must hear of: `version`, `request` (of the version `parent`), `cancel`, `stop`, `services`."""
+
+    kind: str
+    id: str = ""
+    parent: str = ""
+
+
 @dataclass(slots=True, kw_only=True)
 class Call:
     """A checked-in API call.
 
     Attributes:
-        touched: ids of versions the platform must look at when the call's transaction is through.
+        signals: what the platform must hear of when the call's transaction is through.
         free_port: reserves a loopback port for a new service.
     """
 
@@ -54,13 +63,17 @@ class Call:
     query: dict[str, str] = field(default_factory=dict)
     body: Any = None
     upload: Upload | None = None
-    touched: set[str] = field(default_factory=set)
+    signals: set[Signal] = field(default_factory=set)
     known_permissions: tuple[str, ...] = ()
     free_port: Callable[[], int | None] = lambda: None
 
     @property
     def stamp(self) -> str:
         return stamp(self.now)
+
+    def touch(self, version_id: str) -> None:
+        """The platform shall look at this version's instances."""
+        self.signals.add(Signal("version", version_id))
 
     def checked(self, fields: dict[str, Field], *, creating: bool) -> dict[str, Any]:
         """The body, checked against a table of fields."""

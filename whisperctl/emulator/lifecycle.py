@@ -6,6 +6,7 @@ performs them. Stays are UbiOps-like seconds at speed 1.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from whisperctl.emulator.clock import stamp
@@ -52,12 +53,19 @@ class Pace:
     processes: bool
 
 
-def advance(store: Store, now: float, pace: Pace) -> list[Effect]:
-    """Move everything whose moment has come."""
+def advance(store: Store, now: float, pace: Pace, served: Mapping[str, float]) -> list[Effect]:
+    """Move everything whose moment has come.
+
+    Args:
+        served: when service traffic last reached an instance, where such traffic counts.
+    """
     effects: list[Effect] = []
     for doc in store.due(now):
-        if doc.kind == "instance" and doc.body["status"] == "running":
-            effects += _idle(store, doc, now)
+        if doc.kind == "request":
+            # Its retention time is over.
+            store.delete(doc)
+        elif doc.kind == "instance" and doc.body["status"] == "running":
+            effects += _idle(store, doc, now, served.get(doc.id, 0.0))
         else:
             effects += _step(store, doc, now, pace)
     return effects
@@ -226,12 +234,12 @@ def _start(store: Store, version: Doc, now: float) -> None:
     records.instance_event(store, doc, "Instance is created", now)
 
 
-def _idle(store: Store, doc: Doc, now: float) -> list[Effect]:
+def _idle(store: Store, doc: Doc, now: float, served: float) -> list[Effect]:
     """A running instance is looked at again when its idle time would be over."""
     version = store.by_id("version", doc.parent)
     if version is None:
         return stop(store, doc, now)
-    over = doc.body["_used"] + version.body["maximum_idle_time"]
+    over = max(doc.body["_used"], served) + version.body["maximum_idle_time"]
     siblings = [i for i in store.children("instance", doc.parent) if i.body["status"] in LIVE]
     if now < over or doc.body.get("_busy"):
         doc.due = max(over, now + 1)

@@ -10,6 +10,7 @@ import contextlib
 import logging
 import os
 import secrets
+import shlex
 import signal
 import socket
 import sys
@@ -22,8 +23,9 @@ import uvicorn
 
 from whisperctl.emulator import seed
 from whisperctl.emulator.clock import SystemClock
-from whisperctl.emulator.platform import Platform, Settings
+from whisperctl.emulator.platform import Platform
 from whisperctl.emulator.runtime import sockets
+from whisperctl.emulator.settings import Settings
 from whisperctl.emulator.store import Store
 from whisperctl.emulator.switches import Switches
 from whisperctl.emulator.web.app import App
@@ -134,7 +136,7 @@ def _signalled(number: int, received: list[int], stopped: asyncio.Event) -> None
 def _announce(port: int, token: Path) -> None:
     print(f"export UBIOPS_API_HOST=http://127.0.0.1:{port}/v2")  # noqa: T201 - the product of this command
     print(f"export UBIOPS_PROJECT={seed.PROJECT}")  # noqa: T201
-    print(f'export UBIOPS_API_TOKEN="$(cat {token.resolve()})"', flush=True)  # noqa: T201
+    print(f'export UBIOPS_API_TOKEN="$(cat {shlex.quote(str(token.resolve()))})"', flush=True)  # noqa: T201
 
 
 async def _follow_services(app: App, server: Server) -> None:

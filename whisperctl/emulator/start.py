@@ -6,9 +6,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from whisperctl.emulator.platform import Settings
 from whisperctl.emulator.refusal import Refusal
 from whisperctl.emulator.server import Options, log_to_stderr, serve
+from whisperctl.emulator.settings import Settings
 from whisperctl.emulator.store import FolderInUse
 from whisperctl.emulator.switches import Switches, parse, switched
 from whisperctl.emulator.web import faults

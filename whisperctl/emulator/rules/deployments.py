@@ -74,7 +74,8 @@ def _promote(call: Call, doc: Doc, name: str) -> None:
         raise not_found("Deployment version")
     if not versions.built(doc, target):
         raise invalid("Default cannot be set to an unavailable version")
-    call.touched.update({target.id, doc.body["_default"] or target.id})
+    call.touch(target.id)
+    call.touch(doc.body["_default"] or target.id)
     doc.body["_default"] = target.id
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from whisperctl.emulator import lifecycle, shapes
-from whisperctl.emulator.call import Call, instance, project, version
+from whisperctl.emulator.call import Call, Signal, instance, project, version
 from whisperctl.emulator.fields import Field
 from whisperctl.emulator.refusal import invalid, not_found
 from whisperctl.emulator.rules.paging import page
@@ -35,7 +35,8 @@ def update(call: Call) -> dict[str, Any]:
     if not wanted:
         raise invalid("status: this field is required")
     effects = lifecycle.stop(call.store, doc, call.now)
-    call.touched.update({doc.parent, *(f"stop:{effect.id}" for effect in effects)})
+    call.touch(doc.parent)
+    call.signals.update(Signal("stop", effect.id) for effect in effects)
     return shapes.keep(shapes.INSTANCE_LIST, doc.body)
 
 

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from whisperctl.emulator import shapes
-from whisperctl.emulator.call import Call, Waiting, default_version, deployment, number, project, version
+from whisperctl.emulator.call import Call, Signal, Waiting, default_version, deployment, number, project, version
 from whisperctl.emulator.clock import stamp
 from whisperctl.emulator.fields import Field, checked
 from whisperctl.emulator.refusal import invalid, not_found
@@ -58,20 +58,21 @@ def _listed(call: Call, owners: list[Doc], keys: list[str]) -> list[dict[str, An
         raise invalid(f"status: unknown {', '.join(unknown)}")
     limit, offset = number(call, "limit", 50, 1, 50), number(call, "offset", 0, 0, 10**9)
     docs = [doc for owner in owners for doc in call.store.children("request", owner.id)]
-    docs = sorted((doc for doc in docs if doc.body["status"] in wanted), key=lambda doc: -doc.seq)
+    kept = (doc for doc in docs if doc.body["status"] in wanted and doc.body.get("_mode") != "none")
+    docs = sorted(kept, key=lambda doc: -doc.seq)
     return [shapes.keep(keys, view(call.store, doc)) for doc in docs[offset : offset + limit]]
 
 
 def get(call: Call) -> dict[str, Any]:
-    return shapes.keep(shapes.REQUEST_SINGLE, view(call.store, _request(call)))
+    return shapes.keep(shapes.REQUEST_SINGLE, _kept(call, _request(call)))
 
 
 def input_get(call: Call) -> Any:
-    return _request(call).body["request_data"]
+    return _kept(call, _request(call))["request_data"]
 
 
 def output_get(call: Call) -> Any:
-    return _request(call).body["result"]
+    return _kept(call, _request(call))["result"]
 
 
 def update(call: Call) -> dict[str, Any]:
@@ -89,7 +90,7 @@ def delete(call: Call) -> None:
 
 
 def collect(call: Call) -> list[dict[str, Any]]:
-    return [shapes.keep(shapes.REQUEST_DETAIL, view(call.store, doc)) for doc in _several(call)]
+    return [shapes.keep(shapes.REQUEST_DETAIL, _kept(call, doc)) for doc in _several(call)]
 
 
 def cancel(call: Call) -> dict[str, Any]:
@@ -117,6 +118,12 @@ def view(store: Store, doc: Doc) -> dict[str, Any]:
     parent = store.by_id("deployment", owner.parent) if owner else None
     names = {"deployment": parent.name if parent else None, "version": owner.name if owner else None}
     return doc.body | names | {"pipeline": None, "success": doc.body["status"] == "completed"}
+
+
+def _kept(call: Call, doc: Doc) -> dict[str, Any]:
+    """With `request_retention_mode: metadata` neither data nor result are shown again."""
+    body = view(call.store, doc)
+    return body | {"request_data": None, "result": None} if doc.body.get("_mode") == "metadata" else body
 
 
 def new_request(now: float, data: Any, timeout: int, kind: str) -> dict[str, Any]:
@@ -151,7 +158,7 @@ def _add(call: Call, data: Any, timeout: int, kind: str) -> Doc:
     body = new_request(call.now, data, timeout, kind)
     body["origin"]["created_by"] = call.user.email
     doc = call.store.add("request", owner.id, None, body)
-    call.touched.update({owner.id, f"request:{owner.id}:{doc.id}"})
+    call.signals.add(Signal("request", doc.id, owner.id))
     return doc
 
 
@@ -173,7 +180,7 @@ def _request(call: Call) -> Doc:
         if "version" in call.path
         else {one.id for one in call.store.children("version", deployment(call).id)}
     )
-    if doc is None or doc.parent not in allowed:
+    if doc is None or doc.parent not in allowed or doc.body.get("_mode") == "none":
         raise not_found("Deployment request")
     return doc
 
@@ -196,4 +203,4 @@ def _cancel(call: Call, doc: Doc) -> None:
         raise invalid("Only pending or processing requests can be cancelled")
     doc.body |= {"status": "cancelled", "time_completed": call.stamp}
     call.store.save(doc)
-    call.touched.add(f"cancel:{doc.id}")
+    call.signals.add(Signal("cancel", doc.id))

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from whisperctl.emulator import shapes
-from whisperctl.emulator.call import Call, duplicate, labelled, project, service
+from whisperctl.emulator.call import Call, Signal, duplicate, labelled, project, service
 from whisperctl.emulator.fields import Field
 from whisperctl.emulator.refusal import invalid, not_found
 from whisperctl.emulator.rules import versions
 from whisperctl.emulator.store import Doc, Duplicate, Store
 
-SERVICES = "services"
+SERVICES = Signal("services")
 IMPORTED = ("imported_name", "imported_namespace", "imported_cluster_domain")
 
 
@@ -40,7 +40,7 @@ def create(call: Call) -> dict[str, Any]:
         doc = call.store.add("service", project(call).id, body["name"], body)
     except Duplicate as err:
         raise duplicate(call, "Service", body["name"]) from err
-    call.touched.add(SERVICES)
+    call.signals.add(SERVICES)
     return _detail(call.store, doc)
 
 
@@ -57,7 +57,7 @@ def update(call: Call) -> dict[str, Any]:
         call.store.save(doc)
     except Duplicate as err:
         raise duplicate(call, "Service", str(doc.name)) from err
-    call.touched.add(SERVICES)
+    call.signals.add(SERVICES)
     return _detail(call.store, doc)
 
 
@@ -66,7 +66,7 @@ def delete(call: Call) -> None:
     for kind in ("user-rate-limits", "user-concurrency-limits"):
         call.store.delete_children(kind, doc.id)
     call.store.delete(doc)
-    call.touched.add(SERVICES)
+    call.signals.add(SERVICES)
 
 
 def status(call: Call) -> dict[str, Any]:

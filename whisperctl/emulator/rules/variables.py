@@ -128,7 +128,7 @@ def _changed(call: Call, owner: Doc) -> None:
     for doc in call.store.every("version"):
         if owner.kind == "project" or owner.id in {doc.id, doc.parent}:
             versions.recycle(call.store, doc.id)
-            call.touched.add(doc.id)
+            call.touch(doc.id)
 
 
 def _add(call: Call, kind: str, owner: Doc, body: dict[str, Any]) -> Doc:

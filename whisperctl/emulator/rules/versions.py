@@ -20,9 +20,13 @@ from whisperctl.emulator.call import (
 )
 from whisperctl.emulator.refusal import Refusal, invalid, not_found
 from whisperctl.emulator.store import Doc, Duplicate, Store
+from whisperctl.emulator.words import words
 
 DEFAULT_ENVIRONMENT = "ubiops-ubuntu24-04-python3-12"
 GPU_IDLE_TIME = 300
+RESTARTING = frozenset(
+    words("environment environment_name environment_tag instance_type_group_id instance_type_group_name command args")
+)
 CHOSEN = ("environment", "environment_name", "environment_tag", "instance_type", "instance_type_group_name")
 
 
@@ -60,7 +64,7 @@ def create(call: Call) -> dict[str, Any]:
     if not parent.body["_default"]:
         parent.body["_default"] = doc.id
         call.store.save(parent)
-    call.touched.add(doc.id)
+    call.touch(doc.id)
     return _detail(call, parent, doc)
 
 
@@ -81,8 +85,8 @@ def update(call: Call) -> dict[str, Any]:
         call.store.save(doc)
     except Duplicate as err:
         raise duplicate(call, "Deployment version", doc.name or "") from err
-    call.touched.add(doc.id)
-    if call.switches.restart_on_change and {"environment_tag", "command", "args", "_group"} & set(changes):
+    call.touch(doc.id)
+    if call.switches.restart_on_change and RESTARTING & set(changes):
         recycle(call.store, doc.id)
     return _detail(call, parent, doc)
 
@@ -104,7 +108,7 @@ def remove(call: Call, doc: Doc) -> None:
     for kind in ("revision", "variable", "request"):
         call.store.delete_children(kind, doc.id)
     call.store.delete(doc)
-    call.touched.add(doc.id)
+    call.touch(doc.id)
 
 
 def recycle(store: Store, version_id: str) -> None:

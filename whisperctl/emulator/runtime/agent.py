@@ -64,6 +64,8 @@ def answer(deployment: Any, task: dict[str, Any]) -> dict[str, Any]:
 
 
 def main() -> None:
+    # This script's own folder must not shadow a module of the package.
+    sys.path[:] = [path for path in sys.path if path != os.path.dirname(os.path.abspath(__file__))]  # noqa: PTH100, PTH120
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     channel = socket.socket(fileno=int(sys.argv[1]))
     os.set_inheritable(channel.fileno(), False)

@@ -22,14 +22,16 @@ from whisperctl.emulator.runtime import packages
 FACTS = Path(__file__).with_name("facts.py")
 CHECK_TIMEOUT = 120.0
 MAIN_FILE = "deployment.py"
+METHODS = ("has_request_method", "has_requests_method")
 BASE_SIZE = 2_147_483_648
 
 
 @dataclass(slots=True)
 class Verdict:
-    """A build's result. An empty error means success."""
+    """A build's result: an empty error means success; `lines` are the requirements it was checked against."""
 
     error: str = ""
+    lines: list[str] = field(default_factory=list)
     facts: dict[str, Any] = field(default_factory=dict)
     log: list[str] = field(default_factory=list)
 
@@ -107,33 +109,24 @@ async def ask(python: str, question: dict[str, Any], env: Mapping[str, str]) -> 
         return {"error": f"the build process ended early: {last}"}, printed
 
 
-async def build_tag(path: Path | None, python: str | None, env: Mapping[str, str]) -> Verdict:
-    """Check an environment tag's archive; `python` None means that only its structure counts."""
-    if path is None:
-        return Verdict(error="Could not find the requirements file")
+async def read_tag(path: Path | None) -> Verdict:
+    """What an environment tag's archive asks for."""
     try:
-        texts = await asyncio.to_thread(packages.dependency_files, path, "environment_package")
+        texts = await asyncio.to_thread(packages.dependency_files, path, "environment_package") if path else {}
     except packages.BadPackage as err:
         return Verdict(error=str(err))
     if not texts:
         return Verdict(error="Could not find the requirements file")
-    verdict = Verdict(facts={"_dependencies": [{"name": k, "content": v} for k, v in texts.items()]})
+    verdict = Verdict(lines=requirement_lines(texts.get("requirements.txt", "")))
+    verdict.facts["_dependencies"] = [{"name": name, "content": text} for name, text in texts.items()]
     verdict.facts["size"] = BASE_SIZE + sum(len(text) for text in texts.values())
-    lines = requirement_lines(texts.get("requirements.txt", ""))
-    verdict.log += [f"Collecting {line}" for line in lines]
     if "ubiops.yaml" in texts:
         verdict.log.append("System packages of ubiops.yaml are noted, not installed, by the emulator")
-    if python is not None:
-        answer, printed = await ask(python, {"names": names(lines)}, env)
-        verdict.log += printed
-        verdict.error = answer.get("error") or _missing_text(lines, answer)
     return verdict
 
 
-async def build_revision(
-    path: Path | None, requirements: list[str], python: str | None, env: Mapping[str, str], file_name: str
-) -> Verdict:
-    """Check a deployment package: its structure, its class, and all requirements that it runs on."""
+async def read_package(path: Path | None, file_name: str) -> Verdict:
+    """What a deployment package offers and asks for, by its looks; None is an empty revision."""
     if path is None:
         return Verdict(facts={"has_request_method": None, "has_requests_method": None})
     try:
@@ -144,25 +137,29 @@ async def build_revision(
     if text is None:
         return Verdict(error=f"Could not find {file_name} in the deployment package")
     verdict = _check_class(text, file_name)
-    lines = requirement_lines(own.get("requirements.txt", "")) + requirements
-    if verdict.error or python is None:
-        return verdict
-    return await _check_import(path, lines, python, env, file_name, verdict)
+    verdict.lines = requirement_lines(own.get("requirements.txt", ""))
+    return verdict
 
 
-async def _check_import(
-    path: Path, lines: list[str], python: str, env: Mapping[str, str], file_name: str, verdict: Verdict
-) -> Verdict:
+async def check_installed(python: str, env: Mapping[str, str], verdict: Verdict) -> Verdict:
+    """Whether the interpreter satisfies the verdict's requirement lines."""
+    verdict.log += [f"Requirement {line}" for line in verdict.lines]
+    answer, printed = await ask(python, {"names": names(verdict.lines)}, env)
+    verdict.log += printed
+    verdict.error = answer.get("error") or _missing_text(verdict.lines, answer)
+    return verdict
+
+
+async def try_import(path: Path, file_name: str, python: str, env: Mapping[str, str], verdict: Verdict) -> Verdict:
+    """Import the package's main file, as UbiOps does to find its methods."""
     with tempfile.TemporaryDirectory(prefix="build-") as scratch:
         folder = await asyncio.to_thread(packages.unpack, path, Path(scratch), "deployment_package")
-        question = {"names": names(lines), "folder": str(folder), "file": file_name}
-        answer, printed = await ask(python, question, env)
-    verdict.log += [*(f"Requirement {line}" for line in lines), *printed]
-    missing = _missing_text(lines, answer) if "installed" in answer else ""
-    verdict.error = missing or answer.get("error") or ""
-    for key in ("has_request_method", "has_requests_method"):
+        answer, printed = await ask(python, {"names": [], "folder": str(folder), "file": file_name}, env)
+    verdict.log += printed
+    verdict.error = answer.get("error") or ""
+    for key in METHODS:
         verdict.facts[key] = answer.get(key)
-    if not verdict.error and not (answer.get("has_request_method") or answer.get("has_requests_method")):
+    if not verdict.error and not any(verdict.facts[key] for key in METHODS):
         verdict.error = "The Deployment class has neither a request nor a requests method"
     return verdict
 
@@ -181,7 +178,5 @@ def _check_class(text: str, file_name: str) -> Verdict:
     if not found:
         return Verdict(error=f"{file_name} has no class Deployment")
     methods = {n.name for n in found[-1].body if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef)}
-    return Verdict(
-        facts={"has_request_method": "request" in methods, "has_requests_method": "requests" in methods},
-        log=["Package structure is valid"],
-    )
+    facts = {"has_request_method": "request" in methods, "has_requests_method": "requests" in methods}
+    return Verdict(facts=facts, log=["Package structure is valid"])

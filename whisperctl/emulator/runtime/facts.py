@@ -76,6 +76,8 @@ def methods(folder: str, file_name: str) -> dict[str, object]:
 
 
 def main() -> None:
+    # This script's own folder must not shadow a module of the package.
+    sys.path[:] = [path for path in sys.path if path != os.path.dirname(os.path.abspath(__file__))]  # noqa: PTH100, PTH120
     question = json.load(sys.stdin)
     answer: dict[str, object] = {
         "markers": marker_environment(),

@@ -5,6 +5,7 @@ Contract: only the file system; raises `BadPackage` with a text fit for an error
 
 from __future__ import annotations
 
+import shutil
 import stat
 import zipfile
 from pathlib import Path, PurePosixPath
@@ -12,6 +13,7 @@ from pathlib import Path, PurePosixPath
 MOST_ENTRIES = 100_000
 MOST_RATIO = 500
 RATIO_MATTERS_FROM = 64 * 2**20
+TARS = (".tar.gz", ".tgz", ".tar")
 DEPENDENCY_FILES = ("requirements.txt", "ubiops.yaml", "environment.yaml")
 
 
@@ -75,6 +77,12 @@ def top_folder(names: list[str], wanted: str) -> str:
     if len(tops) == 1:
         return f"{tops.pop()}/"
     raise BadPackage(f"The archive must hold one folder, or one called {wanted}")
+
+
+def emptied(folder: Path) -> None:
+    """A folder that is there and holds nothing."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
 
 
 def unpack(path: Path, target: Path, wanted: str) -> Path:

@@ -57,6 +57,7 @@ class InstanceProcess:
         self._process: asyncio.subprocess.Process | None = None
         self._writer: asyncio.StreamWriter | None = None
         self._tasks: list[asyncio.Task[None]] = []
+        self._watch: asyncio.Future[None] | None = None
         self.stopping = False
 
     @property
@@ -90,6 +91,8 @@ class InstanceProcess:
         ]
         self._tasks = [asyncio.ensure_future(job) for job in jobs]
         self._watch = asyncio.ensure_future(self._wait())
+        if self.stopping:
+            self._process.terminate()
 
     async def request(self, ident: str, data: Any) -> dict[str, Any]:
         """Call `request()`: a message with `result` or `error`."""
@@ -104,7 +107,7 @@ class InstanceProcess:
     async def stop(self, grace: float = GRACE) -> None:
         """SIGTERM to the package's process, and after the grace SIGKILL to all it has started."""
         self.stopping = True
-        if self._process is None:
+        if self._process is None or self._watch is None:
             return
         if self._process.returncode is None:
             with contextlib.suppress(ProcessLookupError):

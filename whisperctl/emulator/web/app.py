@@ -20,7 +20,7 @@ from whisperctl.emulator.call import LOOPBACK_NAMES, Call, FileAnswer, User, Wai
 from whisperctl.emulator.clock import stamp
 from whisperctl.emulator.platform import Platform
 from whisperctl.emulator.refusal import Refusal
-from whisperctl.emulator.rules import access, records, requests
+from whisperctl.emulator.rules import access, records, requests, services
 from whisperctl.emulator.runtime import sockets
 from whisperctl.emulator.store import Doc
 from whisperctl.emulator.web import control, faults, uploads
@@ -176,21 +176,21 @@ class App:
         with self.platform.store.transaction():
             result = route.rule(call)
             _audit(call, route, verb, result)
-        if "services" in call.touched:
+        if services.SERVICES in call.signals:
             self.services_changed.set()
-        self.platform.touch(call.touched)
+        self.platform.signalled(call.signals)
         return result
 
     async def _waited(self, waiting: Waiting) -> Response:
         if waiting.stream:
             return StreamingResponse(self._events(waiting), media_type="text/event-stream")
         ident = waiting.requests[0]
-        await self.platform.outcome(ident, waiting.timeout)
+        await self.platform.dispatch.outcome(ident, waiting.timeout)
         return JSONResponse(requests.created(self.platform.store, ident), 200)
 
     async def _events(self, waiting: Waiting) -> Any:
         ident = waiting.requests[0]
-        await self.platform.outcome(ident, waiting.timeout)
+        await self.platform.dispatch.outcome(ident, waiting.timeout)
         body = requests.created(self.platform.store, ident)
         kind = "error" if body["error_message"] else "result"
         yield f"event: {kind}\ndata: {json.dumps(body)}\n\n"

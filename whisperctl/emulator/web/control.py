@@ -46,7 +46,7 @@ async def answer(app: App, request: Request, path: str) -> Response:
                 raise not_found("Snapshot")
             await _restore(app, path_of(app, body))
         case "GET", "processes":
-            return JSONResponse({ident: process.pid for ident, process in app.platform.processes.items()})
+            return JSONResponse({ident: process.pid for ident, process in app.platform.fleet.processes.items()})
         case _:
             raise Refusal(501, f"The emulator does not implement {request.method} {path}")
     return JSONResponse({"success": True})
@@ -82,7 +82,7 @@ def set_fault(app: App, item: faults.Fault) -> None:
         case "build-endless":
             builds.endless = item.count or 1
         case "unhealthy":
-            builds.unhealthy = 1
+            builds.unhealthy = True
         case _:
             app.faults.add(item)
 

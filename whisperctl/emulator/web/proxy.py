@@ -5,28 +5,27 @@ Contract: routes and refuses; it changes nothing of a request but what a proxy m
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable
+from typing import Any
 
 import httpx
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
-from whisperctl.emulator import work
 from whisperctl.emulator.call import LOOPBACK_NAMES, User
 from whisperctl.emulator.platform import Platform
 from whisperctl.emulator.refusal import Refusal
 from whisperctl.emulator.rules import access, services, versions
 from whisperctl.emulator.store import Doc
+from whisperctl.emulator.web import headers, websocket
 from whisperctl.emulator.web.faults import abort
+from whisperctl.emulator.web.traffic import Exchange, Limits, remember
 
 LOG = logging.getLogger("emulator.proxy")
-# RFC 9110, section 7.6.1: these concern one connection, not the message.
-HOP_BY_HOP = {
-    *("connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "proxy-connection", "te", "trailer"),
-    *("transfer-encoding", "upgrade"),
-}
 CONNECT_TIMEOUT = 5.0
 
 
@@ -36,69 +35,65 @@ class Proxy:
     def __init__(self, platform: Platform, user: Callable[[str | None], User]) -> None:
         self.platform = platform
         self._user = user
+        self._limits = Limits(platform.store, platform.clock)
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=64)
         self._transport = httpx.AsyncHTTPTransport(limits=limits)
         self._turn = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send, ident: str | None) -> None:
-        request = Request(scope, receive)
+        service = self.platform.store.by_id("service", ident or "")
         try:
-            doc = self.platform.store.by_id("service", ident or "")
-            if doc is None:
+            if service is None:
                 raise Refusal(404, "Service was not found")
-            response = await self._routed(request, doc)
+            user = self._admit(dict(scope["headers"]), service)
+            with self._limits.admitted(service, user):
+                instance = self._instance(service)
+                port = await self.platform.fleet.ports.real(instance, service.body["port"])
+                if scope["type"] == "websocket":
+                    await websocket.bridge(
+                        scope, receive, send, self._address("ws", port, scope), self._headers(scope, service)
+                    )
+                    return
+                await self._http(scope, receive, send, service, user, port)
         except Refusal as err:
-            response = JSONResponse({"error": err.text}, err.status)
-        await response(scope, receive, send)
+            response: Response = JSONResponse({"error": err.text}, err.status)
+            if scope["type"] == "websocket":
+                await websocket.refuse(scope, receive, send, response)
+                return
+            await response(scope, receive, send)
 
-    async def _routed(self, request: Request, doc: Doc) -> Response:
-        host = request.headers.get("host", "").rpartition(":")[0]
+    def _admit(self, raw: dict[bytes, bytes], service: Doc) -> User | None:
+        """Who asks; None for a public service."""
+        host = raw.get(b"host", b"").decode("latin-1").rpartition(":")[0]
         if host not in LOOPBACK_NAMES:
             raise Refusal(421, f"Host {host!r} is not served here")
-        self.authorised(request.headers.get("authorization"), doc)
-        instance = self.instance(doc)
-        if self.platform.settings.runtime == "none":
-            return self._from_the_books(request.url.path, doc)
-        return await self._forwarded(request, doc, instance)
-
-    def _from_the_books(self, path: str, doc: Doc) -> Response:
-        """What can be said of an instance that is only a row: it runs, and which models its version's labels declare."""
-        if path == "/health":
-            return JSONResponse({"note": work.ONLY_BOOKS})
-        if path == "/v1/models":
-            version = self.platform.store.by_id("version", versions.target(self.platform.store, doc) or "")
-            names = str((version.body["labels"] if version else {}).get("openai-model-names") or "").split(";")
-            models = [{"id": name, "object": "model", "owned_by": "emulator"} for name in names if name]
-            return JSONResponse({"object": "list", "data": models, "note": work.ONLY_BOOKS})
-        raise Refusal(501, f"{work.ONLY_BOOKS}: nothing answers {path}")
-
-    def authorised(self, header: str | None, doc: Doc) -> User | None:
-        """Who asks; None for a public service."""
-        if not doc.body["authentication_required"]:
+        if not service.body["authentication_required"]:
             return None
-        user = self._user(header)
+        if not service.body["authentication_method_token_enabled"]:
+            raise Refusal(401, "Token authentication is not enabled for this service")
+        user = self._user(raw.get(b"authorization", b"").decode("latin-1"))
         store = self.platform.store
-        parent = store.by_id("deployment", doc.body["_deployment"])
-        project = store.by_id("project", doc.parent)
-        path = {
-            "project_name": str(project.name if project else ""),
-            "deployment_name": str(parent.name if parent else ""),
-        }
+        parent = store.by_id("deployment", service.body["_deployment"])
+        project = store.by_id("project", service.parent)
+        path = {"project_name": str(project and project.name), "deployment_name": str(parent and parent.name)}
         if not access.allowed(store, user.id, access.CALL_SERVICE, path):
             raise Refusal(403, "You do not have permission to call this service (deployments.requests.create)")
         return user
 
-    def instance(self, doc: Doc) -> Doc:
+    def _instance(self, service: Doc) -> Doc:
         """The next ready instance, in turn."""
-        store = self.platform.store
-        ready = services.ready_instances(store, doc)
+        store, switches = self.platform.store, self.platform.switches
+        ready = services.ready_instances(store, service)
         if not ready:
-            ident = versions.target(store, doc)
-            if ident and self.platform.switches.service_traffic_wakes:
+            ident = versions.target(store, service)
+            if ident and switches.service_traffic_wakes:
                 self.platform.wanted(ident)
             raise Refusal(503, self._asleep(ident))
         self._turn += 1
-        return ready[self._turn % len(ready)]
+        chosen = ready[self._turn % len(ready)]
+        if switches.service_traffic_keeps_awake:
+            self.platform.served(chosen.id)
+        return chosen
 
     def _asleep(self, ident: str | None) -> str:
         store = self.platform.store
@@ -108,20 +103,44 @@ class Proxy:
             return "The service has no deployment version to route to"
         if store.count("instance", version.id):
             return "No instance is ready: one is starting or not healthy"
+        if self.platform.switches.service_traffic_wakes:
+            return "No instance is running; one is being started"
         path = f"deployments/{parent.name}/versions/{version.name}/requests"
         return f"No instance is running. Traffic on a service wakes none; a deployment request does: POST …/{path}"
 
-    async def _forwarded(self, request: Request, doc: Doc, instance: Doc) -> Response:
-        port = work.actual_port(self.platform.store, instance, doc.body["port"])
-        raw = request.scope["raw_path"].split(b"?")[0]
-        query = request.scope["query_string"]
-        target = httpx.URL(f"http://127.0.0.1:{port}").copy_with(raw_path=raw + (b"?" + query if query else b""))
+    async def _http(
+        self, scope: Scope, receive: Receive, send: Send, service: Doc, user: User | None, port: int
+    ) -> None:
+        """Forward, but stop as soon as the client has gone."""
+        request = Request(scope, receive)
+        exchange = Exchange(method=request.method, path=scope["path"], started=self.platform.clock.now())
+        exchange.request_type = request.headers.get("content-type", "")
+        consumed = asyncio.Event()
+        work = asyncio.ensure_future(self._forward(request, send, service, port, exchange, consumed))
+        gone = asyncio.ensure_future(_disconnected(receive, consumed))
+        try:
+            await asyncio.wait({work, gone}, return_when=asyncio.FIRST_COMPLETED)
+            if work.done():
+                work.result()
+        finally:
+            for task in (work, gone):
+                task.cancel()
+            await asyncio.gather(work, gone, return_exceptions=True)
+            if exchange.status:
+                remember(self.platform.store, self.platform.clock, service, user, exchange)
+
+    async def _forward(
+        self, request: Request, send: Send, service: Doc, port: int, exchange: Exchange, consumed: asyncio.Event
+    ) -> None:
         timeout = float(self.platform.switches.upstream_timeout)
+        has_body = "content-length" in request.headers or "transfer-encoding" in request.headers
+        if not has_body:
+            consumed.set()
         upstream = httpx.Request(
             request.method,
-            target,
-            headers=_onward(request, doc),
-            content=_stream(request) if _has_body(request) else None,
+            self._address("http", port, request.scope),
+            headers=self._headers(request.scope, service),
+            content=_stream(request, exchange, consumed) if has_body else None,
             extensions={"timeout": {"connect": CONNECT_TIMEOUT, "read": timeout, "write": timeout, "pool": None}},
         )
         try:
@@ -129,65 +148,54 @@ class Proxy:
         except httpx.TimeoutException as err:
             raise Refusal(504, f"The instance did not answer within {timeout:.0f} s") from err
         except httpx.TransportError as err:
-            raise Refusal(503, f"The instance does not accept connections on port {doc.body['port']}") from err
-        return Streamed(answer)
+            raise Refusal(503, f"The instance does not answer on port {service.body['port']}") from err
+        exchange.status = answer.status_code
+        exchange.response_type = answer.headers.get("content-type", "")
+        await _hand_on(answer, send, exchange)
+
+    def _address(self, scheme: str, port: int, scope: Scope) -> httpx.URL:
+        raw: bytes = scope["raw_path"].split(b"?")[0]
+        query: bytes = scope["query_string"]
+        return httpx.URL(f"{scheme}://127.0.0.1:{port}").copy_with(raw_path=raw + (b"?" + query if query else b""))
+
+    def _headers(self, scope: Scope, service: Doc) -> headers.Raw:
+        client = scope["client"][0] if scope.get("client") else "127.0.0.1"
+        passed = service.body["authentication_header_pass_through"]
+        return headers.onward(scope["headers"], client, pass_authorization=passed)
 
 
-class Streamed(Response):
-    """An instance's answer, handed on as it comes."""
-
-    def __init__(self, answer: httpx.Response) -> None:
-        self.status_code = answer.status_code
-        self.background = None
-        self.answer = answer
-        self.raw_headers = _kept(answer.headers.raw)
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
-        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-        try:
-            assert isinstance(self.answer.stream, httpx.AsyncByteStream)
-            async for chunk in self.answer.stream:
-                await send({"type": "http.response.body", "body": chunk, "more_body": True})
-        except httpx.HTTPError:
-            # The instance broke off: without the closing chunk the client sees that too.
-            LOG.warning("an instance broke off its answer")
-            abort(send)
-            return
-        finally:
-            await self.answer.aclose()
+async def _hand_on(answer: httpx.Response, send: Send, exchange: Exchange) -> None:
+    """An instance's answer, as it comes."""
+    raw = headers.kept(answer.headers.raw)
+    await send({"type": "http.response.start", "status": answer.status_code, "headers": raw})
+    stream: Any = answer.stream
+    try:
+        async for chunk in stream:
+            exchange.add(1, chunk)
+            await send({"type": "http.response.body", "body": chunk, "more_body": True})
         await send({"type": "http.response.body", "body": b"", "more_body": False})
+    except httpx.HTTPError:
+        # The instance broke off: so that the client sees it, the connection ends without a proper end of the body.
+        LOG.warning("an instance broke off its answer")
+        abort(send)
+    finally:
+        with contextlib.suppress(httpx.HTTPError):
+            await answer.aclose()
 
 
-def _has_body(request: Request) -> bool:
-    return "content-length" in request.headers or "transfer-encoding" in request.headers
-
-
-async def _stream(request: Request) -> AsyncIterator[bytes]:
+async def _stream(request: Request, exchange: Exchange, consumed: asyncio.Event) -> AsyncIterator[bytes]:
     try:
         async for chunk in request.stream():
+            exchange.add(0, chunk)
             yield chunk
     except ClientDisconnect as err:
         raise httpx.WriteError("the client went away") from err
+    finally:
+        consumed.set()
 
 
-def _onward(request: Request, doc: Doc) -> list[tuple[bytes, bytes]]:
-    headers = _kept(request.headers.raw)
-    if not doc.body["authentication_header_pass_through"]:
-        headers = [(name, value) for name, value in headers if name.lower() != b"authorization"]
-    if "transfer-encoding" in request.headers:
-        headers = [(name, value) for name, value in headers if name.lower() != b"content-length"]
-        headers.append((b"transfer-encoding", b"chunked"))
-    client = request.client.host if request.client else "127.0.0.1"
-    return [*headers, (b"x-forwarded-for", client.encode()), (b"x-forwarded-proto", b"http")]
-
-
-def _kept(raw: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
-    """Headers without those of the connection, and without those that `Connection` names."""
-    named = {
-        part.strip().lower().decode("latin-1")
-        for name, value in raw
-        if name.lower() == b"connection"
-        for part in value.split(b",")
-    }
-    drop = HOP_BY_HOP | named
-    return [(name, value) for name, value in raw if name.lower().decode("latin-1") not in drop]
+async def _disconnected(receive: Receive, consumed: asyncio.Event) -> None:
+    """Return when the client has closed the connection."""
+    await consumed.wait()
+    while (await receive())["type"] != "http.disconnect":
+        pass

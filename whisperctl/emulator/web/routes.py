@@ -57,6 +57,7 @@ V = D + "/versions/{version}"
 E = P + "/environments/{environment_name}"
 T = E + "/tags/{tag_name}"
 S = P + "/services/{service_name}"
+G = P + "/instance-type-groups/{instance_type_group_id}"
 
 Row = tuple[str, str, Rule, str]
 PLAIN: list[Row] = [
@@ -77,10 +78,10 @@ PLAIN: list[Row] = [
     ("GET", P + "/instance-types", groups.types, "instance-types.list"),
     ("GET", P + "/instance-type-groups", groups.index, "instance-type-groups.list"),
     ("POST", P + "/instance-type-groups", groups.create, "instance-type-groups.create"),
-    ("GET", P + "/instance-type-groups/{instance_type_group_id}", groups.get, "instance-type-groups.get"),
-    ("PATCH", P + "/instance-type-groups/{instance_type_group_id}", groups.update, "instance-type-groups.update"),
-    ("DELETE", P + "/instance-type-groups/{instance_type_group_id}", groups.delete, "instance-type-groups.delete"),
-    ("GET", P + "/instance-type-groups/{instance_type_group_id}/usage", groups.usage, "instance-type-groups.usage.list"),
+    ("GET", G, groups.get, "instance-type-groups.get"),
+    ("PATCH", G, groups.update, "instance-type-groups.update"),
+    ("DELETE", G, groups.delete, "instance-type-groups.delete"),
+    ("GET", G + "/usage", groups.usage, "instance-type-groups.usage.list"),
     ("GET", P + "/instances", instances.project_index, "deployments.versions.instances.list"),
     ("GET", P + "/instances/{instance_id}", instances.get, "deployments.versions.instances.get"),
     ("PATCH", P + "/instances/{instance_id}", instances.update, "deployments.versions.instances.update"),

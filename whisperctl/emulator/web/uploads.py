@@ -23,7 +23,6 @@ from whisperctl.emulator.runtime import packages
 BODY_LIMIT = 64 * 2**20
 CHUNK = 2**20
 MEBIBYTE = 2**20
-TARS = (".tar.gz", ".tgz", ".tar")
 
 
 async def read(request: Request, platform: Platform) -> tuple[Any, Upload | None]:
@@ -133,7 +132,7 @@ def _copy(source: BinaryIO, target: Any) -> str:
 def _check(path: Path, name: str, platform: Platform) -> None:
     if path.stat().st_size == 0:
         raise packages.BadPackage("The file is empty")
-    if name.endswith(TARS):
+    if name.endswith(packages.TARS):
         _check_tar(path)
     else:
         packages.check_zip(path, platform.switches.unpacked_mebibytes * MEBIBYTE)
