@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -204,13 +205,14 @@ class Smoke:
         create: Any = audio.translations.create if translates else audio.transcriptions.create
         spoken = {"language": self._known.language} if self._known.language and not translates else {}
         try:
-            with client, self._known.audio.open("rb") as file:
+            with client, warnings.catch_warnings(), self._known.audio.open("rb") as file:
+                warnings.simplefilter("ignore", DeprecationWarning)  # the SDK is giving up translations, vLLM is not
                 told = create(model=self._stack.model.served_name, file=file, **spoken)
         except openai.OpenAIError as error:
             raise Unhealthy(f"openai {openai.__version__}: {error}") from error
         if not isinstance(told.text, str):
             raise Unhealthy(f"openai {openai.__version__}: the answer holds no text.")
-        return self._judged(Transcript(text=told.text), f"openai {openai.__version__}; ")
+        return self._judged(Transcript(text=told.text.strip()), f"openai {openai.__version__}; ")
 
     def _request(self) -> _Seen:
         answer = self._direct(self._endpoint.timeout)

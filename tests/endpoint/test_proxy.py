@@ -1,0 +1,251 @@
+"""The proxy: what passes, what is refused, what streams; and a real browser on /docs."""
+
+from __future__ import annotations
+
+import http.client
+import shutil
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.endpoint import tones
+from tests.endpoint.fake_vllm import MODEL, TOKEN, FakeVllm
+from whisperctl.endpoint.client import Endpoint
+from whisperctl.endpoint.proxy import bind
+from whisperctl.errors import WhisperctlError
+
+
+@pytest.fixture
+def port(endpoint: Endpoint) -> Iterator[int]:
+    with serving(endpoint) as number:
+        yield number
+
+
+class serving:  # noqa: N801 - reads as a function
+    """A running proxy for an endpoint; its port."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self.server = bind(endpoint, 0)
+        self.thread = threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+
+    def __enter__(self) -> int:
+        self.thread.start()
+        return self.server.server_port
+
+    def __exit__(self, *_: object) -> None:
+        self.server.shutdown()
+        self.server.server_close()
+        self.thread.join()
+
+
+def ask(
+    port: int, path: str, method: str = "GET", body: Any = None, **headers: str
+) -> tuple[int, bytes, dict[str, str]]:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    try:
+        connection.request(method, path, body, named, encode_chunked=isinstance(body, Iterator))
+        answer = connection.getresponse()
+        return answer.status, answer.read(), {name.lower(): value for name, value in answer.getheaders()}
+    finally:
+        connection.close()
+
+
+def test_the_token_is_added_and_only_by_the_proxy(vllm: FakeVllm, port: int) -> None:
+    assert ask(port, "/health?x=1%2F2", Authorization="Token stolen", Cookie="session=1", X_Own="kept")[0] == 200
+    (request,) = vllm.requests
+    assert request.headers["authorization"] == f"Token {TOKEN}"
+    assert request.headers["x-own"] == "kept"
+    assert "cookie" not in request.headers
+    assert request.headers["host"] == vllm.url.removeprefix("http://")
+    assert request.path == "/health?x=1%2F2"
+
+
+def test_it_listens_on_loopback_only(endpoint: Endpoint) -> None:
+    with bind(endpoint, 0) as server:
+        assert server.server_address[0] == "127.0.0.1"
+
+
+def test_a_taken_port_is_said(endpoint: Endpoint, port: int) -> None:
+    with pytest.raises(WhisperctlError, match=rf"Port {port} of 127.0.0.1: .*\n  Pass --port"):
+        bind(endpoint, port)
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"Host": "evil.example:{port}"}, 421),
+        ({"Host": "127.0.0.1"}, 421),
+        ({"Host": "127.0.0.1:1"}, 421),
+        ({"Host": ""}, 421),
+        ({"Origin": "https://evil.example"}, 403),
+        ({"Origin": "null"}, 403),
+        ({"Origin": "http://127.0.0.1:1"}, 403),
+        ({"Origin": "http://localhost:{port}"}, 403),
+        ({"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "no-cors"}, 403),
+        ({"Sec-Fetch-Site": "same-site"}, 403),
+        ({"Upgrade": "websocket", "Connection": "Upgrade"}, 501),
+        ({"Origin": "http://127.0.0.1:{port}"}, 200),
+        ({"Host": "LOCALHOST:{port}", "Origin": "http://localhost:{port}"}, 200),
+        ({"Sec-Fetch-Site": "same-origin", "Sec-Fetch-Mode": "cors"}, 200),
+        ({"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"}, 200),
+    ],
+)
+def test_only_the_users_own_tab(vllm: FakeVllm, port: int, headers: dict[str, str], status: int) -> None:
+    given = {name.replace("-", "_"): value.format(port=port) for name, value in headers.items()}
+    assert ask(port, "/health", **given)[0] == status
+    assert len(vllm.requests) == (status == 200)
+
+
+@pytest.mark.parametrize(
+    "line", ["GET http://evil.example/ HTTP/1.1", "GET //evil.example/ HTTP/1.1", "GET * HTTP/1.1"]
+)
+def test_only_paths(vllm: FakeVllm, port: int, line: str) -> None:
+    with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
+        connection.sendall(f"{line}\r\nHost: 127.0.0.1:{port}\r\n\r\n".encode())
+        first = connection.makefile("rb").readline()
+    if b"400" not in first:  # http.server folds leading slashes into one: then it is a path of the endpoint
+        assert vllm.requests[0].path == "/evil.example/"
+    assert all(request.headers["host"] == vllm.url.removeprefix("http://") for request in vllm.requests)
+
+
+def test_two_hosts_are_refused(port: int) -> None:
+    with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
+        connection.sendall(f"GET / HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nHost: evil\r\n\r\n".encode())
+        assert b"421" in connection.makefile("rb").readline()
+
+
+def test_redirects_elsewhere_do_not_pass(port: int) -> None:
+    status, body, headers = ask(port, "/away")
+    assert (status, body) == (502, b"The endpoint redirects to elsewhere.invalid; not followed.\n")
+    assert "location" not in headers
+    status, _, headers = ask(port, "/docs/")
+    assert (status, headers["location"]) == (307, "/docs")
+
+
+def test_uploads_pass_counted_and_chunked(vllm: FakeVllm, port: int) -> None:
+    content = tones.wav(tones.speak([["ba", "ke"]]))
+    form = (
+        f'--x\r\nContent-Disposition: form-data; name="model"\r\n\r\n{MODEL}\r\n--x\r\n'
+        'Content-Disposition: form-data; name="file"; filename="a.wav"\r\n\r\n'
+    ).encode()
+    body = form + content + b"\r\n--x--\r\n"
+    kind = {"Content_Type": "multipart/form-data; boundary=x"}
+    for sent in (body, iter([body[:1000], body[1000:]])):
+        status, answer, _ = ask(port, "/v1/audio/transcriptions", "POST", sent, **kind)
+        assert (status, b"ba ke" in answer) == (200, True)
+
+
+def test_nobody_there_is_502(clock: object) -> None:
+    with Endpoint("http://127.0.0.1:9", TOKEN, 2) as nobody, serving(nobody) as port:
+        status, body, _ = ask(port, "/health")
+    assert status == 502
+    assert b"http://127.0.0.1:9/health" in body
+
+
+class _Drip(BaseHTTPRequestHandler):
+    """Sends an event, then waits to be told that it has arrived before it sends the next."""
+
+    protocol_version = "HTTP/1.1"
+    arrived: threading.Event
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        for name in ("Set-Cookie", "Access-Control-Allow-Origin", "X-Passes"):
+            self.send_header(name, "yes")
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        for text in (b"first", b"second"):
+            self.wfile.write(b"%x\r\n%s\r\n" % (len(text), text))
+            self.wfile.flush()
+            if not self.arrived.wait(5) or self.path == "/break":
+                self.close_connection = True
+                return
+        self.wfile.write(b"0\r\n\r\n")
+
+    def do_POST(self) -> None:
+        self.rfile.read(5)
+        self.arrived.set()
+        self.rfile.read(5)
+        self.send_response(204)
+        self.end_headers()
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
+        """Say nothing."""
+
+
+@pytest.fixture
+def drip() -> Iterator[tuple[int, threading.Event]]:
+    arrived = threading.Event()
+    upstream = ThreadingHTTPServer(("127.0.0.1", 0), type("Drip", (_Drip,), {"arrived": arrived}))
+    upstream.daemon_threads = True
+    thread = threading.Thread(target=upstream.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+    thread.start()
+    url = f"http://127.0.0.1:{upstream.server_port}"
+    with Endpoint(url, TOKEN, 5) as endpoint, serving(endpoint) as port:
+        yield port, arrived
+    upstream.shutdown()
+    upstream.server_close()
+    thread.join()
+
+
+def test_answers_stream(drip: tuple[int, threading.Event]) -> None:
+    port, arrived = drip
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    connection.request("GET", "/stream")
+    answer = connection.getresponse()
+    assert answer.read(5) == b"first"
+    arrived.set()
+    assert answer.read() == b"second"
+    passed = {name.lower() for name, _ in answer.getheaders()}
+    assert "x-passes" in passed
+    assert not passed & {"set-cookie", "access-control-allow-origin"}
+    connection.close()
+
+
+def test_uploads_stream(drip: tuple[int, threading.Event]) -> None:
+    port, arrived = drip
+
+    def slowly() -> Iterator[bytes]:
+        yield b"12345"
+        assert arrived.wait(5)
+        yield b"67890"
+
+    assert ask(port, "/up", "POST", slowly(), Content_Length="10")[0] == 204
+
+
+def test_a_broken_answer_looks_broken(drip: tuple[int, threading.Event]) -> None:
+    port, arrived = drip
+    arrived.set()
+    with pytest.raises(http.client.IncompleteRead):
+        ask(port, "/break")
+
+
+@pytest.mark.skipif(not shutil.which("chromium"), reason="Debian's chromium is not installed")
+def test_a_browser_opens_docs(port: int, tmp_path: Path) -> None:
+    picture = tmp_path / "docs.png"
+    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"]
+    flags += [
+        "--disable-background-networking",
+        "--disable-component-update",
+        f"--user-data-dir={tmp_path / 'profile'}",
+    ]
+    command = ["chromium", *flags, "--window-size=600,400", f"--screenshot={picture}", f"http://127.0.0.1:{port}/docs"]
+    started = time.monotonic()
+    subprocess.run(command, capture_output=True, timeout=60, check=True)
+    assert picture.read_bytes().startswith(b"\x89PNG"), time.monotonic() - started
+    dom = subprocess.run(
+        ["chromium", *flags, "--dump-dom", f"http://localhost:{port}/docs"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert "<h1>vLLM docs</h1>" in dom.stdout
