@@ -202,13 +202,19 @@ def _form(content_type: str, body: bytes) -> tuple[dict[str, str], bytes]:
     return fields, content
 
 
+def bound(vllm: FakeVllm, port: int) -> ThreadingHTTPServer:
+    """A server for `vllm` on loopback, not yet serving."""
+    exchange = type("Exchange", (_Exchange,), {"vllm": vllm})
+    server = ThreadingHTTPServer(("127.0.0.1", port), exchange)
+    server.daemon_threads = True
+    return server
+
+
 @contextmanager
 def serving() -> Iterator[FakeVllm]:
     """The server, on a free port of loopback, until the block ends."""
     vllm = FakeVllm()
-    exchange = type("Exchange", (_Exchange,), {"vllm": vllm})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), exchange)
-    server.daemon_threads = True
+    server = bound(vllm, 0)
     vllm.url = f"http://127.0.0.1:{server.server_address[1]}"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()

@@ -1,0 +1,265 @@
+"""The commands as a user runs them: own processes, a UbiOps (the emulator) in front of the test server's instance."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.emulator_process import EmulatorProcess, start_emulator
+from tests.endpoint import fake_vllm, stacks, tones
+from whisperctl.api import Api
+from whisperctl.endpoint.client import Endpoint
+
+DEPLOYMENT = """
+import json, os, threading
+import fake_vllm
+
+class Deployment:
+    def __init__(self, base_directory, context):
+        vllm = fake_vllm.FakeVllm()
+        vllm.token = None
+        server = fake_vllm.bound(vllm, int(os.environ["WHISPERCTL_PORT"]))
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+
+    def request(self, data):
+        return json.dumps({"status": "healthy", "asked": data})
+"""
+
+
+def package() -> bytes:
+    """The test server as a deployment package."""
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
+        archive.writestr("deployment_package/deployment.py", DEPLOYMENT)
+        for module in (fake_vllm, tones):
+            text = Path(module.__file__).read_text().replace("from tests.endpoint import", "import")
+            archive.writestr(f"deployment_package/{Path(module.__file__).name}", text)
+    return stream.getvalue()
+
+
+class Project:
+    """A project in which `tones` is deployed, asleep until a request wakes it."""
+
+    def __init__(self, emulator: EmulatorProcess) -> None:
+        self.emulator = emulator
+        self.api = Api(emulator.host, "demo", emulator.token)
+
+    def deploy(self) -> None:
+        self.api.create_deployment({"name": "tones", "input_type": "plain", "output_type": "plain"})
+        group = next(one["name"] for one in self.api.groups() if "vCPU" in one["name"])
+        self.api.create_version(
+            "tones",
+            {
+                "version": "v1",
+                "environment": "ubiops-ubuntu24-04-python3-12",
+                "instance_type_group_name": group,
+                "minimum_instances": 0,
+                "maximum_instances": 1,
+                "maximum_idle_time": 900,
+                "health_check": {"port": 8080, "path": "/health", "interval": 1},
+            },
+        )
+        revision = self.upload()
+        until(lambda: self.api.revision("tones", "v1", revision)["status"] == "success")
+        self.api.create_service({"name": "tones-service", "deployment": "tones", "version": "v1", "port": 8080})
+
+    def upload(self) -> str:
+        """Upload the package; plainly, because the official client leaves the file that it uploads open."""
+        told = httpx.post(
+            f"{self.emulator.host}/projects/demo/deployments/tones/versions/v1/revisions",
+            headers={"Authorization": f"Token {self.emulator.token}"},
+            files={"file": ("package.zip", package(), "application/zip")},
+        )
+        return str(told.json()["revision"])
+
+    def environment(self) -> dict[str, str]:
+        return {
+            **{key: value for key, value in os.environ.items() if key != "COLUMNS"},
+            "UBIOPS_API_HOST": self.emulator.host,
+            "UBIOPS_PROJECT": "demo",
+            "UBIOPS_API_TOKEN": f"Token {self.emulator.token}",
+        }
+
+    def run(self, folder: Path, *arguments: str, stdin: bytes = b"") -> subprocess.CompletedProcess[str]:
+        told = subprocess.run(
+            [sys.executable, "-m", "whisperctl", *arguments],
+            cwd=folder,
+            env={**self.environment(), "PYTHONPATH": str(Path.cwd())},
+            input=stdin,
+            capture_output=True,
+            timeout=90,
+            check=False,
+        )
+        out, err = told.stdout.decode(), told.stderr.decode()
+        assert self.emulator.token not in out + err
+        assert "Traceback" not in err, err
+        return subprocess.CompletedProcess(told.args, told.returncode, out, err)
+
+
+def until(met: Any, seconds: float = 30) -> None:
+    deadline = time.monotonic() + seconds
+    while not met():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+    emulator = start_emulator(tmp_path_factory.mktemp("emulator"), "--speed", "1000")
+    try:
+        found = Project(emulator)
+        found.deploy()
+        yield found
+    finally:
+        emulator.stop()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    tones.write(tmp_path / "hello.wav", [["ba", "ke"], ["mo"]])
+    smoke = "audio: hello.wav, expect: ba ke mo, max_wer: 0, language: es"
+    stacks.write(tmp_path, smoke=smoke)
+    return tmp_path
+
+
+def test_a_sleeping_deployment_is_woken(tmp_path_factory: pytest.TempPathFactory, folder: Path) -> None:
+    emulator = start_emulator(tmp_path_factory.mktemp("asleep"), "--speed", "1000")
+    try:
+        asleep = Project(emulator)
+        asleep.deploy()
+        told = asleep.run(folder, "transcribe", "hello.wav")
+        assert (told.returncode, told.stdout) == (0, "ba ke mo\n"), told.stderr
+        assert "No instance answers: waking one with a deployment request." in told.stderr
+        assert re.search(r"An instance answers after \d+ s\.", told.stderr)
+    finally:
+        emulator.stop()
+
+
+def test_transcribe_one_file_prints_just_the_text(project: Project, folder: Path) -> None:
+    told = project.run(folder, "transcribe", "hello.wav")
+    assert (told.returncode, told.stdout) == (0, "ba ke mo\n"), told.stderr
+    assert re.search(r"^hello.wav: 2\.\d s of audio in \d+\.\d s \(.*x\)$", told.stderr, re.MULTILINE)
+
+
+def test_transcribe_stdin_to_subtitles(project: Project, folder: Path) -> None:
+    told = project.run(folder, "transcribe", "-", "--format", "srt", stdin=(folder / "hello.wav").read_bytes())
+    assert told.returncode == 0, told.stderr
+    assert told.stdout.startswith("1\n00:00:00,000 --> 00:00:00,6")
+    assert "\nba ke\n\n2\n" in told.stdout
+
+
+def test_transcribe_several(project: Project, folder: Path) -> None:
+    tones.write(folder / "other.wav", [["nu"]])
+    told = project.run(folder, "transcribe", "hello.wav", "other.wav", "gone.wav")
+    assert told.returncode == 1
+    assert told.stdout == "==> hello.wav <==\nba ke mo\n\n==> other.wav <==\nnu\n"
+    assert told.stderr.endswith("1 of 3 failed:\n  gone.wav: no such file\n")
+    listed = json.loads(project.run(folder, "transcribe", "*.wav", "--format", "json").stdout)
+    assert [(one["file"], one["text"]) for one in listed] == [("hello.wav", "ba ke mo"), ("other.wav", "nu")]
+
+
+def test_transcribe_to_a_folder_and_again(project: Project, folder: Path) -> None:
+    first = project.run(folder, "transcribe", ".", "-o", "out", "--format", "vtt")
+    assert (first.returncode, first.stdout) == (0, ""), first.stderr
+    assert (folder / "out" / "hello.vtt").read_text().startswith("WEBVTT\n\n00:00:00.000 --> ")
+    second = project.run(folder, "transcribe", ".", "-o", "out", "--format", "vtt")
+    assert "hello.wav: skipped, out/hello.vtt is there and newer" in second.stderr
+
+
+def test_translate(project: Project, folder: Path) -> None:
+    assert project.run(folder, "transcribe", "hello.wav", "--translate").stdout == "BA KE MO\n"
+    stacks.write(folder, model="openai/whisper-large-v3-turbo")
+    told = project.run(folder, "transcribe", "hello.wav", "--translate")
+    assert told.returncode == 1
+    assert "error: openai/whisper-large-v3-turbo does not translate: it was not trained for it." in told.stderr
+
+
+def test_wrong_usage(project: Project, folder: Path) -> None:
+    assert project.run(folder, "transcribe").returncode == 64
+    assert project.run(folder, "transcribe", "a.wav", "--format", "docx").returncode == 64
+    assert project.run(folder, "smoke", "--audio", "gone.wav").returncode == 64
+    stacks.write(folder)
+    assert project.run(folder, "smoke", "--expect", "x").returncode == 64
+
+
+def test_smoke(project: Project, folder: Path) -> None:
+    told = project.run(folder, "smoke", "--format", "json")
+    document = json.loads(told.stdout)
+    assert told.returncode == 0, told.stdout
+    assert {one["verdict"] for one in document["checks"]} <= {"ok", "skipped"}
+    request = document["checks"][-1]
+    assert (request["name"], request["verdict"]) == ("deployment request", "ok")
+    lines = project.run(folder, "smoke").stdout.splitlines()
+    assert lines[0].startswith("health")
+    assert lines[-1].startswith("11 checks: ")
+
+
+def test_smoke_that_fails(project: Project, folder: Path) -> None:
+    told = project.run(folder, "smoke", "--audio", "hello.wav", "--expect", "something else", "--max-wer", "0.1")
+    assert told.returncode == 1
+    assert "word error rate" in told.stdout
+
+
+def test_curl(project: Project, folder: Path) -> None:
+    told = project.run(folder, "curl")
+    assert told.returncode == 0, told.stderr
+    assert "$UBIOPS_API_TOKEN" in told.stdout
+    shell, _, program = told.stdout.partition("# Python")
+    ran = subprocess.run(
+        ["sh", "-ec", shell], env=project.environment(), capture_output=True, text=True, timeout=60, check=True
+    )
+    assert json.loads(ran.stdout)["text"].strip() == "ba ke mo"
+    ran = subprocess.run(
+        [sys.executable, "-c", "#" + program],
+        env=project.environment(),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert ran.stdout.strip() == "ba ke mo"
+
+
+def test_proxy(project: Project, folder: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "whisperctl", "proxy", "--port", "0"],
+        cwd=folder,
+        env={**project.environment(), "PYTHONPATH": str(Path.cwd())},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None
+        url = process.stdout.readline().strip()
+        assert re.fullmatch(r"http://127\.0\.0\.1:\d+/docs", url)
+        with Endpoint(url.removesuffix("/docs"), None, 10) as through:
+            assert "vLLM docs" in through.get("/docs").text
+    finally:
+        process.send_signal(2)
+        out, err = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert "Relaying to " in err
+    assert project.emulator.token not in out + err
+
+
+def test_nothing_applied(project: Project, folder: Path) -> None:
+    text = (folder / "stack.yaml").read_text()
+    (folder / "stack.yaml").write_text(text.replace("tones-service", "absent"))
+    told = project.run(folder, "transcribe", "hello.wav")
+    assert (told.returncode, told.stdout) == (1, "")
+    assert (
+        "The service absent of project demo does not exist.\n  Run `whisperctl apply stack.yaml` first." in told.stderr
+    )
