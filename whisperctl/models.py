@@ -31,6 +31,9 @@ SMALL_FILES = (
 )
 """Everything but weights that vLLM and transformers read of a Whisper checkpoint."""
 
+ENGLISH_VOCABULARY = 51864
+"""Tokens of the `.en` checkpoints; multilingual ones have more, and small models of one's own have fewer."""
+
 USUAL_LIMIT = 2 * 2**30
 """Bytes: the package size that UbiOps' older documentation names as its limit."""
 MOST = 8 * 2**30
@@ -72,19 +75,20 @@ def folder_model(folder: Path) -> KnownModel:
 
 
 def _shape(folder: Path, config: dict[str, Any]) -> KnownModel:
-    multilingual = int(config.get("vocab_size", 51865)) != 51864
     stored = str(config.get("dtype") or config.get("torch_dtype") or "float32")
     size = 4 if stored == "float32" else 2
+    width, encoder, decoder = int(config["d_model"]), int(config["encoder_layers"]), int(config["decoder_layers"])
+    english_only = int(config.get("vocab_size", 0)) == ENGLISH_VOCABULARY
     return KnownModel(
         name=folder.name,
-        d_model=int(config["d_model"]),
+        d_model=width,
         heads=int(config["decoder_attention_heads"]),
-        encoder_layers=int(config["encoder_layers"]),
-        decoder_layers=int(config["decoder_layers"]),
+        encoder_layers=encoder,
+        decoder_layers=decoder,
         parameters=sum(file.stat().st_size for file in weight_files(folder)) // size,
         stored_dtype=stored,
-        languages=99 if multilingual else 1,
-        translates=multilingual and int(config["decoder_layers"]) == int(config["encoder_layers"]),
+        languages=1 if english_only else 99,
+        translates=not english_only and not catalog.cannot_translate(width, encoder, decoder),
         licence="",
         source="config.json",
     )

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 HOW = {name.removeprefix("STAND_IN_"): value for name, value in os.environ.items() if name.startswith("STAND_IN_")}
 
@@ -32,8 +33,8 @@ class Answer(http.server.BaseHTTPRequestHandler):
 
 def main():
     """Serve until SIGTERM; then finish what is in flight and leave with 0."""
-    with open(HOW["REPORT"], "w") as report:
-        json.dump({"argv": sys.argv[1:], "env": dict(os.environ), "pid": os.getpid()}, report)
+    report = {"argv": sys.argv[1:], "env": dict(os.environ), "pid": os.getpid()}
+    Path(HOW["REPORT"]).write_text(json.dumps(report))
     print("INFO stand-in starts", flush=True)
     if "DIE_AT_START" in HOW:
         print("RuntimeError: no CUDA GPUs are available", file=sys.stderr, flush=True)
@@ -45,8 +46,7 @@ def main():
     server.daemon_threads = False
     if "CHILD" in HOW:
         child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
-        with open(HOW["CHILD"], "w") as file:
-            file.write(str(child.pid))
+        Path(HOW["CHILD"]).write_text(str(child.pid))
     if "IGNORE_TERM" in HOW:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
     else:

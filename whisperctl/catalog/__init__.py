@@ -109,6 +109,13 @@ def model(name: str) -> KnownModel | None:
     return KnownModel(**row) if row else None
 
 
+def cannot_translate(d_model: int, encoder_layers: int, decoder_layers: int) -> bool:
+    """Whether the catalogued models of this shape (turbo, distil) were trained for transcription only."""
+    shape = (d_model, encoder_layers, decoder_layers)
+    same = [row for row in _rows("models") if (row["d_model"], row["encoder_layers"], row["decoder_layers"]) == shape]
+    return bool(same) and not any(row["translates"] for row in same)
+
+
 def gpu(name: str) -> KnownGpu:
     """The catalogued GPU called `name`."""
     return KnownGpu(**next(row for row in _rows("gpus") if row["name"] == name))

@@ -34,6 +34,7 @@ def load_stacks(paths: Sequence[Path], environ: Mapping[str, str]) -> Loaded:
     problems: list[Problem] = []
     stacks = [stack for file in stack_files(paths, problems) for stack in _load(file, environ, problems)]
     problems += checks.between(stacks)
+    problems = list(dict.fromkeys(problems))  # two stacks may extend one part
     problems.sort(key=lambda problem: (problem.where.file, problem.where.line, problem.where.column))
     if any(problem.severity == "error" for problem in problems):
         raise SpecError(problems)
@@ -41,12 +42,17 @@ def load_stacks(paths: Sequence[Path], environ: Mapping[str, str]) -> Loaded:
 
 
 def _load(file: Path, environ: Mapping[str, str], problems: list[Problem]) -> list[Stack]:
+    unread: list[Problem] = []
     try:
-        tree = merging.merged(file, environ, problems)
+        tree = merging.merged(file, environ, unread)
     except Malformed as error:
-        problems.append(error.problem)
+        problems += [*unread, error.problem]
         return []
-    broken = schema.check(tree, problems)
+    found: list[Problem] = []
+    broken = schema.check(tree, found)
     stack = building.build(tree, os.fspath(file))
-    problems += (problem for path, problem in checks.within(stack) if not schema.below(path, broken))
+    found += (problem for path, problem in checks.within(stack) if not schema.below(path, broken))
+    # A value that could not be read properly is not judged again.
+    told = {problem.path for problem in unread}
+    problems += [*unread, *(problem for problem in found if problem.path not in told)]
     return [stack]

@@ -70,10 +70,10 @@ def read(path: Path, name: str, problems: list[Problem]) -> Value:
         raw = path.read_bytes()
     except OSError as error:
         reason = error.strerror or "unreadable"
-        raise Malformed(Problem(where=start, path="", message=f"cannot be read: {reason}")) from error
+        raise Malformed(Problem(where=start, path="", message=f"this file cannot be read: {reason}")) from error
     if len(raw) > MAX_BYTES:
         raise Malformed(
-            Problem(where=start, path="", message=f"is larger than {MAX_BYTES // 1024} KiB: no stack file is")
+            Problem(where=start, path="", message=f"this file is larger than {MAX_BYTES // 1024} KiB: no stack file is")
         )
     try:
         text = raw.decode("utf-8-sig")
@@ -81,7 +81,7 @@ def read(path: Path, name: str, problems: list[Problem]) -> Value:
         line = raw[: error.start].count(b"\n") + 1
         where = Mark(file=name, line=line, column=error.start - raw.rfind(b"\n", 0, error.start))
         raise Malformed(
-            Problem(where=where, path="", message="is not UTF-8", hint="Save the file in UTF-8.")
+            Problem(where=where, path="", message="this file is not UTF-8", hint="Save the file in UTF-8.")
         ) from error
     return parse(text, name, path.parent, problems)
 
@@ -98,14 +98,14 @@ def parse(text: str, name: str, folder: Path, problems: list[Problem]) -> Value:
             Problem(
                 where=Mark(file=name, line=1, column=1),
                 path="",
-                message="is empty",
+                message="this file is empty",
                 hint="`whisperctl init` writes one.",
             )
         )
     value = _Composer(name, folder, problems).value(node, ())
     if not isinstance(value.data, dict):
         raise Malformed(
-            Problem(where=value.mark, path="", message=f"must hold keys and values, not {kind(value.data)}")
+            Problem(where=value.mark, path="", message=f"a stack file holds keys and values, not {kind(value.data)}")
         )
     return value
 
@@ -119,7 +119,7 @@ def _check_depth(text: str, name: str) -> None:
             depth -= 1
         if depth > MAX_DEPTH:
             where = _mark(event.start_mark, name)
-            raise Malformed(Problem(where=where, path="", message=f"is nested more than {MAX_DEPTH} levels deep"))
+            raise Malformed(Problem(where=where, path="", message=f"this is nested more than {MAX_DEPTH} levels deep"))
 
 
 def _syntax_problem(error: yaml.YAMLError, text: str, name: str) -> Problem:
@@ -131,9 +131,12 @@ def _syntax_problem(error: yaml.YAMLError, text: str, name: str) -> Problem:
         before = text[: getattr(error, "position", 0) or 0]
         where = Mark(file=name, line=before.count("\n") + 1, column=len(before) - before.rfind("\n"))
     if "but found another document" in said:
-        return Problem(where=where, path="", message="holds several documents", hint="Write one stack per file.")
-    hint = "YAML indents with spaces." if "\\t" in said or "'\t'" in said else ""
-    return Problem(where=where, path="", message=f"is not valid YAML: {said}", hint=hint)
+        return Problem(
+            where=where, path="", message="this file holds several documents", hint="Write one stack per file."
+        )
+    line = (text.splitlines() or [""])[where.line - 1 : where.line]
+    hint = "YAML indents with spaces, not tabs." if line and line[0][where.column - 1 :].startswith("\t") else ""
+    return Problem(where=where, path="", message=f"this is not valid YAML: {said}", hint=hint)
 
 
 def _mark(mark: Any, name: str) -> Mark:
@@ -154,10 +157,14 @@ class _Composer:
         self.count += 1
         if self.count > MAX_VALUES:
             raise Malformed(
-                Problem(where=self.mark(node), path="", message=f"grows past {MAX_VALUES} values through its aliases")
+                Problem(
+                    where=self.mark(node),
+                    path="",
+                    message=f"this file grows past {MAX_VALUES} values through its aliases",
+                )
             )
         if id(node) in self.open:
-            raise Malformed(Problem(where=self.mark(node), path="", message="holds an alias that contains itself"))
+            raise Malformed(Problem(where=self.mark(node), path="", message="this alias contains itself"))
         if isinstance(node, yaml.ScalarNode):
             return self.scalar(node, path)
         self.open = (*self.open, id(node))

@@ -16,6 +16,8 @@ MOVED = {
     "instance_type_group_id": "Write instance_type_group.name, at the top level.",
     "environment_name": "Write environment.base, at the top level.",
     "environment_tag": "Write environment.base: NAME:TAG, at the top level.",
+    "environment": "Write environment.base, at the top level.",
+    "healthcheck": "Write version.health_check.",
     "environment_variables": "Write env, at the top level.",
     "language": "Write environment.base, at the top level; the language of audio is rollout.smoke.language.",
     "memory_allocation": "Removed from UbiOps: the instance type group decides.",

@@ -21,9 +21,15 @@ from whisperctl.spec import Path_
 
 HINTS = {
     "vllm.version": 'Pin one exact release in quotes, such as version: "0.19.1".',
+    "stack": "Use lowercase letters, digits, dashes and dots; start and end with a letter or digit.",
     "name": "Use lowercase letters, digits, dashes and dots; start and end with a letter or digit.",
     "env": "Use letters, digits and underscores; start with a letter and end with a letter or digit.",
 }
+
+
+PRINTABLE = r"^[^\x00-\x08"
+ONE_LINE = r"^[^\x00-\x1f"
+"""How the schema's patterns for printable text begin."""
 
 
 @cache
@@ -88,7 +94,7 @@ def _remove(tree: Value, path: Path_) -> None:
 def _coerce(tree: Value, error: Any) -> bool:
     """`port: ${PORT}` is text to YAML; where a number is wanted, what was put in counts as if written there."""
     value = _value(tree, error.absolute_path)
-    if not (value.substituted and not value.quoted and isinstance(value.data, str)):
+    if not (value.substituted and isinstance(value.data, str)):
         return False
     wanted = _wanted_types(error)
     read = resolve(value.data)
@@ -122,13 +128,14 @@ def _types_of(data: Any) -> set[str]:
 def _explain(tree: Value, error: Any) -> Iterator[tuple[Path_, Problem]]:
     path: Path_ = tuple(error.absolute_path)
     value = _value(tree, path)
+    if "propertyNames" in error.absolute_schema_path:
+        yield _bad_key(value, path, error)
+        return
     match error.validator:
         case "additionalProperties":
             yield from _unknown(value, path, error)
         case "required":
             yield from _missing(value, path, error)
-        case "propertyNames":
-            yield from _bad_key(value, path, error)
         case "anyOf":
             yield from _no_form(tree, value, path, error)
         case _:
@@ -170,13 +177,13 @@ def _missing(value: Value, path: Path_, error: Any) -> Iterator[tuple[Path_, Pro
             yield full, Problem(where=value.place, path=dotted(full), message="this key is required", hint=hint)
 
 
-def _bad_key(value: Value, path: Path_, error: Any) -> Iterator[tuple[Path_, Problem]]:
+def _bad_key(value: Value, path: Path_, error: Any) -> tuple[Path_, Problem]:
     key = str(error.instance)
     assert isinstance(value.data, dict)
-    entry = value.data[key]
     full = (*path, key)
-    hint = HINTS["env"] + " At most 64 characters." if path == ("env",) else "Use 1 to 256 printable characters."
-    yield full, Problem(where=entry.key or entry.mark, path=dotted(full), message="this name is not allowed", hint=hint)
+    hint = HINTS["env"] + " At most 64." if path == ("env",) else "Use 1 to 256 printable characters."
+    where = value.data[key].key or value.data[key].mark
+    return full, Problem(where=where, path=dotted(full), message="this name is not allowed", hint=hint)
 
 
 def _no_form(tree: Value, value: Value, path: Path_, error: Any) -> Iterator[tuple[Path_, Problem]]:
@@ -238,7 +245,7 @@ def _wrong(value: Value, path: Path_, error: Any) -> tuple[str, str]:
         case "minLength":
             return "must not be empty", ""
         case _:
-            return _wrong_pattern(value, path)
+            return _wrong_pattern(value, path, str(limit))
 
 
 def _wrong_type(value: Value, path: Path_, wanted: str) -> tuple[str, str]:
@@ -249,12 +256,16 @@ def _wrong_type(value: Value, path: Path_, wanted: str) -> tuple[str, str]:
         return f"must be {wanted}, and YAML reads `{text}` as {shown(value.data)}", f'Write it in quotes: "{text}".'
     if isinstance(value.data, str) and value.quoted and not isinstance(resolve(value.data), str):
         return f"must be {wanted}, not text", "Leave out the quotes."
+    if isinstance(value.data, str) and "number" in wanted and value.data.isdecimal():
+        return f"must be {wanted}; YAML takes this for text", f"Write {int(value.data)}."
     return f"must be {wanted}, not {kind(value.data)}", ""
 
 
-def _wrong_pattern(value: Value, path: Path_) -> tuple[str, str]:
-    if path[:1] == ("env",):
-        return "holds a control character", "Only tabs and line ends are allowed."
+def _wrong_pattern(value: Value, path: Path_, pattern: str) -> tuple[str, str]:
+    if pattern.startswith(PRINTABLE):
+        return "holds characters that cannot be printed", "Only tabs and line ends are allowed besides printable text."
+    if pattern.startswith(ONE_LINE):
+        return "must be one line of printable text", ""
     key = next((str(step) for step in reversed(path) if isinstance(step, str)), "")
     return f"{_said(value, path)} is not allowed here", HINTS.get(dotted(path)) or HINTS.get(key, "")
 
@@ -262,8 +273,10 @@ def _wrong_pattern(value: Value, path: Path_) -> tuple[str, str]:
 def _near_choice(data: Any, choices: Sequence[str]) -> str:
     if not isinstance(data, str):
         return ""
-    near = get_close_matches(data.upper(), [choice.upper() for choice in choices], n=1)
-    return next((f"Did you mean `{choice}`?" for choice in choices if near and choice.upper() == near[0]), "")
+    upper = {choice.upper(): choice for choice in choices}
+    inside = [choice for name, choice in upper.items() if name in data.upper().split()]
+    near = inside or [upper[name] for name in get_close_matches(data.upper(), upper, n=1)]
+    return f"Did you mean `{near[0]}`?" if near else ""
 
 
 def _said(value: Value, path: Path_) -> str:

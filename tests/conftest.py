@@ -1,0 +1,27 @@
+"""Golden files for every test; nothing else that is not asked for by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--update-golden` rewrites the expected files; review reads them."""
+    parser.addoption("--update-golden", action="store_true", help="rewrite golden files with what is produced now")
+
+
+@pytest.fixture
+def golden(request: pytest.FixtureRequest) -> Callable[[Path, str], None]:
+    """Compare a text with a golden file, or write the file with --update-golden."""
+
+    def compare(file: Path, produced: str) -> None:
+        if request.config.getoption("--update-golden"):
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(produced, encoding="utf-8")
+        assert file.exists(), f"{file} is missing: run pytest --update-golden and read what it writes"
+        assert produced == file.read_text(encoding="utf-8")
+
+    return compare
