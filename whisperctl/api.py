@@ -193,8 +193,17 @@ class Api:
     # --- deployments -----------------------------------------------------------------------------------------------
 
     def deployments(self) -> list[Json]:
-        """All deployments."""
-        found: list[Json] = self._call("deployments_list")
+        """All deployments.
+
+        Raises:
+            NotFound: there is no such project, or the token may not see it.
+        """
+        try:
+            found: list[Json] = self._call("deployments_list")
+        except NotFound as error:
+            advice = "Check --project, UBIOPS_PROJECT or `project:` in the stack file, and whose token it is."
+            reason = f"There is no project {self.project!r} that this token can see."
+            raise NotFound(error.verb, error.path, 0, reason, advice) from None
         return found
 
     def deployment(self, name: str) -> Json | None:

@@ -31,6 +31,8 @@ from whisperctl.errors import ApiError, Forbidden, NotFound, Unauthorized, Unrea
 
 ATTEMPTS = 6
 """Tries of a call that may be repeated: with the back-off below about 15 s of a dead server."""
+FIRST_ATTEMPTS = 3
+"""Tries while the host has never answered at all."""
 BACKOFF = 0.5
 """Seconds before the second try; doubled for each further one, times a jitter of 0.5 to 1."""
 RATE_LIMIT_WINDOWS = 20
@@ -54,6 +56,7 @@ class PooledRest:
         self.say = say
         self.slots = threading.BoundedSemaphore(connections)
         self.requests_sent = 0
+        self.answered = False
         self.session = requests.Session()
         # A callable as `auth` keeps a ~/.netrc from replacing the token.
         self.session.auth = _leave_headers_alone
@@ -89,10 +92,13 @@ class PooledRest:
             try:
                 response = self._send(verb, url, dict(headers or {}), body, post_params, stream, timeout)
             except RequestException as error:
-                if attempt >= ATTEMPTS or not (verb in REPEATABLE or _never_sent(error)):
+                # A host that has never answered is more likely mistyped than down for a moment.
+                patience = ATTEMPTS if self.answered else FIRST_ATTEMPTS
+                if attempt >= patience or not (verb in REPEATABLE or _never_sent(error)):
                     raise _unreachable(verb, host, resource_path, error, timeout) from None
                 self._pause(attempt, f"{verb} {resource_path}: {_in_words(error, timeout)}")
                 continue
+            self.answered = True
             if response.status_code == 429 and windows < RATE_LIMIT_WINDOWS:
                 windows += 1
                 attempt -= 1
