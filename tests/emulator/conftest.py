@@ -1,8 +1,13 @@
-"""One emulator for all conformance tests (each uses names of its own), and clients to talk to it."""
+"""One emulator for all conformance tests (each uses names of its own), and clients to talk to it.
+
+With WHISPERCTL_LIVE=1 the tests that need nothing but the official client run against the UbiOps project that
+UBIOPS_API_HOST, UBIOPS_API_TOKEN and UBIOPS_PROJECT name; all others are skipped.
+"""
 
 from __future__ import annotations
 
 import io
+import os
 import time
 import uuid
 import zipfile
@@ -16,7 +21,10 @@ import ubiops
 
 from tests.emulator_process import EmulatorProcess, start_emulator
 
-PROJECT = "demo"
+LIVE = os.environ.get("WHISPERCTL_LIVE") == "1"
+PROJECT = os.environ.get("UBIOPS_PROJECT", "") if LIVE else "demo"
+PATIENCE = 1800.0 if LIVE else 20.0
+BASE = "ubiops-ubuntu24-04-python3-12"
 ECHO = """
 class Deployment:
     def __init__(self, base_directory, context):
@@ -29,6 +37,8 @@ class Deployment:
 
 @pytest.fixture(scope="session")
 def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmulatorProcess]:
+    if LIVE:
+        pytest.skip("speaks to the emulator itself, not to a live UbiOps")
     started = start_emulator(tmp_path_factory.mktemp("emulator"), "--speed", "1000")
     yield started
     assert started.stop() == 0
@@ -41,9 +51,17 @@ def client_of(emulator: EmulatorProcess, token: str | None = None) -> ubiops.Cor
     return ubiops.CoreApi(ubiops.ApiClient(configuration))
 
 
+def live_client() -> ubiops.CoreApi:
+    configuration = ubiops.Configuration(host=os.environ.get("UBIOPS_API_HOST", "https://api.ubiops.com/v2"))
+    token = os.environ["UBIOPS_API_TOKEN"].removeprefix("Token ").strip()
+    configuration.api_key["Authorization"] = f"Token {token}"
+    return ubiops.CoreApi(ubiops.ApiClient(configuration))
+
+
 @pytest.fixture(scope="session")
-def api(emulator: EmulatorProcess) -> Iterator[ubiops.CoreApi]:
-    core = client_of(emulator)
+def api(request: pytest.FixtureRequest) -> Iterator[ubiops.CoreApi]:
+    """The official client, to the emulator or, on demand, to a live project."""
+    core = live_client() if LIVE else client_of(request.getfixturevalue("emulator"))
     yield core
     core.api_client.close()
 
@@ -57,26 +75,44 @@ def http(emulator: EmulatorProcess) -> Iterator[httpx.Client]:
 
 
 @pytest.fixture
-def name() -> str:
-    """A name that no other test uses."""
-    return f"t{uuid.uuid4().hex[:12]}"
+def name(request: pytest.FixtureRequest) -> Iterator[str]:
+    """A name that no other test uses; on a live project what bears it is deleted afterwards."""
+    made = f"t{uuid.uuid4().hex[:12]}"
+    yield made
+    if LIVE:
+        sweep(request.getfixturevalue("api"), made)
+
+
+def sweep(api: ubiops.CoreApi, name: str) -> None:
+    """Delete services, deployments and environments whose names begin so."""
+    for kind, list_, delete in (
+        ("service", api.services_list, api.services_delete),
+        ("deployment", api.deployments_list, api.deployments_delete),
+        ("environment", api.environments_list, api.environments_delete),
+    ):
+        for item in list_(PROJECT):
+            if item.name.startswith(name):
+                print(f"deleting {kind} {item.name}")
+                delete(PROJECT, item.name)
+
+
+def zipped(files: dict[str, str]) -> bytes:
+    """A zip archive; the same files make the same bytes."""
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
+        for path, text in files.items():
+            archive.writestr(zipfile.ZipInfo(path), text)
+    return stream.getvalue()
 
 
 def package(code: str = ECHO, **files: str) -> bytes:
-    """A deployment package as people upload it."""
-    stream = io.BytesIO()
-    with zipfile.ZipFile(stream, "w") as archive:
-        archive.writestr("deployment_package/deployment.py", code)
-        for path, text in files.items():
-            archive.writestr(f"deployment_package/{path.replace('__', '.')}", text)
-    return stream.getvalue()
+    """A deployment package as people upload it; `requirements__txt` names a file beside deployment.py."""
+    more = {f"deployment_package/{path.replace('__', '.')}": text for path, text in files.items()}
+    return zipped({"deployment_package/deployment.py": code} | more)
 
 
 def environment_package(requirements: str) -> bytes:
-    stream = io.BytesIO()
-    with zipfile.ZipFile(stream, "w") as archive:
-        archive.writestr("environment_package/requirements.txt", requirements)
-    return stream.getvalue()
+    return zipped({"environment_package/requirements.txt": requirements})
 
 
 def written(folder: Path, content: bytes, file_name: str = "package.zip") -> str:
@@ -85,7 +121,7 @@ def written(folder: Path, content: bytes, file_name: str = "package.zip") -> str
     return str(path)
 
 
-def eventually(look: Callable[[], Any], wanted: Callable[[Any], bool], seconds: float = 20) -> Any:
+def eventually(look: Callable[[], Any], wanted: Callable[[Any], bool], seconds: float = PATIENCE) -> Any:
     """Poll until what is seen is what is wanted."""
     deadline = time.monotonic() + seconds
     while True:

@@ -13,7 +13,7 @@ from whisperctl.emulator.store import Store
 PROJECT = "demo"
 ADMIN = "admin@emulator.local"
 BASES = ("ubiops-ubuntu24-04-python3-12", "ubiops-ubuntu24-04-python3-13")
-BASE_TAGS = ("v5.24.0", "v5.25.0")
+BASE_TAGS = ("v1", "v5.24.0", "v5.25.0")
 # name, display name, vCPU, memory (MiB), storage (MB), GPUs, credits an hour, whether the project has a group of it
 TYPES: list[tuple[str, str, float, int, int, int, float, bool]] = [
     ("512mb", "512 MB + 0.125 vCPU", 0.125, 512, 1024, 0, 0.5, False),

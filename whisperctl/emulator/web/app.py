@@ -211,12 +211,12 @@ def _audit(call: Call, route: Route, verb: str, result: Any) -> None:
     project: Doc | None = call.store.find("project", "system", call.path.get("project_name", ""))
     if project is None:
         return
-    kind = route.object.replace(".", "_").replace("-", "_")
-    kind = kind.removesuffix("s") if kind != "deployments_requests" else "deployment_request"
+    kind = "_".join(part.removesuffix("s") for part in route.object.split(".")).replace("-", "_")
     body = result if isinstance(result, dict) else {}
     names = [value for key, value in call.path.items() if key != "project_name"]
     name = str(body.get("name") or body.get("version") or (names[-1] if names else ""))
-    parent = call.store.find("deployment", project.id, call.path.get("deployment_name", ""))
+    deployment_name = name if kind == "deployment" else call.path.get("deployment_name", "")
+    parent = call.store.find("deployment", project.id, deployment_name)
     entry = {
         "date": stamp(call.now),
         "action": AUDIT_ACTIONS[verb],
