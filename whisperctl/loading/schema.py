@@ -94,6 +94,8 @@ def _remove(tree: Value, path: Path_) -> None:
 def _coerce(tree: Value, error: Any) -> bool:
     """`port: ${PORT}` is text to YAML; where a number is wanted, what was put in counts as if written there."""
     value = _value(tree, error.absolute_path)
+    if error.validator == "anyOf" and isinstance(value.data, dict | list):
+        return any(_coerce(tree, inner) for inner in error.context)
     if not (value.substituted and isinstance(value.data, str)):
         return False
     wanted = _wanted_types(error)
@@ -250,6 +252,8 @@ def _wrong(value: Value, path: Path_, error: Any) -> tuple[str, str]:
 
 def _wrong_type(value: Value, path: Path_, wanted: str) -> tuple[str, str]:
     text = value.written
+    if value.substituted:
+        return f"must be {wanted}, and what {_said(value, path)} stands for is not", ""
     if isinstance(value.data, bool | int | float) and "text" in wanted and text is not None:
         if path[:1] == ("env",):
             return f"must be {wanted}, and YAML reads this as {kind(value.data)}", "Write it in quotes."
@@ -283,7 +287,8 @@ def _said(value: Value, path: Path_) -> str:
     """The value as written: never what an environment variable held, never the text of an env var."""
     if path[:1] == ("env",) or value.written is None:
         return "this"
-    return f"`{value.written if len(value.written) <= 60 else value.written[:57] + '…'}`"
+    text = "".join(character if character.isprintable() else repr(character)[1:-1] for character in value.written)
+    return f"`{text if len(text) <= 60 else text[:57] + '…'}`"
 
 
 def dotted(path: Path_) -> str:

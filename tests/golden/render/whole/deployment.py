@@ -1,0 +1,371 @@
+"""A Whisper endpoint: `vllm serve` beside UbiOps' own process. Rendered by whisperctl; change the stack file, not this.
+
+Standard library only. Everything that is particular to this stack stands in CONFIG, one literal. In the version's
+environment variables MAX_MODEL_LEN, WHISPER_TASK and VLLM_EXTRA_ARGS override it without a new revision;
+WHISPERCTL_PORT and WHISPERCTL_HOST move the server (several instances on one host).
+"""
+
+import atexit
+import collections
+import http.client
+import json
+import os
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+CONFIG = {'model': 'openai/whisper-small',
+ 'model_packed': False,
+ 'served_names': ['openai/whisper-small'],
+ 'task': 'transcription',
+ 'vllm_version': '0.19.1',
+ 'port': 8080,
+ 'max_model_len': 448,
+ 'arguments': ['--attention-backend',
+               'TRITON_ATTN',
+               '--shutdown-timeout',
+               '30',
+               '--revision',
+               '973afd24965f72e36ca33b3055d56a652f456b4d',
+               '--dtype',
+               'float16',
+               '--gpu-memory-utilization',
+               '0.9',
+               '--max-num-batched-tokens',
+               '12000',
+               '--max-num-seqs',
+               '64'],
+ 'environment': {'VLLM_MAX_AUDIO_CLIP_FILESIZE_MB': '200',
+                 'VLLM_NO_USAGE_STATS': '1',
+                 'VLLM_USE_FLASHINFER_SAMPLER': '0'},
+ 'api_server_count': 'auto',
+ 'api_servers_at_most': 8,
+ 'shutdown_timeout': 30,
+ 'startup_timeout': 1800}
+
+LOG_LINES = 100
+POLL_SECONDS = 0.5
+TASKS = ("transcription", "translation")
+
+# Ends with this process: the kernel sends SIGTERM when the thread that started it is gone (PR_SET_PDEATHSIG is 1).
+LAUNCHER = """
+import ctypes, os, signal, sys
+if sys.platform == "linux":
+    ctypes.CDLL(None).prctl(1, int(signal.SIGTERM), 0, 0, 0)
+if os.getppid() != int(sys.argv[1]):
+    sys.exit("whisperctl: the parent is gone already")
+try:
+    os.execvp(sys.argv[2], sys.argv[2:])
+except OSError as error:
+    print(f"whisperctl: {sys.argv[2]} cannot be started: {error.strerror}", file=sys.stderr, flush=True)
+    os._exit(127)
+"""
+
+
+class ServerFailed(RuntimeError):
+    """The server did not come up; the message ends with its last log lines."""
+
+
+class Deployment:
+    """Starts the server and returns when it is healthy; afterwards each ends with the other."""
+
+    def __init__(self, base_directory, context):
+        settings = Settings(CONFIG, os.environ, base_directory)
+        check_port_is_free(settings)
+        self._settings = settings
+        self._server = Server(settings)
+        self._server.start()
+        self._server.wait_until_healthy()
+
+    def request(self, data, context=None):
+        """The health of the server, as JSON text: a service carries the audio, not this."""
+        settings = self._settings
+        report = {
+            "status": "healthy" if is_healthy(settings) else "unhealthy",
+            "model": settings.served_names[0],
+            "task": settings.task,
+            "version": settings.vllm_version,
+        }
+        return json.dumps(report)
+
+
+class Settings:
+    """What was rendered, with the environment's overrides in."""
+
+    def __init__(self, config, environ, base_directory):
+        # Every address: a service routes straight to the port.
+        self.host = environ.get("WHISPERCTL_HOST") or "0.0.0.0"
+        self.port = whole_number(environ, "WHISPERCTL_PORT", config["port"], 65535)
+        self.max_model_len = whole_number(environ, "MAX_MODEL_LEN", config["max_model_len"], 448)
+        self.task = environ.get("WHISPER_TASK") or config["task"]
+        if self.task not in TASKS:
+            raise ValueError(f"WHISPER_TASK is {self.task!r}; it must be one of {', '.join(TASKS)}.")
+        self.served_names = config["served_names"]
+        self.vllm_version = config["vllm_version"]
+        self.startup_timeout = config["startup_timeout"]
+        self.shutdown_timeout = config["shutdown_timeout"]
+        self.api_servers = api_server_count(config)
+        self.model = config["model"]
+        if config["model_packed"]:
+            self.model = os.path.join(os.path.abspath(base_directory), config["model"])
+        self.command = serve_command(self, config["arguments"], extra_arguments(environ))
+        self.environment = server_environment(self, config["environment"], environ)
+
+
+def whole_number(environ, name, default, most):
+    """The number in the environment variable `name`, 1 to `most`; `default` when it is unset or empty."""
+    text = (environ.get(name) or "").strip()
+    if not text:
+        return default
+    if not text.isdecimal() or not 1 <= int(text) <= most:
+        raise ValueError(f"{name} is {text!r}; it must be a whole number from 1 to {most}.")
+    return int(text)
+
+
+def extra_arguments(environ):
+    """The words in VLLM_EXTRA_ARGS, split as a shell would."""
+    try:
+        return shlex.split(environ.get("VLLM_EXTRA_ARGS") or "")
+    except ValueError as error:
+        raise ValueError(f"VLLM_EXTRA_ARGS cannot be split into words: {error}.") from None
+
+
+def serve_command(settings, arguments, extra):
+    """The whole command line; what stands later wins, so the extra arguments come last."""
+    command = ["vllm", "serve", settings.model, "--host", settings.host, "--port", str(settings.port)]
+    command += ["--served-model-name", *settings.served_names, "--max-model-len", str(settings.max_model_len)]
+    if settings.api_servers > 1:
+        command += ["--api-server-count", str(settings.api_servers)]
+    return [*command, *arguments, *extra]
+
+
+def server_environment(settings, rendered, environ):
+    """The server's environment: the version's own variables win over rendered ones."""
+    environment = {**writable_caches(environ), **rendered, **environ}
+    if settings.api_servers > 1:
+        # One OpenMP thread in each of several front ends: more only get in each other's way.
+        environment.setdefault("OMP_NUM_THREADS", "1")
+    # Ours, not vLLM's: it would warn about a variable that it does not know.
+    environment.pop("VLLM_EXTRA_ARGS", None)
+    return environment
+
+
+def writable_caches(environ):
+    """Cache folders in the home directory, or in the temporary one where home cannot be written to."""
+    home = environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
+    try:
+        os.makedirs(home, exist_ok=True)
+        writable = os.access(home, os.W_OK | os.X_OK)
+    except OSError:
+        writable = False
+    root = home if writable else os.path.join(tempfile.gettempdir(), "whisperctl-cache")
+    return {
+        "XDG_CACHE_HOME": root,
+        "HF_HOME": os.path.join(root, "huggingface"),
+        "VLLM_CACHE_ROOT": os.path.join(root, "vllm"),
+        "TRITON_CACHE_DIR": os.path.join(root, "triton"),
+    }
+
+
+def api_server_count(config):
+    """Front-end processes: as rendered, or half of the CPUs found here."""
+    if config["api_server_count"] != "auto":
+        return config["api_server_count"]
+    return max(1, min(config["api_servers_at_most"], int(available_cpus() / 2)))
+
+
+def available_cpus():
+    """CPUs that this process may use: its affinity, bounded by the container's quota."""
+    try:
+        allowed = float(len(os.sched_getaffinity(0)))
+    except AttributeError:
+        allowed = float(os.cpu_count() or 1)
+    return min([allowed, *container_quota()])
+
+
+def container_quota():
+    """The CPU quota of the container, version 2 or 1 of the kernel's control groups; empty when there is none."""
+    try:
+        with open("/sys/fs/cgroup/cpu.max", encoding="ascii") as file:
+            quota, period = file.read().split()
+    except (OSError, ValueError):
+        try:
+            with open("/sys/fs/cgroup/cpu/cpu.cfs_quota_us", encoding="ascii") as file:
+                quota = file.read().strip()
+            with open("/sys/fs/cgroup/cpu/cpu.cfs_period_us", encoding="ascii") as file:
+                period = file.read().strip()
+        except OSError:
+            return []
+    return [int(quota) / int(period)] if quota.isdecimal() and int(quota) > 0 else []
+
+
+def check_port_is_free(settings):
+    """Raise when something listens on the server's port already."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((settings.host, settings.port))
+        except OSError as error:
+            raise ServerFailed(
+                f"Port {settings.port} on {settings.host} cannot be used: {error.strerror}. "
+                "Another server may be running in this instance; WHISPERCTL_PORT names another port."
+            ) from None
+
+
+def is_healthy(settings, timeout=5):
+    """Whether GET /health answers 200."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)
+    connection = http.client.HTTPConnection(host, settings.port, timeout=timeout)
+    try:
+        connection.request("GET", "/health")
+        return connection.getresponse().status == 200
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
+class Server:
+    """The `vllm serve` process: started, watched, drained."""
+
+    def __init__(self, settings):
+        self.settings = settings
+        self.lines = collections.deque(maxlen=LOG_LINES)
+        self.process = None
+        self.start_error = None
+        self.started = threading.Event()
+        self.ended = threading.Event()
+        self.healthy = False
+        self.stopping = False
+
+    def start(self):
+        """Start the process; from here on SIGTERM and the end of this process stop it."""
+        print("whisperctl: starting", shlex.join(self.settings.command), flush=True)
+        self.drain_on_sigterm()
+        atexit.register(self.stop)
+        # The thread that starts the process must outlive it: the kernel ties the server to that thread.
+        threading.Thread(target=self.run, name="vllm-watch", daemon=True).start()
+        self.started.wait()
+        if self.start_error is not None:
+            raise ServerFailed(f"The server cannot be started: {self.start_error}") from self.start_error
+
+    def run(self):
+        """Start the process, wait for its end, and end this process with it."""
+        launcher = [sys.executable, "-I", "-c", LAUNCHER, str(os.getpid()), *self.settings.command]
+        try:
+            self.process = subprocess.Popen(
+                launcher,
+                env=self.settings.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                start_new_session=True,
+            )
+        except (OSError, ValueError) as error:
+            self.start_error = error
+            self.started.set()
+            return
+        self.started.set()
+        pumps = [
+            threading.Thread(target=self.pump, args=pair, daemon=True)
+            for pair in ((self.process.stdout, 1), (self.process.stderr, 2))
+        ]
+        for pump in pumps:
+            pump.start()
+        self.reap()
+        for pump in pumps:
+            pump.join(timeout=2)
+        self.ended.set()
+        if self.healthy and not self.stopping:
+            print(f"whisperctl: {self.epitaph()}", file=sys.stderr, flush=True)
+            os._exit(self.process.returncode if 0 < self.process.returncode < 126 else 1)
+
+    def pump(self, stream, target):
+        """Hand the server's output on to this process's own, keeping the last lines."""
+        while line := stream.readline(65536):
+            self.lines.append(line.decode("utf-8", errors="replace").rstrip())
+            try:
+                os.write(target, line)
+            except OSError:
+                continue  # nobody reads our output; the server's pipe must be emptied all the same
+
+    def reap(self):
+        """Wait for the server's end, kill what it left behind, and only then let its number go."""
+        os.waitid(os.P_PID, self.process.pid, os.WEXITED | os.WNOWAIT)
+        self.kill_group()
+        self.process.wait()
+
+    def wait_until_healthy(self):
+        """Return when /health answers; raise when the process ends first or the deadline passes."""
+        deadline = time.monotonic() + self.settings.startup_timeout
+        while not self.ended.is_set():
+            if is_healthy(self.settings):
+                self.healthy = True
+                if not self.ended.is_set():
+                    print("whisperctl: the server is healthy", flush=True)
+                    return
+            if time.monotonic() > deadline:
+                self.stop(grace=5)
+                raise ServerFailed(
+                    f"The server was not healthy after {self.settings.startup_timeout} s.\n{self.last_lines()}"
+                )
+            self.ended.wait(POLL_SECONDS)
+        raise ServerFailed(self.epitaph())
+
+    def epitaph(self):
+        """How the server ended, and its last words."""
+        code = self.process.returncode
+        how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+        return f"The server {how}.\n{self.last_lines()}"
+
+    def last_lines(self):
+        """The end of the server's log."""
+        if not self.lines:
+            return "It printed nothing."
+        return "Its last log lines:\n" + "\n".join(f"  {line}" for line in list(self.lines))
+
+    def stop(self, grace=None):
+        """Ask the server to finish what is in flight; kill it when it takes too long."""
+        self.stopping = True
+        if self.process is None or self.ended.is_set():
+            return
+        self.signal_server(signal.SIGTERM)
+        if not self.ended.wait(self.settings.shutdown_timeout + 5 if grace is None else grace):
+            self.kill_group()
+            self.ended.wait(10)
+
+    def signal_server(self, number):
+        """Send a signal to the server's own process, which tells its children."""
+        try:
+            os.kill(self.process.pid, number)
+        except ProcessLookupError:
+            return
+
+    def kill_group(self):
+        """End every process that the server started."""
+        try:
+            os.killpg(self.process.pid, signal.SIGKILL)
+        except (ProcessLookupError, PermissionError):
+            return
+
+    def drain_on_sigterm(self):
+        """Drain first, then do what SIGTERM did before. Outside the main thread Python sets no signal; exit drains."""
+        if threading.current_thread() is not threading.main_thread():
+            return
+        before = signal.getsignal(signal.SIGTERM)
+
+        def drain(number, frame):
+            self.stop()
+            signal.signal(signal.SIGTERM, before if before is not None else signal.SIG_DFL)
+            if callable(before):
+                before(number, frame)
+            elif before != signal.SIG_IGN:
+                os.kill(os.getpid(), number)
+
+        signal.signal(signal.SIGTERM, drain)

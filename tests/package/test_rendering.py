@@ -1,0 +1,146 @@
+"""What is rendered for every range of vLLM releases on every GPU, held in golden files."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from whisperctl import catalog
+from whisperctl.command import launch
+from whisperctl.package import build_environment, build_package, deployment_source, requirements
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "render"
+SMALL, TURBO, LARGE = "openai/whisper-small", "openai/whisper-large-v3-turbo", "openai/whisper-large-v3"
+
+COMBINATIONS = [
+    ("0.10.1.1", "T4", SMALL), ("0.12.0", "T4", SMALL), ("0.13.0", "T4", TURBO), ("0.14.1", "T4", LARGE),
+    ("0.15.1", "T4", SMALL), ("0.19.1", "T4", TURBO), ("0.22.1", "T4", LARGE), ("0.24.0", "T4", TURBO),
+    ("0.28.0", "T4", SMALL), ("0.33.0", "T4", LARGE),
+    ("0.10.0", "L4", SMALL), ("0.11.2", "L4", TURBO), ("0.12.0", "L4", LARGE), ("0.13.0", "L4", TURBO),
+    ("0.18.0", "L4", TURBO), ("0.23.0", "L4", LARGE), ("0.26.0", "L4", TURBO), ("0.33.0", "L4", LARGE),
+    ("0.19.1", "A10", TURBO), ("0.33.0", "A10", LARGE),
+    ("0.14.1", "A100", LARGE), ("0.20.2", "A100", TURBO), ("0.33.0", "A100", LARGE),
+    ("0.17.1", "H100", TURBO), ("0.25.1", "H100", LARGE), ("0.33.0", "H100", TURBO),
+    ("0.12.0", "H200", LARGE), ("0.26.0", "H200", TURBO), ("0.33.0", "H200", LARGE),
+    ("0.13.0", "CPU", SMALL), ("0.19.1", "CPU", TURBO), ("0.24.0", "CPU", LARGE), ("0.32.0", "CPU", SMALL),
+]  # fmt: skip
+
+
+def stack_for(stack_of, version, gpu, model, more=""):
+    return stack_of(
+        more,
+        model=f"{{name: {model}, revision: 973afd24965f72e36ca33b3055d56a652f456b4d}}",
+        vllm=f"{{version: {version}}}",
+        instance_type_group=f"{{name: group, gpu: {gpu}}}",
+    )
+
+
+@pytest.mark.parametrize(("version", "gpu", "model"), COMBINATIONS, ids=lambda part: part.rpartition("/")[2])
+def test_a_combination_renders_as_before(version, gpu, model, stack_of, golden):
+    stack = stack_for(stack_of, version, gpu, model)
+    shown = {"requirements": requirements(stack), **launch(stack).as_data()}
+    name = f"{version}-{gpu}-{model.rpartition('/')[2]}.json"
+    golden(GOLDEN / name, json.dumps(shown, indent=1) + "\n")
+
+
+def test_the_combinations_cover_every_row():
+    tried = {(version, gpu) for version, gpu, _ in COMBINATIONS}
+    for row in json.loads((Path(catalog.__file__).parent / "rules.json").read_text())["rows"]:
+        if row.get("refuse"):
+            continue
+        for gpu in row["gpus"]:
+            assert any(
+                other == gpu and catalog.within(version, row["from"], row["below"]) for version, other in tried
+            ), row
+    for row in json.loads((Path(catalog.__file__).parent / "tuning.json").read_text())["rows"]:
+        sizes = {catalog.tuning(gpu, catalog.model(model)) for _, gpu, model in COMBINATIONS if gpu == row["gpu"]}
+        assert any(tuned.max_num_batched_tokens == row["max_num_batched_tokens"] for tuned in sizes), row
+    assert len(COMBINATIONS) >= 24
+
+
+def test_a_whole_package_is_as_before(stack_of, golden):
+    stack = stack_for(stack_of, "0.19.1", "T4", SMALL)
+    package, environment = build_package(stack), build_environment(stack)
+    assert list(package.files) == ["deployment.py"]
+    golden(GOLDEN / "whole" / "deployment.py", package.files["deployment.py"].decode())
+    for name, content in environment.files.items():
+        golden(GOLDEN / "whole" / name, content.decode())
+    golden(GOLDEN / "whole" / "digests.txt", f"{package.digest}\n{environment.tag}\n")
+
+
+def test_no_release_gets_a_task_option_or_a_dead_variable(stack_of):
+    for release in catalog.releases():
+        for gpu in ("T4", "L4", "H200", "CPU"):
+            if any(rule.refuse for rule in catalog.rules(release.version, gpu)):
+                continue
+            if gpu == "CPU" and not release.vllm_cpu:
+                continue
+            stack = stack_for(stack_of, release.version, gpu, TURBO)
+            start = launch(stack)
+            given = {word for word in start.arguments if word.startswith("--")}
+            assert given <= catalog.options(release.version), (release.version, gpu)
+            ours = {name for name in start.environment if name.startswith("VLLM_")}
+            assert ours <= catalog.variables(release.version), (release.version, gpu)
+            assert "--task" not in given
+            compile(deployment_source(stack), "deployment.py", "exec")
+
+
+def test_gpus_that_no_tensor_parallel_takes_serve_copies(stack_of):
+    group = "{name: four, gpu: L4, gpu_count: 4}"
+    stack = stack_of(instance_type_group=group, vllm="{version: 0.26.0, tensor_parallel_size: 2}")
+    words = launch(stack).arguments
+    assert words[words.index("--tensor-parallel-size") + 1] == "2"
+    assert words[words.index("--data-parallel-size") + 1] == "2"
+    assert "--data-parallel-size" not in launch(stack_of(vllm="{version: 0.26.0}")).arguments
+
+
+@pytest.mark.parametrize(
+    ("seqs", "gpu", "tokens"),
+    [("2", "H200", "3000"), ("auto", "H200", None), ("20000", "L4", "20000"), ("auto", "L4", "18000")],
+)
+def test_a_step_holds_two_clips_whatever_the_sequences(stack_of, seqs, gpu, tokens):
+    stack = stack_of(vllm=f"{{version: 0.26.0, max_num_seqs: {seqs}}}", instance_type_group=f"{{name: g, gpu: {gpu}}}")
+    words = launch(stack).arguments
+    assert (
+        words[words.index("--max-num-batched-tokens") + 1] if "--max-num-batched-tokens" in words else None
+    ) == tokens
+
+
+def test_written_arguments_become_words(stack_of):
+    args = (
+        "{enforce_eager: true, enable-prefix-caching: false, allowed-origins: ['*'], uvicorn-log-level: warning,"
+        " middleware: [a.b, c.d], chat-template: '-x', compilation-config: {mode: 3}, shutdown-timeout: 5}"
+    )
+    start = launch(stack_of(vllm=f"{{version: 0.26.0, args: {args}}}"))
+    text = " ".join(start.arguments)
+    for wanted in (
+        "--enforce-eager", "--no-enable-prefix-caching", '--allowed-origins ["*"]', "--uvicorn-log-level warning",
+        "--middleware a.b c.d", "--chat-template=-x", '--compilation-config {"mode": 3}', "--shutdown-timeout 5",
+    ):  # fmt: skip
+        assert wanted in text
+    assert text.count("--shutdown-timeout") == 1
+    assert start.shutdown_timeout == 5
+
+
+def test_before_0_13_the_backend_is_a_variable(stack_of):
+    stack = stack_of(vllm="{version: 0.12.0, args: {attention-backend: FLASH_ATTN}}")
+    start = launch(stack)
+    assert start.environment["VLLM_ATTENTION_BACKEND"] == "FLASH_ATTN"
+    assert "--attention-backend" not in start.arguments
+
+
+def test_the_variable_becomes_the_flag_where_both_exist(stack_of):
+    stack = stack_of(
+        vllm="{version: 0.13.0}",
+        instance_type_group="{name: g, gpu: T4}",
+        env="{VLLM_ATTENTION_BACKEND: FLEX_ATTENTION}",
+    )
+    words = launch(stack).arguments
+    assert words[words.index("--attention-backend") + 1] == "FLEX_ATTENTION"
+
+
+def test_the_served_name_comes_first_and_the_models_own_is_an_alias(stack_of):
+    stack = stack_of(model="{name: openai/whisper-small, revision: main, served_name: asr}")
+    assert launch(stack).served_names == ("asr", "openai/whisper-small")
