@@ -31,6 +31,10 @@ class Notes:
     def __init__(self) -> None:
         self.lines: list[str] = []
         self.seconds = 0.0
+        self.results: list[Result] = []
+
+    def finished(self, result: Result) -> None:
+        self.results.append(result)
 
     def heard(self, seconds: float) -> None:
         self.seconds += seconds
@@ -77,6 +81,8 @@ def test_results_come_in_the_order_asked_for(bench: Bench) -> None:
     files = [bench.say(f"{number}.wav", [[word]]) for number, word in enumerate(words)]
     assert texts(bench.run(*reversed(files))) == list(reversed(words))
     assert bench.vllm.most_in_flight <= 4
+    assert len(bench.notes.results) == 12
+    assert bench.notes.seconds == pytest.approx(12 * (tones.WORD + tones.PAUSE))
 
 
 def test_long_recording_is_whole_with_right_times(bench: Bench) -> None:

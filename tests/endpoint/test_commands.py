@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
+import pty
 import re
 import subprocess
 import sys
@@ -153,6 +155,23 @@ def test_transcribe_one_file_prints_just_the_text(project: Project, folder: Path
     assert re.search(r"^hello.wav: 2\.\d s of audio in \d+\.\d s \(.*x\)$", told.stderr, re.MULTILINE)
 
 
+def test_on_a_terminal_the_bar_leaves_the_transcript_alone(project: Project, folder: Path) -> None:
+    ours, theirs = pty.openpty()
+    environment = {**project.environment(), "PYTHONPATH": str(Path.cwd()), "TERM": "xterm", "COLUMNS": "100"}
+    command = [sys.executable, "-m", "whisperctl", "transcribe", "hello.wav"]
+    with subprocess.Popen(command, cwd=folder, env=environment, stdout=theirs, stderr=theirs) as process:
+        os.close(theirs)
+        shown = b""
+        with contextlib.suppress(OSError):  # how a terminal says that its last user is gone
+            while data := os.read(ours, 65536):
+                shown += data
+    os.close(ours)
+    assert process.returncode == 0
+    assert "0.04/0.04 min" in shown.decode()
+    assert "x real time" in shown.decode()
+    assert shown.decode().rpartition("\x1b[2K")[2].splitlines() == ["ba ke mo"]
+
+
 def test_transcribe_stdin_to_subtitles(project: Project, folder: Path) -> None:
     told = project.run(folder, "transcribe", "-", "--format", "srt", stdin=(folder / "hello.wav").read_bytes())
     assert told.returncode == 0, told.stderr
@@ -164,7 +183,7 @@ def test_transcribe_several(project: Project, folder: Path) -> None:
     tones.write(folder / "other.wav", [["nu"]])
     told = project.run(folder, "transcribe", "hello.wav", "other.wav", "gone.wav")
     assert told.returncode == 1
-    assert told.stdout == "==> hello.wav <==\nba ke mo\n\n==> other.wav <==\nnu\n"
+    assert told.stdout == "==> hello.wav <==\nba ke mo\n\n==> other.wav <==\nnu\n\n"
     assert told.stderr.endswith("1 of 3 failed:\n  gone.wav: no such file\n")
     listed = json.loads(project.run(folder, "transcribe", "*.wav", "--format", "json").stdout)
     assert [(one["file"], one["text"]) for one in listed] == [("hello.wav", "ba ke mo"), ("other.wav", "nu")]
@@ -218,11 +237,18 @@ def test_curl(project: Project, folder: Path) -> None:
     assert "$UBIOPS_API_TOKEN" in told.stdout
     shell, _, program = told.stdout.partition("# Python")
     ran = subprocess.run(
-        ["sh", "-ec", shell], env=project.environment(), capture_output=True, text=True, timeout=60, check=True
+        ["sh", "-ec", shell],
+        cwd=folder,
+        env=project.environment(),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
     )
     assert json.loads(ran.stdout)["text"].strip() == "ba ke mo"
     ran = subprocess.run(
         [sys.executable, "-c", "#" + program],
+        cwd=folder,
         env=project.environment(),
         capture_output=True,
         text=True,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,14 +13,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from whisperctl.cli.settings import Settings
-from whisperctl.cli.world import DEFAULT_PATH, open_api, read_stacks
+from whisperctl.cli.world import DEFAULT_PATH, open_api
 from whisperctl.errors import EXIT_DONE, EXIT_FAILED, Unhealthy, WhisperctlError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from whisperctl.api import Api
-    from whisperctl.endpoint.batch import Done, Failed, Order, Result
+    from whisperctl.endpoint.batch import Failed, Order, Result
     from whisperctl.endpoint.client import Endpoint
     from whisperctl.endpoint.recordings import Missing, Recording
     from whisperctl.endpoint.smoke import Check, Sample
@@ -74,12 +75,14 @@ def live(settings: Settings, path: str) -> Iterator[Live]:
 
 
 def one_stack(path: str) -> Stack:
-    """The stack at `path`.
+    """The stack at `path`; its warnings are for those who change it, not for those who use it.
 
     Raises:
         WhisperctlError: there are none or several.
     """
-    stacks = read_stacks([path])
+    from whisperctl.loading import load_stacks
+
+    stacks = load_stacks([Path(path)], os.environ).stacks
     if len(stacks) != 1:
         names = ", ".join(stack.file for stack in stacks) or "none"
         raise WhisperctlError(f"{path} must hold exactly one stack; found: {names}.")
@@ -162,7 +165,7 @@ def _say_limits(stack: Stack, ask: Ask) -> None:
 
 def _transcribe(target: Live, order: Order, found: Sequence[Recording | Missing], parallelism: int) -> list[Failed]:
     from whisperctl.clock import SystemClock
-    from whisperctl.endpoint.batch import Batch, Done, Failed
+    from whisperctl.endpoint.batch import Batch, Failed
     from whisperctl.endpoint.patience import Alarm, Patient
     from whisperctl.endpoint.progress import watched
 
@@ -171,26 +174,31 @@ def _transcribe(target: Live, order: Order, found: Sequence[Recording | Missing]
         alarm = Alarm(target.endpoint, target.wake, clock, target.stack.rollout.timeout, lines.say)
         patient = Patient(target.endpoint, clock, alarm)
         patient.ready()
+        several = len(found) > 1
         results: list[Result] = []
+        held: list[Result] = []
         for result in Batch(order, patient, parallelism, clock, lines).run(found):
             results.append(result)
-            lines.result(result)
-            if isinstance(result, Done) and not order.folder:
-                _print(result, order.shape, among=len(found), number=len(results))
-    if not order.folder and len(found) > 1 and order.shape in _DOCUMENTS:
-        _print_list(results, order.shape)
+            held.append(result)
+            if not lines.holds and not order.folder:
+                _print(held.pop(), order.shape, several=several)
+    if not order.folder:
+        for result in held:
+            _print(result, order.shape, several=several)
+        if several and order.shape in _DOCUMENTS:
+            _print_list(results, order.shape)
     return [one for one in results if isinstance(one, Failed)]
 
 
-def _print(result: Done, shape: str, among: int, number: int) -> None:
+def _print(result: Result, shape: str, *, several: bool) -> None:
     """A lone transcript as it is; one of several under its name, as `tail` does; JSON is kept for one list."""
+    from whisperctl.endpoint.batch import Done
     from whisperctl.endpoint.formats import rendered
 
-    if among > 1 and shape in _DOCUMENTS:
+    if not isinstance(result, Done) or (several and shape in _DOCUMENTS):
         return
-    if among > 1:
-        click.echo("\n" * (number > 1) + f"==> {result.recording.name} <==")
-    click.echo(rendered(result.transcript, shape), nl=False)
+    heading = f"==> {result.recording.name} <==\n" if several else ""
+    click.echo(heading + rendered(result.transcript, shape) + "\n" * several, nl=False)
 
 
 def _print_list(results: Sequence[Result], shape: str) -> None:
@@ -289,7 +297,7 @@ def curl(settings: Settings, path: str) -> int:
     with live(settings, path) as target:
         stack, url = target.stack, target.endpoint.url
     declared = stack.rollout.smoke
-    audio = str(declared.audio) if declared else "audio.wav"
+    audio = os.path.relpath(declared.audio) if declared else "audio.wav"
     about = (url, stack.model.served_name, route(stack), audio)
     click.echo(f"# curl; the token is taken from ${snippets.VARIABLE} and shows in no process list")
     click.echo(snippets.curl(*about, public=target.token is None))

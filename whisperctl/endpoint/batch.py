@@ -26,16 +26,6 @@ from whisperctl.endpoint.transcription import ROUTES, Ask, Transcript, lacks_tim
 from whisperctl.errors import Interrupted, WhisperctlError
 
 
-class Listener(Protocol):
-    """Hears how the work goes, from several threads."""
-
-    def heard(self, seconds: float) -> None:
-        """So many more seconds of audio have been transcribed."""
-
-    def say(self, line: str) -> None:
-        """Something worth a line."""
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Order:
     """What to make of each recording."""
@@ -83,6 +73,19 @@ class Failed:
 Result = Done | Skipped | Failed
 
 
+class Listener(Protocol):
+    """Hears how the work goes, from several threads."""
+
+    def heard(self, seconds: float) -> None:
+        """So many more seconds of audio have been transcribed."""
+
+    def finished(self, result: Result) -> None:
+        """One recording is done with; they finish in any order."""
+
+    def say(self, line: str) -> None:
+        """Something worth a line."""
+
+
 class Batch:
     """The shared parts of one run."""
 
@@ -95,7 +98,7 @@ class Batch:
 
     def run(self, found: Sequence[Recording | Missing]) -> Iterator[Result]:
         """Each one's result, in order, as soon as it and those before it are done."""
-        futures = [self._files.submit(lambda one=one: self._result(one)) for one in found]  # type: ignore[misc]
+        futures = [self._files.submit(lambda one=one: self._finished(one)) for one in found]  # type: ignore[misc]
         try:
             for future in futures:
                 yield future.result()
@@ -105,6 +108,11 @@ class Batch:
             self._patient.stop()
             self._files.dismiss()
             self._requests.dismiss()
+
+    def _finished(self, one: Recording | Missing) -> Result:
+        result = self._result(one)
+        self._listener.finished(result)
+        return result
 
     def _result(self, one: Recording | Missing) -> Result:
         if isinstance(one, Missing):

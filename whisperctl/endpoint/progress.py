@@ -24,58 +24,66 @@ if TYPE_CHECKING:
 class Lines:
     """A line for each recording, for logs and pipes."""
 
+    holds = False
+    """Whether results must wait for the end: a bar would wipe away what is printed beside it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+
     def heard(self, seconds: float) -> None:
         """Say nothing: a line per piece would be noise."""
 
     def say(self, line: str) -> None:
         """Print `line`."""
-        click.echo(line, err=True)
+        with self._lock:
+            click.echo(line, err=True)
 
-    def result(self, result: Result) -> None:
+    def finished(self, result: Result) -> None:
         """Print how one recording went."""
-        click.echo(told(result), err=True)
+        self.say(told(result))
 
 
 class Bar(Lines):
     """A bar that counts minutes of audio, with the speed as a multiple of real time and the time left."""
 
     def __init__(self, progress: Progress, lengths: dict[Path, float | None], files: int) -> None:
-        self._progress, self._files, self._finished = progress, files, 0
-        self._heard, self._started, self._lock = 0.0, time.monotonic(), threading.Lock()
-        self._lengths = lengths
+        super().__init__()
+        self.holds = sys.stdout.isatty()
+        self._progress, self._lengths, self._files, self._done = progress, lengths, files, 0
+        self._heard, self._started = 0.0, time.monotonic()
         self._total = None if None in lengths.values() else sum(length or 0.0 for length in lengths.values())
-        minutes = _minutes(0, self._total)
-        self._task = progress.add_task(self._title(), total=self._total, minutes=minutes, speed="")
+        self._task = progress.add_task("", total=self._total, minutes="", speed="")
+        self._show()
 
     def heard(self, seconds: float) -> None:
         """Move on by so many seconds of audio."""
         with self._lock:
             self._heard += seconds
-            speed = self._heard / max(time.monotonic() - self._started, 1e-3)
-            self._progress.update(
-                self._task,
-                completed=min(self._heard, self._total or self._heard),
-                minutes=_minutes(self._heard, self._total),
-                speed=f"{speed:.1f}x real time",
-            )
+            self._show()
 
     def say(self, line: str) -> None:
         """Print `line` above the bar."""
-        self._progress.console.print(line, markup=False, highlight=False)
+        self._progress.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
-    def result(self, result: Result) -> None:
-        """Count one recording; only a failure gets a line."""
+    def finished(self, result: Result) -> None:
+        """Count one recording, and print how it went above the bar."""
         with self._lock:
-            self._finished += 1
+            self._done += 1
             if isinstance(result, Skipped) and self._total:
                 self._total -= self._lengths.get(result.recording.path) or 0.0
-            minutes = _minutes(self._heard, self._total)
-            self._progress.update(self._task, description=self._title(), total=self._total, minutes=minutes)
-        if isinstance(result, Failed):
-            self.say(told(result))
+            self._show()
+        self.say(told(result))
 
-    def _title(self) -> str:
-        return f"{self._finished}/{self._files} recordings" if self._files > 1 else "transcribing"
+    def _show(self) -> None:
+        speed = self._heard / max(time.monotonic() - self._started, 1e-3)
+        self._progress.update(
+            self._task,
+            description=f"{self._done}/{self._files} recordings" if self._files > 1 else "transcribing",
+            total=self._total,
+            completed=self._heard if self._total is None else min(self._heard, self._total),
+            minutes=_minutes(self._heard, self._total),
+            speed=f"{speed:.1f}x real time" if self._heard else "",
+        )
 
 
 @contextmanager
@@ -96,7 +104,7 @@ def watched(found: Sequence[Recording | Missing], parallelism: int) -> Iterator[
     )
     console = Console(stderr=True)
     lengths = _lengths([one for one in found if isinstance(one, Recording)], parallelism)
-    with Progress(*columns, console=console, redirect_stdout=sys.stdout.isatty()) as progress:
+    with Progress(*columns, console=console, transient=True, redirect_stdout=False) as progress:
         yield Bar(progress, lengths, len(found))
 
 
@@ -124,4 +132,5 @@ def _lengths(recordings: list[Recording], parallelism: int) -> dict[Path, float 
 
 
 def _minutes(heard: float, total: float | None) -> str:
-    return f"{heard / 60:.1f}" + (f"/{total / 60:.1f} min" if total else " min")
+    digits = 1 if (total or heard) >= 600 else 2
+    return f"{heard / 60:.{digits}f}" + (f"/{total / 60:.{digits}f} min" if total else " min")

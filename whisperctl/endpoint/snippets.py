@@ -5,6 +5,7 @@ curl takes the token from a configuration on its standard input, because an argu
 
 from __future__ import annotations
 
+import json
 import shlex
 from pathlib import Path
 
@@ -56,11 +57,19 @@ def python(url: str, model: str, task: Task, audio: str, *, public: bool) -> str
         *([] if public else ["import os", ""]),
         "from openai import OpenAI",
         "",
-        f"client = OpenAI(base_url={url + '/v1'!r}, api_key={key})",
-        f'with open({audio!r}, "rb") as audio:',
-        f"    print(client.audio.{routes}.create(model={model!r}, file=audio).text)",
+        "client = OpenAI(",
+        f"    base_url={_literal(url + '/v1')},",
+        f"    api_key={key},",
+        ")",
+        f'with open({_literal(audio)}, "rb") as audio:',
+        f"    print(client.audio.{routes}.create(model={_literal(model)}, file=audio).text)",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _literal(text: str) -> str:
+    """`text` as a string literal of Python, in double quotes."""
+    return json.dumps(text, ensure_ascii=False)
 
 
 def _folded(command: list[str]) -> str:
