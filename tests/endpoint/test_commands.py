@@ -123,6 +123,8 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
     try:
         found = Project(emulator)
         found.deploy()
+        found.api.create_request("tones", "v1", "wake up", 60)
+        until(lambda: found.api.service_status("tones-service")["ready"])
         yield found
     finally:
         emulator.stop()
