@@ -1,0 +1,46 @@
+"""Proof from the real wheels: every rendered flag and variable exists in the release it is rendered for."""
+
+from __future__ import annotations
+
+import pytest
+
+from whisperctl import catalog
+from whisperctl.command import launch
+
+from .wheels import Unreachable, options, sources, variables
+
+DEPLOYMENT_SETS = {"--host", "--port", "--served-model-name", "--max-model-len", "--api-server-count"}
+"""Options that the rendered code itself adds."""
+
+
+@pytest.mark.parametrize("version", ["0.12.0", "0.19.1", "0.26.0", "0.33.0"])
+def test_every_rendered_flag_exists_in_the_wheel(version, stack_of):
+    try:
+        files = sources(version)
+    except Unreachable as reason:
+        pytest.skip(f"the wheel's source cannot be read: {reason}")
+    known, read = options(files), variables(files)
+    assert len(known) > 150
+    for gpu in ("T4", "L4", "A10", "A100", "H100", "H200", "CPU"):
+        if any(rule.refuse for rule in catalog.rules(version, gpu)):
+            continue
+        for task in ("model: {name: openai/whisper-small}", "model: {name: openai/whisper-large-v3}"):
+            stack = stack_of(
+                model=task.partition(" ")[2],
+                vllm=f"{{version: {version}, allow_unlisted: true, tensor_parallel_size: 2}}",
+                instance_type_group=f"{{name: g, gpu: {gpu}, gpu_count: 4}}",
+            )
+            start = launch(stack)
+            given = {word for word in start.arguments if word.startswith("--")} | DEPLOYMENT_SETS
+            assert given <= known, given - known
+            assert {name for name in start.environment if name.startswith("VLLM_")} <= read
+
+
+@pytest.mark.parametrize("version", ["0.12.0", "0.33.0"])
+def test_the_catalogue_lists_what_the_wheel_declares(version):
+    try:
+        files = sources(version)
+    except Unreachable as reason:
+        pytest.skip(f"the wheel's source cannot be read: {reason}")
+    assert options(files) == set(catalog.options(version))
+    assert variables(files) == set(catalog.variables(version))
