@@ -11,10 +11,12 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import json
 import os
 import subprocess
 import sys
 import time
+import tomllib
 from pathlib import Path
 from typing import TextIO
 
@@ -88,9 +90,11 @@ def supported_gpu() -> bool:
 
 
 def digest(requirements: list[str]) -> str:
-    """Changes whenever an install could have another result."""
-    sources = [ROOT / "pyproject.toml", Path(__file__), *sorted(VLLM_CPU.iterdir())]
-    parts = [sys.version, *requirements, *(source.read_text() for source in sources)]
+    """Changes whenever an install could have another result: not when a linter's settings do."""
+    declared = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    ours = json.dumps([declared["build-system"], declared["project"], declared["tool"].get("hatch")])
+    sources = [Path(__file__), *sorted(VLLM_CPU.iterdir())]
+    parts = [sys.version, ours, *requirements, *(source.read_text() for source in sources)]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 
