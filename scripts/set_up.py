@@ -48,6 +48,7 @@ def main() -> None:
         requirements, description = vllm_for_this_machine()
         wanted = digest(requirements)
         if FINISHED.exists() and FINISHED.read_text() == wanted:
+            say(".venv is up to date")
             return
         started = time.monotonic()
         make_venv()
