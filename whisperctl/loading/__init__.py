@@ -14,6 +14,7 @@ from whisperctl.errors import Problem, SpecError
 from whisperctl.loading import building, checks, merging, schema
 from whisperctl.loading.document import Malformed
 from whisperctl.loading.files import stack_files
+from whisperctl.loading.paths import below
 from whisperctl.spec import Stack
 
 
@@ -51,7 +52,7 @@ def _load(file: Path, environ: Mapping[str, str], problems: list[Problem]) -> li
     found: list[Problem] = []
     broken = schema.check(tree, found)
     stack = building.build(tree, os.fspath(file))
-    found += (problem for path, problem in checks.within(stack) if not schema.below(path, broken))
+    found += (problem for path, problem in checks.within(stack) if not below(path, broken))
     # A value that could not be read properly is not judged again.
     told = {problem.path for problem in unread}
     problems += [*unread, *(problem for problem in found if problem.path not in told)]

@@ -11,7 +11,7 @@ from whisperctl.errors import Problem
 from whisperctl.loading.checks import capacity, checkpoint, options, platform
 from whisperctl.loading.checks.claims import between
 from whisperctl.loading.checks.finding import Finding
-from whisperctl.loading.schema import dotted
+from whisperctl.loading.paths import dotted
 from whisperctl.spec import Path_, Stack
 
 __all__ = ["between", "within"]

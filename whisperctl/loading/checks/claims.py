@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from whisperctl.errors import Problem
-from whisperctl.loading.schema import dotted
+from whisperctl.loading.paths import dotted
 from whisperctl.spec import Path_, Stack
 
 

@@ -1,0 +1,158 @@
+"""`validate`, `schema` and `render` as a user runs them: what goes to which stream, and the exit code."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from whisperctl.loading import load_stacks
+from whisperctl.loading.schema import schema_text
+from whisperctl.package import build_package
+
+ROOT = Path(__file__).parents[2]
+SPECS = ROOT / "tests" / "specs"
+
+
+def run(*args: str, cwd: Path, **environ: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "whisperctl", *args],
+        cwd=cwd, text=True, capture_output=True, timeout=60, check=False,
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "HOME": str(cwd), **environ},
+    )  # fmt: skip
+
+
+def test_a_valid_stack_exits_0_with_warnings_on_stderr():
+    ran = run("validate", "minimal.yaml", cwd=SPECS / "valid")
+    assert ran.returncode == 0
+    assert ran.stdout.startswith("minimal.yaml: stack minimal is valid: openai/whisper-small for transcription")
+    assert ran.stderr == (SPECS / "valid" / "minimal.txt").read_text()
+
+
+def test_an_invalid_stack_exits_1_with_every_problem_on_stderr():
+    ran = run("validate", "tutorial.yaml", cwd=SPECS / "invalid")
+    assert (ran.returncode, ran.stdout) == (1, "")
+    assert ran.stderr == (SPECS / "invalid" / "tutorial.txt").read_text()
+
+
+def test_json_is_one_document():
+    ran = run("validate", "unknown-keys.yaml", "--format", "json", cwd=SPECS / "invalid")
+    assert (ran.returncode, ran.stderr) == (1, "")
+    document = json.loads(ran.stdout)
+    assert document["valid"] is False
+    assert document["problems"][0] == {
+        "file": "unknown-keys.yaml", "line": 3, "column": 1, "path": "modle", "severity": "error",
+        "message": "this key is not known", "hint": "Did you mean `model`?",
+    }  # fmt: skip
+    good = json.loads(run("validate", "anchors.yaml", "--format", "json", cwd=SPECS / "valid").stdout)
+    assert good["valid"] is True
+    assert good["stacks"] == [{"name": "anchors", "file": "anchors.yaml"}]
+
+
+def test_github_gets_workflow_commands():
+    ran = run("validate", "served-name.yaml", "--format", "github", cwd=SPECS / "invalid")
+    assert (ran.returncode, ran.stderr) == (1, "")
+    assert ran.stdout.startswith(
+        "::error file=served-name.yaml,line=7,col=50::version.labels.openai-model-names: the label says"
+    )
+    assert len(ran.stdout.splitlines()) == 1
+
+
+def test_the_default_is_stack_yaml(tmp_path):
+    ran = run("validate", cwd=tmp_path)
+    assert ran.returncode == 1
+    assert ran.stderr == (
+        "stack.yaml:1:1: error: there is no such file\n  Name the stack file, or make one with `whisperctl init`.\n"
+    )
+
+
+def test_no_message_shows_what_a_variable_held():
+    secret = "hf_" + "s3cr3t" * 4
+    for form in ("text", "json", "github"):
+        ran = run(
+            "validate", "not-numbers-from-the-environment.yaml", "--format", form,
+            cwd=SPECS / "invalid", WHISPERCTL_TEST_TOKEN=secret,
+        )  # fmt: skip
+        assert ran.returncode == 1
+        assert "s3cr3t" not in ran.stdout + ran.stderr
+
+
+def test_schema_prints_the_schema(tmp_path):
+    ran = run("schema", cwd=tmp_path)
+    assert (ran.returncode, ran.stdout, ran.stderr) == (0, schema_text(), "")
+
+
+def test_validate_imports_neither_jsonschema_nor_jinja_for_a_right_file():
+    code = (
+        "import sys; sys.argv = ['whisperctl', 'validate', 'extends.yaml']\n"
+        "from whisperctl.cli.main import main\n"
+        "try: main()\nexcept SystemExit as end: assert not end.code, end.code\n"
+        "heavy = {'jsonschema', 'jinja2', 'httpx', 'ubiops', 'rich', 'deepdiff', 'openai'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", code], cwd=SPECS / "valid", text=True, capture_output=True, check=False,
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    assert ran.returncode == 0, ran.stderr
+
+
+def test_render_writes_what_would_be_uploaded(tmp_path):
+    spec = SPECS / "valid" / "extends.yaml"
+    ran = run("render", str(spec), "-o", "out", cwd=tmp_path)
+    assert ran.returncode == 0, ran.stderr
+    package = build_package(load_stacks([spec], {}).stacks[0])
+    assert package.digest in ran.stdout
+    stream = io.BytesIO()
+    package.write(stream)
+    with zipfile.ZipFile(stream) as archive:
+        for name in archive.namelist():
+            assert (tmp_path / "out" / name).read_bytes() == archive.read(name)
+    assert hashlib.sha256(stream.getvalue()).hexdigest() == package.digest
+    written = {line.strip() for line in ran.stdout.splitlines() if line.startswith("  ")}
+    assert "out/deployment_package/deployment.py" in written
+    assert "out/environment_package/requirements.txt" in written
+
+
+def test_render_replaces_its_own_render_and_nothing_else(tmp_path):
+    everything = str(SPECS / "valid" / "everything.yaml")
+    environ = {"WHISPERCTL_TEST_TOKEN": "x"}
+    assert run("render", everything, "-o", "out", cwd=tmp_path, **environ).returncode == 0
+    assert (tmp_path / "out" / "deployment_package" / "requirements.txt").exists()
+    assert run("render", str(SPECS / "valid" / "minimal.yaml"), "-o", "out", cwd=tmp_path).returncode == 0
+    assert not (tmp_path / "out" / "deployment_package" / "requirements.txt").exists()
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "notes.txt").write_text("keep")
+    ran = run("render", str(SPECS / "valid" / "minimal.yaml"), "-o", "mine", cwd=tmp_path)
+    assert ran.returncode == 1
+    assert "mine holds files that whisperctl did not write" in ran.stderr
+    assert sorted(path.name for path in (tmp_path / "mine").iterdir()) == ["notes.txt"]
+
+
+def test_render_of_a_wrong_file_writes_nothing(tmp_path):
+    ran = run("render", str(SPECS / "invalid" / "tutorial.yaml"), "-o", "out", cwd=tmp_path)
+    assert ran.returncode == 1
+    assert "this key is not known" in ran.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_render_of_a_directory_gives_each_stack_a_folder(tmp_path):
+    for name in ("one", "two"):
+        text = (SPECS / "valid" / "minimal.yaml").read_text().replace("stack: minimal", f"stack: {name}")
+        (tmp_path / f"{name}.yaml").write_text(text.replace("whisper-vllm", name))
+    ran = run("render", ".", "-o", "out", cwd=tmp_path)
+    assert ran.returncode == 0, ran.stderr
+    assert (tmp_path / "out" / "one" / "deployment_package" / "deployment.py").exists()
+    assert (tmp_path / "out" / "two" / "environment_package" / "requirements.txt").exists()
+
+
+@pytest.mark.parametrize("args", [["validate", "--nope"], ["render"], ["validate", "--format", "xml"]])
+def test_wrong_usage_exits_64(tmp_path, args):
+    assert run(*args, cwd=tmp_path).returncode == 64

@@ -1,0 +1,148 @@
+"""Which files PATH means, and what several stacks may not do together."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from whisperctl.errors import SpecError
+from whisperctl.loading import load_stacks
+
+STACK = """\
+apiVersion: whisperctl/v1
+stack: {name}
+model: {{name: openai/whisper-small, revision: 973afd24965f72e36ca33b3055d56a652f456b4d}}
+vllm: {{version: 0.26.0}}
+deployment: {{name: {name}}}
+instance_type_group: {{name: shared, gpu: L4}}
+version: {{name: v1}}
+"""
+
+
+@pytest.fixture
+def write(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    def put(name: str, text: str) -> Path:
+        file = tmp_path / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text, encoding="utf-8")
+        return Path(name)
+
+    return put
+
+
+def names(*paths: str) -> list[str]:
+    return [stack.name for stack in load_stacks([Path(path) for path in paths], {}).stacks]
+
+
+def problems(*paths: str) -> list[str]:
+    with pytest.raises(SpecError) as caught:
+        load_stacks([Path(path) for path in paths], {})
+    return [str(problem) for problem in caught.value.problems if problem.severity == "error"]
+
+
+def test_a_directory_means_its_stacks_and_nothing_else(write):
+    write("team/one.yaml", STACK.format(name="one"))
+    write("team/deep/two.yaml", STACK.format(name="two"))
+    write("team/part.yaml", "apiVersion: whisperctl/v1\nvllm: {version: 0.26.0}\n")
+    write("team/helm.yaml", "apiVersion: v1\nkind: ConfigMap\n{{ template }}\n")
+    write("team/other.yml", STACK.format(name="other"))
+    write("team/.hidden/three.yaml", STACK.format(name="three"))
+    assert names("team") == ["one", "two"]
+
+
+def test_the_same_file_twice_is_one_stack(write):
+    write("team/one.yaml", STACK.format(name="one"))
+    assert names("team", "team/one.yaml", "team/../team/one.yaml") == ["one"]
+
+
+def test_a_directory_without_stacks_is_told(write):
+    write("team/part.yaml", "apiVersion: whisperctl/v1\n")
+    assert problems("team")[0].startswith("team:1:1: error: holds no stack file")
+
+
+def test_a_missing_file_is_told(write):
+    assert "nowhere.yaml:1:1: error: there is no such file" in problems("nowhere.yaml")[0]
+
+
+def test_a_broken_stack_in_a_directory_is_not_passed_over(write):
+    write("team/one.yaml", STACK.format(name="one"))
+    write("team/two.yaml", STACK.format(name="two") + "env: {A: [\n")
+    assert problems("team") != []
+
+
+def test_a_part_named_by_itself_lacks_its_stack(write):
+    write("part.yaml", "apiVersion: whisperctl/v1\nvllm: {version: 0.26.0}\n")
+    assert any("stack: this key is required" in problem for problem in problems("part.yaml"))
+
+
+def test_all_problems_of_all_files_come_at_once(write):
+    write("one.yaml", STACK.format(name="one") + "protekt: true\n")
+    write("two.yaml", STACK.format(name="two") + "protekt: true\n")
+    assert [problem.partition(":")[0] for problem in problems("one.yaml", "two.yaml", "gone.yaml")] == [
+        "gone.yaml",
+        "one.yaml",
+        "two.yaml",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("more", "claim"),
+    [
+        ("stack: one\n", "the stack one is claimed by one.yaml:2 already"),
+        ("deployment: {name: one}\n", "the deployment one is claimed by one.yaml:5 already"),
+        ("service: {name: same}\n", "the service same is claimed by one.yaml:8 already"),
+    ],
+)
+def test_two_stacks_may_not_claim_one_object(write, more, claim):
+    write("one.yaml", STACK.format(name="one") + "service: {name: same}\n")
+    key = more.partition(":")[0]
+    kept = [line for line in STACK.format(name="two").splitlines() if not line.startswith(f"{key}:")]
+    write("two.yaml", "\n".join(kept) + "\n" + more)
+    (told,) = problems("one.yaml", "two.yaml")
+    assert claim in told
+    assert told.startswith("two.yaml:")
+    assert "two.yaml and one.yaml would undo each other's changes" in told
+
+
+def test_a_managed_group_has_one_owner_and_an_existing_one_many(write):
+    write("one.yaml", STACK.format(name="one"))
+    write("two.yaml", STACK.format(name="two"))
+    assert names("one.yaml", "two.yaml") == ["one", "two"]
+    for name in ("one", "two"):
+        text = STACK.format(name=name).replace("{name: shared,", "{instance_types: [l4], name: shared,")
+        write(f"{name}.yaml", text)
+    assert "the instance type group shared is claimed by one.yaml:6 already" in problems("one.yaml", "two.yaml")[0]
+
+
+def test_stacks_of_different_projects_may_share_names(write):
+    write("one.yaml", STACK.format(name="one") + "project: a\n")
+    write("two.yaml", STACK.format(name="one") + "project: b\n")
+    assert names("one.yaml", "two.yaml") == ["one", "one"]
+
+
+def test_what_a_shared_part_does_wrong_is_told_once(write):
+    write("part.yaml", "apiVersion: whisperctl/v1\nprotekt: true\n")
+    for name in ("one", "two"):
+        write(f"{name}.yaml", "extends: part.yaml\n" + STACK.format(name=name))
+    assert len(problems("one.yaml", "two.yaml")) == 1
+
+
+def test_marks_name_the_file_as_the_user_did(write, tmp_path):
+    write("team/one.yaml", STACK.format(name="one"))
+    relative = load_stacks([Path("team/one.yaml")], {}).stacks[0]
+    absolute = load_stacks([tmp_path / "team/one.yaml"], {}).stacks[0]
+    assert relative.source("vllm", "version") == "team/one.yaml:4"
+    assert absolute.source("vllm", "version") == f"{tmp_path}/team/one.yaml:4"
+    assert str(relative.mark("version", "minimum_instances")) == "team/one.yaml:7:1"
+
+
+def test_paths_count_from_the_file_they_are_written_in(write, tmp_path):
+    write("parts/hello.wav", "RIFF")
+    write("parts/smoke.yaml", "rollout: {smoke: {audio: hello.wav, expect: hello}}\n")
+    write("team/one.yaml", "extends: ../parts/smoke.yaml\n" + STACK.format(name="one"))
+    stack = load_stacks([Path("team/one.yaml")], {}).stacks[0]
+    assert stack.rollout.smoke.audio == tmp_path / "parts" / "hello.wav"
+    assert stack.mark("rollout", "smoke", "audio").file == "team/../parts/smoke.yaml"
