@@ -187,9 +187,7 @@ def test_environments_and_tags(api: ubiops.CoreApi, name: str, tmp_path: Path) -
     api.environment_tags_build(PROJECT, name, "t2", source_environment=name, source_tag="t1")
     assert {item.name for item in api.environment_tags_list(PROJECT, name)} == {"t1", "t2"}
     assert api.environment_tags_usage(PROJECT, name, "t1") == []
-    eventually(
-        lambda: api.environment_tags_get(PROJECT, name, "t2").status, lambda status: status == "available"
-    )
+    eventually(lambda: api.environment_tags_get(PROJECT, name, "t2").status, lambda status: status == "available")
     api.environment_tags_delete(PROJECT, name, "t2")
     api.environments_delete(PROJECT, name)
     assert refused(404, api.environments_get, PROJECT, name) == "Environment was not found"
@@ -259,9 +257,7 @@ def test_variables_on_three_levels(api: ubiops.CoreApi, name: str, version: Any)
         api.deployment_environment_variables_create(PROJECT, name, variable("deployment"))
         seen = _of(api.deployment_version_environment_variables_list(PROJECT, name, "v1"), upper)
         assert (seen.value, seen.inheritance_type) == ("deployment", "deployment")
-        own = api.deployment_version_environment_variables_create(
-            PROJECT, name, "v1", variable("version", secret=True)
-        )
+        own = api.deployment_version_environment_variables_create(PROJECT, name, "v1", variable("version", secret=True))
         assert own.value is None
         seen = _of(api.deployment_version_environment_variables_list(PROJECT, name, "v1"), upper)
         assert (seen.value, seen.secret, seen.inheritance_type) == (None, True, None)

@@ -98,9 +98,7 @@ def test_services(api: ubiops.CoreApi, name: str, version: Any) -> None:
 def test_service_user_limits(api: ubiops.CoreApi, name: str, version: Any) -> None:
     api.services_create(PROJECT, ubiops.ServiceCreate(name=name, deployment=name, port=8080))
     user = api.user_get().id
-    rate = api.services_user_rate_limit_create(
-        PROJECT, name, ubiops.ServicesUserRateLimitCreate(user_id=user, limit=7)
-    )
+    rate = api.services_user_rate_limit_create(PROJECT, name, ubiops.ServicesUserRateLimitCreate(user_id=user, limit=7))
     assert (rate.limit, rate.user_id) == (7, user)
     update = ubiops.ServicesUserRateLimitUpdate(limit=8)
     assert api.services_user_rate_limit_update(PROJECT, name, user, update).limit == 8
@@ -108,9 +106,7 @@ def test_service_user_limits(api: ubiops.CoreApi, name: str, version: Any) -> No
     limit = ubiops.ServicesUserConcurrencyLimitCreate(user_id=user, limit=2)
     api.services_user_concurrency_limit_create(PROJECT, name, limit)
     assert api.services_user_concurrency_limit_get(PROJECT, name, user).limit == 2
-    api.services_user_concurrency_limit_update(
-        PROJECT, name, user, ubiops.ServicesUserConcurrencyLimitUpdate(limit=3)
-    )
+    api.services_user_concurrency_limit_update(PROJECT, name, user, ubiops.ServicesUserConcurrencyLimitUpdate(limit=3))
     assert [item.limit for item in api.services_user_concurrency_limit_list(PROJECT, name)] == [3]
     api.services_user_concurrency_limit_delete(PROJECT, name, user)
     api.services_user_rate_limit_delete(PROJECT, name, user)
@@ -158,11 +154,11 @@ def _requests(api: ubiops.CoreApi, name: str, ident: str) -> None:
     assert [item.status for item in batch] == ["pending", "pending"]
     idents = [item.id for item in batch]
     details = eventually(
-        lambda: api.deployment_requests_batch_get(PROJECT, name, {"request_ids": idents}),
+        lambda: api.deployment_requests_batch_get(PROJECT, name, idents),
         lambda items: all(item.status == "completed" for item in items),
     )
     assert [item.result for item in details] == [{"echo": "a"}, {"echo": "b"}]
-    assert api.deployment_requests_batch_delete(PROJECT, name, {"request_ids": idents}).success is True
+    assert api.deployment_requests_batch_delete(PROJECT, name, idents).success is True
     refused(404, api.deployment_requests_get, PROJECT, name, idents[0])
     api.deployment_requests_delete(PROJECT, name, ident)
 

@@ -116,7 +116,7 @@ class Dispatch:
         if process is not None:
             return await process.request(request.id, request.body["request_data"])
         if self.books_only:
-            return {"result": NO_CODE_RAN}
+            return {"result": json.dumps({"status": "healthy", "note": NO_CODE_RAN})}
         return {"error": "The instance has no package that could answer"}
 
     def _finish(self, ident: str, result: Any, error: str | None) -> None:

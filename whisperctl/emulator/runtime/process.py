@@ -23,6 +23,7 @@ GRACE = 20.0
 MESSAGE_LIMIT = 256 * 2**20
 CHUNK = 65536
 LONGEST_LINE = 32768
+LEVELS = ("info", "error")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +67,8 @@ class InstanceProcess:
 
     async def start(self) -> None:
         ours, theirs = socket.socketpair()
+        # Pipes of our own: asyncio's would make `wait` last until the package's own children have closed them, too.
+        outputs = {level: os.pipe() for level in LEVELS}
         try:
             self._process = await asyncio.create_subprocess_exec(
                 self.launch.python,
@@ -73,8 +76,8 @@ class InstanceProcess:
                 str(AGENT),
                 str(theirs.fileno()),
                 stdin=asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.PIPE,
+                stdout=outputs["info"][1],
+                stderr=outputs["error"][1],
                 env=self.launch.env,
                 cwd=self.launch.folder,
                 pass_fds=[theirs.fileno()],
@@ -82,14 +85,12 @@ class InstanceProcess:
             )
         finally:
             theirs.close()
+            for _, end in outputs.values():
+                os.close(end)
         reader, self._writer = await asyncio.open_connection(sock=ours, limit=MESSAGE_LIMIT)
         self._say({"folder": str(self.launch.folder), "file": self.launch.file, "context": self.launch.context})
-        jobs: list[Awaitable[None]] = [
-            self._read("info", self._process.stdout),
-            self._read("error", self._process.stderr),
-            self._hear(reader),
-        ]
-        self._tasks = [asyncio.ensure_future(job) for job in jobs]
+        jobs: list[Awaitable[None]] = [self._read(level, end) for level, (end, _) in outputs.items()]
+        self._tasks = [asyncio.ensure_future(job) for job in (*jobs, self._hear(reader))]
         self._watch = asyncio.ensure_future(self._wait())
         if self.stopping:
             self._process.terminate()
@@ -121,16 +122,24 @@ class InstanceProcess:
         if self._writer is not None:
             self._writer.write(json.dumps(message).encode() + b"\n")
 
-    async def _read(self, level: str, stream: asyncio.StreamReader | None) -> None:
+    async def _read(self, level: str, end: int) -> None:
+        stream = asyncio.StreamReader()
+        pipe = os.fdopen(end, "rb", 0)
+        transport, _ = await asyncio.get_running_loop().connect_read_pipe(
+            lambda: asyncio.StreamReaderProtocol(stream), pipe
+        )
         rest = b""
-        while stream is not None and (chunk := await stream.read(CHUNK)):
-            *lines, rest = (rest + chunk).split(b"\n")
-            if len(rest) > LONGEST_LINE:
-                lines, rest = [*lines, rest], b""
-            if lines:
-                self._listener.lines(level, [_text(line) for line in lines])
-        if rest:
-            self._listener.lines(level, [_text(rest)])
+        try:
+            while chunk := await stream.read(CHUNK):
+                *lines, rest = (rest + chunk).split(b"\n")
+                if len(rest) > LONGEST_LINE:
+                    lines, rest = [*lines, rest], b""
+                if lines:
+                    self._listener.lines(level, [_text(line) for line in lines])
+            if rest:
+                self._listener.lines(level, [_text(rest)])
+        finally:
+            transport.close()
 
     async def _hear(self, reader: asyncio.StreamReader) -> None:
         with contextlib.suppress(ConnectionError):

@@ -17,6 +17,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
 from whisperctl.emulator.call import LOOPBACK_NAMES, User
+from whisperctl.emulator.dispatch import NO_CODE_RAN
 from whisperctl.emulator.platform import Platform
 from whisperctl.emulator.refusal import Refusal
 from whisperctl.emulator.rules import access, services, versions
@@ -48,6 +49,9 @@ class Proxy:
             user = self._admit(dict(scope["headers"]), service)
             with self._limits.admitted(service, user):
                 instance = self._instance(service)
+                if not self.platform.pace.processes and scope["type"] == "http":
+                    await self._from_the_books(scope["path"], service)(scope, receive, send)
+                    return
                 port = await self.platform.fleet.ports.real(instance, service.body["port"])
                 if scope["type"] == "websocket":
                     await websocket.bridge(
@@ -94,6 +98,17 @@ class Proxy:
         if switches.service_traffic_keeps_awake:
             self.platform.served(chosen.id)
         return chosen
+
+    def _from_the_books(self, path: str, service: Doc) -> Response:
+        """What can be said of an instance that is only a row: it runs, and which models its version's labels declare."""
+        if path == "/health":
+            return JSONResponse({"status": "healthy", "note": NO_CODE_RAN})
+        if path == "/v1/models":
+            version = self.platform.store.by_id("version", versions.target(self.platform.store, service) or "")
+            names = str((version.body["labels"] if version else {}).get("openai-model-names") or "").split(";")
+            models = [{"id": name, "object": "model", "owned_by": "emulator"} for name in names if name]
+            return JSONResponse({"object": "list", "data": models})
+        raise Refusal(501, f"The emulator only keeps the books: nothing answers {path}")
 
     def _asleep(self, ident: str | None) -> str:
         store = self.platform.store

@@ -1,0 +1,213 @@
+"""Instances as processes: woken, scaled, idle, crashing, side by side; with a clock that leaps."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import ubiops
+
+from tests.emulator.conftest import PROJECT, built, client_of, eventually, package
+from tests.emulator.web_package import WEB
+from tests.emulator_process import EmulatorProcess, start_emulator
+
+PROCESS = """
+import os, subprocess, sys
+class Deployment:
+    def __init__(self, base_directory, context):
+        self.child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], start_new_session=True)
+        print("LEVEL", os.environ.get("LEVEL"), "PATH", os.environ["PATH"].split(":")[0], flush=True)
+        print("complaint", file=sys.stderr, flush=True)
+    def request(self, data):
+        if data == "crash":
+            os._exit(7)
+        if data == "fail":
+            raise ValueError("no good")
+        return [os.getpid(), self.child.pid, os.environ.get("LEVEL"), os.environ.get("UBIOPS_SECRET")]
+"""
+
+
+@pytest.fixture(scope="module")
+def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmulatorProcess]:
+    """An emulator of this module's own: its clock leaps."""
+    started = start_emulator(tmp_path_factory.mktemp("runtime"), "--speed", "1000")
+    yield started
+    assert started.stop() == 0
+
+
+@pytest.fixture(scope="module")
+def api(emulator: EmulatorProcess) -> Iterator[ubiops.CoreApi]:
+    core = client_of(emulator)
+    yield core
+    core.api_client.close()
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().split()[2] != "Z"
+    except OSError:
+        return False
+
+
+def instances(api: ubiops.CoreApi, name: str) -> list[Any]:
+    return list(api.instances_list(PROJECT, name, "v1").results)
+
+
+@pytest.fixture
+def ready(api: ubiops.CoreApi, name: str, tmp_path: Path, version: Any) -> str:
+    """A built deployment, asleep."""
+    assert built(api, name, tmp_path, package(PROCESS)).status == "success"
+    return name
+
+
+def ask(api: ubiops.CoreApi, name: str, data: str = "x") -> Any:
+    return api.deployment_requests_create(PROJECT, name, data=data)
+
+
+def test_wakes_idles_and_takes_its_children_along(api: ubiops.CoreApi, http: httpx.Client, ready: str) -> None:
+    assert instances(api, ready) == []
+    answer = ask(api, ready)
+    pids = answer.result[:2]
+    assert all(alive(pid) for pid in pids)
+    http.post("/_emulator/clock", json={"advance": 200})
+    assert ask(api, ready).result[:2] == pids
+    http.post("/_emulator/clock", json={"advance": 200})
+    assert len(instances(api, ready)) == 1
+    http.post("/_emulator/clock", json={"advance": 150})
+    eventually(lambda: instances(api, ready), lambda items: not items)
+    assert not any(alive(pid) for pid in pids)
+
+
+def test_minimum_and_maximum(api: ubiops.CoreApi, ready: str) -> None:
+    def scaled(low: int, high: int) -> list[Any]:
+        update = ubiops.DeploymentVersionUpdate(minimum_instances=low, maximum_instances=high)
+        api.deployment_versions_update(PROJECT, ready, "v1", update)
+        return eventually(
+            lambda: instances(api, ready),
+            lambda items: len(items) == low and all(item.status == "running" for item in items),
+        )
+
+    first = scaled(2, 2)
+    assert len({ask(api, ready).result[0] for _ in range(2)}) >= 1
+    fewer = scaled(1, 1)
+    assert {item.id for item in fewer} < {item.id for item in first}
+    scaled(0, 0)
+    with pytest.raises(ubiops.exceptions.ApiException) as refused:
+        ask(api, ready)
+    assert "maximum_instances is 0" in str(refused.value)
+
+
+def test_a_crash_is_seen_logged_and_repaired(api: ubiops.CoreApi, ready: str) -> None:
+    first = ask(api, ready).result
+    before = instances(api, ready)[0]
+    answer = ask(api, ready, "crash")
+    assert (answer.status, answer.error_message) == ("failed", "the instance's process ended with code 7")
+    again = ask(api, ready).result
+    assert again[0] != first[0]
+    assert not alive(first[1])
+    assert instances(api, ready)[0].id == before.id
+    texts = [item.description for item in api.instance_events_list(PROJECT, ready, before.id, "v1").results]
+    assert any("ended with code 7" in text for text in texts)
+    events = api.project_events_list(PROJECT, type="instance_crashed")
+    assert any(item.parent_object_name == ready for item in events)
+    lines = api.logs_list(PROJECT, query=f"| deployment_name=`{ready}` and level=`error` |= `ended with code 7`")
+    assert len(lines) == 1
+    os.kill(again[0], signal.SIGKILL)
+    third = eventually(lambda: ask(api, ready), lambda answer: answer.status == "completed")
+    assert third.result[0] != again[0]
+
+
+def test_errors_and_output_of_request(api: ubiops.CoreApi, ready: str) -> None:
+    answer = ask(api, ready, "fail")
+    assert (answer.status, answer.error_message) == ("failed", "ValueError: no good")
+    lines = eventually(
+        lambda: api.logs_list(PROJECT, query=f"| deployment_name=`{ready}` and system=`false`"),
+        lambda items: any("ValueError: no good" in item.log for item in items),
+    )
+    by_level = {item.log.split()[0]: item.metadata for item in lines}
+    assert by_level["LEVEL"].level == "info"
+    assert by_level["complaint"].level == "error"
+    assert by_level["complaint"].instance_id == instances(api, ready)[0].id
+    traced = next(item for item in lines if item.log == "ValueError: no good")
+    assert traced.metadata.deployment_request_id == answer.id
+
+
+def test_environment_of_an_instance(api: ubiops.CoreApi, emulator: EmulatorProcess, ready: str) -> None:
+    for create, args, value in (
+        (api.project_environment_variables_create, (), "project"),
+        (api.deployment_environment_variables_create, (ready,), "deployment"),
+        (api.deployment_version_environment_variables_create, (ready, "v1"), "version"),
+    ):
+        create(PROJECT, *args, ubiops.EnvironmentVariableCreate(name="LEVEL", value=value, secret=value == "version"))
+    assert ask(api, ready).result[2:] == ["version", None]
+    line = api.logs_list(PROJECT, query=f"| deployment_name=`{ready}` |= `LEVEL`")[0].log
+    assert line.split()[-1] == str(Path(os.sys.executable).parent)
+    update = ubiops.EnvironmentVariableCreate(name="LEVEL", value="later", secret=True)
+    api.deployment_version_environment_variables_update(PROJECT, ready, "LEVEL", "v1", update)
+    assert ask(api, ready).result[2] == "version"
+    api.instances_update(PROJECT, ready, instances(api, ready)[0].id, "v1", ubiops.InstanceUpdate(status="stopped"))
+    assert ask(api, ready).result[2] == "later"
+    api.project_environment_variables_delete(PROJECT, "LEVEL")
+
+
+def test_a_new_revision_replaces_instances(api: ubiops.CoreApi, ready: str, tmp_path: Path) -> None:
+    old = ask(api, ready).result[0]
+    revision = built(api, ready, tmp_path, package(PROCESS.replace("os.getpid(),", "'new',")))
+    assert revision.status == "success"
+    eventually(lambda: alive(old), lambda yes: not yes)
+    eventually(lambda: [item.status for item in instances(api, ready)], lambda states: states == ["running"])
+    assert ask(api, ready).result[0] == "new"
+
+
+def test_a_request_gives_up_in_time(api: ubiops.CoreApi, name: str, tmp_path: Path, version: Any) -> None:
+    broken = "import os\nclass Deployment:\n    def __init__(self, b, c): os._exit(3)\n    def request(self, d): pass\n"
+    assert built(api, name, tmp_path, package(broken)).status == "success"
+    answer = api.deployment_requests_create(PROJECT, name, data="x", timeout=10)
+    assert (answer.status, answer.error_message) == ("failed", "The request timed out after 10 seconds")
+    assert api.deployment_versions_get(PROJECT, name, "v1").status == "unavailable"
+    api.deployment_versions_delete(PROJECT, name, "v1")
+
+
+def test_two_stacks_with_one_port_side_by_side(
+    api: ubiops.CoreApi, emulator: EmulatorProcess, name: str, tmp_path: Path
+) -> None:
+    pids = set()
+    for stack in (f"{name}-a", f"{name}-b"):
+        api.deployments_create(PROJECT, ubiops.DeploymentCreate(name=stack, input_type="plain", output_type="plain"))
+        api.deployment_versions_create(PROJECT, stack, ubiops.DeploymentVersionCreate(version="v1"))
+        assert built(api, stack, tmp_path, package(WEB)).status == "success"
+        made = api.services_create(PROJECT, ubiops.ServiceCreate(name=stack, deployment=stack, port=8080))
+        asked = ask(api, stack).result
+        headers = {"Authorization": f"Token {emulator.token}"}
+        answer = httpx.get(f"{made.endpoint}/pid", headers=headers)
+        assert answer.text == str(asked)
+        pids.add(answer.text)
+        api.services_delete(PROJECT, stack)
+    assert len(pids) == 2
+    for stack in (f"{name}-a", f"{name}-b"):
+        api.deployments_delete(PROJECT, stack)
+    eventually(lambda: any(alive(int(pid)) for pid in pids), lambda yes: not yes)
+
+
+def test_service_traffic_and_sleep(
+    api: ubiops.CoreApi, emulator: EmulatorProcess, http: httpx.Client, name: str, tmp_path: Path, version: Any
+) -> None:
+    assert built(api, name, tmp_path, package(WEB)).status == "success"
+    made = api.services_create(PROJECT, ubiops.ServiceCreate(name=name, deployment=name, port=8080))
+    headers = {"Authorization": f"Token {emulator.token}"}
+    asleep = httpx.get(f"{made.endpoint}/health", headers=headers)
+    assert asleep.status_code == 503
+    assert f"POST …/deployments/{name}/versions/v1/requests" in asleep.json()["error"]
+    assert instances(api, name) == []
+    http.patch("/_emulator/switches", json={"service_traffic_wakes": True, "service_traffic_keeps_awake": True})
+    eventually(lambda: httpx.get(f"{made.endpoint}/health", headers=headers).status_code, lambda code: code == 200)
+    for _ in range(3):
+        http.post("/_emulator/clock", json={"advance": 200})
+        assert httpx.get(f"{made.endpoint}/health", headers=headers).status_code == 200
+    http.patch("/_emulator/switches", json={"service_traffic_wakes": False, "service_traffic_keeps_awake": False})
+    api.services_delete(PROJECT, name)
