@@ -175,9 +175,15 @@ def _kept_deployments(live: Live) -> tuple[set[Address], list[str]]:
 
 def _warnings(wanted: Wanted, live: Live, destroy: bool) -> list[str]:
     version = version_address(wanted.stack.deployment.name, wanted.stack.version.name)
-    if PAUSED_LABEL in live.labels.get(version, {}) and not destroy:
-        return ["the stack is paused: minimum_instances stays 0 until `whisperctl resume`"]
-    return []
+    if destroy:
+        return []
+    warnings = []
+    if PAUSED_LABEL in live.labels.get(version, {}):
+        warnings.append("the stack is paused: minimum_instances stays 0 until `whisperctl resume`")
+    if wanted.stack.rollout.strategy == "blue_green":
+        place = wanted.stack.source("rollout", "strategy")
+        warnings.append(f"{place}: blue_green is not built yet: the running version is changed in place")
+    return warnings
 
 
 def _changes(wanted: Wanted, live: Live, kept: set[Address]) -> list[Change]:
