@@ -16,6 +16,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
+from whisperctl.emulator import seed
 from whisperctl.emulator.call import LOOPBACK_NAMES, Call, FileAnswer, User, Waiting
 from whisperctl.emulator.clock import stamp
 from whisperctl.emulator.platform import Platform
@@ -30,6 +31,8 @@ from whisperctl.emulator.web.proxy import Proxy
 from whisperctl.emulator.web.routes import PERMISSIONS, Route, match
 
 LOG = logging.getLogger("emulator.web")
+# What one must be allowed to, to control the emulator: an administrator's permission.
+CONTROL = "projects.update"
 ROOTS = ("/v2/",)
 LEGACY_ROOT = "/v2.1/"
 AUDIT_ACTIONS = {"POST": "create", "PATCH": "update", "PUT": "update", "DELETE": "delete"}
@@ -97,7 +100,9 @@ class App:
         check_host(request.headers.get("host", ""), self.port)
         path = request.scope.get("raw_path", request.scope["path"].encode()).decode("latin-1").split("?")[0]
         if path.startswith("/_emulator/"):
-            self.user(request.headers.get("authorization"))
+            user = self.user(request.headers.get("authorization"))
+            if not access.allowed(self.platform.store, user.id, CONTROL, {"project_name": seed.PROJECT}):
+                raise Refusal(403, "Only an administrator of the project may control the emulator")
             return await control.answer(self, request, path)
         found = match(request.method, self._below_root(request.method, path))
         if found is None:
