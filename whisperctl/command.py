@@ -207,7 +207,7 @@ def _words(flags: Mapping[str, Any]) -> Iterator[str]:
                 yield "--no-" + name.removeprefix("--")
             case list() if name not in JSON_LISTS:
                 yield name
-                yield from (str(item) for item in value)
+                yield from (item if isinstance(item, str) else json.dumps(item) for item in value)
             case list() | dict():
                 yield from (name, json.dumps(value, sort_keys=True, ensure_ascii=False))
             case _ if str(value).startswith("-"):

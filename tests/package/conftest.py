@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import signal
@@ -11,11 +12,12 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 from whisperctl.loading import load_stacks
-from whisperctl.package import build_package, write_files
+from whisperctl.package import build_package, deployment_source, write_files
 from whisperctl.spec import Stack
 
 HERE = Path(__file__).parent
@@ -138,3 +140,16 @@ def wait_until_gone(pid: int, timeout: float) -> None:
         time.sleep(0.02)
     os.kill(pid, signal.SIGKILL)
     raise AssertionError(f"process {pid} is still there")
+
+
+@pytest.fixture
+def rendered_module(stack_of: Callable[..., Stack], tmp_path: Path) -> ModuleType:
+    """A rendered deployment.py, imported; nothing is started."""
+    file = tmp_path / "rendered.py"
+    file.write_text(deployment_source(stack_of()), encoding="utf-8")
+    spec = importlib.util.spec_from_file_location("rendered", file)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

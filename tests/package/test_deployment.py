@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import socket
 import urllib.error
@@ -192,3 +193,50 @@ def test_two_instances_live_on_one_host(instance):
     first.wait_for("ready")
     second.wait_for("ready")
     assert get(first.port, "/health") == get(second.port, "/health") == 200
+
+
+def test_an_unknown_number_of_front_ends_follows_the_cpus(rendered_module):
+    auto = {"api_server_count": "auto", "api_servers_at_most": 8}
+    count = rendered_module.api_server_count
+    assert [count(auto, cpus) for cpus in (0.5, 1, 2, 3.9, 4, 16, 64)] == [1, 1, 1, 1, 2, 8, 8]
+    assert count({"api_server_count": 3, "api_servers_at_most": 8}, 64) == 3
+
+
+@pytest.mark.parametrize(
+    ("files", "quota"),
+    [
+        ({"cpu.max": "200000 100000\n"}, [2.0]),
+        ({"cpu.max": "max 100000\n"}, []),
+        ({"cpu/cpu.cfs_quota_us": "150000\n", "cpu/cpu.cfs_period_us": "100000\n"}, [1.5]),
+        ({"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, []),
+        ({}, []),
+    ],
+)
+def test_the_containers_quota_is_read(rendered_module, tmp_path, files, quota):
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    assert rendered_module.container_quota(str(tmp_path)) == quota
+
+
+def test_several_front_ends_get_one_openmp_thread_each(instance, stack_of):
+    running = instance(stack_of(vllm="{version: 0.32.0, api_server_count: 3}"))
+    running.wait_for("ready")
+    report = json.loads(running.report.read_text())
+    assert report["argv"][report["argv"].index("--api-server-count") + 1] == "3"
+    assert report["env"]["OMP_NUM_THREADS"] == "1"
+
+
+def test_extra_arguments_are_not_logged(instance):
+    running = instance(VLLM_EXTRA_ARGS="--api-key very-secret")
+    running.wait_for("ready")
+    assert "very-secret" not in "".join(running.said)
+
+
+def test_a_packed_model_is_found_beside_the_code(instance, stack_of, tmp_path):
+    shutil.copytree(Path(__file__).parents[2] / "specs" / "whisper-nano", tmp_path / "nano")
+    running = instance(stack_of(model="{name: ./nano}"))
+    running.wait_for("ready")
+    argv = json.loads(running.report.read_text())["argv"]
+    assert argv[1] == str(running.folder / "model")
+    assert Path(argv[1], "model.safetensors").exists()

@@ -27,7 +27,6 @@ _CORE = "tag:yaml.org,2002:"
 _SCALARS = {_CORE + name for name in ("str", "int", "float", "bool", "null")}
 _CONFUSING = re.compile(r"^[-+]?(?:0[0-9_]+|0[bxo][0-9a-fA-F_]+|[0-9][0-9_]*(?::[0-5]?[0-9])+|[0-9]*_[0-9_]*)$")
 _RESOLVER: Any = yaml.resolver.Resolver()
-_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,11 +271,6 @@ def plain(value: Value) -> Any:
             return [plain(item) for item in items]
         case scalar:
             return scalar
-
-
-def printable(text: str) -> bool:
-    """Whether `text` has no control character but tab and line ends."""
-    return _CONTROL.search(text) is None
 
 
 def shown(data: Any) -> str:

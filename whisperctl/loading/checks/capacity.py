@@ -32,6 +32,9 @@ def number_format(stack: Stack) -> Iterator[Finding]:
     if dtype(stack) == "bfloat16" and not gpu.bfloat16:
         message = f"an {gpu.label} (compute capability {gpu.compute_capability}) cannot compute in bfloat16"
         yield Finding(("vllm", "dtype"), message, "Write float16, or auto.")
+    if gpu.name == "CPU" and dtype(stack) in ("float16", "half"):
+        message = "float16 on a CPU is slow, and reported to be unstable"
+        yield warning(("vllm", "dtype"), message, "Write bfloat16, float32, or auto.")
 
 
 def decoder_length(stack: Stack) -> Iterator[Finding]:

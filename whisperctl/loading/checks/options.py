@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
@@ -13,6 +14,7 @@ from whisperctl.loading.checks.finding import Finding, warning
 from whisperctl.spec import Path_, Stack
 
 VERSION = ("vllm", "version")
+_PINS_VLLM = re.compile(r"^vllm(-cpu)?\s*(\[[^\]]*\])?\s*([=<>!~].*)?$", re.IGNORECASE)
 
 OURS = {
     "--model": "model.name", "--revision": "model.revision", "--served-model-name": "model.served_name",
@@ -22,6 +24,9 @@ OURS = {
     "--max-num-seqs": "vllm.max_num_seqs", "--max-num-batched-tokens": "vllm.max_num_batched_tokens",
 }  # fmt: skip
 """Options with a key of their own."""
+
+NUMBERS = {"--port": (1, 65535), "--shutdown-timeout": (0, 3600)}
+"""Options whose value whisperctl itself relies on."""
 
 REFUSED = {
     "--host": "The server listens on 0.0.0.0, because a service routes straight to it; WHISPERCTL_HOST overrides that.",
@@ -97,6 +102,15 @@ def python(stack: Stack) -> Iterator[Finding]:
         yield Finding(("environment", "base"), message, "ubiops-ubuntu24-04-python3-12 suits every listed release.")
 
 
+def requirements(stack: Stack) -> Iterator[Finding]:
+    """vLLM is pinned once; another build of it comes as an address or an index."""
+    for index, line in enumerate(stack.environment.requirements):
+        if _PINS_VLLM.match(line):
+            message = "vLLM is pinned by vllm.version already"
+            hint = "Leave it out. Another build is named by its address (vllm @ https://…) or by --extra-index-url."
+            yield Finding(("environment", "requirements", index), message, hint)
+
+
 def driver(stack: Stack) -> Iterator[Finding]:
     """CUDA 13 wheels meet old drivers on old cards."""
     cuda13 = catalog.within(stack.vllm.version, "0.20.0", None)
@@ -127,12 +141,18 @@ def _argument(stack: Stack, path: Path_, name: str, value: Any) -> Iterator[Find
         yield Finding(path, f"vllm.args cannot set {name}", REFUSED[name])
     elif name == "--attention-backend" and catalog.within(stack.vllm.version, "0.10.0", "0.13.0"):
         return  # rendered as the environment variable that these releases take
-    elif name == "--port" and (not isinstance(value, int) or not 1 <= value <= 65535):
-        yield Finding(path, "a port is a whole number from 1 to 65535")
+    elif name in NUMBERS and not _is_number(value, *NUMBERS[name]):
+        yield Finding(path, f"must be a whole number from {NUMBERS[name][0]} to {NUMBERS[name][1]}")
+    elif not str(value).isprintable() and any(not char.isprintable() and char not in "\t\n" for char in str(value)):
+        yield Finding(path, "holds characters that cannot be printed")
     elif name == "--port" or catalog.release(stack.vllm.version) is None:
         return
     else:
         yield from _unknown_option(stack.vllm.version, path, name)
+
+
+def _is_number(value: Any, least: int, most: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
 
 
 def _unknown_option(version: str, path: Path_, name: str) -> Iterator[Finding]:
@@ -157,6 +177,20 @@ def _history(ranges: tuple[tuple[str, str | None], ...]) -> str:
         gone = f"it was removed in {below}" if below else ""
         said.append(" and ".join(part for part in (came, gone) if part))
     return "; ".join(said)
+
+
+def api_key(stack: Stack) -> Iterator[Finding]:
+    """vLLM's own key and UbiOps' token travel in one header, and old releases let everybody past the key."""
+    if not any(var.name == "VLLM_API_KEY" for var in stack.env):
+        return
+    path = ("env", "VLLM_API_KEY")
+    public = [service for service in stack.services if not service.authentication_required]
+    if public and catalog.within(stack.vllm.version, "0", "0.22.0"):
+        message = f"vLLM {stack.vllm.version} can be used without its key (CVE-2026-48746), and a service is public"
+        yield Finding(path, message, "Take 0.22.0 or newer, or write authentication_required: true.")
+    elif stack.services and not public:
+        message = "vLLM wants its key in the header that carries UbiOps' token: calls through the service would fail"
+        yield warning(path, message, "Leave it out: authentication_required already protects the service.")
 
 
 def extra_arguments(stack: Stack) -> Iterator[Finding]:
@@ -210,4 +244,15 @@ def backend_variable(stack: Stack) -> Iterator[Finding]:
         yield warning(("env", "VLLM_ATTENTION_BACKEND"), message, "Write vllm.args: {attention-backend: …}.")
 
 
-CHECKS = (listed, advisories, python, driver, arguments, extra_arguments, variables, backend_variable)
+CHECKS = (
+    listed,
+    advisories,
+    python,
+    requirements,
+    driver,
+    arguments,
+    api_key,
+    extra_arguments,
+    variables,
+    backend_variable,
+)

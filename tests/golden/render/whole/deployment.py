@@ -50,6 +50,7 @@ CONFIG = {'model': 'openai/whisper-small',
 
 LOG_LINES = 100
 POLL_SECONDS = 0.5
+TEARDOWN_SECONDS = 15  # an idle engine takes about 10 to let go of everything
 TASKS = ("transcription", "translation")
 
 # Ends with this process: the kernel sends SIGTERM when the thread that started it is gone (PR_SET_PDEATHSIG is 1).
@@ -109,11 +110,12 @@ class Settings:
         self.vllm_version = config["vllm_version"]
         self.startup_timeout = config["startup_timeout"]
         self.shutdown_timeout = config["shutdown_timeout"]
-        self.api_servers = api_server_count(config)
+        self.api_servers = api_server_count(config, available_cpus())
         self.model = config["model"]
         if config["model_packed"]:
             self.model = os.path.join(os.path.abspath(base_directory), config["model"])
-        self.command = serve_command(self, config["arguments"], extra_arguments(environ))
+        self.rendered_command = serve_command(self, config["arguments"])
+        self.command = [*self.rendered_command, *extra_arguments(environ)]
         self.environment = server_environment(self, config["environment"], environ)
 
 
@@ -135,13 +137,13 @@ def extra_arguments(environ):
         raise ValueError(f"VLLM_EXTRA_ARGS cannot be split into words: {error}.") from None
 
 
-def serve_command(settings, arguments, extra):
-    """The whole command line; what stands later wins, so the extra arguments come last."""
+def serve_command(settings, arguments):
+    """The command line; what stands later wins, so what was asked for by name comes after what was decided here."""
     command = ["vllm", "serve", settings.model, "--host", settings.host, "--port", str(settings.port)]
     command += ["--served-model-name", *settings.served_names, "--max-model-len", str(settings.max_model_len)]
     if settings.api_servers > 1:
         command += ["--api-server-count", str(settings.api_servers)]
-    return [*command, *arguments, *extra]
+    return [*command, *arguments]
 
 
 def server_environment(settings, rendered, environ):
@@ -172,11 +174,11 @@ def writable_caches(environ):
     }
 
 
-def api_server_count(config):
-    """Front-end processes: as rendered, or half of the CPUs found here."""
+def api_server_count(config, cpus):
+    """Front-end processes: as rendered, or half of the CPUs."""
     if config["api_server_count"] != "auto":
         return config["api_server_count"]
-    return max(1, min(config["api_servers_at_most"], int(available_cpus() / 2)))
+    return max(1, min(config["api_servers_at_most"], int(cpus / 2)))
 
 
 def available_cpus():
@@ -188,20 +190,19 @@ def available_cpus():
     return min([allowed, *container_quota()])
 
 
-def container_quota():
+def container_quota(root="/sys/fs/cgroup"):
     """The CPU quota of the container, version 2 or 1 of the kernel's control groups; empty when there is none."""
-    try:
-        with open("/sys/fs/cgroup/cpu.max", encoding="ascii") as file:
-            quota, period = file.read().split()
-    except (OSError, ValueError):
+    for names in (["cpu.max"], ["cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us"]):
+        words = []
         try:
-            with open("/sys/fs/cgroup/cpu/cpu.cfs_quota_us", encoding="ascii") as file:
-                quota = file.read().strip()
-            with open("/sys/fs/cgroup/cpu/cpu.cfs_period_us", encoding="ascii") as file:
-                period = file.read().strip()
+            for name in names:
+                with open(os.path.join(root, name), encoding="ascii") as file:
+                    words += file.read().split()
         except OSError:
-            return []
-    return [int(quota) / int(period)] if quota.isdecimal() and int(quota) > 0 else []
+            continue
+        if len(words) == 2 and all(word.isdecimal() and int(word) > 0 for word in words):
+            return [int(words[0]) / int(words[1])]
+    return []
 
 
 def check_port_is_free(settings):
@@ -246,7 +247,8 @@ class Server:
 
     def start(self):
         """Start the process; from here on SIGTERM and the end of this process stop it."""
-        print("whisperctl: starting", shlex.join(self.settings.command), flush=True)
+        # Without VLLM_EXTRA_ARGS, which may come from a secret.
+        print("whisperctl: starting", shlex.join(self.settings.rendered_command), flush=True)
         self.drain_on_sigterm()
         atexit.register(self.stop)
         # The thread that starts the process must outlive it: the kernel ties the server to that thread.
@@ -336,7 +338,7 @@ class Server:
         if self.process is None or self.ended.is_set():
             return
         self.signal_server(signal.SIGTERM)
-        if not self.ended.wait(self.settings.shutdown_timeout + 5 if grace is None else grace):
+        if not self.ended.wait(self.settings.shutdown_timeout + TEARDOWN_SECONDS if grace is None else grace):
             self.kill_group()
             self.ended.wait(10)
 
