@@ -15,7 +15,7 @@ from typing import Any, BinaryIO, Protocol
 import requests
 
 from whisperctl.clock import Clock, SystemClock
-from whisperctl.errors import ApiError, NotFound, WhisperctlError
+from whisperctl.errors import ApiError, NotFound, Unreachable, WhisperctlError
 from whisperctl.transport import PooledRest
 
 Json = dict[str, Any]
@@ -103,6 +103,12 @@ class Api:
         """The project's quotas."""
         found: list[Json] = self._call("quotas_list")
         return found
+
+    def permissions_of(self, user: str) -> set[str]:
+        """Every permission that the roles of a user (by id) hold on the project."""
+        found: list[Json] = self._call("role_assignments_per_object_list", assignee=user, assignee_type="user")
+        roles = {item["role"] for item in found if item["resource_type"] == "project"}
+        return {name for role in sorted(roles) for name in self._call("roles_get", role)["permissions"]}
 
     def instance_types(self) -> list[Json]:
         """All instance types that the project may use."""
@@ -299,7 +305,10 @@ class Api:
         response = self._response(
             "revisions_file_download", self.project, deployment, revision, version, _request_stream=True
         )
-        stream.writelines(response.iter_content(1 << 16))
+        try:
+            stream.writelines(response.iter_content(1 << 16))
+        except requests.RequestException:
+            raise Unreachable("GET", "", 0, f"The download of revision {revision} broke off.") from None
 
     # --- services --------------------------------------------------------------------------------------------------
 
@@ -342,6 +351,17 @@ class Api:
     def instances(self, deployment: str, version: str) -> list[Json]:
         """The instances of a version."""
         return self._pages("instances_list", deployment, version)
+
+    def instance_events(self, deployment: str, version: str, instance: str) -> list[Json]:
+        """What happened to an instance so far: `{id, time_created, description}`; [] once it is gone."""
+        try:
+            return self._pages("instance_events_list", deployment, instance, version)
+        except NotFound:
+            return []
+
+    def stop_instance(self, deployment: str, version: str, instance: str) -> None:
+        """Ask an instance to stop; it disappears once it has."""
+        self._call("instances_update", deployment, instance, version, data={"status": "stopped"})
 
     def create_request(self, deployment: str, version: str, data: str, timeout: float) -> Json:
         """Make a direct request to a version, which wakes an instance, and wait for its answer.

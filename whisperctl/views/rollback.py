@@ -1,0 +1,42 @@
+"""What a rollback will do and has done, in lines."""
+
+from __future__ import annotations
+
+from whisperctl.history import Revision
+from whisperctl.resources import version_address
+from whisperctl.rollback import Rollback
+from whisperctl.views.history import moment
+
+
+def rollback_text(rollback: Rollback) -> str:
+    """What will change and what will not."""
+    stack = rollback.stack
+    lines = [f"{version_address(stack.deployment.name, stack.version.name)} goes back to an earlier revision:"]
+    lines.append(f"  from      {_revision(rollback.active)}")
+    lines.append(f"  to        {_revision(rollback.target)}")
+    lines.append("            its package is uploaded again, as a new revision; instances are replaced")
+    if rollback.tag_before != rollback.tag_after:
+        lines.append(f"  environment_tag {rollback.tag_before} -> {rollback.tag_after}")
+    else:
+        lines.append(f"  environment_tag stays {rollback.tag_before}")
+    lines.append("Env vars, labels, scaling and services stay as they are now.")
+    if rollback.paused:
+        lines.append("The stack is paused and stays asleep: the endpoint is not tried.")
+    return "\n".join(lines)
+
+
+def _revision(revision: Revision | None) -> str:
+    if revision is None:
+        return "no active revision"
+    digest = f", package {revision.digest[:12]}" if revision.digest else ""
+    return f"{revision.id} (of {moment(revision.created)} by {revision.created_by}{digest})"
+
+
+def rolled_back_text(rollback: Rollback, revision: str) -> str:
+    """What is there now, and what the stack file has to do with it."""
+    proof = "the endpoint was not tried, the stack is paused" if rollback.paused else "the endpoint works"
+    return (
+        f"Rolled back {rollback.stack.name}: revision {revision} has the package of {rollback.target.id}; {proof}.\n"
+        f"Env vars were left as they are. {rollback.stack.file} still declares what was rolled back: the next plan\n"
+        "shows the difference, and an apply would undo this. Put the file back in Git, too."
+    )

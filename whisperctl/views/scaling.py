@@ -1,0 +1,69 @@
+"""What scale, pause and resume did, in lines; and how the live version differs from its stack file from then on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from whisperctl.resources import version_address
+from whisperctl.scaling import Bounds, Paused, Scaled
+from whisperctl.spec import Stack
+
+
+def scaled_text(stack: Stack, scaled: Scaled) -> str:
+    """Before and after, and what the next plan will say."""
+    name = _name(stack)
+    if scaled.before == scaled.after:
+        head = f"{name} has minimum_instances {scaled.after.minimum}, maximum_instances {scaled.after.maximum} already."
+    else:
+        moves = [
+            f"{field} {before} -> {after}"
+            for field, before, after in (
+                ("minimum_instances", scaled.before.minimum, scaled.after.minimum),
+                ("maximum_instances", scaled.before.maximum, scaled.after.maximum),
+            )
+            if before != after
+        ]
+        head = f"{name}: {', '.join(moves)}"
+    return "\n".join([head, *_differences(stack, scaled.after)])
+
+
+def paused_text(stack: Stack, paused: Paused) -> str:
+    """What sleeps, and how to wake it."""
+    lines = [f"{_name(stack)} {'was paused already' if paused.already else 'is paused'}: minimum_instances is 0."]
+    if paused.stopped:
+        lines.append(f"{paused.stopped} {'instance is' if paused.stopped == 1 else 'instances are'} stopping.")
+    lines.append(f"`whisperctl resume` puts minimum_instances {paused.minimum} back; until then plans leave it alone.")
+    if stack.version.maximum_instances:
+        lines.append("A deployment request (`whisperctl smoke`, `transcribe`) still wakes an instance for a while.")
+    return "\n".join(lines)
+
+
+def resumed_text(stack: Stack, bounds: Bounds | None) -> str:
+    """What runs again."""
+    if bounds is None:
+        return f"{_name(stack)} is not paused: nothing to resume."
+    lines = [f"{_name(stack)} is resumed: minimum_instances is {bounds.minimum}."]
+    if bounds.minimum:
+        lines.append("UbiOps starts it now, which takes minutes; `whisperctl status` shows when it answers.")
+    else:
+        lines.append("None starts by itself: the next deployment request does it (`whisperctl smoke` makes one).")
+    return "\n".join([*lines, *_differences(stack, bounds)])
+
+
+def _name(stack: Stack) -> str:
+    return str(version_address(stack.deployment.name, stack.version.name))
+
+
+def _differences(stack: Stack, bounds: Bounds) -> Iterator[str]:
+    wanted = stack.version
+    differing = [
+        (field, said, stack.source("version", field))
+        for field, said, live in (
+            ("minimum_instances", wanted.minimum_instances, bounds.minimum),
+            ("maximum_instances", wanted.maximum_instances, bounds.maximum),
+        )
+        if said != live
+    ]
+    if differing:
+        says = ", ".join(f"{field} {said} ({place})" for field, said, place in differing)
+        yield f"The stack file says {says}: the next plan will set that back. Change the file to keep this."
