@@ -91,6 +91,7 @@ class Tuning:
     source: str
 
 
+@cache
 def numbers(version: str) -> Numbers:
     """A version in comparable form, without pre-release or local parts: `0.10.1.1` -> (0, 10, 1, 1)."""
     found = re.match(r"\d+(?:\.\d+)*", version)
@@ -132,6 +133,7 @@ def release(version: str) -> Release | None:
     return next((row for row in releases() if numbers(row.version) == numbers(version)), None)
 
 
+@cache
 def rules(version: str, gpu_name: str) -> tuple[Rule, ...]:
     """Every rule that holds for this release on this GPU."""
     return tuple(
@@ -156,6 +158,7 @@ def option_ranges(option: str) -> tuple[tuple[str, str | None], ...]:
     return tuple((first, below) for first, below in found)
 
 
+@cache
 def options(version: str) -> frozenset[str]:
     """Every long option that `vllm serve` of `version` knows, with its dashes."""
     known: Mapping[str, Any] = _document("options")["options"]
@@ -167,6 +170,7 @@ def variable_ranges(name: str) -> tuple[tuple[str, str | None], ...]:
     return tuple((first, below) for first, below in _document("options")["environment"].get(name, ()))
 
 
+@cache
 def variables(version: str) -> frozenset[str]:
     """Every `VLLM_*` environment variable that `version` reads."""
     known: Mapping[str, Any] = _document("options")["environment"]
