@@ -154,10 +154,10 @@ def _entry(name: str, text: bytes = b"x", mode: int = 0) -> bytes:
 
 
 def _twice() -> bytes:
-    with pytest.warns(UserWarning, match="Duplicate name"):
-        stream = io.BytesIO()
-        with zipfile.ZipFile(stream, "w") as archive:
-            archive.writestr("deployment.py", "")
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
+        archive.writestr("deployment.py", "")
+        with pytest.warns(UserWarning, match="Duplicate name"):
             archive.writestr("deployment.py", "")
     return stream.getvalue()
 

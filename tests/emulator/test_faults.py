@@ -1,4 +1,4 @@
-"""Faults, limiter, journal, switches, reset and snapshots: each does what it says, and only when asked with the token."""
+"""Faults, limiter, journal, switches, reset and snapshots: each does what it says, and only with the token."""
 
 from __future__ import annotations
 
@@ -232,7 +232,7 @@ def test_snapshot_restore_and_reset(http: httpx.Client, api: ubiops.CoreApi, nam
     assert http.get(DEPLOYMENTS).json() == []
     eventually(lambda: _status(made["endpoint"]), lambda code: code == 0)
     assert http.post("/_emulator/restore", json={"name": name}).status_code == 200
-    assert [item["name"] for item in http.get(DEPLOYMENTS).json()] == [name]
+    assert name in {item["name"] for item in http.get(DEPLOYMENTS).json()}
     eventually(lambda: _status(made["endpoint"]), lambda code: code == 401)
     assert http.post("/_emulator/restore", json={"name": "absent"}).status_code == 404
     assert http.post("/_emulator/snapshot", json={"name": "../x"}).status_code == 400

@@ -85,7 +85,7 @@ def test_paths_queries_and_headers_arrive_as_sent(client: httpx.Client, emulator
         "/headers/a%2Fb%20c?x=%C3%A9&y", headers={"X-Mine": "1", "Connection": "close, x-drop", "X-Drop": "1"}
     )
     seen = raw.json()
-    names = {key: value for key, value in seen["headers"]}
+    names = dict(seen["headers"])
     assert seen["path"].split("?")[0] == "/headers/a%2Fb%20c"
     assert seen["query"] == "x=%C3%A9&y"
     assert names["x-mine"] == "1"
@@ -124,9 +124,7 @@ def test_answers_are_streamed(client: httpx.Client) -> None:
     moments = []
     with client.stream("GET", "/ticks?n=4&every=0.15") as answer:
         assert answer.headers["content-type"].startswith("text/event-stream")
-        for line in answer.iter_lines():
-            if line:
-                moments.append(time.monotonic())
+        moments += [time.monotonic() for line in answer.iter_lines() if line]
     assert len(moments) == 4
     assert moments[-1] - moments[0] > 0.3
 

@@ -158,7 +158,7 @@ def _requests(api: ubiops.CoreApi, name: str, ident: str) -> None:
         lambda items: all(item.status == "completed" for item in items),
     )
     assert [item.result for item in details] == [{"echo": "a"}, {"echo": "b"}]
-    assert api.deployment_requests_batch_delete(PROJECT, name, idents).success is True
+    assert api.deployment_requests_batch_delete(PROJECT, name, idents) == {"success": True}
     refused(404, api.deployment_requests_get, PROJECT, name, idents[0])
     api.deployment_requests_delete(PROJECT, name, ident)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,7 @@ class Call:
     """A checked-in API call.
 
     Attributes:
+        url: the call's address without its query, for links to further pages.
         signals: what the platform must hear of when the call's transaction is through.
         free_port: reserves a loopback port for a new service.
     """
@@ -64,6 +66,7 @@ class Call:
     body: Any = None
     upload: Upload | None = None
     signals: set[Signal] = field(default_factory=set)
+    url: str = ""
     known_permissions: tuple[str, ...] = ()
     free_port: Callable[[], int | None] = lambda: None
 
@@ -228,3 +231,13 @@ def number(call: Call, name: str, default: int, low: int, high: int) -> int:
     if not text.lstrip("-").isdigit() or not low <= int(text) <= high:
         raise invalid(f"{name}: a number from {low} to {high} is required")
     return int(text)
+
+
+def moment(call: Call, name: str) -> float:
+    """An ISO-8601 date of the query string, in seconds since the epoch."""
+    try:
+        # A `+` that was not encoded arrives as a space.
+        date = datetime.fromisoformat(call.query[name].replace(" ", "+"))
+    except (KeyError, ValueError) as err:
+        raise invalid(f"{name}: an ISO-8601 date is required") from err
+    return (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp()

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
-from whisperctl.emulator.call import Call, number, project
+from whisperctl.emulator.call import Call, moment, number, project
 from whisperctl.emulator.clock import stamp
 from whisperctl.emulator.refusal import invalid, not_found
 from whisperctl.emulator.store import Doc
@@ -46,7 +46,7 @@ def data(call: Call) -> dict[str, Any]:
     name = query.get("metric", "")
     if name not in BUILT_IN:
         raise not_found("Metric")
-    start, end = _date(query, "start_date"), _date(query, "end_date")
+    start, end = moment(call, "start_date"), moment(call, "end_date")
     period = number(call, "aggregation_period", 60, PERIODS[0], PERIODS[-1])
     if period not in PERIODS:
         raise invalid(f"aggregation_period: use one of {', '.join(map(str, PERIODS))}")
@@ -55,11 +55,11 @@ def data(call: Call) -> dict[str, Any]:
     labels = dict(part.partition(":")[::2] for part in query.get("labels", "").split(",") if part)
     requests = _requests(call, owner, labels.get("deployment_version_id"))
     points = []
-    moment = start - start % period
-    while moment < end:
-        value = _value(name, requests, moment, moment + period)
-        points.append({"start_date": stamp(moment), "end_date": stamp(moment + period), "value": value})
-        moment += period
+    begin = start - start % period
+    while begin < end:
+        value = _value(name, requests, begin, begin + period)
+        points.append({"start_date": stamp(begin), "end_date": stamp(begin + period), "value": value})
+        begin += period
     kind, unit = BUILT_IN[name]
     return {
         "metric": name,
@@ -104,14 +104,6 @@ MEASURES: dict[str, Callable[[list[dict[str, Any]]], float]] = {
     "deployments.input_volume": lambda rows: float(sum(row["input_size"] or 0 for row in rows)),
     "deployments.output_volume": lambda rows: float(sum(row["output_size"] or 0 for row in rows)),
 }
-
-
-def _date(query: dict[str, str], name: str) -> float:
-    try:
-        date = datetime.fromisoformat(query[name].replace(" ", "+"))
-    except (KeyError, ValueError) as err:
-        raise invalid(f"{name}: an ISO-8601 date is required") from err
-    return (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp()
 
 
 def _metric(name: str) -> dict[str, Any]:

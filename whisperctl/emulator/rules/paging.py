@@ -42,5 +42,4 @@ def _position(cursor: str | None) -> tuple[int, bool]:
 
 def _cursor(call: Call, direction: str, seq: int) -> str:
     text = base64.urlsafe_b64encode(f"{direction}{seq}".encode()).decode()
-    url = call.query.get("_url")
-    return f"{url}?cursor={text}" if url and call.switches.cursor_is_url else text
+    return f"{call.url}?cursor={text}" if call.switches.cursor_is_url else text

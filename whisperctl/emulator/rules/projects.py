@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from whisperctl.emulator import shapes
-from whisperctl.emulator.call import SYSTEM, Call, project
+from whisperctl.emulator.call import SYSTEM, Call, labelled, project
 from whisperctl.emulator.fields import Field
 from whisperctl.emulator.refusal import not_found
 
@@ -31,7 +31,11 @@ def user(call: Call) -> dict[str, Any]:
 
 
 def index(call: Call) -> list[dict[str, Any]]:
-    return [shapes.keep(shapes.PROJECT_LIST, doc.body) for doc in call.store.children("project", SYSTEM)]
+    wanted = call.query.get("organization")
+    docs = labelled(call, call.store.children("project", SYSTEM))
+    return [
+        shapes.keep(shapes.PROJECT_LIST, doc.body) for doc in docs if wanted in {None, doc.body["organization_name"]}
+    ]
 
 
 def get(call: Call) -> dict[str, Any]:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Any
 
 from whisperctl.emulator import shapes
-from whisperctl.emulator.call import Call, deployment, instance, number, project
+from whisperctl.emulator.call import Call, deployment, instance, moment, number, project
 from whisperctl.emulator.clock import stamp
 from whisperctl.emulator.refusal import invalid
 from whisperctl.emulator.rules.paging import page
@@ -73,11 +72,8 @@ def _window(call: Call) -> tuple[float, float]:
         if "start_time" in query or "end_time" in query:
             raise invalid("last_seconds: cannot be combined with start_time and end_time")
         return call.now - number(call, "last_seconds", 0, 1, 10**9), float("inf")
-    try:
-        low = datetime.fromisoformat(query["start_time"]).timestamp() if "start_time" in query else 0.0
-        high = datetime.fromisoformat(query["end_time"]).timestamp() if "end_time" in query else float("inf")
-    except ValueError as err:
-        raise invalid("start_time and end_time: an ISO-8601 date is required") from err
+    low = moment(call, "start_time") if "start_time" in query else 0.0
+    high = moment(call, "end_time") if "end_time" in query else float("inf")
     return low, high
 
 

@@ -3,10 +3,22 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime
 from typing import Any
 
 from whisperctl.emulator import shapes
-from whisperctl.emulator.call import Call, Signal, Waiting, default_version, deployment, number, project, version
+from whisperctl.emulator.call import (
+    Call,
+    Signal,
+    Waiting,
+    default_version,
+    deployment,
+    flag,
+    moment,
+    number,
+    project,
+    version,
+)
 from whisperctl.emulator.clock import stamp
 from whisperctl.emulator.fields import Field, checked
 from whisperctl.emulator.refusal import invalid, not_found
@@ -58,13 +70,27 @@ def _listed(call: Call, owners: list[Doc], keys: list[str]) -> list[dict[str, An
         raise invalid(f"status: unknown {', '.join(unknown)}")
     limit, offset = number(call, "limit", 50, 1, 50), number(call, "offset", 0, 0, 10**9)
     docs = [doc for owner in owners for doc in call.store.children("request", owner.id)]
-    kept = (doc for doc in docs if doc.body["status"] in wanted and doc.body.get("_mode") != "none")
+    kept = (doc for doc in docs if doc.body["status"] in wanted and _searched(call, doc))
     docs = sorted(kept, key=lambda doc: -doc.seq)
     return [shapes.keep(keys, view(call.store, doc)) for doc in docs[offset : offset + limit]]
 
 
+def _searched(call: Call, doc: Doc) -> bool:
+    query, created = call.query, doc.body["time_created"]
+    if doc.body.get("_mode") == "none" or not doc.id.startswith(query.get("search_id", "")):
+        return False
+    return all(
+        (moment(call, name) <= datetime.fromisoformat(created).timestamp()) is before
+        for name, before in (("start_date", True), ("end_date", False))
+        if name in query
+    )
+
+
 def get(call: Call) -> dict[str, Any]:
-    return shapes.keep(shapes.REQUEST_SINGLE, _kept(call, _request(call)))
+    body = _kept(call, _request(call))
+    if flag(call, "metadata_only"):
+        body |= {"request_data": None, "result": None}
+    return shapes.keep(shapes.REQUEST_SINGLE, body)
 
 
 def input_get(call: Call) -> Any:

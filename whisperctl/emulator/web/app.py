@@ -28,6 +28,7 @@ from whisperctl.emulator.web import control, faults, uploads
 from whisperctl.emulator.web.journal import Journal
 from whisperctl.emulator.web.limits import RateLimiter
 from whisperctl.emulator.web.proxy import Proxy
+from whisperctl.emulator.web.queries import unknown
 from whisperctl.emulator.web.routes import PERMISSIONS, Route, match
 
 LOG = logging.getLogger("emulator.web")
@@ -160,9 +161,13 @@ class App:
             switches=platform.switches,
             path=values,
             query=dict(parse_qsl(request.scope["query_string"].decode(), keep_blank_values=True)),
+            url=str(request.url.replace(query="")),
             known_permissions=tuple(PERMISSIONS),
             free_port=sockets.free_port,
         )
+        strange = unknown(route.rule, call.query)
+        if strange and platform.switches.reject_unknown_fields:
+            raise Refusal(400, f"{', '.join(strange)}: unknown query parameter")
         if request.method in {"POST", "PATCH", "PUT"}:
             call.body, call.upload = await uploads.read(request, platform)
         call.now = platform.clock.now()

@@ -100,7 +100,7 @@ class Proxy:
         return chosen
 
     def _from_the_books(self, path: str, service: Doc) -> Response:
-        """What can be said of an instance that is only a row: it runs, and which models its version's labels declare."""
+        """What can be said of an instance that is only a row: it runs, and its version's labels name the models."""
         if path == "/health":
             return JSONResponse({"status": "healthy", "note": NO_CODE_RAN})
         if path == "/v1/models":
