@@ -154,7 +154,7 @@ def _choice(item: str | Mapping[str, Any]) -> InstanceTypeChoice:
     if isinstance(item, str):
         return InstanceTypeChoice(name=item, priority=None, schedule_timeout=None)
     return InstanceTypeChoice(
-        name=item["name"], priority=item.get("priority"), schedule_timeout=item.get("schedule_timeout")
+        name=item.get("name", "unnamed"), priority=item.get("priority"), schedule_timeout=item.get("schedule_timeout")
     )
 
 
