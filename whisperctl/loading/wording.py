@@ -19,6 +19,7 @@ HINTS = {
     "vllm.version": 'Pin one exact release in quotes, such as version: "0.19.1".',
     "stack": "Use lowercase letters, digits, dashes and dots; start and end with a letter or digit.",
     "name": "Use lowercase letters, digits, dashes and dots; start and end with a letter or digit.",
+    "version.health_check.path": "It starts with a slash, as in /health.",
     "env": "Use letters, digits and underscores; start with a letter and end with a letter or digit.",
 }
 
@@ -132,7 +133,8 @@ def _wrong(value: Value, path: Path_, error: Any) -> tuple[str, str]:
     match error.validator:
         case "type":
             types = [limit] if isinstance(limit, str) else limit
-            return _wrong_type(value, path, " or ".join(WORDS[name] for name in types))
+            message, hint = _wrong_type(value, path, " or ".join(WORDS[name] for name in types))
+            return message, hint or _keys(error.schema)
         case "enum":
             return f"{said} is not one of {', '.join(limit)}", _near_choice(value.data, limit)
         case "const":
@@ -148,6 +150,11 @@ def _wrong(value: Value, path: Path_, error: Any) -> tuple[str, str]:
             return "must not be empty", ""
         case _:
             return _wrong_pattern(value, path, str(limit))
+
+
+def _keys(schema: Mapping[str, Any]) -> str:
+    keys = schema.get("properties")
+    return f"Its keys: {', '.join(keys)}." if keys else ""
 
 
 def _wrong_type(value: Value, path: Path_, wanted: str) -> tuple[str, str]:
