@@ -19,6 +19,13 @@ from tests.endpoint import tones
 
 TOKEN = "0123456789abcdef0123456789abcdef01234567"
 MODEL = "whisper-tones"
+DOCS = """<!DOCTYPE html><title>docs</title><h1>vLLM docs</h1><pre id=seen></pre><script>
+const form = new FormData();
+form.append("file", new Blob([]), "a.wav");
+Promise.all([fetch("/v1/models"), fetch("/v1/audio/transcriptions", {method: "POST", body: form})])
+  .then(answers => document.getElementById("seen").textContent = answers.map(one => one.status).join(" "));
+</script>"""
+"""A page that does what a documentation page does: it asks its own origin, and posts to it."""
 
 
 @dataclass
@@ -69,28 +76,33 @@ class FakeVllm:
             return 401, '{"detail": "Invalid token."}', {}
         if self.asleep:
             return 503, '{"error": "no instance is ready"}', {}
-        match request.method, request.path.partition("?")[0]:
-            case "GET", "/health":
+        path = request.path.partition("?")[0]
+        if request.method == "POST" and path in ("/v1/audio/transcriptions", "/v1/audio/translations"):
+            self.hold.wait(10)
+            return _fault(self.faults) or self._audio(request, content)
+        return self._page(path, request)
+
+    def _page(self, path: str, request: Request) -> tuple[int, str, dict[str, str]]:
+        models = {"object": "list", "data": [{"id": MODEL, "object": "model"}]}
+        pages = {
+            "/version": (200, json.dumps({"version": self.version}), {}),
+            "/docs": (200, DOCS, {"content-type": "text/html"}),
+            "/docs/": (307, "", {"location": "/docs"}),
+            "/away": (302, "", {"location": "http://elsewhere.invalid/steal"}),
+            "/loop": (302, "", {"location": "/loop"}),
+            "/echo": (200, json.dumps(request.headers), {}),
+            "/held": (200, "audio" if self.in_flight > 1 else "", {}),
+        }
+        match path:
+            case "/health":
                 return _fault(self.health_faults) or (200, "", {})
-            case "GET", "/v1/models":
-                models = {"object": "list", "data": [{"id": MODEL, "object": "model"}]}
+            case "/v1/models":
                 return _fault(self.model_faults) or (200, json.dumps(models), {})
-            case "GET", "/version":
-                return 200, json.dumps({"version": self.version}), {}
-            case "GET", "/docs":
-                return 200, "<html><title>docs</title><h1>vLLM docs</h1></html>", {"content-type": "text/html"}
-            case "GET", "/docs/":
-                return 307, "", {"location": "/docs"}
-            case "GET", "/away":
-                return 302, "", {"location": "http://elsewhere.invalid/steal"}
-            case "GET", "/loop":
-                return 302, "", {"location": "/loop"}
-            case "GET", "/echo":
-                return 200, json.dumps(request.headers), {}
-            case "POST", "/v1/audio/transcriptions" | "/v1/audio/translations":
-                self.hold.wait(10)
-                return _fault(self.faults) or self._audio(request, content)
-        return 404, '{"detail": "Not Found"}', {}
+            case "/hold":
+                self.hold.clear()
+            case "/release":
+                self.hold.set()
+        return pages.get(path, (404, '{"detail": "Not Found"}', {}))
 
     def _audio(self, request: Request, content: bytes) -> tuple[int, str, dict[str, str]]:
         shape = request.fields.get("response_format", "json")

@@ -343,3 +343,16 @@ def test_json_output(bench: Bench) -> None:
     written = json.loads((out / "a.json").read_text())
     assert [one["text"] for one in written["segments"]] == ["ba", "be"]
     assert TOKEN not in (out / "a.json").read_text()
+
+
+def test_a_slow_server_gets_more_time(vllm: FakeVllm, bench: Bench) -> None:
+    vllm.hold.clear()
+    path = bench.say("a.wav", [["ba"]])
+    with Endpoint(vllm.url, TOKEN, 0.2) as hasty:
+        bench.endpoint = hasty
+        (failed,) = bench.run(path, parallelism=1)
+        assert isinstance(failed, Failed)
+        assert "no answer within 0.8 s" in failed.reason
+        assert len(vllm.audio_requests) == 3
+        vllm.hold.set()
+        assert texts(bench.run(path)) == ["ba"]

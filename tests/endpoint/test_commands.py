@@ -199,6 +199,30 @@ def test_transcribe_to_a_folder_and_again(project: Project, folder: Path) -> Non
     assert "hello.wav: skipped, out/hello.vtt is there and newer" in second.stderr
 
 
+def test_interrupted_at_once(project: Project, folder: Path) -> None:
+    url = project.api.service("tones-service")["endpoint"]
+    with Endpoint(url, project.emulator.token, 10) as endpoint:
+        endpoint.get("/hold")
+        process = subprocess.Popen(
+            [sys.executable, "-m", "whisperctl", "transcribe", "hello.wav", "-o", "out"],
+            cwd=folder,
+            env={**project.environment(), "PYTHONPATH": str(Path.cwd())},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        try:
+            until(lambda: "audio" in endpoint.get("/held").text)
+            process.send_signal(2)
+            out, err = process.communicate(timeout=5)
+        finally:
+            endpoint.get("/release")
+            process.kill()
+    assert (process.returncode, out) == (130, "")
+    assert err.strip() == "interrupted"
+    assert not (folder / "out").exists()
+
+
 def test_translate(project: Project, folder: Path) -> None:
     assert project.run(folder, "transcribe", "hello.wav", "--translate").stdout == "BA KE MO\n"
     stacks.write(folder, model="openai/whisper-large-v3-turbo")

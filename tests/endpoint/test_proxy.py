@@ -7,7 +7,6 @@ import shutil
 import socket
 import subprocess
 import threading
-import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -228,24 +227,37 @@ def test_a_broken_answer_looks_broken(drip: tuple[int, threading.Event]) -> None
         ask(port, "/break")
 
 
-@pytest.mark.skipif(not shutil.which("chromium"), reason="Debian's chromium is not installed")
-def test_a_browser_opens_docs(port: int, tmp_path: Path) -> None:
-    picture = tmp_path / "docs.png"
+CHROMIUM = pytest.mark.skipif(not shutil.which("chromium"), reason="Debian's chromium is not installed")
+
+
+def browse(tmp_path: Path, url: str, *more: str) -> str:
+    """What a headless Chromium makes of `url`: its DOM after the page's own requests."""
     flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"]
-    flags += [
-        "--disable-background-networking",
-        "--disable-component-update",
-        f"--user-data-dir={tmp_path / 'profile'}",
-    ]
-    command = ["chromium", *flags, "--window-size=600,400", f"--screenshot={picture}", f"http://127.0.0.1:{port}/docs"]
-    started = time.monotonic()
-    subprocess.run(command, capture_output=True, timeout=60, check=True)
-    assert picture.read_bytes().startswith(b"\x89PNG"), time.monotonic() - started
-    dom = subprocess.run(
-        ["chromium", *flags, "--dump-dom", f"http://localhost:{port}/docs"],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=True,
-    )
-    assert "<h1>vLLM docs</h1>" in dom.stdout
+    flags += ["--disable-background-networking", "--disable-component-update", "--virtual-time-budget=5000"]
+    command = ["chromium", *flags, f"--user-data-dir={tmp_path / 'profile'}", *more, url]
+    return subprocess.run(command, capture_output=True, text=True, timeout=90, check=True).stdout
+
+
+@CHROMIUM
+def test_a_browser_opens_docs_and_tries_it_out(vllm: FakeVllm, port: int, tmp_path: Path) -> None:
+    picture = tmp_path / "docs.png"
+    page = browse(tmp_path, f"http://127.0.0.1:{port}/docs", "--dump-dom")
+    assert "<h1>vLLM docs</h1>" in page
+    assert '<pre id="seen">200 400</pre>' in page
+    assert [one.method for one in vllm.requests if one.path.startswith("/v1/")].count("POST") == 1
+    browse(tmp_path, f"http://localhost:{port}/docs", f"--screenshot={picture}")
+    assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+@CHROMIUM
+def test_another_page_in_the_browser_gets_nothing(
+    vllm: FakeVllm, port: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    evil = f"""<h1>evil</h1><img src="http://127.0.0.1:{port}/health"><script>
+        fetch("http://127.0.0.1:{port}/health", {{mode: "no-cors"}});
+        fetch("http://localhost:{port}/v1/models", {{method: "POST", mode: "no-cors", body: "x"}});
+        </script>"""
+    (tmp_path / "evil.html").write_text(evil)
+    assert "evil" in browse(tmp_path, f"file://{tmp_path}/evil.html", "--dump-dom")
+    assert {"403 GET /health", "403 POST /v1/models"} <= set(capsys.readouterr().err.splitlines())
+    assert not vllm.requests

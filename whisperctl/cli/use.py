@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from whisperctl.endpoint.recordings import Missing, Recording
     from whisperctl.endpoint.smoke import Check, Sample
     from whisperctl.endpoint.transcription import Ask, Task
-    from whisperctl.spec import Stack
+    from whisperctl.spec import Service, Stack
 
 _DOCUMENTS = ("json", "verbose_json")
 _MAX_WER = 0.2
@@ -61,17 +61,23 @@ def live(settings: Settings, path: str) -> Iterator[Live]:
     if not stack.services:
         raise WhisperctlError(f"{stack.file} declares no service, so that there is no endpoint to use.")
     api = open_api(settings, stack)
-    service = stack.services[0].name
-    found = api.find_service(service)
+    service = served(stack)
+    found = api.find_service(service.name)
     url = (found or {}).get("endpoint")
     if not url:
         what = "has no endpoint yet" if found else "does not exist"
         raise Unhealthy(
-            f"The service {service} of project {api.project} {what}.\n  Run `whisperctl apply {path}` first."
+            f"The service {service.name} of project {api.project} {what}.\n  Run `whisperctl apply {path}` first."
         )
-    token = settings.token() if stack.services[0].authentication_required else None
+    token = settings.token() if service.authentication_required else None
     with Endpoint(url, token, settings.timeout) as endpoint:
         yield Live(stack=stack, api=api, endpoint=endpoint, token=token)
+
+
+def served(stack: Stack) -> Service:
+    """The service that leads to vLLM's port, which the health check names; else the first."""
+    check: Any = stack.version.fields.get("health_check") or {}
+    return next((one for one in stack.services if one.port == check.get("port")), stack.services[0])
 
 
 def one_stack(path: str) -> Stack:
@@ -146,10 +152,10 @@ def transcribe(
         _say_limits(target.stack, ask)
         found = find(audio, Path(spool))
         failed = _transcribe(target, Order(ask=ask, shape=shape, folder=folder), found, parallelism)
-    if failed:
+    if len(found) > 1 and failed:
         click.echo(f"{len(failed)} of {len(found)} failed:", err=True)
     for one in failed:
-        click.echo(f"  {one.name}: {one.reason}", err=True)
+        click.echo(f"{'  ' if len(found) > 1 else 'error: '}{one.name}: {one.reason}", err=True)
     return EXIT_FAILED if failed else EXIT_DONE
 
 

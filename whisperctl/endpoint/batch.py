@@ -128,7 +128,7 @@ class Batch:
         except Interrupted:
             raise
         except WhisperctlError as error:
-            return Failed(name=one.name, reason=str(error))
+            return Failed(name=one.name, reason=str(error).removeprefix(f"{one.name} "))
         except OSError as error:
             return Failed(name=one.name, reason=f"{error.filename or target}: {error.strerror}")
         return Done(recording=one, transcript=transcript, took=self._clock.monotonic() - started)

@@ -17,6 +17,11 @@ import httpx
 
 from whisperctl.errors import Unhealthy, Unreachable
 
+
+class TooSlow(Unreachable):
+    """The endpoint was reached, or may have been, and did not answer in time."""
+
+
 Upload = tuple[str, bytes | IO[bytes]]
 """A file's name as the server sees it, and its content."""
 
@@ -186,9 +191,8 @@ class Endpoint:
         try:
             yield
         except httpx.TimeoutException as error:
-            raise Unreachable(
-                verb, url.path, 0, f"{asked}: no answer within {seconds:g} s.", "Pass a larger --timeout."
-            ) from error
+            reason = f"{asked}: no answer within {seconds:g} s."
+            raise TooSlow(verb, url.path, 0, reason, "Pass a larger --timeout.") from error
         except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
             reason = self._blank(str(error)) or "the connection broke"
             raise Unreachable(verb, url.path, 0, f"{asked}: {reason}.") from error

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable
 
 from whisperctl.clock import Clock
-from whisperctl.endpoint.client import Answer, Endpoint, Upload
+from whisperctl.endpoint.client import Answer, Endpoint, TooSlow, Upload
 from whisperctl.endpoint.probe import Wait, advice
 from whisperctl.endpoint.transcription import Ask, request
 from whisperctl.errors import Interrupted, Unhealthy, Unreachable, WhisperctlError
@@ -21,11 +21,15 @@ TRIES = 6
 """Requests in all, while the connection breaks or nothing is ready."""
 _TRIES_AFTER = {429: 20, 500: 2}
 """A rate limit is a matter of waiting; an error of the server's own code mostly comes again."""
+_TRIES_IF_SLOW = 3
+"""Requests that got no answer in time; each next one gets twice the time, for a server that is merely busy."""
 _FIRST_PAUSE = 0.5
 _LONGEST_PAUSE = 30.0
 _SLICE = 0.5
 """Seconds after which a pause looks whether it should stop."""
 
+_BROKEN, _SLOW = 0, -1
+"""What is counted like a status where none came."""
 _ASLEEP = {502, 503, 504}
 _AGAIN = {408, 429, 500, *_ASLEEP}
 
@@ -122,7 +126,8 @@ class Patient:
         """
         seen: Counter[int] = Counter()
         while True:
-            answer = self._reached(lambda: request(self.endpoint, ask, upload), seen)
+            limit = self.endpoint.timeout * 2 ** seen[_SLOW]
+            answer = self._reached(lambda limit=limit: request(self.endpoint, ask, upload, limit), seen)  # type: ignore[misc]
             if answer is None:
                 continue
             seen[answer.status] += 1
@@ -156,12 +161,13 @@ class Patient:
                 raise Unhealthy(f"GET {self.endpoint.url}/health answered {answer}." + advice(answer.status))
 
     def _reached(self, ask: Callable[[], Answer], seen: Counter[int]) -> Answer | None:
-        """The answer, or None after a pause when the connection broke; counted under 0."""
+        """The answer, or None after a pause when the connection broke or kept silent, which is counted."""
         try:
             return ask()
-        except Unreachable:
-            seen[0] += 1
-            if seen[0] >= TRIES:
+        except Unreachable as error:
+            kind, limit = (_SLOW, _TRIES_IF_SLOW) if isinstance(error, TooSlow) else (_BROKEN, TRIES)
+            seen[kind] += 1
+            if seen[kind] >= limit:
                 raise
             self._pause(self._backoff(seen.total()))
             return None

@@ -27,8 +27,8 @@ class Lines:
     holds = False
     """Whether results must wait for the end: a bar would wipe away what is printed beside it."""
 
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
+    def __init__(self, files: int) -> None:
+        self._files, self._lock = files, threading.Lock()
 
     def heard(self, seconds: float) -> None:
         """Say nothing: a line per piece would be noise."""
@@ -39,17 +39,18 @@ class Lines:
             click.echo(line, err=True)
 
     def finished(self, result: Result) -> None:
-        """Print how one recording went."""
-        self.say(told(result))
+        """Print how one recording went; the failure of the only one is the error message itself."""
+        if self._files > 1 or not isinstance(result, Failed):
+            self.say(told(result))
 
 
 class Bar(Lines):
     """A bar that counts minutes of audio, with the speed as a multiple of real time and the time left."""
 
     def __init__(self, progress: Progress, lengths: dict[Path, float | None], files: int) -> None:
-        super().__init__()
+        super().__init__(files)
         self.holds = sys.stdout.isatty()
-        self._progress, self._lengths, self._files, self._done = progress, lengths, files, 0
+        self._progress, self._lengths, self._done = progress, lengths, 0
         self._heard, self._started = 0.0, time.monotonic()
         self._total = None if None in lengths.values() else sum(length or 0.0 for length in lengths.values())
         self._task = progress.add_task("", total=self._total, minutes="", speed="")
@@ -72,7 +73,7 @@ class Bar(Lines):
             if isinstance(result, Skipped) and self._total:
                 self._total -= self._lengths.get(result.recording.path) or 0.0
             self._show()
-        self.say(told(result))
+        super().finished(result)
 
     def _show(self) -> None:
         speed = self._heard / max(time.monotonic() - self._started, 1e-3)
@@ -90,7 +91,7 @@ class Bar(Lines):
 def watched(found: Sequence[Recording | Missing], parallelism: int) -> Iterator[Lines]:
     """The bar if stderr is a terminal, else lines."""
     if not sys.stderr.isatty():
-        yield Lines()
+        yield Lines(len(found))
         return
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn

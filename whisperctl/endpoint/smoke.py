@@ -151,7 +151,7 @@ class Smoke:
         if transcript.text and not transcript.segments:
             raise Unhealthy("verbose_json came without segments.")
         seen = self._judged(transcript)
-        return _Seen(f"{len(transcript.segments or ())} segments; {seen.detail}", seen.transcript, seen.wer)
+        return _Seen(f"{_counted(len(transcript.segments or ()))}; {seen.detail}", seen.transcript, seen.wer)
 
     def _detection(self) -> _Seen:
         if reason := cannot_detect(self._stack) or cannot_time(self._stack):
@@ -254,6 +254,10 @@ class Smoke:
                 f"word error rate {wer:.2f}, allowed {sample.max_wer:.2f}: heard {heard!r}, expected {sample.expect!r}"
             )
         return _Seen(f"{before}{_quoted(heard)}, word error rate {wer:.2f}", heard, wer)
+
+
+def _counted(segments: int) -> str:
+    return f"{segments} segment" + "s" * (segments != 1)
 
 
 def _is_healthy(result: str) -> bool:
