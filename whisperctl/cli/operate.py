@@ -4,13 +4,69 @@ from __future__ import annotations
 
 import click
 
+from whisperctl.cli.moments import Since
+from whisperctl.cli.quiet import quiet_stack, quiet_stacks
 from whisperctl.cli.settings import Settings
-from whisperctl.cli.quiet import quiet_stack
 from whisperctl.cli.world import DEFAULT_PATH, open_api
 from whisperctl.errors import EXIT_DONE
 
 PATH = click.argument("path", default=DEFAULT_PATH, metavar="[PATH]")
 INSTANCES = click.IntRange(min=0)
+
+
+@click.command()
+@click.argument("paths", nargs=-1, metavar="[PATH]...")
+@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@click.pass_obj
+def status(settings: Settings, paths: tuple[str, ...], form: str) -> int:
+    """Show what is there: resources, revision, instances and why they wait, endpoint, health, credits per hour.
+
+    PATH is a stack file or a directory [stack.yaml]. Exit 0 whatever the state is; `plan` tells what differs.
+    """
+    import json
+    import time
+
+    from whisperctl.status import read_status
+    from whisperctl.views.status import status_document, status_text
+
+    stacks = quiet_stacks(paths)
+    found = [read_status(open_api(settings, stack), stack, settings.token, time.time()) for stack in stacks]
+    if form == "json":
+        click.echo(json.dumps(status_document(found), indent=2, ensure_ascii=False))
+    else:
+        click.echo(status_text(found, settings.use_color()))
+    return EXIT_DONE
+
+
+@click.command()
+@PATH
+@click.option("-f", "--follow", is_flag=True, help="Go on until Ctrl-C.")
+@click.option("--since", type=Since(), default="24h", metavar="AGE", help="From then on: 10m, 2h, 3d, or a date [24h].")
+@click.option("--build", "only", flag_value="build", help="Only what builds of the environment and the package said.")
+@click.option("--instance", "only", flag_value="instance", help="Only what instances said.")
+@click.pass_obj
+def logs(settings: Settings, path: str, follow: bool, since: float, only: str | None) -> int:
+    """Show build and instance logs, oldest first: time in UTC, where from, text.
+
+    PATH is a stack file [stack.yaml].
+    """
+    from whisperctl import logs
+    from whisperctl.clock import SystemClock
+    from whisperctl.views.logs import line_text
+
+    stack = quiet_stack(path)
+    api = open_api(settings, stack)
+    clock = SystemClock()
+    reader = logs.Reader(api=api, queries=logs.queries(api, stack), since=int(since * logs.SECOND), clock=clock)
+    secrets = (settings.token(), *(variable.value for variable in stack.env if variable.secret and variable.value))
+    count = 0
+    for line in logs.follow(reader, _say) if follow else reader.more():
+        if only in (None, "instance" if line.source == "instance" else "build"):
+            click.echo(line_text(line, settings.use_color(), secrets))
+            count += 1
+    if not count:
+        _say("No log lines in that time. `--since 7d` looks further back.")
+    return EXIT_DONE
 
 
 @click.command()

@@ -1,0 +1,121 @@
+"""The status of stacks as text and as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import click
+
+from whisperctl.status import Door, Instance, Part, Status
+from whisperctl.views.history import aligned, moment
+
+FORMAT_VERSION = "1"
+
+
+def status_text(found: Sequence[Status], color: bool) -> str:
+    """One block a stack."""
+    return "\n\n".join("\n".join(_lines(status, color)) for status in found)
+
+
+def _lines(status: Status, color: bool) -> Iterator[str]:
+    yield click.style(status.stack, bold=color) + f" in project {status.project}"
+    if not status.deployed:
+        yield f"  Not deployed: `whisperctl apply {status.file}` makes it."
+        if any(part.good for part in status.parts):
+            yield from _table("Resources", [(str(part.address), part.state) for part in status.parts])
+        return
+    if status.applying:
+        yield f"  An apply is at work on it: {status.applying}"
+    rows = [(str(part.address), _colored(part.state, part.good, color)) for part in status.parts]
+    yield from _table("Resources", rows)
+    yield from _table(_instances_title(status), [_instance_row(instance) for instance in status.instances])
+    yield from _table("Endpoint", [_door_row(door, color) for door in status.doors])
+    if status.credits_per_hour is not None:
+        yield f"  Credits: {status.credits_per_hour:g} per hour for the instances that run now"
+    yield f"  Whether this is what the file says: whisperctl plan {status.file}"
+
+
+def _instances_title(status: Status) -> str:
+    bounds = f"{status.minimum_instances} to {status.maximum_instances}"
+    if status.paused is not None:
+        return f"Instances (paused: minimum 0 until `whisperctl resume` puts {status.paused} back)"
+    if not status.instances and status.minimum_instances == 0:
+        return f"Instances ({bounds}): none runs, a deployment request such as `whisperctl smoke` wakes one"
+    return f"Instances ({bounds})" + ("" if status.instances else ": none yet")
+
+
+def _table(title: str, rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    yield f"  {title}"
+    yield from (f"    {line}" for line in (aligned(rows) if rows else []))
+
+
+def _instance_row(instance: Instance) -> tuple[str, ...]:
+    return (
+        instance.id,
+        instance.status,
+        f"since {moment(instance.since)}",
+        instance.instance_type or instance.waits_for,
+        instance.waits_for if instance.instance_type else "",
+    )
+
+
+def _door_row(door: Door, color: bool) -> tuple[str, ...]:
+    return (door.name, door.url or "-", _colored(door.health, door.healthy, color))
+
+
+def _colored(text: str, good: bool | None, color: bool) -> str:
+    return click.style(text, fg="green" if good else "red") if color and good is not None else text
+
+
+def status_document(found: Sequence[Status]) -> dict[str, Any]:
+    """The JSON form: one stack's document, or `{"stacks": [...]}` for several."""
+    documents = [_document(status) for status in found]
+    return documents[0] if len(documents) == 1 else {"format_version": FORMAT_VERSION, "stacks": documents}
+
+
+def _document(status: Status) -> dict[str, Any]:
+    return {
+        "format_version": FORMAT_VERSION,
+        "stack": status.stack,
+        "project": status.project,
+        "deployed": status.deployed,
+        "resources": [_part(part) for part in status.parts],
+        "revision": {
+            "active": status.active_revision,
+            "latest": status.latest_revision,
+            "latest_status": status.latest_status or None,
+        },
+        "paused": status.paused is not None,
+        "minimum_instances": status.minimum_instances if status.deployed else None,
+        "maximum_instances": status.maximum_instances if status.deployed else None,
+        "minimum_instances_after_resume": status.paused,
+        "instances": [_instance(instance) for instance in status.instances],
+        "services": [_door(door) for door in status.doors],
+        "credits_per_hour": status.credits_per_hour,
+        "applying": status.applying or None,
+    }
+
+
+def _part(part: Part) -> dict[str, Any]:
+    return {"address": str(part.address), "state": part.state, "good": part.good}
+
+
+def _instance(instance: Instance) -> dict[str, Any]:
+    return {
+        "id": instance.id,
+        "status": instance.status,
+        "instance_type": instance.instance_type or None,
+        "since": instance.since.isoformat(),
+        "waits_for": instance.waits_for or None,
+    }
+
+
+def _door(door: Door) -> dict[str, Any]:
+    return {
+        "name": door.name,
+        "endpoint": door.url or None,
+        "instances_ready": door.ready,
+        "healthy": door.healthy,
+        "health": door.health,
+    }
