@@ -47,6 +47,20 @@ class Live:
         """Make a deployment request, which starts an instance, and wait at most `timeout` seconds for its answer."""
         return self.api.create_request(self.stack.deployment.name, self.stack.version.name, WAKING, timeout)
 
+    def rouse(self, timeout: float) -> None:
+        """Wake an instance.
+
+        Raises:
+            Unhealthy: the deployment request failed, so that waiting for the endpoint is in vain.
+        """
+        answer = self.wake(timeout)
+        if answer.get("status") != "completed":
+            why = answer.get("error_message") or "no reason given"
+            raise Unhealthy(
+                f"The deployment request that was to wake an instance ended as {answer.get('status')}: {why}\n"
+                f"  `whisperctl logs {self.stack.file}` shows more."
+            )
+
 
 @contextmanager
 def live(settings: Settings, path: str) -> Iterator[Live]:
@@ -177,7 +191,7 @@ def _transcribe(target: Live, order: Order, found: Sequence[Recording | Missing]
 
     clock = SystemClock()
     with watched(found, parallelism) as lines:
-        alarm = Alarm(target.endpoint, target.wake, clock, target.stack.rollout.timeout, lines.say)
+        alarm = Alarm(target.endpoint, target.rouse, clock, target.stack.rollout.timeout, lines.say)
         patient = Patient(target.endpoint, clock, alarm)
         patient.ready()
         several = len(found) > 1
@@ -344,5 +358,5 @@ def wake_up(target: Live) -> None:
 
     clock = SystemClock()
     timeout = target.stack.rollout.timeout
-    alarm = Alarm(target.endpoint, target.wake, clock, timeout, lambda line: click.echo(line, err=True))
+    alarm = Alarm(target.endpoint, target.rouse, clock, timeout, lambda line: click.echo(line, err=True))
     Patient(target.endpoint, clock, alarm).ready()

@@ -76,9 +76,10 @@ class Alarm:
                 threading.Thread(target=self._do_ring, args=(failed,), name="wake", daemon=True).start()
 
             def health(seconds: float) -> Answer:
-                if failed:
+                answer = self._endpoint.get("/health", seconds)
+                if failed and answer.status != 200:
                     raise failed[0]
-                return self._endpoint.get("/health", seconds)
+                return answer
 
             wait.until_ok("GET /health", health)
             self._say(f"An instance answers after {wait.waited():.0f} s.")
