@@ -104,6 +104,15 @@ class Api:
         found: list[Json] = self._call("quotas_list")
         return found
 
+    def usage(self) -> Json:
+        """How many deployments, versions, environments, … the project holds."""
+        found: Json = self._call("projects_resource_usage")
+        return found
+
+    def known_permissions(self) -> set[str]:
+        """The names of all permissions that UbiOps has."""
+        return {item["name"] for item in _parsed("permissions", self._response("permissions_list"))}
+
     def permissions_of(self, user: str) -> set[str]:
         """Every permission that the roles of a user (by id) hold on the project."""
         found: list[Json] = self._call("role_assignments_per_object_list", assignee=user, assignee_type="user")
