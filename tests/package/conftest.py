@@ -30,9 +30,12 @@ deployment: {name: test}
 instance_type_group: {name: gpu, gpu: L4}
 version: {name: v1}
 """
+QUICKER = {"POLL_SECONDS = 0.5": "POLL_SECONDS = 0.05", "TEARDOWN_SECONDS = 15": "TEARDOWN_SECONDS = 1"}
 DRIVER = """\
-import os, sys, time
+import os, signal, sys
 import deployment
+if "IGNORE_CHILDREN" in os.environ:
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
 print("driver", os.getpid(), flush=True)
 made = deployment.Deployment(os.path.dirname(os.path.abspath(deployment.__file__)), {})
 print("ready", made.request("x"), flush=True)
@@ -113,6 +116,10 @@ def instance(tmp_path: Path, stack_of: Callable[..., Stack]) -> Iterator[Callabl
         port = port or free_port()
         folder = tmp_path / f"package-{len(started)}"
         write_files(build_package(stack or stack_of()).files, folder)
+        for slow, quick in QUICKER.items():
+            source = (folder / "deployment.py").read_text(encoding="utf-8")
+            assert slow in source
+            (folder / "deployment.py").write_text(source.replace(slow, quick), encoding="utf-8")
         environment = {
             "PATH": path or f"{programs}:{os.environ['PATH']}", "HOME": str(tmp_path),
             "WHISPERCTL_PORT": str(port), "WHISPERCTL_HOST": "127.0.0.1",

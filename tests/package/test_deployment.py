@@ -240,3 +240,10 @@ def test_a_packed_model_is_found_beside_the_code(instance, stack_of, tmp_path):
     argv = json.loads(running.report.read_text())["argv"]
     assert argv[1] == str(running.folder / "model")
     assert Path(argv[1], "model.safetensors").exists()
+
+
+def test_a_platform_that_ignores_its_children_is_no_trouble(instance):
+    running = instance(IGNORE_CHILDREN="1")
+    running.wait_for("ready")
+    get(running.port, "/die")
+    assert running.end()[0] != 0

@@ -7,6 +7,7 @@ WHISPERCTL_PORT and WHISPERCTL_HOST move the server (several instances on one ho
 
 import atexit
 import collections
+import contextlib
 import http.client
 import json
 import os
@@ -259,7 +260,7 @@ class Server:
 
     def run(self):
         """Start the process, wait for its end, and end this process with it."""
-        launcher = [sys.executable, "-I", "-c", LAUNCHER, str(os.getpid()), *self.settings.command]
+        launcher = [sys.executable or "python3", "-I", "-c", LAUNCHER, str(os.getpid()), *self.settings.command]
         try:
             self.process = subprocess.Popen(
                 launcher,
@@ -299,7 +300,8 @@ class Server:
 
     def reap(self):
         """Wait for the server's end, kill what it left behind, and only then let its number go."""
-        os.waitid(os.P_PID, self.process.pid, os.WEXITED | os.WNOWAIT)
+        with contextlib.suppress(ChildProcessError):  # where SIGCHLD is ignored, the kernel has reaped it already
+            os.waitid(os.P_PID, self.process.pid, os.WEXITED | os.WNOWAIT)
         self.kill_group()
         self.process.wait()
 
