@@ -129,7 +129,9 @@ def releases() -> tuple[Release, ...]:
 
 
 def release(version: str) -> Release | None:
-    """The listed release `version`."""
+    """The listed release `version`; a pre-release or a rebuild is another one."""
+    if not re.fullmatch(r"\d+(\.\d+)*", version):
+        return None
     return next((row for row in releases() if numbers(row.version) == numbers(version)), None)
 
 

@@ -91,6 +91,31 @@ def _looks_secret(var: EnvVar) -> bool:
     return not var.secret and bool(var.value) and var.name.upper().endswith(SECRET_NAMES)
 
 
+def instances(stack: Stack) -> Iterator[Finding]:
+    """One server in an instance, on one of the types that are named once."""
+    if stack.version.fields.get("instance_processes", 1) != 1:
+        message = "each process would start a server of its own on the same port"
+        hint = "Leave it out: one server takes many requests at a time. More instances: maximum_instances."
+        yield Finding(("version", "instance_processes"), message, hint)
+    names = [choice.name for choice in stack.instance_type_group.instance_types]
+    for index, name in enumerate(names):
+        if name in names[:index]:
+            yield Finding(("instance_type_group", "instance_types", index), f"the instance type {name} is named twice")
+
+
+def without_effect(stack: Stack) -> Iterator[Finding]:
+    """Fields that UbiOps has for other kinds of deployments and services."""
+    for name in ("command", "args"):
+        if name in stack.version.fields:
+            message = "UbiOps takes this only for deployments without request format, which a stack's is not"
+            yield warning(("version", name), message, "Leave it out; options of the server go to vllm.args.")
+    for path, service in services(stack):
+        if service.fields.get("type", "standard") != "standard":
+            yield Finding(
+                (*path, "type"), "a stack's service leads to its own deployment", "Write standard, or nothing."
+            )
+
+
 def smoke(stack: Stack) -> Iterator[Finding]:
     """The audio that an apply ends with is there."""
     wanted = stack.rollout.smoke
@@ -99,4 +124,4 @@ def smoke(stack: Stack) -> Iterator[Finding]:
         yield Finding(("rollout", "smoke", "audio"), "there is no such audio file", hint)
 
 
-CHECKS = (scaling, ports, endpoints, labels, env_vars, smoke)
+CHECKS = (scaling, instances, without_effect, ports, endpoints, labels, env_vars, smoke)
