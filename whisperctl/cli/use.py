@@ -84,8 +84,17 @@ def live(settings: Settings, path: str) -> Iterator[Live]:
             f"The service {service.name} of project {api.project} {what}.\n  Run `whisperctl apply {path}` first."
         )
     token = settings.token() if service.authentication_required else None
-    with Endpoint(url, token, settings.timeout) as endpoint:
+    say = _to_stderr if settings.verbose > 1 else _nowhere
+    with Endpoint(url, token, settings.timeout, say=say) as endpoint:
         yield Live(stack=stack, api=api, endpoint=endpoint, token=token)
+
+
+def _to_stderr(line: str) -> None:
+    click.echo(line, err=True)
+
+
+def _nowhere(_line: str) -> None:
+    return
 
 
 def served(stack: Stack) -> Service:
@@ -165,12 +174,24 @@ def transcribe(
         ask = Ask(model=target.stack.model.served_name, task=task, language=language)
         _say_limits(target.stack, ask)
         found = find(audio, Path(spool))
+        _make(folder)
         failed = _transcribe(target, Order(ask=ask, shape=shape, folder=folder), found, parallelism)
     if len(found) > 1 and failed:
         click.echo(f"{len(failed)} of {len(found)} failed:", err=True)
     for one in failed:
         click.echo(f"{'  ' if len(found) > 1 else 'error: '}{one.name}: {one.reason}", err=True)
     return EXIT_FAILED if failed else EXIT_DONE
+
+
+def _make(folder: Path | None) -> None:
+    """Have the output folder before anything is sent."""
+    try:
+        if folder:
+            folder.mkdir(parents=True, exist_ok=True)
+            if not os.access(folder, os.W_OK):
+                raise WhisperctlError(f"{folder} cannot be written to.")
+    except OSError as error:
+        raise WhisperctlError(f"{folder} cannot be made: {error.strerror}.") from error
 
 
 def _say_limits(stack: Stack, ask: Ask) -> None:
@@ -358,5 +379,5 @@ def wake_up(target: Live) -> None:
 
     clock = SystemClock()
     timeout = target.stack.rollout.timeout
-    alarm = Alarm(target.endpoint, target.rouse, clock, timeout, lambda line: click.echo(line, err=True))
+    alarm = Alarm(target.endpoint, target.rouse, clock, timeout, _to_stderr)
     Patient(target.endpoint, clock, alarm).ready()

@@ -57,7 +57,7 @@ def opened(path: Path) -> Iterator[Pcm | None]:
     """The recording at `path`, or None when nothing on this machine can decode it.
 
     Raises:
-        WhisperctlError: it cannot be read, or it is broken, or it holds no sound.
+        WhisperctlError: it cannot be read, or it is broken, or it holds no sound; the message follows its name.
     """
     with _readable(path) as file:
         sound = _wave(file)
@@ -78,7 +78,7 @@ def _readable(path: Path) -> IO[bytes]:
     try:
         return path.open("rb")
     except OSError as error:
-        raise WhisperctlError(f"{path} cannot be read: {error.strerror}.") from error
+        raise WhisperctlError(f"cannot be read: {error.strerror}.") from error
 
 
 def can_decode() -> bool:
@@ -196,4 +196,6 @@ def _gathered(chunks: Iterator[bytes]) -> Callable[[int], bytes]:
 
 
 def _undecodable(path: Path, by: str, reason: str) -> WhisperctlError:
-    return WhisperctlError(f"{path} cannot be decoded by {by}: {reason.removeprefix(f'file:{path}: ')}.")
+    for name in (f"file:{path.absolute()}", f"'{path.absolute()}'"):
+        reason = reason.replace(f"{name}: ", "").replace(f": {name}", "")
+    return WhisperctlError(f"cannot be decoded by {by}: {reason}.")

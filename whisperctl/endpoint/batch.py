@@ -128,7 +128,7 @@ class Batch:
         except Interrupted:
             raise
         except WhisperctlError as error:
-            return Failed(name=one.name, reason=str(error).removeprefix(f"{one.name} "))
+            return Failed(name=one.name, reason=str(error))
         except OSError as error:
             return Failed(name=one.name, reason=f"{error.filename or target}: {error.strerror}")
         return Done(recording=one, transcript=transcript, took=self._clock.monotonic() - started)
@@ -139,7 +139,7 @@ class Batch:
                 return self._whole(recording)
             heard = self._pieces(pieces(pcm))
         if not heard:
-            raise WhisperctlError(f"{recording.name} holds no sound.")
+            raise WhisperctlError("holds no sound.")
         if len(heard) > 1:
             return stitch(heard)
         piece, transcript = heard[0]
@@ -202,9 +202,7 @@ class Batch:
         """The transcript of a file that nothing here can decode: the server has to."""
         size = recording.path.stat().st_size
         if size > HEAVIEST:
-            raise WhisperctlError(
-                f"{recording.name} has {size >> 20} MB and must be cut, which needs a decoder.\n  {audio.INSTALL}"
-            )
+            raise WhisperctlError(f"has {size >> 20} MB and must be cut, which needs a decoder.\n  {audio.INSTALL}")
         name = "audio" + recording.path.suffix
         try:
             transcript = self._asked(self._ask, name, recording.path.read_bytes())

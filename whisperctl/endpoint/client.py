@@ -8,7 +8,7 @@ it. An HTTP status is an answer, not an exception: callers decide what a 503 mea
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import IO, Any, Self
@@ -71,13 +71,21 @@ class Relayed:
 class Endpoint:
     """A service endpoint and the token it asks for; safe to share between threads."""
 
-    def __init__(self, url: str, token: str | None, timeout: float) -> None:
+    def __init__(
+        self,
+        url: str,
+        token: str | None,
+        timeout: float,
+        *,
+        say: Callable[[str], None] = lambda _line: None,
+    ) -> None:
         """Open nothing yet.
 
         Args:
             url: the service's `endpoint`, with or without a trailing slash.
             token: the bare UbiOps token; None for a public service.
             timeout: seconds for one request, unless the call says otherwise.
+            say: gets a line for every request.
 
         Raises:
             Unhealthy: `url` is not an http or https URL.
@@ -86,7 +94,7 @@ class Endpoint:
         self.timeout = timeout
         self._origin = _origin(self.url)
         self._auth = _TokenFor(self._origin, token) if token else None
-        self._token = token
+        self._token, self._say = token, say
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=64)
         self._client = httpx.Client(follow_redirects=False, limits=limits)
 
@@ -183,7 +191,9 @@ class Endpoint:
         seconds = self.timeout if timeout is None else timeout
         limit = httpx.Timeout(seconds, connect=min(seconds, _CONNECT_SECONDS))
         with self._own_errors(verb, url, seconds):
-            return self._client.request(verb, url, timeout=limit, auth=self._auth, **body)
+            response = self._client.request(verb, url, timeout=limit, auth=self._auth, **body)
+        self._say(f"{verb} {url} -> {response.status_code} ({response.elapsed.total_seconds():.2f} s)")
+        return response
 
     @contextmanager
     def _own_errors(self, verb: str, url: httpx.URL, seconds: float) -> Iterator[None]:

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
-from typing import IO
 
 from whisperctl.endpoint.audio import SUFFIXES
+from whisperctl.errors import WhisperctlError
 
 STDIN = "-"
 
@@ -42,6 +42,9 @@ def find(named: Sequence[str], spool: Path) -> list[Recording | Missing]:
     Args:
         named: files, folders (searched recursively for known suffixes), glob patterns (`**` too), or `-`.
         spool: a folder for what comes over standard input.
+
+    Raises:
+        WhisperctlError: standard input cannot be kept.
     """
     found: list[Recording | Missing] = []
     for name in dict.fromkeys(named):
@@ -53,42 +56,51 @@ def find(named: Sequence[str], spool: Path) -> list[Recording | Missing]:
 
 
 def _expanded(name: str) -> list[Recording | Missing]:
+    try:
+        return _matching(name)
+    except OSError as error:
+        return [Missing(name=printable(name), reason=error.strerror or "not a file name")]
+
+
+def _matching(name: str) -> list[Recording | Missing]:
     path = Path(name)
     if path.is_dir():
         return _in_folder(name, path)
     if path.exists():
         return [_recording(name, Path(path.name))]
     if not glob.has_magic(name):
-        return [Missing(name=name, reason="no such file")]
+        return [Missing(name=printable(name), reason="no such file")]
     matches = sorted(match for match in glob.glob(name, recursive=True) if Path(match).is_file())  # noqa: PTH207
     fixed = Path(*takewhile(lambda part: not glob.has_magic(part), path.parts))
     if not matches:
-        return [Missing(name=name, reason="nothing matches this pattern")]
+        return [Missing(name=printable(name), reason="nothing matches this pattern")]
     return [_recording(match, Path(match).relative_to(fixed)) for match in matches]
 
 
 def _in_folder(name: str, folder: Path) -> list[Recording | Missing]:
     inside = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
     if not inside:
-        return [Missing(name=name, reason="no recordings in this folder")]
+        return [Missing(name=printable(name), reason="no recordings in this folder")]
     return [_recording(str(path), path.relative_to(folder)) for path in inside]
 
 
 def _recording(name: str, place: Path) -> Recording:
-    return Recording(name=name, path=Path(name), place=place.with_suffix("") if place.suffix else place)
+    return Recording(name=printable(name), path=Path(name), place=place.with_suffix("") if place.suffix else place)
 
 
 def _from_stdin(spool: Path) -> Recording:
     path = spool / "stdin"
-    with path.open("wb") as out:
-        copy_stdin(out)
+    try:
+        with path.open("wb") as out, open(0, "rb", closefd=False) as stdin:
+            shutil.copyfileobj(stdin, out)
+    except OSError as error:
+        raise WhisperctlError(f"Standard input cannot be kept in {spool}: {error.strerror}.") from error
     return Recording(name="stdin", path=path, place=Path("stdin"))
 
 
-def copy_stdin(out: IO[bytes]) -> None:
-    """Copy standard input to `out`, a block at a time."""
-    with open(0, "rb", closefd=False) as stdin:
-        shutil.copyfileobj(stdin, out)
+def printable(name: str) -> str:
+    """`name` with `?` for what no terminal should get: control characters, and bytes that are no text."""
+    return "".join(character if character.isprintable() else "?" for character in name)
 
 
 def _unambiguous(found: list[Recording | Missing]) -> list[Recording | Missing]:
