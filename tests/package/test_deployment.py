@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from whisperctl.command import launch
+
 from .conftest import free_port, wait_until_gone
 
 
@@ -247,3 +249,11 @@ def test_a_platform_that_ignores_its_children_is_no_trouble(instance):
     running.wait_for("ready")
     get(running.port, "/die")
     assert running.end()[0] != 0
+
+
+@pytest.mark.parametrize(("count", "given"), [("auto", []), ("1", ["1"]), ("2", ["2"])])
+def test_a_written_number_of_front_ends_is_always_given(rendered_module, stack_of, count, given):
+    config = launch(stack_of(vllm=f"{{version: 0.32.0, api_server_count: {count}}}")).as_data()
+    config["api_servers_at_most"] = 1
+    command = rendered_module.Settings(config, {}, "/package").command
+    assert [command[at + 1] for at, word in enumerate(command) if word == "--api-server-count"] == given

@@ -83,6 +83,14 @@ def split(stack: Stack) -> Iterator[Finding]:
         yield Finding(path, f"{size} does not divide the model's {known.heads} attention heads", hint)
 
 
+def front_ends(stack: Stack) -> Iterator[Finding]:
+    """Until 0.10.1 Whisper runs on vLLM's old engine, which has one front end."""
+    count = stack.vllm.api_server_count
+    if count != "auto" and count > 1 and catalog.within(stack.vllm.version, "0.10.0", "0.10.2"):
+        message = f"vLLM {stack.vllm.version} serves Whisper with one API server only"
+        yield Finding(("vllm", "api_server_count"), message, "Write 1, or auto.")
+
+
 def memory(stack: Stack) -> Iterator[Finding]:
     """Weights, one step's cache and overhead fit into what vLLM may take."""
     gpu, known = catalog.gpu(stack.instance_type_group.gpu), known_model(stack.model)
@@ -111,4 +119,4 @@ def needed_gib(stack: Stack, known: KnownModel) -> float:
     return (known.parameters * width + cache) / stack.vllm.tensor_parallel_size / 2**30 + OVERHEAD_GIB
 
 
-CHECKS = (backend, number_format, decoder_length, batch, split, memory)
+CHECKS = (backend, number_format, decoder_length, batch, split, front_ends, memory)

@@ -115,7 +115,7 @@ class Settings:
         self.model = config["model"]
         if config["model_packed"]:
             self.model = os.path.join(os.path.abspath(base_directory), config["model"])
-        self.rendered_command = serve_command(self, config["arguments"])
+        self.rendered_command = serve_command(self, config)
         self.command = [*self.rendered_command, *extra_arguments(environ)]
         self.environment = server_environment(self, config["environment"], environ)
 
@@ -138,13 +138,13 @@ def extra_arguments(environ):
         raise ValueError(f"VLLM_EXTRA_ARGS cannot be split into words: {error}.") from None
 
 
-def serve_command(settings, arguments):
+def serve_command(settings, config):
     """The command line; what stands later wins, so what was asked for by name comes after what was decided here."""
     command = ["vllm", "serve", settings.model, "--host", settings.host, "--port", str(settings.port)]
     command += ["--served-model-name", *settings.served_names, "--max-model-len", str(settings.max_model_len)]
-    if settings.api_servers > 1:
+    if settings.api_servers > 1 or config["api_server_count"] != "auto":
         command += ["--api-server-count", str(settings.api_servers)]
-    return [*command, *arguments]
+    return [*command, *config["arguments"]]
 
 
 def server_environment(settings, rendered, environ):
