@@ -96,9 +96,7 @@ class FileAnswer:
 class Waiting:
     """The answer is known when a deployment request is done."""
 
-    requests: tuple[str, ...]
-    timeout: int
-    many: bool = False
+    request: str
     stream: bool = False
 
 

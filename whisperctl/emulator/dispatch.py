@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from whisperctl.emulator.clock import Clock, stamp
+from whisperctl.emulator.lifecycle import OPEN
 from whisperctl.emulator.runtime.process import InstanceProcess
 from whisperctl.emulator.store import Doc, Store
 
 UNKEPT = 60.0
-OPEN = ("pending", "processing")
 NO_CODE_RAN = "The emulator runs with --runtime none: no code was executed"
 
 
@@ -44,6 +44,7 @@ class Dispatch:
                 self._queues[doc.parent].append(doc.id)
             else:
                 doc.body |= {"status": "failed", "error_message": "The request was interrupted"}
+                retain(self.store, doc, self.clock.now())
             self.store.save(doc)
 
     def add(self, version_id: str, ident: str) -> None:
@@ -57,18 +58,22 @@ class Dispatch:
         """Those with requests waiting."""
         return {ident for ident, queue in self._queues.items() if queue}
 
-    async def outcome(self, ident: str, limit: float) -> None:
-        """Wait until a request is done, or fail it when its time is over."""
+    async def outcome(self, ident: str) -> None:
+        """Wait until a request is done."""
         doc = self.store.by_id("request", ident)
         if doc is None or doc.body["status"] not in OPEN:
             return
         future = self._waiters.setdefault(ident, asyncio.get_running_loop().create_future())
         try:
-            await asyncio.wait_for(asyncio.shield(future), limit)
-        except TimeoutError:
-            self._finish(ident, None, f"The request timed out after {limit:g} seconds")
+            await asyncio.shield(future)
         finally:
             self._waiters.pop(ident, None)
+
+    def expire(self, ident: str) -> None:
+        """A request's time is over."""
+        doc = self.store.by_id("request", ident)
+        if doc is not None:
+            self._finish(ident, None, f"The request timed out after {doc.body['timeout']} seconds")
 
     def run(self, version_id: str) -> None:
         """Give waiting requests to idle instances."""

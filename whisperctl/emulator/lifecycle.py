@@ -13,6 +13,7 @@ from whisperctl.emulator.clock import stamp
 from whisperctl.emulator.rules import records, versions
 from whisperctl.emulator.store import ENTERED, Doc, Store
 
+OPEN = ("pending", "processing")
 LIVE = ("pending", "initialising", "running")
 
 
@@ -62,13 +63,22 @@ def advance(store: Store, now: float, pace: Pace, served: Mapping[str, float]) -
     effects: list[Effect] = []
     for doc in store.due(now):
         if doc.kind == "request":
-            # Its retention time is over.
-            store.delete(doc)
+            effects += _request(store, doc)
         elif doc.kind == "instance" and doc.body["status"] == "running":
             effects += _idle(store, doc, now, served.get(doc.id, 0.0))
         else:
             effects += _step(store, doc, now, pace)
     return effects
+
+
+def _request(store: Store, doc: Doc) -> list[Effect]:
+    """An open request has run out of time; a done one has been kept for long enough."""
+    if doc.body["status"] in OPEN:
+        doc.due = None
+        store.save(doc)
+        return [Effect("expire", doc.id)]
+    store.delete(doc)
+    return []
 
 
 def _step(store: Store, doc: Doc, now: float, pace: Pace) -> list[Effect]:

@@ -63,6 +63,9 @@ class Platform:
 
     def recover(self) -> None:
         """After a start: no instance lives on, builds go on where they stood."""
+        for path in (self.store.folder / "files").glob("incoming-*"):
+            # An upload that the end of an earlier emulator cut off: nobody was told that it had arrived.
+            path.unlink()
         with self.store.transaction():
             self.fleet.recover()
             self.dispatch.recover()
@@ -162,6 +165,8 @@ class Platform:
         match effect.kind:
             case "build_tag" | "build_revision":
                 self.spawn(self._build(effect.kind.removeprefix("build_"), effect.id))
+            case "expire":
+                self.dispatch.expire(effect.id)
             case "start" if self.pace.processes:
                 self.spawn(self.fleet.start(effect.id))
             case "stop" if self.pace.processes:

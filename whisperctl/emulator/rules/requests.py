@@ -33,13 +33,13 @@ def create(call: Call) -> Waiting:
     """A direct request: answered when it is processed."""
     timeout = number(call, "timeout", 300, 10, 3600)
     doc = _add(call, call.body, timeout, "direct")
-    return Waiting(requests=(doc.id,), timeout=timeout)
+    return Waiting(request=doc.id)
 
 
 def stream(call: Call) -> Waiting:
     timeout = number(call, "timeout", 300, 10, 3600)
     doc = _add(call, call.body, timeout, "streaming")
-    return Waiting(requests=(doc.id,), timeout=timeout, stream=True)
+    return Waiting(request=doc.id, stream=True)
 
 
 def batch(call: Call) -> list[dict[str, Any]]:
@@ -183,7 +183,7 @@ def _add(call: Call, data: Any, timeout: int, kind: str) -> Doc:
     _check_data(parent, data)
     body = new_request(call.now, data, timeout, kind)
     body["origin"]["created_by"] = call.user.email
-    doc = call.store.add("request", owner.id, None, body)
+    doc = call.store.add("request", owner.id, None, body, due=call.now + timeout)
     call.signals.add(Signal("request", doc.id, owner.id))
     return doc
 
@@ -228,5 +228,6 @@ def _cancel(call: Call, doc: Doc) -> None:
     if doc.body["status"] not in {"pending", "processing"}:
         raise invalid("Only pending or processing requests can be cancelled")
     doc.body |= {"status": "cancelled", "time_completed": call.stamp}
+    doc.due = None
     call.store.save(doc)
     call.signals.add(Signal("cancel", doc.id))

@@ -194,13 +194,13 @@ class App:
     async def _waited(self, waiting: Waiting) -> Response:
         if waiting.stream:
             return StreamingResponse(self._events(waiting), media_type="text/event-stream")
-        ident = waiting.requests[0]
-        await self.platform.dispatch.outcome(ident, waiting.timeout)
+        ident = waiting.request
+        await self.platform.dispatch.outcome(ident)
         return JSONResponse(requests.created(self.platform.store, ident), 200)
 
     async def _events(self, waiting: Waiting) -> Any:
-        ident = waiting.requests[0]
-        await self.platform.dispatch.outcome(ident, waiting.timeout)
+        ident = waiting.request
+        await self.platform.dispatch.outcome(ident)
         body = requests.created(self.platform.store, ident)
         kind = "error" if body["error_message"] else "result"
         yield f"event: {kind}\ndata: {json.dumps(body)}\n\n"
