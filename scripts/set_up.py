@@ -131,10 +131,11 @@ def pip_settings() -> dict[str, str]:
     """pip's index and certificate settings as uv's environment variables; where pip has none, none."""
     listed = subprocess.run([PYTHON, "-m", "pip", "config", "list"], capture_output=True, text=True, check=True)
     settings = {"UV_INDEX_STRATEGY": "unsafe-best-match"}  # pip's: the best version of any index
-    for line in listed.stdout.splitlines():
-        key, _, value = line.partition("=")
-        if name := UV_NAMES.get(key.rpartition(".")[2]):
-            settings[name] = " ".join(value.strip("'\"").split("\\n")).strip()
+    lines = listed.stdout.splitlines()
+    for section in ("global.", "install.", ":env:."):  # the later wins, as with pip
+        for key, _, value in (line.removeprefix(section).partition("=") for line in lines if line.startswith(section)):
+            if name := UV_NAMES.get(key):
+                settings[name] = " ".join(value.strip("'\"").split("\\n")).strip()
     return settings
 
 
