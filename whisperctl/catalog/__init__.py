@@ -32,6 +32,8 @@ class KnownModel:
     translates: bool
     licence: str
     source: str
+    revision: str = ""
+    """A commit of its repository that is known to work; empty: none is."""
 
     @property
     def kv_bytes_per_token(self) -> int:

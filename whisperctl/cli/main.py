@@ -60,6 +60,9 @@ class Commands(click.Group):
         command: click.Command = getattr(module, cmd_name)
         known = {parameter.name for parameter in command.params}
         command.params += [option for option in global_options(hidden=True) if option.name not in known]
+        for parameter in command.params:
+            if parameter.type is click.STRING and _names_a_file(parameter):
+                parameter.type = click.Path()  # so that a shell completes it
         return command
 
     def resolve_command(
@@ -77,6 +80,10 @@ class Commands(click.Group):
         """The table itself: no command is imported to print it."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+
+def _names_a_file(parameter: click.Parameter) -> bool:
+    return isinstance(parameter, click.Argument) or parameter.metavar in ("FILE", "DIR", "PATH")
 
 
 @click.command(cls=Commands, params=global_options(), context_settings={"help_option_names": ["-h", "--help"]})

@@ -1,0 +1,48 @@
+"""`init`: the first files of a repository."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import cast, get_args
+
+import click
+
+from whisperctl.errors import EXIT_DONE
+
+GPUS = click.Choice(["T4", "L4", "A10", "A100", "H100", "H200", "CPU"], case_sensitive=False)
+
+
+@click.command()
+@click.argument("folder", default=".", metavar="[DIR]", type=click.Path(file_okay=False, path_type=Path))
+@click.option(
+    "--model", default="openai/whisper-small", show_default=True, metavar="NAME", help="Hugging Face id, or a folder."
+)
+@click.option("--gpu", type=GPUS, default="T4", show_default=True, help="What the instances have.")
+@click.option("--ci", type=click.Choice(["github", "gitlab"]), help="Write a pipeline, too.")
+def init(folder: Path, model: str, gpu: str, ci: str | None) -> int:
+    """Write a commented stack.yaml and a .gitignore into DIR [.], and with --ci a pipeline.
+
+    The pipeline plans on a change request, with the plan as a comment, and applies on main. Asks nothing, overwrites
+    nothing; the stack is named after DIR. A model folder is relative to DIR.
+    """
+    from whisperctl.spec import Gpu
+    from whisperctl.starter import Pipeline, Start, write_start
+
+    assert gpu in get_args(Gpu)
+    start = Start(folder=folder, model=model, gpu=cast("Gpu", gpu), pipeline=cast("Pipeline | None", ci))
+    names, warnings = write_start(start)
+    for name in names:
+        click.echo(folder / name)
+    for warning in warnings:
+        click.echo(str(warning), err=True)
+    _say_next(folder)
+    return EXIT_DONE
+
+
+def _say_next(folder: Path) -> None:
+    there = "" if folder == Path() else f"cd {folder}\n  "
+    click.echo(
+        "Next: set UBIOPS_PROJECT and UBIOPS_API_TOKEN, read through stack.yaml, then\n"
+        f"  {there}whisperctl doctor\n  whisperctl plan\n  whisperctl apply",
+        err=True,
+    )
