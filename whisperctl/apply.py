@@ -1,27 +1,30 @@
 """Performs the operations of plans in the order of their needs and says what became of each.
 
-Independent operations run at the same time. A failure stops what needs the failed operation and nothing else.
-Interrupting starts nothing more and ends the waits. Decides neither what to do nor how one thing is done.
+Independent operations run at the same time, also across stacks. Each stack starts with its lease: who waits for another
+apply holds up nobody else, and plans again afterwards. A failure stops what needs the failed operation and nothing
+else. Interrupting starts nothing more and ends the waits. Decides neither what to do nor how one thing is done.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from whisperctl import builds, perform, proving
-from whisperctl.errors import ApiError, Interrupted, WhisperctlError
-from whisperctl.lease import RENEW_EVERY, renewed
-from whisperctl.perform import Job
-from whisperctl.plan import Operation
-from whisperctl.resources import LEASE_LABEL, Address, deployment_address
+from whisperctl.errors import Contended, Interrupted, StalePlan, WhisperctlError
+from whisperctl.holding import begin, give_back, renew
+from whisperctl.job import Job
+from whisperctl.lease import RENEW_EVERY
+from whisperctl.operations import Operation
+from whisperctl.plan import Plan
+from whisperctl.resources import Address
 from whisperctl.waiting import StoppableClock
 
 Status = Literal["done", "failed", "interrupted", "not tried"]
-THREADS = 128
+THREADS = 192
 """Most operations are waits, which take no request slot: enough threads for the builds of a whole project."""
 
 
@@ -37,6 +40,8 @@ class Event:
 
 
 Listen = Callable[[Event], None]
+Replan = Callable[[Plan, int], Plan]
+"""Plans a stack again; the number is the first free operation id."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,84 +58,139 @@ class Result:
 class Outcome:
     """What became of every operation of one plan, in the plan's order."""
 
-    stack: str
+    plan: Plan
+    """What was performed: the plan that was asked for, or the one made after waiting for another apply."""
     results: tuple[Result, ...] = ()
     remaining: tuple[str, ...] = ()
     """Addresses that still differ after everything was done; empty when it converged."""
-    stale: bool = False
     error: str = ""
     """What went wrong outside any operation."""
+    interrupted: bool = False
+
+    @property
+    def stack(self) -> str:
+        """The stack's name."""
+        return self.plan.stack
 
     @property
     def succeeded(self) -> bool:
         """Whether everything was done and nothing differs any more."""
-        return all(result.status == "done" for result in self.results) and not self.remaining and not self.error
+        done = all(result.status == "done" for result in self.results)
+        return done and not (self.remaining or self.error or self.interrupted)
 
 
 @dataclass(kw_only=True)
 class Run:
-    """The jobs of one apply."""
+    """The jobs of one apply. Only the thread that calls `perform` changes the bookkeeping."""
 
     jobs: Sequence[Job]
     token: str
     clock: StoppableClock
     listen: Listen
+    replan: Replan | None = None
+    """None: a saved plan, which is performed exactly or not at all."""
     results: dict[int, Result] = field(default_factory=dict)
+    errors: dict[int, str] = field(default_factory=dict)
+    """Position of a job that could not begin -> why."""
+    waiting: dict[int, tuple[Job, Operation]] = field(default_factory=dict)
+    running: dict[Future[Result | None], tuple[Job, Operation | None]] = field(default_factory=dict)
+    ids: int = 1_000_000
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    over: threading.Event = field(default_factory=threading.Event)
 
     def perform(self) -> list[Outcome]:
         """Do it all; an interrupt ends it early and is told in the results."""
-        owners = {operation.id: job for job in self.jobs for operation in job.plan.operations}
-        operations = {operation.id: operation for job in self.jobs for operation in job.plan.operations}
         renewing = threading.Thread(target=self._renew, daemon=True)
         renewing.start()
-        # Not a `with` block: leaving it would wait for threads that an interrupt must not wait for.
         pool = ThreadPoolExecutor(THREADS)
         try:
-            self._schedule(pool, operations, owners)
+            for job in self.jobs:
+                self.running[pool.submit(self._begin, job)] = (job, None)
+            while self.waiting or self.running:
+                self._launch(pool)
+                if not self.running:
+                    continue
+                done, _ = wait(self.running, return_when=FIRST_COMPLETED)
+                for future in done:
+                    self._take_in(pool, *self.running.pop(future), future)
         finally:
+            self.over.set()
             pool.shutdown(wait=True, cancel_futures=True)
-            self._give_back()
-        return [self._outcome(job) for job in self.jobs]
+            for job in self.jobs:
+                give_back(job)
+        return [self._outcome(position, job) for position, job in enumerate(self.jobs)]
 
-    def _schedule(
-        self, pool: ThreadPoolExecutor, operations: Mapping[int, Operation], owners: Mapping[int, Job]
-    ) -> None:
-        waiting = dict(operations)
-        running: dict[Future[Result], int] = {}
-        while waiting or running:
-            for number, operation in list(waiting.items()):
-                needs = [need for need in operation.needs if need in operations]
-                if any(self._lost(need) for need in needs):
-                    self.results[number] = Result(operation=operation, status="not tried")
-                    del waiting[number]
-                elif all(need in self.results for need in needs):
-                    running[pool.submit(self._do, owners[number], operation)] = number
-                    del waiting[number]
-            if not running:
-                continue
-            done, _ = wait(running, return_when=FIRST_COMPLETED)
-            for future in done:
-                self.results[running.pop(future)] = future.result()
+    def _begin(self, job: Job) -> None:
+        begin(job, self._free_id() if self.replan else 0, self.replan)
+
+    def _free_id(self) -> int:
+        """The first of a thousand ids that nobody else gets."""
+        with self.lock:
+            self.ids += 1000
+            return self.ids
+
+    def _launch(self, pool: ThreadPoolExecutor) -> None:
+        known = {o.id for job in self.jobs for o in job.plan.operations}
+        for number, (job, operation) in list(self.waiting.items()):
+            needs = [need for need in operation.needs if need in known]
+            if any(self._lost(need) for need in needs):
+                self.results[number] = Result(operation=operation, status="not tried")
+                del self.waiting[number]
+            elif all(need in self.results for need in needs):
+                self.running[pool.submit(self._do, job, operation)] = (job, operation)
+                del self.waiting[number]
 
     def _lost(self, number: int) -> bool:
         return number in self.results and self.results[number].status != "done"
 
+    def _take_in(
+        self, pool: ThreadPoolExecutor, job: Job, operation: Operation | None, future: Future[Result | None]
+    ) -> None:
+        """What a thread brought back: a job that has begun, one to begin again, or an operation's result."""
+        try:
+            result = future.result()
+        except Contended:
+            # Nothing of this job is done yet: everything needs its deployment.
+            job.created_elsewhere = True
+            self.waiting = {n: entry for n, entry in self.waiting.items() if entry[0] is not job}
+            self.running[pool.submit(self._begin, job)] = (job, None)
+            return
+        except WhisperctlError as error:
+            self.errors[self.jobs.index(job)] = str(error)
+            status: Status = "interrupted" if isinstance(error, Interrupted) else "not tried"
+            self.results |= {o.id: Result(operation=o, status=status) for o in job.plan.operations}
+            return
+        if operation is None:
+            self.waiting |= {o.id: (job, o) for o in job.plan.operations}
+        elif result is not None:
+            self.results[operation.id] = result
+
     def _do(self, job: Job, operation: Operation) -> Result:
         start = self.clock.monotonic()
+        result = Result(operation=operation, status="done")
         self._tell(job, operation.address, "start", operation.kind)
         try:
             self._dispatch(job, operation)
+        except Contended as error:
+            if self.replan is not None:
+                raise
+            result = replace(result, status="failed", error=str(error))
         except Interrupted as error:
-            return Result(operation=operation, status="interrupted", seconds=self._since(start), error=str(error))
+            return replace(result, status="interrupted", seconds=self._since(start), error=str(error))
         except WhisperctlError as error:
-            self._tell(job, operation.address, "failed", str(error), self._since(start))
-            return Result(operation=operation, status="failed", seconds=self._since(start), error=str(error))
-        self._tell(job, operation.address, "done", operation.kind, self._since(start))
-        return Result(operation=operation, status="done", seconds=self._since(start))
+            result = replace(result, status="failed", error=str(error))
+        result = replace(result, seconds=self._since(start))
+        if result.status == "done":
+            self._tell(job, operation.address, "done", operation.kind, result.seconds)
+        else:
+            self._tell(job, operation.address, "failed", result.error, result.seconds)
+        return result
 
     def _dispatch(self, job: Job, operation: Operation) -> None:
         if self.clock.stop.is_set():
             raise Interrupted("interrupted before it began")
+        if job.lost.is_set():
+            raise StalePlan("Another apply of this stack has taken over: this one could not renew its lease in time.")
         match operation.kind:
             case "create":
                 perform.create(job, operation)
@@ -161,43 +221,12 @@ class Run:
 
     def _renew(self) -> None:
         """Keep the leases alive while the run lasts; one that cannot be renewed now is tried again in time."""
-        while not self.clock.stop.wait(RENEW_EVERY):
-            for job in self.jobs:
-                if len([n for n in job.plan.operations if n.id in self.results]) == len(job.plan.operations):
-                    continue
-                with job.lock:
-                    job.lease = renewed(job.lease, self.clock.time())
-                    _patch_lease(job, str(job.lease))
+        while not self.over.wait(RENEW_EVERY):
+            busy = [job for job in self.jobs if any(o.id not in self.results for o in job.plan.operations)]
+            renew([job for job in busy if job.held])
 
-    def _give_back(self) -> None:
-        """Remove the leases of plans that were not sealed: a failed or interrupted apply holds up nobody."""
-        for job in self.jobs:
-            sealed = any(
-                self.results[o.id].status == "done"
-                for o in job.plan.operations
-                if o.kind == "seal" and o.id in self.results
-            )
-            if not sealed and job.plan.operations:
-                with job.lock:
-                    _patch_lease(job, None)
-
-    def _outcome(self, job: Job) -> Outcome:
-        return Outcome(stack=job.plan.stack, results=tuple(self.results[o.id] for o in job.plan.operations))
-
-
-def _patch_lease(job: Job, text: str | None) -> None:
-    """Write or remove our lease; that UbiOps does not answer is no reason to fail: the lease runs out by itself."""
-    try:
-        raw = job.api.deployment(job.deployment)
-        labels = dict((raw or {}).get("labels") or {})
-        if raw is None or job.lease.nonce not in labels.get(LEASE_LABEL, ""):
-            return
-        labels.pop(LEASE_LABEL)
-        job.api.update_deployment(job.deployment, {"labels": labels | ({LEASE_LABEL: text} if text else {})})
-    except ApiError as error:
-        job.say(deployment_address(job.deployment), f"the lease could not be written: {error.reason}")
-
-
-def is_stale(outcome: Outcome) -> bool:
-    """Whether an operation found that somebody changed its object."""
-    return any("since the plan was made" in result.error for result in outcome.results)
+    def _outcome(self, position: int, job: Job) -> Outcome:
+        results = tuple(self.results[o.id] for o in job.plan.operations)
+        interrupted = any(result.status == "interrupted" for result in results)
+        error = "" if interrupted else self.errors.get(position, "")
+        return Outcome(plan=job.plan, results=results, error=error, interrupted=interrupted)

@@ -13,12 +13,13 @@ import threading
 from typing import Any
 
 from whisperctl.api import Api, Json
+from whisperctl.bodies import merged
 from whisperctl.desired import digest_of
-from whisperctl.errors import ApiError, BuildFailed, Unreachable, WhisperctlError
+from whisperctl.errors import ApiError, BuildFailed, NotFound, WhisperctlError
+from whisperctl.job import POST_ATTEMPTS, Job, arrived, create_once, is_lost
 from whisperctl.live import RecordedRevision, owner, recorded_revisions
+from whisperctl.operations import Operation
 from whisperctl.package import EnvironmentBuild
-from whisperctl.perform import POST_ATTEMPTS, Job, create_once, merged
-from whisperctl.plan import Operation
 from whisperctl.resources import (
     DIGEST_LABEL,
     KEPT_REVISIONS,
@@ -84,14 +85,18 @@ def _start_tag(job: Job, address: Address, wanted: EnvironmentBuild) -> bool:
 
 
 def _send_build(job: Job, address: Address, wanted: EnvironmentBuild, base: tuple[str, str]) -> None:
+    def started() -> bool | None:
+        status = (job.api.tag(wanted.name, wanted.tag) or {}).get("status", "pending")
+        return True if status != "pending" else None
+
     for attempt in range(1, POST_ATTEMPTS + 1):
         try:
             job.api.build_tag(wanted.name, wanted.tag, base, wanted)
         except ApiError as error:
             # Lost or refused: somebody (perhaps this very request) may have started it.
-            if (job.api.tag(wanted.name, wanted.tag) or {}).get("status", "pending") != "pending":
+            if arrived(job, started):
                 return
-            if attempt == POST_ATTEMPTS or not (isinstance(error, Unreachable) or error.status >= 500):
+            if attempt == POST_ATTEMPTS or not (is_lost(error) or isinstance(error, NotFound)):
                 raise
             job.say(address, f"no answer to the upload; it did not arrive, trying again ({attempt})")
             job.clock.sleep(attempt)
@@ -152,6 +157,8 @@ def upload(job: Job, operation: Operation) -> None:
     """
     address = operation.address
     version = job.api.version(job.deployment, job.version) or {}
+    if version.get("active_revision"):
+        job.outdated |= {item["id"] for item in job.api.instances(job.deployment, job.version)}
     revision = _already_uploaded(job, version) or _send_package(job, address, version.get("latest_revision"))
     job.say(address, f"revision {revision} is building")
     query = (
@@ -202,16 +209,19 @@ def _is_this_package(job: Job, revision: str) -> bool:
 
 
 def _send_package(job: Job, address: Address, before: str | None) -> str:
-    package = job.plan.wanted.package
+    def sent() -> str | None:
+        latest = (job.api.version(job.deployment, job.version) or {}).get("latest_revision")
+        return str(latest) if latest and latest != before and _is_this_package(job, latest) else None
+
     for attempt in range(1, POST_ATTEMPTS + 1):
         try:
-            return job.api.upload(job.deployment, job.version, package)
+            return job.api.upload(job.deployment, job.version, job.plan.wanted.package)
         except ApiError as error:
-            lost = isinstance(error, Unreachable) or error.status >= 500
-            latest = (job.api.version(job.deployment, job.version) or {}).get("latest_revision") if lost else None
-            if latest and latest != before and _is_this_package(job, latest):
-                return str(latest)
-            if not lost or attempt == POST_ATTEMPTS:
+            found = arrived(job, sent) if is_lost(error) else None
+            if found is not None:
+                return found
+            young = isinstance(error, NotFound) and job.created
+            if not (is_lost(error) or young) or attempt == POST_ATTEMPTS:
                 raise
             job.say(address, f"no answer to the upload; it did not arrive, trying again ({attempt})")
             job.clock.sleep(attempt)

@@ -150,9 +150,10 @@ def settle(wanted: Wanted, live_labels: Mapping[Address, Mapping[str, str]]) -> 
             fields["minimum_instances"] = 0
         state[address] = replace(resource, fields=fields)
     for variable in stack.env:
-        written = on_version.get(SECRET_LABEL + variable.name)
-        if variable.secret and written is not None and not secret.matches(variable.value, written):
-            address = env_var_address(stack.deployment.name, stack.version.name, variable.name)
+        address = env_var_address(stack.deployment.name, stack.version.name, variable.name)
+        # Without a fingerprint nobody knows what was set: an apply was cut off, or somebody else set it.
+        written = on_version.get(SECRET_LABEL + variable.name, "")
+        if variable.secret and address in live_labels and not secret.matches(variable.value, written):
             state[address] = replace(state[address], fields={"value": SECRET_CHANGED, "secret": True})
     return replace(wanted, state=state)
 

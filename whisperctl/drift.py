@@ -9,7 +9,8 @@ from typing import Literal
 from whisperctl.api import Api, Json
 from whisperctl.engine import World, plan_stacks
 from whisperctl.errors import ApiError
-from whisperctl.plan import Change, Plan
+from whisperctl.operations import Change
+from whisperctl.plan import Plan
 from whisperctl.resources import DIGEST_LABEL, Address, Kind, deployment_address
 from whisperctl.spec import Stack
 

@@ -10,6 +10,7 @@
     ├── NotOwned                    a wanted name exists without our label
     ├── Protected                   the spec forbids what the plan would delete
     ├── StalePlan                   the live objects changed since the plan was made
+    │   └── Contended               another apply of the same stack is at work
     ├── BuildFailed                 a tag or revision did not build: with its last log lines
     ├── Unhealthy                   the endpoint did not come up, or does not do what the spec says
     ├── TimedOut                    a wait reached `rollout.timeout`
@@ -110,6 +111,10 @@ class Protected(WhisperctlError):
 
 class StalePlan(WhisperctlError):
     """The live objects are no longer those that the plan was made from."""
+
+
+class Contended(StalePlan):
+    """Another apply of the same stack is at work: wait for it and plan again."""
 
 
 class BuildFailed(WhisperctlError):

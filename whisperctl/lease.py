@@ -12,6 +12,7 @@ import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from whisperctl.api import Api, Json
 from whisperctl.clock import Clock
@@ -66,11 +67,19 @@ def is_held(lease: Lease | None, now: float) -> bool:
 
 
 def take(
-    api: Api, deployment: str, lease: Lease, clock: Clock, say: Callable[[str], None], *, unproven: bool
+    api: Api,
+    deployment: str,
+    lease: Lease,
+    clock: Clock,
+    say: Callable[[str], None],
+    *,
+    unproven: bool,
+    more: Mapping[str, str | None] = MappingProxyType({}),
 ) -> tuple[Lease, bool, Json | None]:
     """Wait until the lease of `deployment` is free and write ours.
 
     `unproven` also removes the digest label: until it is sealed again, a later plan knows that the proof is missing.
+    `more` are other labels to write with it; None removes one.
     Returns the lease, whether somebody else's had to be waited for, and the deployment as it is now (None: it is gone).
     """
     waited = False
@@ -87,7 +96,7 @@ def take(
             clock.sleep(2.0)
             continue
         lease = renewed(lease, clock.time())
-        api.update_deployment(deployment, {"labels": _with(labels, lease, unproven)})
+        api.update_deployment(deployment, {"labels": _with(labels, lease, unproven, more)})
         if holder is not None or waited:
             clock.sleep(SETTLE)
         found = api.deployment(deployment)
@@ -97,9 +106,11 @@ def take(
         waited = True
 
 
-def _with(labels: Mapping[str, str], lease: Lease, unproven: bool) -> dict[str, str]:
-    kept = {key: value for key, value in labels.items() if not (unproven and key == DIGEST_LABEL)}
-    return {**kept, LEASE_LABEL: str(lease)}
+def _with(labels: Mapping[str, str], lease: Lease, unproven: bool, more: Mapping[str, str | None]) -> dict[str, str]:
+    wanted: dict[str, str | None] = {**labels, **more, LEASE_LABEL: str(lease)}
+    if unproven:
+        wanted[DIGEST_LABEL] = None
+    return {key: value for key, value in wanted.items() if value is not None}
 
 
 def _started(pid: int) -> str:

@@ -336,6 +336,9 @@ def fingerprint(address: Address, raw: Json | None, wanted: State) -> str:
         # The list tells less than the detail: only what a plan compares, whichever of the two was read.
         keys = SERVICE_LIST_FIELDS | {"id"} | (wanted[address].fields.keys() if address in wanted else set())
         kept = {key: value for key, value in kept.items() if key in keys}
+    if address.kind is Kind.ENVIRONMENT:
+        # All stacks share it and write its digest: only what a plan compares, and whose it is.
+        return hashlib.sha256(json.dumps([raw["id"], raw["description"], owner(raw)]).encode()).hexdigest()[:16]
     if address.kind is Kind.DEPLOYMENT:
         kept = {key: value for key, value in kept.items() if not key.endswith("_fields")}
     if "labels" in kept:

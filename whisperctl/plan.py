@@ -7,55 +7,25 @@ that record success are operations in it. Order is a table of needs, not a scrip
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass
 
 from whisperctl.desired import Wanted, spec_path
 from whisperctl.diff import FieldChange, differing_fields
 from whisperctl.errors import NotOwned, Protected
 from whisperctl.live import Live, combined, owner
+from whisperctl.operations import DEPLOYMENT_REPLACED, Action, Change, Operation, Operations
 from whisperctl.resources import (
-    DIGEST_LABEL,
     IMMUTABLE,
     PAUSED_LABEL,
+    SECRET,
+    SECRET_CHANGED,
     Address,
     Kind,
     Resource,
     deployment_address,
+    group_address,
     version_address,
 )
-
-Action = Literal["create", "update", "replace", "delete"]
-OperationKind = Literal["create", "update", "delete", "build", "upload", "claim", "record", "probe", "seal"]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Change:
-    """What will be different about one resource, and why."""
-
-    address: Address
-    action: Action
-    fields: tuple[FieldChange, ...] = ()
-    reason: str
-    effect: str
-    source: str
-    """`stack.yaml:41`."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Operation:
-    """One thing to do. `needs` are ids of operations that must have succeeded before.
-
-    create, update, delete: one write. build: an environment tag, created, uploaded and waited for. upload: a package,
-    uploaded and waited for. claim: env var names written on the version before they are created. record: env var names
-    and secret fingerprints written on the version once they are set. probe: the endpoint is awake and does what the
-    spec says. seal: digests are written, the lease is given back.
-    """
-
-    id: int
-    kind: OperationKind
-    address: Address
-    needs: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -114,7 +84,7 @@ def make_plan(
     changes += [_deletion(wanted, a, "nothing uses it any more") for a in retired_tags if a not in gone]
     changes.sort(key=lambda change: change.address)
     refuse_protected(wanted, changes)
-    operations = _Operations(wanted, live, changes, first_id).ordered(destroy)
+    operations = Operations(wanted, live, changes, first_id).ordered(destroy)
     touched = {change.address for change in changes}
     return Plan(
         wanted=wanted,
@@ -192,15 +162,31 @@ def _changes(wanted: Wanted, live: Live, kept: set[Address]) -> list[Change]:
     changes = []
     for address, resource in wanted.state.items():
         found = state.get(address)
-        differing = differing_fields(found.fields if found else {}, resource.fields)
+        differing = _differing(found, resource)
         if found is None:
             changes.append(_change(wanted, resource, "create", differing, _why_created(address, live)))
         elif address in replaced:
             changes.append(_change(wanted, resource, "replace", differing, replaced[address]))
         elif differing:
             changes.append(_change(wanted, resource, "update", differing, _why_updated(wanted, address, differing)))
+    # A group that is no longer managed and still wanted is let go of, not deleted.
+    kept = kept | {group_address(wanted.stack.instance_type_group.name)}
     leaving = (address for address in live.owned if address not in wanted.state and address not in kept)
     return changes + [_deletion(wanted, address, f"no longer in {wanted.stack.file}") for address in leaving]
+
+
+def _differing(found: Resource | None, resource: Resource) -> tuple[FieldChange, ...]:
+    """What must change, with nothing in it that is a secret or becomes one."""
+    before = dict(found.fields) if found else {}
+    fields = dict(resource.fields)
+    if resource.address.kind is Kind.INSTANCE_TYPE_GROUP and found:
+        # A group's types are replaced as a whole: those that left it are a difference.
+        gone = {name: None for name in before["instance_types"] if name not in fields["instance_types"]}
+        fields["instance_types"] = {**fields["instance_types"], **gone}
+    if resource.address.kind is Kind.ENV_VAR and fields["secret"] and before and not before["secret"]:
+        before["value"] = SECRET  # it can be read on UbiOps until now; that is no reason to print it
+        fields["value"] = SECRET_CHANGED
+    return differing_fields(before, fields)
 
 
 def _replaced(wanted: Wanted, live: Live, kept: set[Address]) -> dict[Address, str]:
@@ -210,7 +196,7 @@ def _replaced(wanted: Wanted, live: Live, kept: set[Address]) -> dict[Address, s
     for address, resource in wanted.state.items():
         if address not in state:
             continue
-        names = {item.path for item in differing_fields(state[address].fields, resource.fields)}
+        names = {item.path for item in _differing(state[address], resource)}
         fixed = sorted(names & IMMUTABLE.get(address.kind, frozenset()))
         if address.kind is Kind.ENV_VAR and resource.fields["secret"]:
             fixed = []  # false to true is possible in place
@@ -224,8 +210,8 @@ def _replaced(wanted: Wanted, live: Live, kept: set[Address]) -> dict[Address, s
                 f"{deployment} must be replaced ({found[deployment]}) but also holds versions that are not ours: "
                 f"{versions}.\n  Nothing was changed. Move those away first, or choose another deployment name."
             )
-        below = (Kind.VERSION, Kind.ENV_VAR, Kind.PACKAGE, Kind.SERVICE)
-        found |= {address: "its deployment is replaced" for address in wanted.state if address.kind in below}
+        below = (Kind.INSTANCE_TYPE_GROUP, Kind.VERSION, Kind.ENV_VAR, Kind.PACKAGE, Kind.SERVICE)
+        found |= {address: DEPLOYMENT_REPLACED for address in wanted.state if address.kind in below}
     return found
 
 
@@ -310,125 +296,3 @@ def _effect(address: Address, action: Action, fields: Sequence[FieldChange]) -> 
             return "; ".join(sorted(effects, reverse=True)) if len(effects) < 2 else _INSTANCES
         case _:
             return _IN_PLACE
-
-
-@dataclass(kw_only=False, slots=True)
-class _Operations:
-    """Collects the operations of one plan; ids go on from `first_id` so that plans made together can refer to all."""
-
-    wanted: Wanted
-    live: Live
-    changes: Sequence[Change]
-    first_id: int
-    made: list[Operation] = field(default_factory=list)
-
-    def ordered(self, destroy: bool) -> list[Operation]:
-        """Everything to do, each after what it needs."""
-        by_kind: dict[Kind, list[Change]] = {kind: [] for kind in Kind}
-        for change in self.changes:
-            by_kind[change.address.kind].append(change)
-        # On destroy env vars and packages go with their version.
-        made = self._creations(by_kind, self._replacements(by_kind)) if not destroy else []
-        probe = self._probe(made) if not destroy else []
-        after = self._deletions(by_kind, made + probe)
-        if not destroy and (self.made or not self._sealed()):
-            stack = self.wanted.stack
-            self._add("seal", deployment_address(stack.deployment.name), made + probe + after)
-        return self.made
-
-    def _add(self, kind: OperationKind, address: Address, needs: Iterable[int]) -> int:
-        number = self.first_id + len(self.made)
-        self.made.append(Operation(id=number, kind=kind, address=address, needs=tuple(dict.fromkeys(needs))))
-        return number
-
-    def _sealed(self) -> bool:
-        labels = self.live.labels.get(deployment_address(self.wanted.stack.deployment.name), {})
-        return labels.get(DIGEST_LABEL) == self.wanted.digest
-
-    def _replacements(self, by_kind: Mapping[Kind, Sequence[Change]]) -> list[int]:
-        """Deletions that must come first, because the same names are made again."""
-        needs: list[int] = []
-        for kind in (Kind.SERVICE, Kind.VERSION, Kind.DEPLOYMENT):
-            replaced = [change for change in by_kind[kind] if change.action == "replace"]
-            needs = [self._add("delete", change.address, needs) for change in replaced] or needs
-        return needs
-
-    def _creations(self, by_kind: Mapping[Kind, Sequence[Change]], before: list[int]) -> list[int]:
-        deployment = self._writes(by_kind[Kind.DEPLOYMENT], before)
-        first = deployment or before
-        groups = self._writes(by_kind[Kind.INSTANCE_TYPE_GROUP], first)
-        environments = self._writes(by_kind[Kind.ENVIRONMENT], first)
-        tags = [
-            self._add("build", change.address, environments or first)
-            for change in by_kind[Kind.ENVIRONMENT_TAG]
-            if change.action == "create"
-        ]
-        ready = [*first, *groups, *environments, *tags]
-        version = self._writes(by_kind[Kind.VERSION], ready)
-        variables = self._variables(by_kind[Kind.ENV_VAR], version or ready, bool(version))
-        package = [
-            self._add("upload", change.address, [*ready, *version, *variables])
-            for change in by_kind[Kind.PACKAGE]
-            if change.action != "delete"
-        ]
-        services = self._writes(by_kind[Kind.SERVICE], [*version, *variables, *package] or ready)
-        return [*ready, *version, *variables, *package, *services]
-
-    def _writes(self, changes: Iterable[Change], needs: list[int]) -> list[int]:
-        return [
-            self._add("update" if change.action == "update" else "create", change.address, needs)
-            for change in changes
-            if change.action != "delete"
-        ]
-
-    def _variables(self, changes: Sequence[Change], needs: list[int], claimed: bool) -> list[int]:
-        """Env vars between the claim of new names and the record of what was set.
-
-        Those of a version that leaves go with it.
-        """
-        stack = self.wanted.stack
-        here = (stack.deployment.name, stack.version.name)
-        changes = [change for change in changes if change.address.names[:2] == here]
-        if not changes:
-            return []
-        version = version_address(*here)
-        new = not claimed and any(change.action == "create" for change in changes)
-        claim = [self._add("claim", version, needs)] if new else needs
-        made = []
-        for change in changes:
-            kind: OperationKind = change.action if change.action in ("create", "delete") else "update"
-            first = claim
-            if change.action == "replace" and change.reason != "its deployment is replaced":
-                first = [self._add("delete", change.address, claim)]
-            made.append(self._add("create" if change.action == "replace" else kind, change.address, first))
-        settled = all(change.action in ("create", "update") for change in changes)
-        if settled and not any(variable.secret for variable in stack.env):
-            return made
-        return [*made, self._add("record", version, made)]
-
-    def _probe(self, made: list[int]) -> list[int]:
-        stack = self.wanted.stack
-        labels = self.live.labels
-        if PAUSED_LABEL in labels.get(version_address(stack.deployment.name, stack.version.name), {}):
-            return []
-        running = (Kind.VERSION, Kind.ENV_VAR, Kind.PACKAGE, Kind.SERVICE)
-        touched = any(change.address.kind in running and change.action != "delete" for change in self.changes)
-        proven = DIGEST_LABEL in labels.get(deployment_address(stack.deployment.name), {})
-        if not touched and proven:
-            return []
-        return [self._add("probe", version_address(stack.deployment.name, stack.version.name), made)]
-
-    def _deletions(self, by_kind: Mapping[Kind, Sequence[Change]], needs: list[int]) -> list[int]:
-        """What left the spec goes once its successor is proven: children before parents, the deployment last."""
-        found: list[int] = []
-        for kind in (
-            Kind.SERVICE,
-            Kind.VERSION,
-            Kind.INSTANCE_TYPE_GROUP,
-            Kind.ENVIRONMENT_TAG,
-            Kind.ENVIRONMENT,
-            Kind.DEPLOYMENT,
-        ):
-            leaving = [change for change in by_kind[kind] if change.action == "delete"]
-            found += [self._add("delete", change.address, [*needs, *found]) for change in leaving]
-        return found

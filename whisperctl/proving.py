@@ -14,14 +14,16 @@ from typing import Any
 from whisperctl.api import Json
 from whisperctl.endpoint.client import Endpoint
 from whisperctl.endpoint.probe import probe as probe_endpoint
-from whisperctl.errors import ApiError, Unhealthy, WhisperctlError
-from whisperctl.perform import Job
-from whisperctl.plan import Operation
+from whisperctl.errors import ApiError, TimedOut, Unhealthy, WhisperctlError
+from whisperctl.job import Job
+from whisperctl.operations import Operation
 from whisperctl.resources import Address
 from whisperctl.spec import Service
-from whisperctl.waiting import StoppableClock
+from whisperctl.waiting import StoppableClock, wait_for
 
 LOG_LINES = 20
+OLD_SECONDS = 600.0
+"""How long the instances of an old revision are waited for."""
 
 
 def prove(job: Job, operation: Operation, token: str) -> None:
@@ -32,6 +34,7 @@ def prove(job: Job, operation: Operation, token: str) -> None:
         TimedOut: it did not come up within rollout.timeout.
     """
     stack = job.plan.wanted.stack
+    _see_off_old_instances(job, operation.address)
     awake = _Wake(job, operation.address)
     awake.start()
     served = [service for service in stack.services if service.port == _server_port(job)]
@@ -39,6 +42,22 @@ def prove(job: Job, operation: Operation, token: str) -> None:
         _probe_service(job, operation.address, service, token, awake)
     if not served:
         awake.wait()
+
+
+def _see_off_old_instances(job: Job, address: Address) -> None:
+    """Wait until no instance runs what was active before: the probe must not be answered by it."""
+
+    def old() -> set[str]:
+        return job.outdated & {item["id"] for item in job.api.instances(job.deployment, job.version)}
+
+    if not job.outdated or not old():
+        return
+    job.say(address, "waiting for the instances of the old revision to go")
+    try:
+        wait_for(old, lambda left: not left, clock=job.clock, timeout=min(job.timeout, OLD_SECONDS), what="them to go")
+    except TimedOut:
+        # How UbiOps replaces instances is not documented: what stays is not waited for longer.
+        job.say(address, f"some still run after {OLD_SECONDS:g} s: the proof may come from one of them")
 
 
 def _server_port(job: Job) -> int:

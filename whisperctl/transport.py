@@ -37,6 +37,8 @@ BACKOFF = 0.5
 """Seconds before the second try; doubled for each further one, times a jitter of 0.5 to 1."""
 RATE_LIMIT_WINDOWS = 20
 """Rate-limit windows that one call sits out before it gives up (UbiOps counts per minute)."""
+MORE_CONNECTIONS = 128
+"""Connections beyond the slots that are kept: for deployment requests, which take none."""
 REPEATABLE = frozenset({"GET", "HEAD", "DELETE", "PATCH"})
 
 
@@ -60,7 +62,7 @@ class PooledRest:
         self.session = requests.Session()
         # A callable as `auth` keeps a ~/.netrc from replacing the token.
         self.session.auth = _leave_headers_alone
-        adapter = TCPKeepAliveAdapter(pool_connections=4, pool_maxsize=connections, max_retries=0)
+        adapter = TCPKeepAliveAdapter(pool_connections=4, pool_maxsize=connections + MORE_CONNECTIONS, max_retries=0)
         self.session.mount("https://", adapter)
         self.session.mount("http://", adapter)
 
@@ -131,7 +133,8 @@ class PooledRest:
             more["data"] = encoder
         elif verb not in ("GET", "HEAD"):
             more = {"data": body} if isinstance(body, (str, bytes)) else {"json": body}
-        with self.slots:
+        # What UbiOps may answer only in minutes (a deployment request) takes no slot from the others.
+        with self.slots if timeout <= self.timeout else contextlib.nullcontext():
             self.requests_sent += 1
             self.say(f"{verb} {urlsplit(url).path}")
             return self.session.request(

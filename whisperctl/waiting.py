@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
-from whisperctl.clock import Clock
 from whisperctl.errors import Interrupted, TimedOut
 
 FIRST_PAUSE = 0.2
 LONGEST_PAUSE = 8.0
-"""Seconds between polls: with ten builds at once still a quarter of UbiOps' 300 requests a minute."""
+"""Seconds between polls of one wait."""
+PAUSE_EACH = 0.8
+"""Seconds that each wait adds to the pause of all, once there are many: together they ask at most 75 times a minute,
+a quarter of what UbiOps allows, and leave as much for the logs."""
 
 T = TypeVar("T")
 
@@ -22,6 +25,19 @@ class StoppableClock:
 
     def __init__(self) -> None:
         self.stop = threading.Event()
+        self.waits = 0
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Count one wait more while this lasts."""
+        with self._lock:
+            self.waits += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self.waits -= 1
 
     def monotonic(self) -> float:
         """Seconds since an arbitrary start; never goes back."""
@@ -41,7 +57,7 @@ def wait_for(
     ask: Callable[[], T],
     done: Callable[[T], bool],
     *,
-    clock: Clock,
+    clock: StoppableClock,
     timeout: float,
     what: str,
     advice: str = "",
@@ -54,12 +70,16 @@ def wait_for(
     """
     start = clock.monotonic()
     pause = FIRST_PAUSE
-    while True:
-        answer = ask()
-        if done(answer):
-            return answer
-        tick()
-        if clock.monotonic() - start >= timeout:
-            raise TimedOut(f"Timed out after {timeout:g} s waiting for {what}." + (f"\n  {advice}" if advice else ""))
-        clock.sleep(min(pause, max(timeout - (clock.monotonic() - start), 0.01)))
-        pause = min(pause * 1.5, LONGEST_PAUSE)
+    with clock.waiting():
+        while True:
+            answer = ask()
+            if done(answer):
+                return answer
+            tick()
+            left = timeout - (clock.monotonic() - start)
+            if left <= 0:
+                raise TimedOut(
+                    f"Timed out after {timeout:g} s waiting for {what}." + (f"\n  {advice}" if advice else "")
+                )
+            clock.sleep(min(pause, left))
+            pause = min(pause * 1.5, max(LONGEST_PAUSE, clock.waits * PAUSE_EACH))

@@ -104,7 +104,7 @@ def _reconcile(
     click.echo(_rendered(plans, "text", settings), err=form == "json")
     if any(not entry.is_empty for entry in plans) and not yes:
         _ask(destroy)
-    return _perform(settings, plans, world, form, replan=True)
+    return _perform(plans, world, form, replan=True)
 
 
 def _ask(destroy: bool) -> None:
@@ -130,42 +130,35 @@ def _apply_saved(settings: Settings, file: str, form: str, parallelism: int) -> 
     plans = plan_stacks(stacks, world, document.destroy)
     check(file, document, plans)
     click.echo(_rendered(plans, "text", settings), err=form == "json")
-    return _perform(settings, plans, world, form, replan=False)
+    return _perform(plans, world, form, replan=False)
 
 
-def _perform(settings: Settings, plans: Sequence[Plan], world: World, form: str, *, replan: bool) -> int:
+def _perform(plans: Sequence[Plan], world: World, form: str, *, replan: bool) -> int:
     from whisperctl.cli.interrupts import second_interrupt_exits
     from whisperctl.engine import apply_plans
     from whisperctl.views.outcome import outcome_document, outcome_text
 
-    if all(entry.is_empty for entry in plans):
-        if form == "json":
-            click.echo(json.dumps(outcome_document(plans, apply_plans(plans, world)), indent=2, ensure_ascii=False))
-        return 0
     with second_interrupt_exits(world.clock):
         outcomes = apply_plans(plans, world, replan=replan)
     if form == "json":
-        click.echo(json.dumps(outcome_document(plans, outcomes), indent=2, ensure_ascii=False))
-    else:
-        text = outcome_text(plans, outcomes)
-        click.echo(text, err=not all(outcome.succeeded for outcome in outcomes))
-        _echo_endpoints(settings, plans, outcomes, world)
+        click.echo(json.dumps(outcome_document(outcomes), indent=2, ensure_ascii=False))
+    elif any(outcome.results for outcome in outcomes):
+        click.echo(outcome_text(outcomes), err=not all(outcome.succeeded for outcome in outcomes))
+        _echo_endpoints(outcomes, world)
     return _exit_code(outcomes)
 
 
 def _exit_code(outcomes: Sequence[Outcome]) -> int:
-    if any(result.status == "interrupted" for outcome in outcomes for result in outcome.results):
-        click.echo("Interrupted. What UbiOps is building goes on there; apply again to finish.", err=True)
+    if any(outcome.interrupted for outcome in outcomes):
         return EXIT_INTERRUPTED
     return 0 if all(outcome.succeeded for outcome in outcomes) else EXIT_FAILED
 
 
-def _echo_endpoints(settings: Settings, plans: Sequence[Plan], outcomes: Sequence[Outcome], world: World) -> None:
-    """Where the endpoints are, and the next thing to try."""
-    del settings
-    for entry, outcome in zip(plans, outcomes, strict=True):
-        stack = entry.wanted.stack
-        if outcome.succeeded and not entry.destroy:
+def _echo_endpoints(outcomes: Sequence[Outcome], world: World) -> None:
+    """Where the endpoints are."""
+    for outcome in outcomes:
+        stack = outcome.plan.wanted.stack
+        if outcome.succeeded and not outcome.plan.destroy:
             for service in stack.services:
                 click.echo(f"  {service.name}: {world.api(stack).service(service.name).get('endpoint')}")
 

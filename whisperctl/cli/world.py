@@ -14,6 +14,7 @@ from whisperctl.cli.settings import Settings
 
 if TYPE_CHECKING:
     from whisperctl.api import Api
+    from whisperctl.clock import Clock
     from whisperctl.engine import World
     from whisperctl.spec import Stack
 
@@ -30,7 +31,9 @@ def read_stacks(paths: Sequence[str]) -> tuple[Stack, ...]:
     return loaded.stacks
 
 
-def open_api(settings: Settings, stack: Stack | None = None, parallelism: int = 10) -> Api:
+def open_api(
+    settings: Settings, stack: Stack | None = None, parallelism: int = 10, clock: Clock | None = None
+) -> Api:
     """The control plane of the project that the flag, the stack or the environment names."""
     from whisperctl.api import Api
 
@@ -41,6 +44,7 @@ def open_api(settings: Settings, stack: Stack | None = None, parallelism: int = 
         settings.token(),
         timeout=settings.timeout,
         parallelism=parallelism,
+        clock=clock,
         say=(lambda line: click.echo(line, err=True)) if settings.verbose > 1 else (lambda _line: None),
     )
 
@@ -56,11 +60,12 @@ def open_world(settings: Settings, stacks: Sequence[Stack], parallelism: int = 1
 
     one_of_each = {project_of(stack): stack for stack in stacks}
     color = settings.use_color() and sys.stderr.isatty()
+    clock = StoppableClock()
     return World(
-        apis={project: open_api(settings, stack, parallelism) for project, stack in one_of_each.items()},
+        apis={project: open_api(settings, stack, parallelism, clock) for project, stack in one_of_each.items()},
         project_of=project_of,
         token=settings.token(),
         parallelism=parallelism,
-        clock=StoppableClock(),
+        clock=clock,
         listen=Progress(several=len(stacks) > 1, color=color, verbose=settings.verbose > 0),
     )

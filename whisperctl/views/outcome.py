@@ -10,6 +10,7 @@ import click
 
 from whisperctl.apply import Event, Outcome
 from whisperctl.plan import Plan
+from whisperctl.resources import Kind
 from whisperctl.views.plan import plan_document
 
 VERBS = {
@@ -67,9 +68,9 @@ def elapsed(seconds: float) -> str:
     return f"{int(seconds // 60)} min {int(seconds % 60)} s"
 
 
-def outcome_text(plans: Sequence[Plan], outcomes: Sequence[Outcome]) -> str:
+def outcome_text(outcomes: Sequence[Outcome]) -> str:
     """What was done, what failed with its reason, what was not tried; one block a stack."""
-    return "\n".join(_outcome_text(plan, outcome) for plan, outcome in zip(plans, outcomes, strict=True))
+    return "\n".join(_outcome_text(outcome.plan, outcome) for outcome in outcomes)
 
 
 def _outcome_text(plan: Plan, outcome: Outcome) -> str:
@@ -93,7 +94,7 @@ def _outcome_text(plan: Plan, outcome: Outcome) -> str:
 
 
 def _failure_lines(outcome: Outcome) -> list[str]:
-    lines = [f"{outcome.stack}: not finished."]
+    lines = [f"{outcome.stack}: {'interrupted' if outcome.interrupted else 'not finished'}."]
     for status, title in (
         ("done", "Done"),
         ("failed", "Failed"),
@@ -101,24 +102,29 @@ def _failure_lines(outcome: Outcome) -> list[str]:
         ("not tried", "Not tried"),
     ):
         found = [result for result in outcome.results if result.status == status]
-        if not found:
-            continue
-        lines.append(f"  {title}:")
+        if found:
+            lines.append(f"  {title}:")
         for result in found:
             lines.append(f"    {result.operation.kind} {result.operation.address}")
             lines += [f"      {line}" for line in result.error.splitlines()] if status == "failed" else []
     if outcome.remaining:
         lines.append(f"  Everything was done, yet these still differ: {', '.join(outcome.remaining)}")
         lines.append("    `whisperctl plan` shows how; if it stays, something else changes them.")
-    if outcome.error:
-        lines.append(f"  {outcome.error}")
-    lines.append("  What was done stays done: mend the cause and apply again to finish.")
+    lines += [f"  {line}" for line in outcome.error.splitlines()]
+    building = [r.operation.address for r in outcome.results if r.status == "interrupted" and r.seconds]
+    building = [address for address in building if address.kind in (Kind.ENVIRONMENT_TAG, Kind.PACKAGE)]
+    if building:
+        lines.append(f"  Still building on UbiOps: {', '.join(map(str, building))}")
+    lines.append(f"  What was done stays done: {_ADVICE[outcome.interrupted]} to finish.")
     return lines
 
 
-def outcome_document(plans: Sequence[Plan], outcomes: Sequence[Outcome]) -> dict[str, Any]:
+_ADVICE = {True: "apply again", False: "mend the cause and apply again"}
+
+
+def outcome_document(outcomes: Sequence[Outcome]) -> dict[str, Any]:
     """The plan's JSON with each operation's outcome and seconds."""
-    document = plan_document(plans)
+    document = plan_document([outcome.plan for outcome in outcomes])
     documents = document.get("plans", [document])
     for entry, outcome in zip(documents, outcomes, strict=True):
         results = {result.operation.id: result for result in outcome.results}
@@ -128,6 +134,8 @@ def outcome_document(plans: Sequence[Plan], outcomes: Sequence[Outcome]) -> dict
             operation["seconds"] = result.seconds if result else 0.0
             if result and result.error:
                 operation["error"] = result.error
-        entry["outcome"] = "succeeded" if outcome.succeeded else "failed"
+        entry["outcome"] = "succeeded" if outcome.succeeded else "interrupted" if outcome.interrupted else "failed"
         entry["remaining"] = list(outcome.remaining)
+        if outcome.error:
+            entry["error"] = outcome.error
     return document

@@ -9,7 +9,8 @@ from typing import Any
 import click
 
 from whisperctl.diff import FieldChange
-from whisperctl.plan import Change, Plan
+from whisperctl.operations import Change
+from whisperctl.plan import Plan
 from whisperctl.resources import SECRET
 
 FORMAT_VERSION = "1"
