@@ -62,8 +62,9 @@ class FakeVllm:
         self.model_faults: list[Fault] = []
         self.requests: list[Request] = []
         self.in_flight = self.most_in_flight = 0
+        self.held = 0
         self.hold = threading.Event()
-        """Audio requests wait for it; set from the start."""
+        """Audio requests wait for it, and are counted in `held`; set from the start."""
         self.hold.set()
         self.lock = threading.Lock()
 
@@ -78,6 +79,7 @@ class FakeVllm:
             return 503, '{"error": "no instance is ready"}', {}
         path = request.path.partition("?")[0]
         if request.method == "POST" and path in ("/v1/audio/transcriptions", "/v1/audio/translations"):
+            self.held += not self.hold.is_set()
             self.hold.wait(10)
             return _fault(self.faults) or self._audio(request, content)
         return self._page(path, request)
@@ -91,7 +93,7 @@ class FakeVllm:
             "/away": (302, "", {"location": "http://elsewhere.invalid/steal"}),
             "/loop": (302, "", {"location": "/loop"}),
             "/echo": (200, json.dumps(request.headers), {}),
-            "/held": (200, "audio" if self.in_flight > 1 else "", {}),
+            "/held": (200, str(self.held), {}),
         }
         match path:
             case "/health":
