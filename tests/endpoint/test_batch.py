@@ -260,8 +260,13 @@ def test_sleeping_deployment_is_woken_once(bench: Bench) -> None:
 
 def test_deployment_that_never_wakes(bench: Bench) -> None:
     bench.vllm.asleep = True
+    patient = bench.patient()
     with pytest.raises(TimedOut, match="Timed out after 60 s"):
-        bench.patient().ready()
+        patient.ready()
+    assert bench.clock.now == pytest.approx(60)
+    with pytest.raises(TimedOut):
+        patient.ready()
+    assert bench.clock.now == pytest.approx(60)
 
 
 def test_why_it_cannot_be_woken(bench: Bench) -> None:

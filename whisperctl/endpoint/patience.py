@@ -57,6 +57,8 @@ class Alarm:
         """
         self._endpoint, self._ring, self._clock, self._timeout, self._say = endpoint, ring, clock, timeout, say
         self._lock = threading.Lock()
+        self._failure: WhisperctlError | None = None
+        """Why it could not be woken: whoever else waits for it need not wait as long again."""
 
     def wake(self) -> None:
         """Return when /health answers 200.
@@ -67,22 +69,31 @@ class Alarm:
             WhisperctlError: what the waking request met.
         """
         with self._lock:
+            if self._failure:
+                raise self._failure
             if self._awake():
                 return
-            failed: list[WhisperctlError] = []
-            wait = Wait(self._endpoint, self._clock, self._timeout, self._say)
-            if self._ring:
-                self._say("No instance answers: waking one with a deployment request.")
-                threading.Thread(target=self._do_ring, args=(failed,), name="wake", daemon=True).start()
+            try:
+                self._wake()
+            except WhisperctlError as error:
+                self._failure = error
+                raise
 
-            def health(seconds: float) -> Answer:
-                answer = self._endpoint.get("/health", seconds)
-                if failed and answer.status != 200:
-                    raise failed[0]
-                return answer
+    def _wake(self) -> None:
+        failed: list[WhisperctlError] = []
+        wait = Wait(self._endpoint, self._clock, self._timeout, self._say)
+        if self._ring:
+            self._say("No instance answers: waking one with a deployment request.")
+            threading.Thread(target=self._do_ring, args=(failed,), name="wake", daemon=True).start()
 
-            wait.until_ok("GET /health", health)
-            self._say(f"An instance answers after {wait.waited():.0f} s.")
+        def health(seconds: float) -> Answer:
+            answer = self._endpoint.get("/health", seconds)
+            if failed and answer.status != 200:
+                raise failed[0]
+            return answer
+
+        wait.until_ok("GET /health", health)
+        self._say(f"An instance answers after {wait.waited():.0f} s.")
 
     def _awake(self) -> bool:
         try:
