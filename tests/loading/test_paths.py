@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
+import yaml
 
 from whisperctl.errors import SpecError
 from whisperctl.loading import load_stacks
@@ -51,6 +53,15 @@ def test_a_directory_means_its_stacks_and_nothing_else(write):
     write("team/other.yml", STACK.format(name="other"))
     write("team/.hidden/three.yaml", STACK.format(name="three"))
     assert names("team") == ["one", "two"]
+
+
+def test_a_stack_may_be_written_as_json_is(write):
+    document = yaml.safe_load(STACK.format(name="one"))
+    write("team/one.yaml", json.dumps(document))
+    write("team/part.yaml", "{apiVersion: whisperctl/v1, deployment: {labels: {stack: none}}}\n")
+    write("team/foreign.yaml", "{apiVersion: v1, stack: whisperctl/v1}\n")
+    write("team/broken.yaml", "{whisperctl/ stack\n")
+    assert names("team") == ["one"]
 
 
 def test_the_same_file_twice_is_one_stack(write):

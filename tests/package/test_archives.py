@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 import hashlib
 import io
+import json
+import pprint
 import shutil
 import subprocess
 import sys
@@ -182,8 +184,6 @@ HOSTILE = st.one_of(
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=200)
 @given(values=st.dictionaries(HOSTILE, st.one_of(HOSTILE, st.lists(HOSTILE), st.integers(), st.booleans())))
 def test_any_value_comes_out_of_the_template_as_it_went_in(values):
-    import pprint
-
     source = _render("deployment.py.j2", config=pprint.pformat(values, width=100, sort_dicts=False))
     assert literal(source) == values
 
@@ -196,8 +196,6 @@ TEXT = st.text(
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)
 @given(served=TEXT, description=TEXT, group=st.text("ab{}'\"\\ %$", min_size=1, max_size=40))
 def test_hostile_text_in_a_stack_stays_data(served, description, group, tmp_path):
-    import json
-
     def quoted(text: str) -> str:
         return json.dumps(text.replace("$", "$$"), ensure_ascii=False)
 
@@ -215,6 +213,18 @@ def test_hostile_text_in_a_stack_stays_data(served, description, group, tmp_path
     source = build_package(stack).files["deployment.py"].decode()
     assert literal(source)["served_names"][0] == served
     assert literal(source) == launch(stack).as_data()
+
+
+def test_hostile_requirements_and_arguments_stay_as_written(stack_of):
+    line = "numpy; python_version > '{{ 3 }}' {% raw %} # \"quoted\""
+    stack = stack_of(
+        environment=f"{{requirements: [{json.dumps(line)}], mode: package}}",
+        vllm=f"{{version: 0.32.0, args: {{chat-template: {json.dumps(line)}}}}}",
+    )
+    files = build_package(stack).files
+    assert files["requirements.txt"].decode().splitlines()[1:] == [line]
+    words = literal(files["deployment.py"].decode())["arguments"]
+    assert words[words.index("--chat-template") + 1] == line
 
 
 def test_templates_and_schema_are_found():

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from whisperctl.errors import Mark, Problem
+from whisperctl.loading.document import Malformed, parse
 
 _OURS = re.compile(r"""^["']?apiVersion["']?\s*:\s*["']?whisperctl/""", re.MULTILINE)
 _STACK = re.compile(r"""^["']?stack["']?\s*:""", re.MULTILINE)
@@ -55,7 +56,20 @@ def _claims_to_be_stack(file: Path) -> bool:
         text = file.read_bytes().decode("utf-8", errors="replace")
     except OSError:
         return True  # reading it properly says why it cannot be read
-    return bool(_OURS.search(text) and _STACK.search(text))
+    if _OURS.search(text) and _STACK.search(text):
+        return True
+    return "whisperctl/" in text and "stack" in text and _says_so_in_another_style(text)
+
+
+def _says_so_in_another_style(text: str) -> bool:
+    """`{apiVersion: whisperctl/v1, stack: …}`, as JSON is written."""
+    try:
+        keys = parse(text, "", Path(), []).data
+    except Malformed:
+        return False
+    if not isinstance(keys, dict) or not {"apiVersion", "stack"} <= keys.keys():
+        return False
+    return str(keys["apiVersion"].data).startswith("whisperctl/")
 
 
 def _start(path: Path) -> Mark:

@@ -143,6 +143,8 @@ def _argument(stack: Stack, path: Path_, name: str, value: Any) -> Iterator[Find
         return  # rendered as the environment variable that these releases take
     elif name in NUMBERS and not _is_number(value, *NUMBERS[name]):
         yield Finding(path, f"must be a whole number from {NUMBERS[name][0]} to {NUMBERS[name][1]}")
+    elif value in ("true", "false"):
+        yield Finding(path, f"this is the text `{value}`: the server would not start", f"Write {value} without quotes.")
     elif not str(value).isprintable() and any(not char.isprintable() and char not in "\t\n" for char in str(value)):
         yield Finding(path, "holds characters that cannot be printed")
     elif name == "--port" or catalog.release(stack.vllm.version) is None:
