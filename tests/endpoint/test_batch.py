@@ -331,6 +331,28 @@ def test_three_hours(bench: Bench) -> None:
 
 
 @pytest.mark.skipif(not shutil.which("ffmpeg"), reason="ffmpeg is not on PATH")
+@pytest.mark.parametrize("suffix", ["mp3", "m4a", "flac", "webm", "mp4"])
+def test_pyav_where_there_is_no_ffmpeg(bench: Bench, monkeypatch: pytest.MonkeyPatch, suffix: str) -> None:
+    pytest.importorskip("av", reason="PyAV is not installed")
+    sentences = tones.sentences_of(16)
+    wav, path = bench.say("a.wav", sentences), bench.folder / f"b.{suffix}"
+    subprocess.run(["ffmpeg", "-v", "error", "-i", wav, path], check=True, timeout=60)
+    monkeypatch.setenv("PATH", str(bench.folder))
+    (done,) = bench.run(path)
+    assert texts([done]) == [tones.text(sentences)], done
+
+
+def test_what_pyav_cannot_decode(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("av", reason="PyAV is not installed")
+    monkeypatch.setenv("PATH", str(bench.folder))
+    (bench.folder / "a.mp3").write_bytes(b"nonsense")
+    (failed,) = bench.run(bench.folder / "a.mp3")
+    assert isinstance(failed, Failed)
+    assert failed.reason.startswith("cannot be decoded by PyAV: ")
+    assert str(bench.folder) not in failed.reason
+
+
+@pytest.mark.skipif(not shutil.which("ffmpeg"), reason="ffmpeg is not on PATH")
 @pytest.mark.parametrize("suffix", ["mp3", "m4a", "flac", "ogg", "webm", "mp4", "aac", "opus"])
 def test_other_containers(bench: Bench, suffix: str) -> None:
     sentences = tones.sentences_of(16)
