@@ -1,0 +1,48 @@
+"""Marks for the tests of pages that need a real vLLM; emulators and folders for all."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.docs.terminal import ROOT, Terminal, terminal
+from tests.emulator_process import EmulatorProcess, start_emulator
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """One server at a time, in turn with the other tests that start one, and none where vLLM is not installed."""
+    here = Path(__file__).with_name("test_walk.py")
+    try:
+        missing = not importlib.metadata.version("vllm")
+    except importlib.metadata.PackageNotFoundError:
+        missing = True
+    for item in items:
+        if item.path == here:
+            item.add_marker(pytest.mark.vllm)
+            item.add_marker(pytest.mark.xdist_group("vllm"))
+            item.add_marker(pytest.mark.skipif(missing, reason="vLLM is not installed: run `make setup`"))
+
+
+@pytest.fixture(scope="session")
+def books(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmulatorProcess]:
+    """An emulator that runs no instances."""
+    started = start_emulator(tmp_path_factory.mktemp("books"), "--speed", "1000", "--runtime", "none")
+    yield started
+    assert started.stop() == 0
+
+
+@pytest.fixture
+def shell(books: EmulatorProcess, tmp_path: Path) -> Iterator[Terminal]:
+    """A shell in an empty folder whose UbiOps is `books`."""
+    exported = {"UBIOPS_API_HOST": books.host, "UBIOPS_PROJECT": "demo", "UBIOPS_API_TOKEN": books.token}
+    with terminal(tmp_path, exported) as opened:
+        yield opened
+
+
+def with_specs(opened: Terminal) -> None:
+    """The stack files where a reader has them: `specs/` in the folder that the commands run in."""
+    shutil.copytree(ROOT / "specs", opened.folder / "specs")

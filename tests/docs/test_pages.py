@@ -1,0 +1,83 @@
+"""The generated pages are up to date, the site builds, and the README and the GitOps guide run as they stand."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from scripts.docs_generate import COMMAND, pages
+from tests.docs.blocks import commands, differs
+from tests.docs.conftest import with_specs
+from tests.docs.terminal import ROOT, Terminal
+
+ALL = sorted((ROOT / "docs").glob("*.md"))
+
+
+@pytest.mark.parametrize("page", pages(), ids=lambda page: page.name)
+def test_generated_pages_are_up_to_date(page: Path) -> None:
+    assert page.exists(), f"run `{COMMAND}`"
+    assert page.read_text() == pages()[page], f"{page.name} is out of date: run `{COMMAND}`"
+
+
+def test_the_site_builds_without_a_warning_and_asks_no_other_host(tmp_path: Path) -> None:
+    pytest.importorskip("mkdocs", reason="MkDocs is not installed: run `make setup`")
+    site = tmp_path / "site"
+    build = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", site]
+    done = subprocess.run(build, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+    fetched = re.compile(r"<(?:link|script|img|iframe)\b[^>]*?\b(?:href|src)=\"?(https?://[^\s\">]+)")
+    asked = {url for page in site.rglob("*.html") for url in fetched.findall(page.read_text())}
+    assert {url for url in asked if "canonical" not in url} == set()
+
+
+def test_the_readme_runs_as_it_stands(shell: Terminal) -> None:
+    readme = ROOT / "README.md"
+    stack = readme.read_text().partition("```yaml\n")[2].partition("```")[0]
+    (shell.folder / "stack.yaml").write_text(stack.replace("maximum_instances: 2", "maximum_instances: 1"))
+    printed, code = shell.type("whisperctl apply --yes")
+    assert code == 0, printed
+    (shell.folder / "stack.yaml").write_text(stack)
+
+    run = [shell.run(command) for command in commands(readme)]
+
+    assert len(run) >= 1
+    assert shell.type("whisperctl destroy --yes")[1] == 0
+
+
+def test_the_gitops_guide_runs_as_it_stands(shell: Terminal) -> None:
+    with_specs(shell)
+
+    assert len([shell.run(command) for command in commands(ROOT / "docs" / "gitops.md")]) > 5
+
+
+@pytest.mark.parametrize(
+    ("shown", "printed", "same"),
+    [
+        ("a\n...\nz (1.2 s)", "a\nb\nc\nz (1 min 22 s)\n", True),
+        ("a\n...", "a\n", True),
+        ("...", "", True),
+        ("a ... c", "a b c\n", True),
+        ("a\nb", "a\nc\n", False),
+        ("a", "a\nb\n", False),
+        ("a", "f.yaml:1:2: warning: mind\n  the gap\na\n", True),
+        ("http://127.0.0.1:1", "http://127.0.0.1:22\n", True),
+    ],
+)
+def test_comparing_what_is_shown_with_what_was_printed(shown: str, printed: str, same: bool) -> None:
+    assert (differs(shown, printed) is None) == same
+
+
+@pytest.mark.parametrize("page", ALL, ids=lambda page: page.name)
+def test_no_page_names_a_command_or_option_that_does_not_exist(page: Path) -> None:
+    from whisperctl.cli.main import COMMANDS
+
+    named = set(
+        re.findall(r"whisperctl ([a-z]+)\b", " ".join(re.findall(r"`[^`\n]+`|^\$ .*$", page.read_text(), re.MULTILINE)))
+    )
+
+    assert named <= COMMANDS.keys()

@@ -1,0 +1,108 @@
+"""The tutorial and the notebook's page, typed into a shell as they stand: one emulator, one real vLLM for both.
+
+The tutorial is followed to its last section but one, then every section of the notebook's page on the endpoint that the
+tutorial made, then the tutorial's clean-up. Each section is a test of its own, and can be run alone: what it needs has
+run before it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.docs.blocks import Command, commands, headings
+from tests.docs.conftest import with_specs
+from tests.docs.terminal import ROOT, Terminal, terminal
+
+TUTORIAL = ROOT / "docs" / "tutorial.md"
+NOTEBOOK = ROOT / "docs" / "from-the-notebook.md"
+LAST = ("Clean up", "On UbiOps itself")
+
+
+def sections(page: Path) -> dict[str, list[Command]]:
+    """The page's commands by heading, in order; those without any left out."""
+    found = headings(page)
+    by_heading: dict[str, list[Command]] = {}
+    for command in commands(page):
+        line = int(command.where.rpartition(":")[2])
+        by_heading.setdefault([text for number, text in found if number < line][-1], []).append(command)
+    return by_heading
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Walk:
+    """What each section printed, or why it did not do what it says."""
+
+    printed: dict[str, str]
+    failed: dict[str, AssertionError]
+    folder: Path
+
+
+@pytest.fixture(scope="module")
+def walk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Walk]:
+    """Both pages, followed once."""
+    told = Walk(printed={}, failed={}, folder=tmp_path_factory.mktemp("walk"))
+    with terminal(told.folder) as shell:
+        with_specs(shell)
+        tutorial = sections(TUTORIAL)
+        last = {name: tutorial.pop(name) for name in LAST}
+        follow(shell, tutorial, told, stop=True)
+        if not told.failed:
+            shell.type("cd specs && cp demo.yaml stack.yaml")
+            follow(shell, sections(NOTEBOOK), told)
+            shell.type("cd ..")
+        follow(shell, last, told)
+        yield told
+
+
+def follow(shell: Terminal, pages: dict[str, list[Command]], told: Walk, *, stop: bool = False) -> None:
+    """Run section by section; a failure ends its section, and with `stop` the page."""
+    for name, block in pages.items():
+        try:
+            told.printed[name] = "".join(shell.run(command) for command in block)
+        except AssertionError as failure:
+            told.failed[name] = failure
+            if stop:
+                return
+
+
+@pytest.mark.parametrize("section", [*sections(TUTORIAL), *sections(NOTEBOOK)])
+def test_section_does_what_it_shows(walk: Walk, section: str) -> None:
+    if section in walk.failed:
+        raise walk.failed[section]
+    assert section in walk.printed, f"not reached: {next(iter(walk.failed.values()))}"
+
+
+def test_every_row_of_the_notebook_has_a_section_that_runs() -> None:
+    table = NOTEBOOK.read_text().partition("|---|---|\n")[2].partition("\n\n")[0]
+    rows = [line.split("](")[0].removeprefix("| [") for line in table.splitlines()]
+
+    assert len(rows) == 17
+    assert list(sections(NOTEBOOK)) == rows
+
+
+@pytest.mark.parametrize(
+    ("section", "word"),
+    [
+        ("Requirements", "vllm"),
+        ("System packages", "ffmpeg"),
+        ("Deployment class", "class Deployment"),
+        ("Models", "11 checks: 11 ok, 0 failed, 0 skipped"),
+        ("Service", "healthy"),
+        ("Upload and build", "success"),
+    ],
+)
+def test_what_the_page_leaves_out_is_there(walk: Walk, section: str, word: str) -> None:
+    assert word in walk.printed[section]
+
+
+def test_the_files_that_were_written_hold_what_they_should(walk: Walk) -> None:
+    here = walk.folder / "here" / "specs"
+    assert json.loads((here / "plan.json").read_text())["changes"] == []
+    assert "whisper-demo" in (here / "status.json").read_text()
+    assert "UBIOPS_API_TOKEN" in (here / "transcribe.sh").read_text()
+    assert "river empty" in (here.parent / "subtitles" / "forty-seconds.srt").read_text()
