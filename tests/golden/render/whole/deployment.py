@@ -291,12 +291,12 @@ class Server:
 
     def pump(self, stream, target):
         """Hand the server's output on to this process's own, keeping the last lines."""
-        while line := stream.readline(65536):
-            self.lines.append(line.decode("utf-8", errors="replace").rstrip())
-            try:
-                os.write(target, line)
-            except OSError:
-                continue  # nobody reads our output; the server's pipe must be emptied all the same
+        with stream:
+            while line := stream.readline(65536):
+                self.lines.append(line.decode("utf-8", errors="replace").rstrip())
+                # Where nobody reads our output, the server's pipe must be emptied all the same.
+                with contextlib.suppress(OSError):
+                    os.write(target, line)
 
     def reap(self):
         """Wait for the server's end, kill what it left behind, and only then let its number go."""
