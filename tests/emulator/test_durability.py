@@ -17,11 +17,12 @@ import httpx
 import pytest
 import ubiops
 
-from tests.emulator.conftest import BASE, PROJECT, built, client_of, eventually, package, zipped
+from tests.emulator.conftest import BASE, LIVE, PROJECT, built, client_of, eventually, package, zipped
 from tests.emulator.test_runtime import PROCESS, alive
 from tests.emulator.web_package import WEB
 from tests.emulator_process import start_emulator
 
+pytestmark = pytest.mark.skipif(LIVE, reason="starts emulators of its own")
 SPEED = ("--speed", "1000")
 
 

@@ -11,10 +11,11 @@ import httpx
 import pytest
 import ubiops
 
-from tests.emulator.conftest import PROJECT, built, client_of, eventually, package
+from tests.emulator.conftest import LIVE, PROJECT, built, client_of, eventually, package
 from tests.emulator.web_package import WEB
 from tests.emulator_process import EmulatorProcess, start_emulator
 
+pytestmark = pytest.mark.skipif(LIVE, reason="starts emulators of its own")
 DEPLOYMENTS = f"/v2/projects/{PROJECT}/deployments"
 PLAIN = {"input_type": "plain", "output_type": "plain"}
 

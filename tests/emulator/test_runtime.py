@@ -13,10 +13,11 @@ import httpx
 import pytest
 import ubiops
 
-from tests.emulator.conftest import PROJECT, built, client_of, eventually, package
+from tests.emulator.conftest import LIVE, PROJECT, built, client_of, eventually, package
 from tests.emulator.web_package import WEB
 from tests.emulator_process import EmulatorProcess, start_emulator
 
+pytestmark = pytest.mark.skipif(LIVE, reason="starts emulators of its own")
 PROCESS = """
 import os, subprocess, sys
 class Deployment:

@@ -7,11 +7,23 @@ import zipfile
 from base64 import urlsafe_b64encode
 from pathlib import Path
 
+import pytest
 import ubiops
 
-from tests.emulator.conftest import BASE, PROJECT, built, client_of, environment_package, eventually, package, written
+from tests.emulator.conftest import (
+    BASE,
+    LIVE,
+    PROJECT,
+    built,
+    client_of,
+    environment_package,
+    eventually,
+    package,
+    written,
+)
 from tests.emulator_process import start_emulator
 
+pytestmark = pytest.mark.skipif(LIVE, reason="starts emulators of its own")
 USER = """
 import sys, tinything
 class Deployment:
