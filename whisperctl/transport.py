@@ -87,12 +87,31 @@ class PooledRest:
         verb = method.upper()
         url = host + resource_path + ("?" + urlencode(query_params) if query_params else "")
         timeout = _request_timeout or self.timeout
+        with contextlib.ExitStack() as files:
+            for _, value in post_params or ():
+                if isinstance(value, tuple):
+                    files.callback(value[1].close)  # the client opens what it uploads and never closes it
+            where = (host, resource_path)
+            return self._until_answered(verb, url, where, headers or {}, body, post_params, stream, timeout)
+
+    def _until_answered(
+        self,
+        verb: str,
+        url: str,
+        where: tuple[str, str],
+        headers: Mapping[str, str],
+        body: Any,
+        post_params: Sequence[tuple[str, Any]] | None,
+        stream: bool,
+        timeout: float,
+    ) -> requests.Response:
+        host, resource_path = where
         windows = 0
         attempt = 0
         while True:
             attempt += 1
             try:
-                response = self._send(verb, url, dict(headers or {}), body, post_params, stream, timeout)
+                response = self._send(verb, url, dict(headers), body, post_params, stream, timeout)
             except RequestException as error:
                 # A host that has never answered is more likely mistyped than down for a moment.
                 patience = ATTEMPTS if self.answered else FIRST_ATTEMPTS

@@ -1,0 +1,32 @@
+"""One emulator a worker for all of these tests; each test starts with a fresh project."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.emulator_process import EmulatorProcess, start_emulator
+from tests.reconcile.project import Project
+
+EXHAUSTIVE = os.environ.get("WHISPERCTL_EXHAUSTIVE") == "1"
+
+
+@pytest.fixture(scope="session")
+def books_only(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmulatorProcess]:
+    """An emulator that keeps the books, and builds in milliseconds."""
+    started = start_emulator(tmp_path_factory.mktemp("ubiops"), "--speed", "100000", "--runtime", "none")
+    yield started
+    assert started.stop() == 0
+
+
+@pytest.fixture
+def project(books_only: EmulatorProcess, tmp_path: Path) -> Project:
+    """A fresh project."""
+    found = Project(emulator=books_only, folder=tmp_path)
+    found.calm()
+    found.control("POST", "reset")
+    found.control("PATCH", "switches", {"rate_limit": 0})
+    return found

@@ -1,0 +1,279 @@
+"""A UbiOps project for one test: the emulator over a socket, the product in front of it, and its books laid open."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from tests.emulator_process import EmulatorProcess
+from whisperctl.api import Api
+from whisperctl.apply import Event, Outcome
+from whisperctl.engine import World, apply_plans, plan_stacks
+from whisperctl.loading import load_stacks
+from whisperctl.plan import Plan
+from whisperctl.resources import OWN_PREFIX
+from whisperctl.spec import Stack
+from whisperctl.waiting import StoppableClock
+
+T4 = "12288 MB + NVIDIA Tesla T4"
+CPU = "16384 MB + 4 vCPU"
+VOLATILE = {
+    "id", "creation_date", "last_updated", "time_created", "time_updated", "last_file_upload", "status", "size",
+    "active_revision", "latest_revision", "instance_type_group_id", "endpoint", "has_request_method",
+    "has_requests_method",
+}  # fmt: skip
+
+BASE: dict[str, Any] = {
+    "apiVersion": "whisperctl/v1",
+    "stack": "alpha",
+    "model": {"name": "openai/whisper-small", "revision": "973afd24965f72e36ca33b3055d56a652f456b4d"},
+    "vllm": {"version": "0.24.0"},
+    "deployment": {"name": "alpha"},
+    "instance_type_group": {"name": T4, "gpu": "T4"},
+    "version": {
+        "name": "v1",
+        "minimum_instances": 1,
+        "labels": {"openai-compatible": "true", "openai-model-names": "openai/whisper-small"},
+    },
+    "service": {"name": "alpha", "port": 8080},
+}
+
+
+class QuickClock(StoppableClock):
+    """Sleeps last a few milliseconds: what is waited for at the emulator takes no longer."""
+
+    def sleep(self, seconds: float) -> None:
+        super().sleep(min(seconds, 0.01))
+
+
+@dataclass(slots=True)
+class Ran:
+    """What a command did."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+@dataclass(slots=True)
+class Project:
+    """One emulator's project `demo`, and a folder for stack files."""
+
+    emulator: EmulatorProcess
+    folder: Path
+    events: list[Event] = field(default_factory=list)
+    parallelism: int = 10
+
+    # --- the product ------------------------------------------------------------------------------------------------
+
+    def write(self, name: str = "stack.yaml", /, **changes: Any) -> Path:
+        """Write a stack file: the base with `changes` merged in; `service=None` removes a section."""
+        file = self.folder / name
+        file.write_text(json.dumps(merged(BASE, changes), indent=1))
+        return file
+
+    def load(self, *files: Path | str, environ: Mapping[str, str] = os.environ) -> tuple[Stack, ...]:
+        return load_stacks([Path(file) for file in files or (self.folder / "stack.yaml",)], environ).stacks
+
+    def world(self, clock: StoppableClock | None = None, timeout: float = 20.0) -> World:
+        clock = clock or QuickClock()
+        return World(
+            apis={"demo": self.api(clock, timeout)},
+            project_of=lambda _stack: "demo",
+            token=self.emulator.token,
+            parallelism=self.parallelism,
+            clock=clock,
+            listen=self.events.append,
+        )
+
+    def api(self, clock: StoppableClock | None = None, timeout: float = 20.0) -> Api:
+        host, token = self.emulator.host, self.emulator.token
+        clock = clock or QuickClock()
+        return Api(host, "demo", token, timeout=timeout, clock=clock, parallelism=self.parallelism)
+
+    def plan(self, *files: Path | str, destroy: bool = False) -> list[Plan]:
+        return plan_stacks(self.load(*files), self.world(), destroy)
+
+    def plan_one(self, **changes: Any) -> Plan:
+        [plan] = self.plan(self.write(**changes))
+        return plan
+
+    def perform(self, *files: Path | str, destroy: bool = False, world: World | None = None) -> list[Outcome]:
+        """Plan and apply (or destroy) without a terminal in between."""
+        world = world or self.world()
+        return apply_plans(plan_stacks(self.load(*files), world, destroy), world)
+
+    def apply(self, **changes: Any) -> Outcome:
+        """Apply the base stack with changes; fail the test unless that succeeds."""
+        [outcome] = self.perform(self.write(**changes))
+        assert outcome.succeeded, report(outcome)
+        return outcome
+
+    def destroy(self, **changes: Any) -> Outcome:
+        [outcome] = self.perform(self.write(**changes), destroy=True)
+        assert outcome.succeeded, report(outcome)
+        return outcome
+
+    def cli(self, *args: str, **environ: str) -> Ran:
+        """The program in this process, with its own exit code and streams."""
+        from whisperctl.cli.main import main
+
+        out, err = io.StringIO(), io.StringIO()
+        with _environment(self.environ(**environ)), _arguments(args), redirect_stdout(out), redirect_stderr(err):
+            try:
+                main()
+                code = 0
+            except SystemExit as exit_:
+                code = int(exit_.code or 0)
+        return Ran(code, out.getvalue(), err.getvalue())
+
+    def spawn(self, *args: str, **environ: str) -> subprocess.Popen[str]:
+        """The program as a process of its own."""
+        return subprocess.Popen(
+            [sys.executable, "-m", "whisperctl", *args],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=self.environ(**environ),
+        )
+
+    def environ(self, **more: str) -> dict[str, str]:
+        own = {
+            "UBIOPS_API_HOST": self.emulator.host,
+            "UBIOPS_API_TOKEN": self.emulator.token,
+            "UBIOPS_PROJECT": "demo",
+            "NO_COLOR": "1",
+        }
+        return {**os.environ, **own, **more}
+
+    # --- the emulator -----------------------------------------------------------------------------------------------
+
+    def control(self, verb: str, path: str, body: Any = None) -> Any:
+        """A call below `/_emulator/`."""
+        headers = {"Authorization": f"Token {self.emulator.token}"}
+        answer = httpx.request(verb, f"{self.emulator.root}/_emulator/{path}", headers=headers, json=body, timeout=30)
+        answer.raise_for_status()
+        return answer.json()
+
+    def fault(self, kind: str, **more: Any) -> None:
+        self.control("POST", "faults", {"kind": kind, **more})
+
+    def calm(self) -> None:
+        self.control("DELETE", "faults")
+
+    def journal(self) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = self.control("GET", "journal")
+        return found
+
+    def forget(self) -> None:
+        self.control("DELETE", "journal")
+
+    @contextmanager
+    def counted(self) -> Iterator[list[str]]:
+        """Collects `VERB path` of every API request made meanwhile."""
+        self.forget()
+        found: list[str] = []
+        yield found
+        lines = [f"{entry['method']} {entry['path']}" for entry in self.journal()]
+        found += [line for line in lines if "/_emulator/" not in line]
+
+    def books(self) -> dict[str, Any]:
+        """Everything in the project, without ids, times and our own bookkeeping, in one comparable value."""
+        api = self.api()
+        found: dict[str, Any] = {}
+        for deployment in api.deployments():
+            name = deployment["name"]
+            found[f"deployment/{name}"] = _plain(api.deployment(name) or {})
+            for item in api.versions(name):
+                version = item["version"]
+                found[f"version/{name}/{version}"] = _plain(api.version(name, version) or {})
+                found |= {f"env_var/{name}/{version}/{e['name']}": _plain(e) for e in api.env_vars(name, version)}
+        found |= {f"service/{s['name']}": _plain(api.service(s["name"])) for s in api.services()}
+        found |= {f"group/{g['name']}": _group(g) for g in api.groups()}
+        if environment := api.environment("whisperctl"):
+            found["environment"] = _plain(environment)
+            found |= {f"tag/{tag['name']}": _plain(tag) for tag in api.tags("whisperctl") or []}
+        return found
+
+    def names(self) -> set[str]:
+        """What exists beyond what a fresh project has."""
+        return {name for name in self.books() if not name.startswith("group/")}
+
+
+def _plain(raw: Mapping[str, Any]) -> dict[str, Any]:
+    labels = {k: v for k, v in (raw.get("labels") or {}).items() if not k.startswith(OWN_PREFIX)}
+    owner = (raw.get("labels") or {}).get("whisperctl-stack")
+    return {k: v for k, v in raw.items() if k not in VOLATILE} | {"labels": labels, "owner": owner}
+
+
+def _group(raw: Mapping[str, Any]) -> Any:
+    return [(item["name"], item["priority"], item["schedule_timeout"]) for item in raw["instance_types"]]
+
+
+def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Deep: maps merge, everything else replaces, None removes."""
+    found = dict(base)
+    for key, value in changes.items():
+        if value is None:
+            found.pop(key, None)
+        elif isinstance(value, Mapping) and isinstance(found.get(key), Mapping):
+            found[key] = merged(found[key], value)
+        else:
+            found[key] = value
+    return found
+
+
+def report(outcome: Outcome) -> str:
+    """Why an outcome is no success."""
+    lines = [f"{r.status} {r.operation.kind} {r.operation.address}: {r.error}" for r in outcome.results]
+    return "\n".join([*lines, f"remaining {outcome.remaining}", outcome.error])
+
+
+def actions(plan: Plan) -> dict[str, str]:
+    """Address -> action."""
+    return {str(change.address): change.action for change in plan.changes}
+
+
+def paths(plan: Plan) -> list[str]:
+    """Every field that changes, as `ADDRESS PATH`."""
+    return [f"{change.address} {item.path}" for change in plan.changes for item in change.fields]
+
+
+@contextmanager
+def _environment(values: Mapping[str, str]) -> Iterator[None]:
+    before = dict(os.environ)
+    os.environ.clear()
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+@contextmanager
+def _arguments(args: Sequence[str]) -> Iterator[None]:
+    before = sys.argv
+    sys.argv = ["whisperctl", *args]
+    try:
+        yield
+    finally:
+        sys.argv = before
+
+
+MakeProject = Callable[..., Project]
