@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import pprint
 import shutil
 import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import Any, BinaryIO, Protocol
 
 from whisperctl import catalog
 from whisperctl.command import MODEL_FOLDER, launch
@@ -95,7 +94,23 @@ def build_environment(stack: Stack) -> EnvironmentBuild | None:
 
 def deployment_source(stack: Stack) -> str:
     """`deployment.py`: the template's static code with one literal in it."""
-    return _render("deployment.py.j2", config=pprint.pformat(launch(stack).as_data(), width=100, sort_dicts=False))
+    return _render("deployment.py.j2", config=literal(launch(stack).as_data()))
+
+
+def literal(data: Any, indent: str = "") -> str:
+    """`data`, of mappings, lists and scalars, as a Python literal with an entry a line.
+
+    ASCII only: which characters count as printable, and how `pprint` breaks lines, differ between Python versions.
+    """
+    inner = indent + "    "
+    match data:
+        case dict() if data:
+            lines = [f"{inner}{ascii(key)}: {literal(value, inner)},\n" for key, value in data.items()]
+            return "{\n" + "".join(lines) + indent + "}"
+        case list() if data:
+            return "[\n" + "".join(f"{inner}{literal(item, inner)},\n" for item in data) + indent + "]"
+        case _:
+            return ascii(data)
 
 
 def requirements(stack: Stack) -> list[str]:

@@ -6,7 +6,6 @@ import ast
 import hashlib
 import io
 import json
-import pprint
 import shutil
 import subprocess
 import sys
@@ -21,6 +20,7 @@ from hypothesis import strategies as st
 from whisperctl.command import launch
 from whisperctl.loading import load_stacks
 from whisperctl.package import Package, _render, build_environment, build_package
+from whisperctl.package import literal as as_literal
 from whisperctl.shipped import shipped
 
 NANO = Path(__file__).parents[2] / "specs" / "whisper-nano"
@@ -182,9 +182,9 @@ HOSTILE = st.one_of(
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=200)
-@given(values=st.dictionaries(HOSTILE, st.one_of(HOSTILE, st.lists(HOSTILE), st.integers(), st.booleans())))
+@given(values=st.dictionaries(HOSTILE, st.one_of(HOSTILE, st.lists(HOSTILE), st.integers(), st.booleans(), st.none())))
 def test_any_value_comes_out_of_the_template_as_it_went_in(values):
-    source = _render("deployment.py.j2", config=pprint.pformat(values, width=100, sort_dicts=False))
+    source = _render("deployment.py.j2", config=as_literal(values))
     assert literal(source) == values
 
 
