@@ -105,7 +105,7 @@ def literal(data: Any, indent: str = "") -> str:
     inner = indent + "    "
     match data:
         case dict() if data:
-            lines = [f"{inner}{ascii(key)}: {literal(value, inner)},\n" for key, value in data.items()]
+            lines = [f"{inner}{key!a}: {literal(value, inner)},\n" for key, value in data.items()]
             return "{\n" + "".join(lines) + indent + "}"
         case list() if data:
             return "[\n" + "".join(f"{inner}{literal(item, inner)},\n" for item in data) + indent + "]"

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -233,7 +234,10 @@ class _Composer:
                 f"`{text}` is read by YAML as {_seen(node)}",
                 f'Write it in quotes ("{text}") if text is meant, else as a plain decimal number.',
             )
-        return replace(value, data=_construct(node))
+        built = _construct(node)
+        if isinstance(built, float) and not isfinite(built):
+            self.note(node, path, f"`{node.value}` is no number that can be used", "")
+        return replace(value, data=built)
 
     def mark(self, node: yaml.Node) -> Mark:
         return _mark(node.start_mark, self.name)
