@@ -120,7 +120,8 @@ def runs() -> bool:
 def install(requirements: list[str], description: str) -> None:
     say("installing the installer (uv)")
     subprocess.run([PYTHON, "-m", "pip", "install", "--quiet", "uv>=0.5"], check=True)
-    say(f"installing whisperctl, its tools and {description}: some 700 MB of downloads the first time")
+    say(f"installing whisperctl, its tools and {description}")
+    say("(the first time 700 MB of downloads; several GB where torch comes with CUDA)")
     command = [str(PYTHON), "-m", "uv", "pip", "install", "--quiet", "--python", str(PYTHON)]
     # Servers start twice as quickly from compiled modules, and some machines never write them when importing.
     command += ["--compile-bytecode", *requirements, "--editable", f"{ROOT}[{EXTRAS}]"]
