@@ -105,7 +105,7 @@ def test_without_expectation_nothing_is_judged(run: Run) -> None:
     run.sample = Sample(audio=run.sample.audio, expect=None, max_wer=0.0, language=None)
     checks = run()
     assert checks["transcription, json"].wer is None
-    assert checks["language, given"].detail == "language es; “ba ke mo”"
+    assert checks["language, given"].detail == "es; “ba ke mo”"
 
 
 def test_what_the_model_cannot_do_is_skipped(run: Run) -> None:

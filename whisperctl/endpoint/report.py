@@ -28,7 +28,9 @@ def as_lines(checks: Sequence[Check]) -> str:
     """A line per check in columns, then the sum."""
     wide = max(len(check.name) for check in checks)
     lines = [
-        f"{check.name:<{wide}}  {check.verdict:<7}  {_seconds(check):>8}  {check.detail}".replace("\n", "\n    ")
+        f"{check.name:<{wide}}  {check.verdict:<7}  {_seconds(check):>8}  {_wer(check):>8}  {check.detail}".replace(
+            "\n", "\n    "
+        )
         for check in checks
     ]
     return "\n".join([*lines, summary(checks)])
@@ -41,12 +43,12 @@ def print_table(checks: Sequence[Check], *, color: bool) -> None:
     from rich.text import Text
 
     styles = {"ok": "green", "failed": "bold red", "skipped": "dim"}
-    table = Table("check", "", "seconds", "seen", box=None, pad_edge=False, header_style="bold")
-    table.columns[2].justify = "right"
+    table = Table("check", "", "seconds", "errors", "seen", box=None, pad_edge=False, header_style="bold")
+    table.columns[2].justify = table.columns[3].justify = "right"
     for check in checks:
         style = styles[check.verdict]
         verdict, detail = Text(check.verdict, style), Text(check.detail, "dim" if style == "dim" else "")
-        table.add_row(check.name, verdict, _seconds(check), detail)
+        table.add_row(check.name, verdict, _seconds(check), _wer(check), detail)
     console = Console(file=sys.stdout, no_color=not color, highlight=False)
     console.print(table)
     console.print(summary(checks))
@@ -61,6 +63,10 @@ def summary(checks: Sequence[Check]) -> str:
     """`11 checks: 9 ok, 0 failed, 2 skipped`."""
     counts = Counter(check.verdict for check in checks)
     return f"{len(checks)} checks: {counts['ok']} ok, {counts['failed']} failed, {counts['skipped']} skipped"
+
+
+def _wer(check: Check) -> str:
+    return "" if check.wer is None else f"WER {check.wer:.2f}"
 
 
 def _seconds(check: Check) -> str:

@@ -167,7 +167,7 @@ class Smoke:
         language = self._known.language or self._detected
         if not language:
             raise _NotApplicable("the sample's language is not known: write rollout.smoke.language")
-        return self._judged(self._asked("json", language=language), f"language {language}; ")
+        return self._judged(self._asked("json", language=language), f"{language}; ")
 
     def _translation(self) -> _Seen:
         if self._task == "translation":
@@ -223,7 +223,7 @@ class Smoke:
         result = str(answer.get("result"))
         if not _is_healthy(result):
             raise Unhealthy(f"request() answered {result[:200]}")
-        return _Seen(_quoted(result))
+        return _Seen("request() answers healthy")
 
     @property
     def _known(self) -> Sample:
@@ -253,7 +253,7 @@ class Smoke:
             raise Unhealthy(
                 f"word error rate {wer:.2f}, allowed {sample.max_wer:.2f}: heard {heard!r}, expected {sample.expect!r}"
             )
-        return _Seen(f"{before}{_quoted(heard)}, word error rate {wer:.2f}", heard, wer)
+        return _Seen(before + _quoted(heard), heard, wer)
 
 
 def _counted(segments: int) -> str:
