@@ -70,7 +70,7 @@ def _by_project(stacks: Iterable[Stack], world: World) -> dict[str, list[int]]:
 def _plan_project(project: str, stacks: Sequence[Stack], world: World, destroy: bool, first_id: int) -> list[Plan]:
     api = world.apis[project]
     wanted = [desired(stack, build_package(stack), build_environment(stack)) for stack in stacks]
-    lives = read_live(api, wanted, world.parallelism)
+    lives = read_live(api, wanted, world.parallelism, destroy)
     settled = [settle(w, live.labels) for w, live in zip(wanted, lives, strict=True)]
     retired = retired_tags(api, settled, lives, destroy)
     plans = []

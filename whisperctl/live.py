@@ -18,7 +18,9 @@ from whisperctl.desired import Wanted
 from whisperctl.resources import (
     DIGEST_LABEL,
     ENV_LABEL,
+    FIELDS_LABEL,
     GROUP_LABEL,
+    IMMUTABLE,
     LEASE_LABEL,
     REVISION_LABEL,
     SECRET,
@@ -113,8 +115,10 @@ def read_project(api: Api, pool: ThreadPoolExecutor, environments: bool) -> Call
     return wait
 
 
-def read_live(api: Api, wanted: Sequence[Wanted], parallelism: int) -> list[Live]:
+def read_live(api: Api, wanted: Sequence[Wanted], parallelism: int, destroy: bool = False) -> list[Live]:
     """The live side of each stack, in their order; `parallelism` requests at a time at most.
+
+    With `destroy` every version of a deployment is looked at: deleting it would delete those of others too.
 
     Raises:
         ApiError: UbiOps could not be read.
@@ -134,7 +138,7 @@ def read_live(api: Api, wanted: Sequence[Wanted], parallelism: int) -> list[Live
             )
             for version, variables, services in zip(versions, env_vars, details, strict=True)
         ]
-        return list(pool.map(lambda pair: _live(api, project, *pair), zip(wanted, named, strict=True)))
+        return list(pool.map(lambda pair: _live(api, project, *pair, destroy), zip(wanted, named, strict=True)))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -155,14 +159,15 @@ def _services_to_detail(wanted: Wanted) -> list[str]:
     ]
 
 
-def _live(api: Api, project: Project, wanted: Wanted, named: _Named) -> Live:
+def _live(api: Api, project: Project, wanted: Wanted, named: _Named, destroy: bool) -> Live:
     stack = wanted.stack
     found: dict[Address, Json] = {}
     found |= _deployments(project, stack)
     unowned: dict[str, list[str]] = {}
     for address in [address for address, raw in found.items() if owner(raw) == stack.name]:
-        found |= _versions(api, found[address], stack, named, unowned)
-    found |= _services(project, stack, named)
+        doomed = destroy or _is_fixed_otherwise(found[address], wanted)
+        found |= _versions(api, found[address], stack, named, unowned, doomed)
+    found |= _services(api, project, stack, named)
     owned = {address: raw for address, raw in found.items() if owner(raw) == stack.name}
     foreign = {address: raw for address, raw in found.items() if address in wanted.state and owner(raw) != stack.name}
     for address, raw in tuple(owned.items()):
@@ -202,13 +207,21 @@ def _deployments(project: Project, stack: Stack) -> dict[Address, Json]:
     }
 
 
+def _is_fixed_otherwise(deployment: Json, wanted: Wanted) -> bool:
+    """Whether the deployment must be replaced, because what cannot be changed differs."""
+    resource = wanted.state.get(deployment_address(deployment["name"]))
+    fields = resource.fields if resource else {}
+    return any(name in fields and deployment.get(name) != fields[name] for name in IMMUTABLE[Kind.DEPLOYMENT])
+
+
 def _versions(
-    api: Api, deployment: Json, stack: Stack, named: _Named, unowned: dict[str, list[str]]
+    api: Api, deployment: Json, stack: Stack, named: _Named, unowned: dict[str, list[str]], doomed: bool
 ) -> dict[Address, Json]:
+    """The stack's versions in one deployment; all are looked at unless its label says that there is only the one."""
     name = deployment["name"]
     wanted = stack.version.name if name == stack.deployment.name else None
     found = {version_address(name, wanted): named.version} if wanted and named.version else {}
-    if wanted is None or (deployment.get("labels") or {}).get(VERSION_LABEL) != wanted:
+    if doomed or wanted is None or (deployment.get("labels") or {}).get(VERSION_LABEL) != wanted:
         for item in api.versions(name):
             if owner(item) != stack.name:
                 unowned.setdefault(name, []).append(item["version"])
@@ -218,13 +231,22 @@ def _versions(
     return found
 
 
-def _services(project: Project, stack: Stack, named: _Named) -> dict[Address, Json]:
+def _services(api: Api, project: Project, stack: Stack, named: _Named) -> dict[Address, Json]:
     wanted = {service.name for service in stack.services}
-    return {
-        service_address(name): named.services.get(name) or raw
-        for name, raw in project.services.items()
-        if name in wanted or owner(raw) == stack.name
-    }
+    found = {}
+    for name, raw in project.services.items():
+        if name in wanted or owner(raw) == stack.name:
+            detail = named.services.get(name)
+            if detail is None and name in wanted and not SERVICE_LIST_FIELDS.issuperset(_optional_fields(raw)):
+                # It has left the spec and goes back to its default: the list does not tell what it is now.
+                detail = api.find_service(name)
+            found[service_address(name)] = detail or raw
+    return found
+
+
+def _optional_fields(raw: Json) -> set[str]:
+    """Fields that we set once, as the object's own label tells."""
+    return {name for name in names_in(raw, FIELDS_LABEL) if not name.startswith("labels.")}
 
 
 def _env_vars(
@@ -334,7 +356,8 @@ def fingerprint(address: Address, raw: Json | None, wanted: State) -> str:
     kept = {key: value for key, value in raw.items() if key not in VOLATILE}
     if address.kind is Kind.SERVICE:
         # The list tells less than the detail: only what a plan compares, whichever of the two was read.
-        keys = SERVICE_LIST_FIELDS | {"id"} | (wanted[address].fields.keys() if address in wanted else set())
+        keys = SERVICE_LIST_FIELDS | {"id"}
+        keys |= wanted[address].fields.keys() | _optional_fields(raw) if address in wanted else set()
         kept = {key: value for key, value in kept.items() if key in keys}
     if address.kind is Kind.ENVIRONMENT:
         # All stacks share it and write its digest: only what a plan compares, and whose it is.

@@ -186,6 +186,7 @@ def _delete_once(job: Job, address: Address, raw: Json) -> None:
         case Kind.VERSION:
             job.api.delete_version(*address.names)
         case Kind.DEPLOYMENT:
+            _refuse_foreign_versions(job, address)
             job.api.delete_deployment(*address.names)
         case Kind.ENV_VAR:
             job.api.delete_env_var(address.names[0], address.names[1], raw["id"])
@@ -193,6 +194,13 @@ def _delete_once(job: Job, address: Address, raw: Json) -> None:
             job.api.delete_group(raw["id"])
         case _:
             raise AssertionError(f"{address} is not deleted by itself")
+
+
+def _refuse_foreign_versions(job: Job, address: Address) -> None:
+    """UbiOps deletes a deployment with all of its versions: nobody's may have been added since the plan was made."""
+    foreign = [raw["version"] for raw in job.api.versions(address.names[0]) if owner(raw) != job.plan.stack]
+    if foreign:
+        raise StalePlan(f"{address} holds {', '.join(foreign)} now, not ours: it was not deleted.\n  Plan again.")
 
 
 def _hand_on_default(job: Job, leaving: Address) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from tests.reconcile.project import CPU, T4, Project, actions, paths, report
+from whisperctl.errors import NotOwned, Protected
 
 ENV = {"env": {"PLAIN": "1", "TOKEN_FOR_HUB": {"value": "s3cr3t-canary", "secret": True}}}
 
@@ -39,7 +40,6 @@ CHANGES: list[tuple[str, dict[str, Any], list[str]]] = [
     ("idle time", {"version": {"maximum_idle_time": 600}}, ["version/alpha/v1 maximum_idle_time"]),
     ("description", {"version": {"description": "x"}}, ["version/alpha/v1 description"]),
     ("scaling", {"version": {"scaling_strategy": "moderate"}}, ["version/alpha/v1 scaling_strategy"]),
-    ("processes", {"version": {"instance_processes": 2}}, ["version/alpha/v1 instance_processes"]),
     ("queue", {"version": {"maximum_queue_size": 5}}, ["version/alpha/v1 maximum_queue_size"]),
     ("retention mode", {"version": {"request_retention_mode": "none"}}, ["version/alpha/v1 request_retention_mode"]),
     ("retention time", {"version": {"request_retention_time": 3600}}, ["version/alpha/v1 request_retention_time"]),
@@ -163,7 +163,7 @@ def test_a_managed_group_is_created_changed_renamed_and_removed(project: Project
     assert [item[0] for item in project.books()["group/mine"]] == types[:1]
     timed = [{"name": types[0], "priority": 3, "schedule_timeout": 900}, types[2]]
     project.apply(instance_type_group=mine | {"instance_types": timed})
-    assert project.books()["group/mine"][0] == (types[0], 3, 900)
+    assert project.books()["group/mine"] == [(types[2], 1, 300), (types[0], 3, 900)]
     outcome = project.apply(instance_type_group=mine | {"name": "renamed"})
     assert actions(outcome.plan)["instance_type_group/mine"] == "delete"
     assert "group/mine" not in project.books()
@@ -186,7 +186,7 @@ def test_the_environment_moves_between_managed_and_package(project: Project) -> 
     project.apply(environment={"mode": "package"})
     books = project.books()
     assert books["version/alpha/v1"]["environment_name"] != "whisperctl"
-    assert "environment" not in books
+    assert "environment" in books, "the revision before may be gone back to"
     project.apply()
     assert project.books()["version/alpha/v1"]["environment_name"] == "whisperctl"
 
@@ -214,22 +214,55 @@ def test_what_was_set_by_hand_and_is_not_in_the_spec_stays(project: Project) -> 
     assert project.api().service("alpha")["rate_limit"] == 9
 
 
+def _apply_then_make_it_structured(project: Project, **more: Any) -> None:
+    """A stack whose deployment takes structured data: nobody can change that, and no spec can want it."""
+    project.apply(**more)
+    api = project.api()
+    labels = (api.deployment("alpha") or {})["labels"]
+    for service in api.services():
+        api.delete_service(service["name"])
+    api.delete_deployment("alpha")
+    fields = [{"name": "a", "data_type": "string"}]
+    api.create_deployment(
+        {"name": "alpha", "input_type": "structured", "input_fields": fields, "output_type": "plain", "labels": labels}
+    )
+    owned = {"labels": {"whisperctl-stack": "alpha"}}
+    api.create_version("alpha", {"version": "v1", "instance_type_group_name": T4, **owned})
+    api.create_version("alpha", {"version": "v0", "instance_type_group_name": T4, **owned})
+    for name in ("alpha", "leaving"):
+        api.create_service({"name": name, "deployment": "alpha", "version": "v1", "port": 8080, **owned})
+
+
 def test_an_immutable_field_replaces_the_deployment_and_all_below_it(project: Project) -> None:
     types = [project.api().instance_types()[0]["name"]]
-    more: dict[str, Any] = {
-        "env": {"A": "1"},
-        "instance_type_group": {"name": "mine", "instance_types": types},
-        "service": [{"name": "alpha", "port": 8080}, {"name": "leaving", "port": 8080}],
-    }
-    project.apply(**more)
-    before = (project.api().deployment("alpha") or {})["id"]
-    more["service"] = more["service"][:1]
-    outcome = project.apply(**more, deployment={"input_type": "structured"})
+    more: dict[str, Any] = {"env": {"A": "1"}, "instance_type_group": {"name": "mine", "instance_types": types}}
+    _apply_then_make_it_structured(project, **more)
+    outcome = project.apply(**more)
     [change] = [c for c in outcome.plan.changes if str(c.address) == "deployment/alpha"]
     assert change.action == "replace"
     assert "input_type cannot be changed in place" in change.reason
-    assert (project.api().deployment("alpha") or {})["id"] != before
+    assert actions(outcome.plan)["service/alpha"] == "replace"
+    assert actions(outcome.plan)["version/alpha/v0"] == "delete"
+    assert (project.api().deployment("alpha") or {})["input_type"] == "plain"
     assert [s["name"] for s in project.api().services()] == ["alpha"]
+
+
+def test_a_protected_stack_is_neither_replaced_nor_destroyed(project: Project) -> None:
+    _apply_then_make_it_structured(project)
+    with pytest.raises(Protected, match="protect"):
+        project.plan_one(protect=True)
+    with pytest.raises(Protected, match="protect"):
+        project.plan(project.write(protect=True), destroy=True)
+
+
+def test_a_deployment_with_somebody_elses_version_is_never_deleted(project: Project) -> None:
+    _apply_then_make_it_structured(project)
+    project.api().create_version("alpha", {"version": "theirs", "instance_type_group_name": T4})
+    with pytest.raises(NotOwned, match="theirs"):
+        project.plan_one()
+    outcome = project.destroy()
+    assert "theirs" in outcome.plan.warnings[0]
+    assert [v["version"] for v in project.api().versions("alpha")] == ["theirs"]
 
 
 def test_a_foreign_revision_is_drift_and_is_replaced(project: Project, tmp_path: Any) -> None:
@@ -313,8 +346,6 @@ def test_a_stack_without_a_service_is_proven_by_its_deployment(project: Project)
 
 
 def test_an_unknown_group_is_refused_with_those_that_exist(project: Project) -> None:
-    from whisperctl.errors import NotOwned
-
     with pytest.raises(NotOwned, match=r"no instance type group 'A100'[\s\S]*Tesla T4"):
         project.plan_one(instance_type_group={"name": "A100", "gpu": "T4"})
     assert T4 in {group["name"] for group in project.api().groups()}
