@@ -226,6 +226,20 @@ def test_requests_through_a_service_are_stored(client: httpx.Client, api: ubiops
     assert all(item.additional_data.path != "/left" or item.time_created < mine.time_created for item in found)
 
 
+def test_an_instance_that_takes_too_long(client: httpx.Client, http: httpx.Client) -> None:
+    http.patch("/_emulator/switches", json={"upstream_timeout": 1})
+    answer = client.get("/wait?s=5")
+    http.patch("/_emulator/switches", json={"upstream_timeout": 300})
+    assert (answer.status_code, answer.json()) == (504, {"error": "The instance did not answer within 1 s"})
+
+
+def test_a_wrong_port_is_a_503(client: httpx.Client, api: ubiops.CoreApi) -> None:
+    api.services_update(PROJECT, NAME, ubiops.ServiceUpdate(port=9))
+    answer = client.get("/health")
+    api.services_update(PROJECT, NAME, ubiops.ServiceUpdate(port=8080))
+    assert (answer.status_code, "port 9" in answer.json()["error"]) == (503, True)
+
+
 def test_hosts_that_are_not_ours_are_refused(client: httpx.Client, http: httpx.Client) -> None:
     assert client.get("/health", headers={"Host": "evil.example:80"}).status_code == 421
     assert http.get("/v2/status", headers={"Host": "evil.example"}).status_code == 421

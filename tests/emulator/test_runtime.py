@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 import pytest
 import ubiops
+from ubiops.utils.streaming import stream_request
 
 from tests.emulator.conftest import LIVE, PROJECT, built, client_of, eventually, package
 from tests.emulator.web_package import WEB
@@ -164,6 +165,49 @@ def test_a_new_revision_replaces_instances(api: ubiops.CoreApi, ready: str, tmp_
     eventually(lambda: alive(old), lambda yes: not yes)
     eventually(lambda: [item.status for item in instances(api, ready)], lambda states: states == ["running"])
     assert ask(api, ready).result[0] == "new"
+
+
+STREAM = """
+class Deployment:
+    def __init__(self, base_directory, context): pass
+    def request(self, data, context):
+        for word in data.split():
+            context["streaming_update"](word)
+        return "done"
+"""
+MANY = """
+class Deployment:
+    def __init__(self, base_directory, context): pass
+    def requests(self, data): return [item.upper() for item in data]
+"""
+
+
+def test_streamed_requests(api: ubiops.CoreApi, name: str, tmp_path: Path, version: Any) -> None:
+    assert built(api, name, tmp_path, package(STREAM)).status == "success"
+    items = list(stream_request(api.api_client, PROJECT, "deployment", name, "v1", "a b c", full_response=True))
+    assert items[:3] == ["a", "b", "c"]
+    assert (items[3].status, items[3].result) == ("completed", "done")
+
+
+def test_a_class_with_requests_only(api: ubiops.CoreApi, name: str, tmp_path: Path, version: Any) -> None:
+    revision = built(api, name, tmp_path, package(MANY))
+    assert (revision.has_request_method, revision.has_requests_method) == (False, True)
+    assert ask(api, name, "loud").result == "LOUD"
+
+
+@pytest.mark.parametrize(("mode", "listed", "data"), [("none", 0, None), ("metadata", 1, None), ("full", 1, "x")])
+def test_retention(
+    api: ubiops.CoreApi, http: httpx.Client, ready: str, mode: str, listed: int, data: str | None
+) -> None:
+    update = ubiops.DeploymentVersionUpdate(request_retention_mode=mode, request_retention_time=3600)
+    api.deployment_versions_update(PROJECT, ready, "v1", update)
+    assert ask(api, ready).status == "completed"
+    items = api.deployment_requests_list(PROJECT, ready)
+    assert len(items) == listed
+    for item in items:
+        assert api.deployment_requests_input_get(PROJECT, ready, item.id).json() == data
+    http.post("/_emulator/clock", json={"advance": 3601})
+    eventually(lambda: api.deployment_requests_list(PROJECT, ready), lambda left: left == [])
 
 
 def test_a_request_gives_up_in_time(

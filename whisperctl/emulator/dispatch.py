@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import defaultdict, deque
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +15,7 @@ from whisperctl.emulator.runtime.process import InstanceProcess
 from whisperctl.emulator.store import Doc, Store
 
 UNKEPT = 60.0
+END = object()
 NO_CODE_RAN = "The emulator runs with --runtime none: no code was executed"
 
 
@@ -30,6 +31,7 @@ class Dispatch:
     spawn: Callable[[Any], None]
     busy: set[str] = field(default_factory=set)
     _queues: defaultdict[str, deque[str]] = field(default_factory=lambda: defaultdict(deque))
+    _streams: dict[str, asyncio.Queue[Any]] = field(default_factory=dict)
     _waiters: dict[str, asyncio.Future[None]] = field(default_factory=dict)
 
     def recover(self) -> None:
@@ -68,6 +70,19 @@ class Dispatch:
             await asyncio.shield(future)
         finally:
             self._waiters.pop(ident, None)
+
+    async def updates(self, ident: str) -> AsyncIterator[Any]:
+        """What a request streams, until it is done."""
+        queue: asyncio.Queue[Any] = asyncio.Queue()
+        self._streams[ident] = queue
+        done = asyncio.ensure_future(self.outcome(ident))
+        done.add_done_callback(lambda _: queue.put_nowait(END))
+        try:
+            while (data := await queue.get()) is not END:
+                yield data
+        finally:
+            self._streams.pop(ident, None)
+            done.cancel()
 
     def expire(self, ident: str) -> None:
         """A request's time is over."""
@@ -119,10 +134,18 @@ class Dispatch:
     async def _answer(self, request: Doc, instance: Doc) -> dict[str, Any]:
         process = self.processes.get(instance.id)
         if process is not None:
-            return await process.request(request.id, request.body["request_data"])
+            return await process.request(request.id, request.body["request_data"], self._updated(request.id))
         if self.books_only:
             return {"result": json.dumps({"status": "healthy", "note": NO_CODE_RAN})}
         return {"error": "The instance has no package that could answer"}
+
+    def _updated(self, ident: str) -> Callable[[Any], None]:
+        def tell(data: Any) -> None:
+            queue = self._streams.get(ident)
+            if queue is not None:
+                queue.put_nowait(data)
+
+        return tell
 
     def _finish(self, ident: str, result: Any, error: str | None) -> None:
         doc = self.store.by_id("request", ident)

@@ -66,7 +66,8 @@ class Fleet:
         where = site(self.store, doc)
         launch = await launching.launch(self.store, self.settings, doc, where)
         if launch is None:
-            self._update(ident, {"_healthy": False})
+            # In the process runtime an instance without a process serves nobody.
+            self._update(ident, {"_healthy": False, "_pid": None})
             self._ready(ident)
             return
         listener = Listener(

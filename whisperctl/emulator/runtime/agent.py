@@ -17,6 +17,7 @@ import sys
 import threading
 import time
 import traceback
+from collections.abc import Callable
 from typing import Any
 
 GRACE = 10.0
@@ -50,12 +51,19 @@ def listen(stream: Any, tasks: queue.Queue[dict[str, Any]]) -> None:
     end_group()
 
 
-def answer(deployment: Any, task: dict[str, Any]) -> dict[str, Any]:
-    """Call `request()`; whatever it raises is the request's error."""
+def answer(deployment: Any, task: dict[str, Any], say: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
+    """Call `request()`, or `requests()` where only that exists; whatever it raises is the request's error."""
+
+    def streaming_update(data: Any) -> None:
+        say({"event": "update", "id": task["id"], "data": data})
+
+    context = {"id": task["id"], "streaming_update": streaming_update}
     try:
-        method = deployment.request
-        extra = [task.get("context", {})] if len(inspect.signature(method).parameters) > 1 else []
-        result = method(task["data"], *extra)
+        single = hasattr(deployment, "request")
+        method = deployment.request if single else deployment.requests
+        extra = [context] if len(inspect.signature(method).parameters) > 1 else []
+        result = method(task["data"] if single else [task["data"]], *extra)
+        result = result if single else result[0]
         json.dumps(result)
     except Exception as err:
         traceback.print_exc()
@@ -81,7 +89,7 @@ def main() -> None:
     deployment = load(start["folder"], start["file"])(start["folder"], start["context"])
     say({"event": "ready"})
     while True:
-        say(answer(deployment, tasks.get()))
+        say(answer(deployment, tasks.get(), say))
 
 
 if __name__ == "__main__":

@@ -55,6 +55,7 @@ class InstanceProcess:
         self.launch = launch
         self._listener = listener
         self._answers: dict[str, asyncio.Future[dict[str, Any]]] = {}
+        self._updates: dict[str, Callable[[Any], None]] = {}
         self._process: asyncio.subprocess.Process | None = None
         self._writer: asyncio.StreamWriter | None = None
         self._tasks: list[asyncio.Task[None]] = []
@@ -95,8 +96,9 @@ class InstanceProcess:
         if self.stopping:
             self._process.terminate()
 
-    async def request(self, ident: str, data: Any) -> dict[str, Any]:
-        """Call `request()`: a message with `result` or `error`."""
+    async def request(self, ident: str, data: Any, update: Callable[[Any], None]) -> dict[str, Any]:
+        """Call `request()`: a message with `result` or `error`; `update` is told what it streams meanwhile."""
+        self._updates[ident] = update
         future: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
         self._answers[ident] = future
         try:
@@ -104,6 +106,7 @@ class InstanceProcess:
             return await future
         finally:
             self._answers.pop(ident, None)
+            self._updates.pop(ident, None)
 
     async def stop(self, grace: float = GRACE) -> None:
         """SIGTERM to the package's process, and after the grace SIGKILL to all it has started."""
@@ -115,7 +118,7 @@ class InstanceProcess:
                 self._process.terminate()
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(asyncio.shield(self._watch), grace)
-        self._kill_all()
+        await asyncio.to_thread(self._kill_all)
         await self._watch
 
     def _say(self, message: dict[str, Any]) -> None:
@@ -147,13 +150,15 @@ class InstanceProcess:
                 message = json.loads(line)
                 if message["event"] == "ready":
                     self._listener.ready()
+                elif message["event"] == "update":
+                    self._updates.get(message["id"], _unheard)(message["data"])
                 elif message["id"] in self._answers and not self._answers[message["id"]].done():
                     self._answers[message["id"]].set_result(message)
 
     async def _wait(self) -> None:
         assert self._process is not None
         code = await self._process.wait()
-        self._kill_all()
+        await asyncio.to_thread(self._kill_all)
         _, pending = await asyncio.wait(self._tasks, timeout=2)
         for task in pending:
             task.cancel()
@@ -168,6 +173,10 @@ class InstanceProcess:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signal.SIGKILL)
         orphans.end(self.launch.mark)
+
+
+def _unheard(_data: Any) -> None:
+    """An update of a request that nobody waits for any more."""
 
 
 def _text(line: bytes) -> str:

@@ -9,6 +9,7 @@ import asyncio
 import json
 import logging
 import time
+from collections.abc import AsyncIterator
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -33,6 +34,7 @@ from whisperctl.emulator.web.routes import PERMISSIONS, Route, match
 
 LOG = logging.getLogger("emulator.web")
 # What one must be allowed to, to control the emulator: an administrator's permission.
+CONTROL_ROOT = "/_emulator/"
 CONTROL = "projects.update"
 ROOTS = ("/v2/",)
 LEGACY_ROOT = "/v2.1/"
@@ -45,7 +47,7 @@ class App:
     def __init__(self, platform: Platform, port: int) -> None:
         self.platform = platform
         self.port = port
-        self.limiter = RateLimiter()
+        self.limiter = RateLimiter(platform.clock)
         self.journal = Journal()
         self.faults = faults.Faults()
         self.proxy = Proxy(platform, self.user)
@@ -88,10 +90,11 @@ class App:
         except Exception:
             LOG.exception("%s %s failed", scope["method"], scope["path"])
             response = JSONResponse({"error": "The emulator failed; its log says why"}, 500)
-        for name, value in self.limiter.headers(entry.get("group", "other"), self._limit()).items():
+        for name, value in self.limiter.headers(entry.get("group", "other"), address(scope), self._limit()).items():
             response.headers.setdefault(name, value)
         entry["status"] = response.status_code
-        self.journal.add(entry, began)
+        if not scope["path"].startswith(CONTROL_ROOT):
+            self.journal.add(entry, began)
         await response(scope, receive, send)
 
     def _limit(self) -> int:
@@ -100,7 +103,7 @@ class App:
     async def _answer(self, request: Request, entry: dict[str, Any]) -> Response:
         check_host(request.headers.get("host", ""), self.port)
         path = request.scope.get("raw_path", request.scope["path"].encode()).decode("latin-1").split("?")[0]
-        if path.startswith("/_emulator/"):
+        if path.startswith(CONTROL_ROOT):
             user = self.user(request.headers.get("authorization"))
             if not access.allowed(self.platform.store, user.id, CONTROL, {"project_name": seed.PROJECT}):
                 raise Refusal(403, "Only an administrator of the project may control the emulator")
@@ -110,7 +113,7 @@ class App:
             raise Refusal(501, f"The emulator does not implement {request.method} {path}")
         route, values = found
         entry["group"] = route.kind
-        self.limiter.count(route.kind, self._limit())
+        self.limiter.count(route.kind, address(request.scope), self._limit())
         left = await self.faults.before(request.method, path)
         user = self._authorised(request, route, values)
         entry["user"] = user.email
@@ -198,12 +201,17 @@ class App:
         await self.platform.dispatch.outcome(ident)
         return JSONResponse(requests.created(self.platform.store, ident), 200)
 
-    async def _events(self, waiting: Waiting) -> Any:
-        ident = waiting.request
-        await self.platform.dispatch.outcome(ident)
-        body = requests.created(self.platform.store, ident)
-        kind = "error" if body["error_message"] else "result"
-        yield f"event: {kind}\ndata: {json.dumps(body)}\n\n"
+    async def _events(self, waiting: Waiting) -> AsyncIterator[str]:
+        """Server-sent events of what is streamed, and at the end the whole answer as a line of its own."""
+        async for data in self.platform.dispatch.updates(waiting.request):
+            text = data if isinstance(data, str) else json.dumps(data)
+            yield f"event: update\ndata:{text}\n\n"
+        yield json.dumps(requests.created(self.platform.store, waiting.request)) + "\n"
+
+
+def address(scope: Scope) -> str:
+    """Whom the rate limit counts."""
+    return str(scope["client"][0]) if scope.get("client") else ""
 
 
 def refused(err: Refusal) -> Response:

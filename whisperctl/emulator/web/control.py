@@ -25,7 +25,7 @@ async def answer(app: App, request: Request, path: str) -> Response:
     body = await _body(request)
     match request.method, path.removeprefix("/_emulator/"):
         case "GET", "journal":
-            return JSONResponse(app.journal.since(int(request.query_params.get("since", "0"))))
+            return JSONResponse(app.journal.since(_since(request)))
         case "DELETE", "journal":
             app.journal.clear()
         case (("GET" | "POST" | "DELETE"), "faults"):
@@ -39,7 +39,7 @@ async def answer(app: App, request: Request, path: str) -> Response:
         case "POST", "reset":
             await reset(app)
         case "POST", "snapshot":
-            path_of(app, body).parent.mkdir(exist_ok=True)
+            path_of(app, body).parent.mkdir(exist_ok=True, mode=0o700)
             app.platform.store.copy_to(path_of(app, body))
         case "POST", "restore":
             if not path_of(app, body).is_file():
@@ -50,6 +50,13 @@ async def answer(app: App, request: Request, path: str) -> Response:
         case _:
             raise Refusal(501, f"The emulator does not implement {request.method} {path}")
     return JSONResponse({"success": True})
+
+
+def _since(request: Request) -> int:
+    text = request.query_params.get("since", "0")
+    if not text.isdigit():
+        raise invalid("since: a number is required")
+    return int(text)
 
 
 async def _body(request: Request) -> dict[str, Any]:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-
+from whisperctl.emulator.clock import Clock
 from whisperctl.emulator.refusal import Refusal
 
 DOCUMENTED = {"other": 300, "request": 300, "file": 300, "user": 30}
@@ -13,10 +12,11 @@ WINDOW = 60.0
 class RateLimiter:
     """Fixed windows of a minute. Refuses only when switched on, but always tells the numbers."""
 
-    def __init__(self) -> None:
-        self._windows: dict[str, tuple[float, int]] = {}
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._windows: dict[tuple[str, str], tuple[float, int]] = {}
 
-    def count(self, group: str, limit: int) -> None:
+    def count(self, group: str, address: str, limit: int) -> None:
         """Count one request.
 
         Args:
@@ -25,18 +25,20 @@ class RateLimiter:
         Raises:
             Refusal: 429 above the limit.
         """
-        now = time.monotonic()
-        start, used = self._windows.get(group, (now, 0))
+        now = self._clock.now()
+        start, used = self._windows.get((group, address), (now, 0))
         if now - start >= WINDOW:
             start, used = now, 0
-        self._windows[group] = (start, used + 1)
+        self._windows[group, address] = (start, used + 1)
         if limit and used + 1 > allowance(group, limit):
             raise Refusal(429, "Request was throttled: too many requests")
 
-    def headers(self, group: str, limit: int) -> dict[str, str]:
-        start, used = self._windows.get(group, (time.monotonic(), 0))
+    def headers(self, group: str, address: str, limit: int) -> dict[str, str]:
+        """What every answer tells of its group's window."""
+        now = self._clock.now()
+        start, used = self._windows.get((group, address), (now, 0))
         most = allowance(group, limit)
-        reset = max(0, round(WINDOW - (time.monotonic() - start)))
+        reset = max(0, round(WINDOW - (now - start)))
         return {
             "x-ratelimit-limit": str(most),
             "x-ratelimit-remaining": str(max(0, most - used)),
