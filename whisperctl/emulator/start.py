@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import sys
 from pathlib import Path
 from typing import Any
@@ -28,10 +29,18 @@ def run(values: dict[str, Any]) -> int:
         return serve(options)
     except FolderInUse:
         print(f"error: another emulator works on {options.data}; stop it or use --data", file=sys.stderr)  # noqa: T201
+    except sqlite3.DatabaseError as err:
+        print(f"error: the state in {options.data} cannot be used: {err}; use another --data", file=sys.stderr)  # noqa: T201
     except OSError as err:
-        text = f"error: cannot listen on 127.0.0.1:{options.port}: {err.strerror}; use another --port"
-        print(text if err.filename is None else f"error: {err}", file=sys.stderr)  # noqa: T201
+        print(f"error: {_reason(options, err)}", file=sys.stderr)  # noqa: T201
     return FAILED
+
+
+def _reason(options: Options, err: OSError) -> str:
+    if err.filename is None:
+        return f"cannot listen on 127.0.0.1:{options.port}: {err.strerror}; use another --port"
+    flag = "--write-token" if Path(err.filename) == options.token_file else "--data"
+    return f"cannot write {err.filename}: {err.strerror}; use another {flag}"
 
 
 def _options(values: dict[str, Any]) -> Options:

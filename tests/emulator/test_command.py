@@ -1,0 +1,104 @@
+"""The command itself: what it prints, what it refuses, and `--runtime none`."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import ubiops
+
+from tests.emulator.conftest import LIVE, PROJECT, built, client_of, eventually, package
+from tests.emulator_process import start_emulator
+
+pytestmark = pytest.mark.skipif(LIVE, reason="starts emulators of its own")
+
+
+def run(*args: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "whisperctl", "emulator", *args]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "text"),
+    [
+        (["--fault", "nonsense"], 64, "unknown fault kind 'nonsense'; known: latency"),
+        (["--fault", "latency,ms=x"], 64, "fault field ms: a number is required"),
+        (["--switch", "rate_limit"], 64, "is not name=on, name=off or name=NUMBER"),
+        (["--switch", "wild=on"], 64, "unknown switch wild; known: duplicate_status"),
+        (["--speed", "0"], 64, "--speed"),
+        (["--data", "/proc/nothing"], 1, "cannot write /proc/nothing: No such file or directory; use another --data"),
+    ],
+)
+def test_wrong_usage_is_one_clear_message(args: list[str], code: int, text: str) -> None:
+    done = run("--port", "0", *args)
+    assert (done.returncode, done.stdout) == (code, "")
+    assert text in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_damaged_state_is_told(tmp_path: Path) -> None:
+    (tmp_path / "state.sqlite").write_bytes(b"not a database" * 100)
+    done = run("--port", "0", "--data", str(tmp_path))
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"error: the state in {tmp_path} cannot be used: file is not a database")
+
+
+def test_what_it_prints(tmp_path: Path) -> None:
+    token = tmp_path / "with space" / "tokens file"
+    token.parent.mkdir()
+    emulator = start_emulator(tmp_path / "data", "--write-token", str(token))
+    emulator.stop()
+    assert emulator.output == [
+        f"export UBIOPS_API_HOST={emulator.host}",
+        "export UBIOPS_PROJECT=demo",
+        f"export UBIOPS_API_TOKEN=\"$(cat '{token}')\"",
+    ]
+    assert len(token.read_text().strip()) == 40
+    assert token.stat().st_mode & 0o777 == 0o600
+
+
+def test_only_the_books(tmp_path: Path) -> None:
+    emulator = start_emulator(tmp_path, "--speed", "1000", "--runtime", "none")
+    api = client_of(emulator)
+    try:
+        _deploy(api, tmp_path)
+        answer = api.deployment_requests_create(PROJECT, "d", data="x")
+        assert "no code was executed" in answer.result
+        states = [item.status for item in api.instances_list(PROJECT, "d", "v1").results]
+        assert states == ["running"]
+        made = api.services_get(PROJECT, "d")
+        assert api.services_status_get(PROJECT, "d").ready is True
+        headers = {"Authorization": f"Token {emulator.token}"}
+        models = httpx.get(f"{made.endpoint}/v1/models", headers=headers).json()
+        assert [item["id"] for item in models["data"]] == ["a/b", "c"]
+        assert httpx.get(f"{made.endpoint}/health", headers=headers).status_code == 200
+        assert httpx.get(f"{made.endpoint}/docs", headers=headers).status_code == 501
+        api.instances_update(
+            PROJECT,
+            "d",
+            api.instances_list(PROJECT, "d", "v1").results[0].id,
+            "v1",
+            ubiops.InstanceUpdate(status="stopped"),
+        )
+        eventually(lambda: api.instances_list(PROJECT, "d", "v1").results, lambda items: not items)
+    finally:
+        api.api_client.close()
+        assert emulator.stop() == 0
+
+
+def _deploy(api: Any, folder: Path) -> None:
+    api.deployments_create(PROJECT, ubiops.DeploymentCreate(name="d", input_type="plain", output_type="plain"))
+    version = ubiops.DeploymentVersionCreate(
+        version="v1",
+        health_check={"port": 8080, "path": "/health"},
+        maximum_instances=1,
+        labels={"openai-model-names": "a/b;c"},
+    )
+    api.deployment_versions_create(PROJECT, "d", version)
+    revision = built(api, "d", folder, package(requirements__txt="no-such-thing==1\n"))
+    assert revision.status == "success"
+    api.services_create(PROJECT, ubiops.ServiceCreate(name="d", deployment="d", port=8080))
