@@ -127,6 +127,9 @@ def server_environment(stack: Stack) -> dict[str, str]:
         environment.update(rule.environment)
     if stack.model.folder:
         environment["HF_HUB_OFFLINE"] = "1"
+    if stack.instance_type_group.gpu == "CPU" and written_options(stack.vllm.args).get("--enforce-eager") is True:
+        # Eager or not, one function is compiled at the first verbose_json: fatal where there is no C++ compiler.
+        environment["TORCH_COMPILE_DISABLE"] = "1"
     return environment
 
 
