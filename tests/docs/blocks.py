@@ -1,10 +1,11 @@
 """The shell blocks of a page, and whether what a command printed is what the page shows.
 
 Blocks fenced as `console` hold `$ command` lines, each followed by its output where the page shows it; blocks fenced
-as `bash`, `sh` or `shell` are one script. An HTML comment on the line before a fence says what is special about it:
+as `bash`, `sh` or `shell` hold nothing but commands; any block with a `title` is a file of that name. An HTML comment on the line
+before a fence says what is special about it:
 
     <!-- not run: WHY -->                 the block is left alone
-    <!-- not run, lines with WORD: WHY --> only those commands of it are
+    <!-- not run, lines with A|B: WHY --> only its lines with one of these words are
     <!-- exit code N -->                  its last command ends so, not with 0
     <!-- runs on: WHY -->                 it is started in the background, and goes on until the end of the page
 
@@ -20,8 +21,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 SHELLS = {"bash", "sh", "shell"}
-FENCE = re.compile(r"^(?P<indent> *)```(?P<language>[a-z]*)\s*$")
-NOT_RUN = re.compile(r"<!-- not run(?:, lines with (?P<word>.+?))?: (?P<reason>.+) -->")
+FENCE = re.compile(r"^(?P<indent> *)```(?P<language>[a-z]*)(?: title=\"(?P<title>[^\"]+)\")?\s*$")
+NOT_RUN = re.compile(r"<!-- not run(?:, lines with (?P<words>.+?))?: (?P<reason>.+) -->")
 EXIT_CODE = re.compile(r"<!-- exit code (\d+) -->")
 RUNS_ON = re.compile(r"<!-- runs on: .+ -->")
 
@@ -65,6 +66,7 @@ def headings(page: Path) -> list[tuple[int, str]]:
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Block:
     language: str
+    title: str | None
     lines: list[str]
     before: str
     where: str
@@ -81,22 +83,29 @@ def _blocks(page: Path) -> Iterator[_Block]:
             continue
         end = next(i for i in range(number + 1, len(lines)) if lines[i].strip() == "```")
         before = lines[number - 1].strip() if number else ""
-        if opened["language"] in SHELLS | {"console"}:
+        if opened["title"] or opened["language"] in SHELLS | {"console"}:
             inside = [line.removeprefix(opened["indent"]) for line in lines[number + 1 : end]]
-            yield _Block(language=opened["language"], lines=inside, before=before, where=page.name, first=number + 2)
+            yield _Block(
+                language=opened["language"],
+                title=opened["title"],
+                lines=inside,
+                before=before,
+                where=page.name,
+                first=number + 2,
+            )
         number = end + 1
 
 
 def _commands(block: _Block) -> Iterator[Command]:
     left_out = NOT_RUN.fullmatch(block.before)
-    if left_out and not left_out["word"]:
+    if left_out and not left_out["words"]:
         return
-    word = left_out["word"] if left_out else None
+    words = left_out["words"].split("|") if left_out else []
     typed = list(_typed(block))
     wanted = EXIT_CODE.fullmatch(block.before)
     for position, (line, text, shown) in enumerate(typed):
         last = position == len(typed) - 1
-        if word and word in text:
+        if any(word in text for word in words):
             continue
         yield Command(
             text=text,
@@ -109,8 +118,12 @@ def _commands(block: _Block) -> Iterator[Command]:
 
 def _typed(block: _Block) -> Iterator[tuple[int, str, str]]:
     """Line in the block, command, shown output."""
+    if block.title:
+        text = "\n".join(block.lines)
+        yield 0, f"mkdir -p $(dirname {block.title}) && cat > {block.title} <<'END OF FILE'\n{text}\nEND OF FILE", ""
+        return
     if block.language in SHELLS:
-        yield 0, "\n".join(block.lines), ""
+        yield from ((number, line, "") for number, line in enumerate(block.lines) if line.split("#")[0].strip())
         return
     starts = [i for i, line in enumerate(block.lines) if line.startswith("$ ")]
     for start, end in zip(starts, [*starts[1:], len(block.lines)], strict=True):

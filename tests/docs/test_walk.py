@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -37,15 +37,15 @@ def sections(page: Path) -> dict[str, list[Command]]:
 class Walk:
     """What each section printed, or why it did not do what it says."""
 
-    printed: dict[str, str]
-    failed: dict[str, AssertionError]
     folder: Path
+    printed: dict[str, str] = field(default_factory=dict, repr=False)
+    failed: dict[str, AssertionError] = field(default_factory=dict, repr=False)
 
 
 @pytest.fixture(scope="module")
 def walk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Walk]:
     """Both pages, followed once."""
-    told = Walk(printed={}, failed={}, folder=tmp_path_factory.mktemp("walk"))
+    told = Walk(folder=tmp_path_factory.mktemp("walk"))
     with terminal(told.folder) as shell:
         with_specs(shell)
         tutorial = sections(TUTORIAL)
@@ -74,7 +74,7 @@ def follow(shell: Terminal, pages: dict[str, list[Command]], told: Walk, *, stop
 def test_section_does_what_it_shows(walk: Walk, section: str) -> None:
     if section in walk.failed:
         raise walk.failed[section]
-    assert section in walk.printed, f"not reached: {next(iter(walk.failed.values()))}"
+    assert section in walk.printed, f"not reached: the section {next(iter(walk.failed))!r} failed"
 
 
 def test_every_row_of_the_notebook_has_a_section_that_runs() -> None:
@@ -97,6 +97,7 @@ def test_every_row_of_the_notebook_has_a_section_that_runs() -> None:
     ],
 )
 def test_what_the_page_leaves_out_is_there(walk: Walk, section: str, word: str) -> None:
+    assert section in walk.printed, "see the section's own test"
     assert word in walk.printed[section]
 
 
