@@ -73,9 +73,9 @@ class Ran:
 class Project:
     """One emulator's project `demo`, and a folder for stack files."""
 
-    emulator: EmulatorProcess
+    emulator: EmulatorProcess = field(repr=False)
     folder: Path
-    events: list[Event] = field(default_factory=list)
+    events: list[Event] = field(default_factory=list, repr=False)
     parallelism: int = 10
 
     # --- the product ------------------------------------------------------------------------------------------------
@@ -83,7 +83,7 @@ class Project:
     def write(self, name: str = "stack.yaml", /, **changes: Any) -> Path:
         """Write a stack file: the base with `changes` merged in; `service=None` removes a section."""
         file = self.folder / name
-        file.write_text(json.dumps(merged(BASE, changes), indent=1))
+        file.write_text(json.dumps(merged(BASE, changes), indent=1, ensure_ascii=False))
         return file
 
     def load(self, *files: Path | str, environ: Mapping[str, str] = os.environ) -> tuple[Stack, ...]:
