@@ -32,4 +32,7 @@ class Since(click.ParamType):  # type: ignore[type-arg, unused-ignore]  # generi
             when = datetime.fromisoformat(text)
         except ValueError:
             self.fail(f"{text!r} is neither an age such as 30s, 10m, 2h, 3d nor a date such as 2026-01-31T09:05", param)
-        return (when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp()
+        when = when if when.tzinfo else when.replace(tzinfo=UTC)
+        if when > now:
+            self.fail(f"{text!r} lies in the future (it is {now:%Y-%m-%dT%H:%M:%S} UTC)", param)
+        return max(when.timestamp(), 0.0)

@@ -1,0 +1,184 @@
+"""A stack applied on the real emulator, twice (so that there is something to go back to), put back before each test."""
+
+from __future__ import annotations
+
+import io
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.emulator_process import EmulatorProcess, start_emulator
+from whisperctl.api import Api
+from whisperctl.cli.main import main
+
+HOLD = "another-host 4242 77 cafe0123"
+"""The lease of an apply on another host, without its end."""
+STACK = """\
+apiVersion: whisperctl/v1
+stack: speech
+model: {{name: openai/whisper-small, revision: 973afd24965f72e36ca33b3055d56a652f456b4d}}
+vllm: {{version: 0.32.0, max_model_len: {length}}}
+environment: {{requirements: [{requirement}]}}
+deployment:
+  name: speech
+  labels: {{team: audio}}
+instance_type_group: {{name: 12288 MB + NVIDIA Tesla T4, gpu: T4}}
+version:
+  name: v1
+  minimum_instances: 1
+  maximum_instances: 2
+  labels: {{openai-compatible: "true", openai-model-names: openai/whisper-small}}
+env:
+  WHISPER_TASK: transcription
+  HF_TOKEN: {{value: hunter2-hf-secret, secret: true}}
+service: {{name: speech-door, port: 8080}}
+rollout: {{timeout: 60}}
+"""
+FIRST = STACK.format(length=400, requirement="httpx")
+SECOND = STACK.format(length=448, requirement="anyio")
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """What a command left behind."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def all(self) -> str:
+        return self.out + self.err
+
+
+@dataclass(slots=True)
+class Operator:
+    """Someone at a prompt: a folder with `stack.yaml`, and the environment that points to the emulator."""
+
+    folder: Path
+    emulator: EmulatorProcess
+    environ: dict[str, str] = field(default_factory=dict)
+
+    def command(self, *args: str) -> list[str]:
+        return [sys.executable, "-m", "whisperctl", *args]
+
+    def env(self, **more: str) -> dict[str, str]:
+        kept = {key: value for key, value in os.environ.items() if not key.startswith("UBIOPS_")}
+        ours = {
+            "UBIOPS_API_HOST": self.emulator.host,
+            "UBIOPS_API_TOKEN": self.emulator.token,
+            "UBIOPS_PROJECT": "demo",
+        }
+        found: Mapping[str, str] = {**kept, **ours, **self.environ, **more}
+        return {key: value for key, value in found.items() if value}
+
+    def run(self, *args: str, **env: str) -> Ran:
+        """The program with pipes for a terminal, inside this process to be quick; an empty variable is taken away."""
+        out, err, code = io.StringIO(), io.StringIO(), 0
+        with pytest.MonkeyPatch.context() as patch:
+            for name in [name for name in os.environ if name.startswith("UBIOPS_")]:
+                patch.delenv(name)
+            for name, value in self.env(**env).items():
+                patch.setenv(name, value)
+            patch.chdir(self.folder)
+            patch.setattr(sys, "argv", ["whisperctl", *args])
+            patch.setattr(sys, "stdin", io.StringIO())
+            with redirect_stdout(out), redirect_stderr(err):
+                try:
+                    main()
+                except SystemExit as ended:
+                    code = int(ended.code or 0)
+        return Ran(code, out.getvalue(), err.getvalue())
+
+    def start(self, *args: str) -> subprocess.Popen[str]:
+        """A command that goes on; its streams are pipes."""
+        return subprocess.Popen(
+            self.command(*args),
+            cwd=self.folder,
+            env=self.env(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def good(self, *args: str) -> Ran:
+        """A command that must succeed."""
+        ran = self.run(*args)
+        assert ran.code == 0, f"{args}: {ran}"
+        return ran
+
+    def write(self, text: str, name: str = "stack.yaml") -> Path:
+        path = self.folder / name
+        path.write_text(text)
+        return path
+
+
+@pytest.fixture(scope="session")
+def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmulatorProcess]:
+    started = start_emulator(tmp_path_factory.mktemp("operate"), "--speed", "1000", "--runtime", "none")
+    yield started
+    assert started.stop() == 0
+
+
+@pytest.fixture(scope="session")
+def control(emulator: EmulatorProcess) -> Iterator[httpx.Client]:
+    """The emulator's own calls: journal, faults, snapshots."""
+    headers = {"Authorization": f"Token {emulator.token}"}
+    with httpx.Client(base_url=f"{emulator.root}/_emulator", headers=headers, timeout=30) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def applied(emulator: EmulatorProcess, control: httpx.Client, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Snapshots: `empty`, and `twice` with FIRST and then SECOND applied."""
+    control.post("/snapshot", json={"name": "empty"}).raise_for_status()
+    operator = Operator(tmp_path_factory.mktemp("setup"), emulator)
+    for text in (FIRST, SECOND):
+        operator.write(text)
+        operator.good("apply", "--yes")
+    control.post("/snapshot", json={"name": "twice"}).raise_for_status()
+
+
+def restored(control: httpx.Client, name: str) -> None:
+    """Put a snapshot back, without faults and journal."""
+    control.delete("/faults").raise_for_status()
+    control.post("/restore", json={"name": name}).raise_for_status()
+    control.delete("/journal").raise_for_status()
+
+
+@pytest.fixture
+def operator(emulator: EmulatorProcess, control: httpx.Client, applied: None, tmp_path: Path) -> Operator:
+    """In a folder with SECOND, as it was applied."""
+    restored(control, "twice")
+    found = Operator(tmp_path, emulator)
+    found.write(SECOND)
+    return found
+
+
+@pytest.fixture
+def newcomer(emulator: EmulatorProcess, control: httpx.Client, applied: None, tmp_path: Path) -> Operator:
+    """In an empty folder, with an empty project."""
+    restored(control, "empty")
+    return Operator(tmp_path, emulator)
+
+
+@pytest.fixture
+def api(emulator: EmulatorProcess) -> Iterator[Api]:
+    found = Api(emulator.host, "demo", emulator.token)
+    yield found
+    found.rest.session.close()
+
+
+def writes(control: httpx.Client) -> list[str]:
+    """What changed something since the journal was cleared: `PATCH /projects/…`."""
+    entries = control.get("/journal").json()
+    asked = [f"{entry['method']} {entry['path']}" for entry in entries if entry["method"] not in ("GET", "HEAD")]
+    return [entry for entry in asked if "/_emulator/" not in entry]

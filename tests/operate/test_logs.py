@@ -1,0 +1,196 @@
+"""logs: every line once and in order, whatever the pages, the lateness, and the reader at the other end."""
+
+from __future__ import annotations
+
+import random
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests.operate.conftest import SECOND, Operator
+from tests.operate.log_host import LogHost, log_host
+from whisperctl.api import Api
+from whisperctl.logs import LATE, SECOND as NANOSECONDS, Reader, follow
+
+NOW = 1_800_000_000
+
+
+class HandClock:
+    """Time that a test moves; a sleep only notes how long."""
+
+    def __init__(self) -> None:
+        self.now = float(NOW)
+        self.slept: list[float] = []
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def time(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        self.now += seconds
+
+
+@pytest.fixture
+def host() -> Iterator[LogHost]:
+    with log_host() as found:
+        yield found
+
+
+@pytest.fixture
+def clock() -> HandClock:
+    return HandClock()
+
+
+def reader(host: LogHost, clock: HandClock, *queries: str, page: int = 5000) -> Reader:
+    api = Api(host.address, "demo", "token", clock=clock)
+    return Reader(api=api, queries=queries or ("anything",), since=0, clock=clock, page=page)
+
+
+def texts(lines: Iterator[object] | list[object]) -> list[str]:
+    return [line.text for line in lines]  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("page", [2, 3, 7, 50, 5000])
+def test_every_line_comes_once_whatever_the_page(host: LogHost, clock: HandClock, page: int) -> None:
+    draw = random.Random(page)
+    moment = (NOW - 1000) * NANOSECONDS
+    wanted = []
+    for number in range(100):
+        # Several lines of one moment, some of them equal; never more of one moment than a page holds.
+        moment += 0 if number % page and draw.random() < 0.5 else 1
+        text = draw.choice(["the same", f"line {number}"])
+        host.add(moment, text)
+        wanted.append((moment, text))
+    found = [(line.moment, line.text) for line in reader(host, clock, page=page).more()]
+    assert sorted(found) == sorted(wanted)
+    assert [moment for moment, _ in found] == [moment for moment, _ in wanted]
+
+
+def test_polls_neither_repeat_nor_lose(host: LogHost, clock: HandClock) -> None:
+    source = reader(host, clock, page=10)
+    given: list[str] = []
+    wanted: list[str] = []
+    draw = random.Random(1)
+    for number in range(60):
+        clock.now += 1
+        # A line turns up as much as 25 seconds after its moment.
+        moment = int((clock.now - draw.uniform(0, 25)) * NANOSECONDS)
+        host.add(moment, f"line {number}")
+        wanted.append(f"line {number}")
+        given += texts(source.more())  # type: ignore[arg-type]
+    assert sorted(given) == sorted(wanted)
+
+
+def test_equal_lines_of_one_moment_stay_two(host: LogHost, clock: HandClock) -> None:
+    source = reader(host, clock)
+    host.add(NOW * NANOSECONDS, "again", instance_id="a")
+    assert len(source.more()) == 1
+    host.add(NOW * NANOSECONDS, "again", instance_id="a")
+    assert len(source.more()) == 1
+    assert source.more() == []
+
+
+def test_a_line_that_two_questions_find_is_one(host: LogHost, clock: HandClock) -> None:
+    host.add(NOW * NANOSECONDS, "hello")
+    assert texts(reader(host, clock, "one", "two").more()) == ["hello"]  # type: ignore[arg-type]
+
+
+def test_an_instance_whose_clock_runs_ahead_hides_nobody(host: LogHost, clock: HandClock) -> None:
+    source = reader(host, clock)
+    host.add((NOW + 600) * NANOSECONDS, "from the future")
+    assert len(source.more()) == 1
+    clock.now += 5
+    host.add((NOW + 5) * NANOSECONDS, "from now")
+    assert texts(source.more()) == ["from now"]  # type: ignore[arg-type]
+    assert source.since <= int(clock.now * NANOSECONDS) - LATE
+
+
+def test_following_goes_on_after_a_host_that_failed(host: LogHost, clock: HandClock) -> None:
+    said: list[str] = []
+    host.add(NOW * NANOSECONDS, "one")
+    lines = follow(reader(host, clock), said.append)
+    assert next(lines).text == "one"
+    host.failing = 6  # all tries of one call
+    host.add(NOW * NANOSECONDS, "two")
+    assert next(lines).text == "two"
+    assert len(said) == 1
+    assert "Going on." in said[0]
+
+
+def test_builds_of_environment_and_package_oldest_first(operator: Operator) -> None:
+    ran = operator.good("logs", "--since", "1h")
+    assert ran.err == ""
+    lines = ran.out.splitlines()
+    assert lines == sorted(lines, key=lambda line: line[:27])
+    assert any(" environment vllm-0.32.0-" in line and line.endswith("| Build finished") for line in lines)
+    assert any(" build " in line and line.endswith("| Package structure is valid") for line in lines)
+    assert operator.good("logs", "--build", "--since", "1h").out == ran.out
+    nothing = operator.good("logs", "--instance", "--since", "1h")
+    assert (nothing.out, nothing.err) == ("", "No log lines in that time. `--since 7d` looks further back.\n")
+
+
+def test_since_takes_ages_and_dates(operator: Operator) -> None:
+    everything = operator.good("logs").out
+    assert operator.good("logs", "--since", "2020-01-01T00:00").out == everything
+    assert operator.good("logs", "--since", "2020-01-01T00:00:00+02:00").out == everything
+    assert operator.good("logs", "--since", "0001-01-01").out == everything
+    assert "lies in the future" in operator.run("logs", "--since", "2999-01-01").err
+    ran = operator.run("logs", "--since", "yesterday")
+    assert ran.code == 64
+    assert "'yesterday' is neither an age such as 30s, 10m, 2h, 3d nor a date" in ran.err
+
+
+def test_a_reader_that_leaves_is_no_trouble(operator: Operator) -> None:
+    process = operator.start("logs")
+    assert process.stdout is not None
+    assert process.stdout.readline()
+    process.stdout.close()
+    assert process.stderr is not None
+    assert process.stderr.read() == ""
+    process.stderr.close()
+    process.wait(20)
+
+
+def test_following_shows_a_new_build_once_and_ends_with_ctrl_c(operator: Operator, api: Api) -> None:
+    process = operator.start("logs", "-f", "--build", "--since", "1h")
+    assert process.stdout is not None
+    first = process.stdout.readline()
+    assert first.endswith("| Build started\n")
+    operator.write(SECOND.replace("448", "320"))
+    operator.good("apply", "--yes")
+    revision = (api.version("speech", "v1") or {})["active_revision"]
+    seen = [first]
+    while not (revision[:8] in seen[-1] and "Build finished" in seen[-1]):
+        seen.append(process.stdout.readline())
+        assert seen[-1], "it ended"
+    time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert err.strip() == "interrupted"
+    lines = [*seen, *out.splitlines(keepends=True)]
+    assert len(lines) == len(set(lines))
+    assert sum(revision[:8] in line for line in lines) == 3
+
+
+def test_secrets_that_a_program_printed_are_blanked() -> None:
+    from whisperctl.logs import Line
+    from whisperctl.views.logs import line_text
+
+    line = Line(
+        moment=NOW * NANOSECONDS + 5000, source="instance", id="0d3c9f1a-77", text="HF_TOKEN=abc123", error=False
+    )
+    assert line_text(line, False, ["abc123"]) == "2027-01-15T08:00:00.000005Z instance 0d3c9f1a | HF_TOKEN=(secret)"
+
+
+def test_logs_before_the_first_apply_say_that_there_is_none(newcomer: Operator) -> None:
+    newcomer.write(SECOND)
+    ran = newcomer.good("logs")
+    assert ran.out == ""
+    assert subprocess.list2cmdline([ran.err.strip()]).count("No log lines") == 1

@@ -1,0 +1,137 @@
+"""status: what is there, who waits for what, and what it costs; it wakes nobody and fails for nothing."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.emulator_process import EmulatorProcess, start_emulator
+from tests.operate.conftest import SECOND, Operator
+from whisperctl.api import Api
+from whisperctl.cli.main import COMMANDS
+
+
+def up(api: Api) -> None:
+    deadline = time.monotonic() + 20
+    while [item["status"] for item in api.instances("speech", "v1")] != ["running"]:
+        assert time.monotonic() < deadline, f"{api.instances('speech', 'v1')}"
+        time.sleep(0.05)
+
+
+def test_a_running_stack_on_one_page(operator: Operator, api: Api) -> None:
+    up(api)
+    [instance] = api.instances("speech", "v1")
+    version = api.version("speech", "v1") or {}
+    url = api.service("speech-door")["endpoint"]
+    ran = operator.good("status")
+    assert ran.err == ""
+    lines = [line.split(None, 1)[1] if line.startswith("    ") and " " in line.strip() else line.strip()
+             for line in ran.out.splitlines()]  # fmt: skip
+    assert ran.out.startswith("speech in project demo\n  Resources\n")
+    assert f"revision {version['active_revision']} is active" in lines
+    assert "available" in lines
+    assert "Instances (1 to 2)" in lines
+    assert any(instance["id"] in line and "running  since" in line for line in ran.out.splitlines())
+    assert f"    speech-door  {url}  healthy" in ran.out.splitlines()
+    assert "Credits: 30 per hour for the instances that run now" in lines
+    assert lines[-1] == "Whether this is what the file says: whisperctl plan stack.yaml"
+    assert "\x1b" not in ran.out
+
+
+def test_json_has_the_same(operator: Operator, api: Api) -> None:
+    up(api)
+    document = json.loads(operator.good("status", "--format", "json").out)
+    version = api.version("speech", "v1") or {}
+    assert document["format_version"] == "1"
+    assert (document["stack"], document["project"], document["deployed"]) == ("speech", "demo", True)
+    assert document["revision"] == {
+        "active": version["active_revision"],
+        "latest": version["latest_revision"],
+        "latest_status": "success",
+    }
+    assert all(resource["good"] for resource in document["resources"])
+    assert [service["healthy"] for service in document["services"]] == [True]
+    assert document["credits_per_hour"] == 30.0
+    assert document["paused"] is False
+    assert document["applying"] is None
+
+
+def test_nothing_deployed_is_no_failure(newcomer: Operator) -> None:
+    newcomer.write(SECOND)
+    ran = newcomer.good("status")
+    assert "Not deployed: `whisperctl apply stack.yaml` makes it." in ran.out
+    document = json.loads(newcomer.good("status", "--format", "json").out)
+    assert document["deployed"] is False
+    assert document["instances"] == []
+
+
+def test_a_sleeping_endpoint_is_not_asked(operator: Operator, api: Api, control: httpx.Client) -> None:
+    operator.good("pause")
+    deadline = time.monotonic() + 20
+    while api.instances("speech", "v1"):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    ran = operator.good("status")
+    assert "not asked: no instance runs" in ran.out
+    assert "paused: minimum 0 until `whisperctl resume` puts 1 back" in ran.out
+    assert "Credits: 0 per hour" in ran.out
+    assert "unavailable: no instance runs" in ran.out
+    document = json.loads(operator.good("status", "--format", "json").out)
+    assert (document["paused"], document["minimum_instances_after_resume"]) == (True, 1)
+    assert document["services"][0]["healthy"] is None
+
+
+def test_a_failed_build_and_what_still_serves(operator: Operator, api: Api, control: httpx.Client) -> None:
+    before = (api.version("speech", "v1") or {})["active_revision"]
+    control.post("/faults", json={"kind": "build-fail", "count": 1, "text": "no wheel for that"})
+    operator.write(SECOND.replace("448", "300"))
+    assert operator.run("apply", "--yes").code == 1
+    ran = operator.good("status")
+    assert f"failed: no wheel for that, {before} is active" in ran.out
+
+
+def test_what_another_stack_owns_is_told(operator: Operator) -> None:
+    operator.write(SECOND.replace("stack: speech", "stack: other"), "other.yaml")
+    ran = operator.good("status", "other.yaml")
+    assert ran.out.startswith("other in project demo\n")
+    assert "of the stack 'speech'" in ran.out
+
+
+def test_several_stacks(operator: Operator) -> None:
+    operator.write(SECOND.replace(" speech", " other"), "other.yaml")
+    ran = operator.good("status", "stack.yaml", "other.yaml")
+    assert "speech in project demo" in ran.out
+    assert "Not deployed" in ran.out.split("other in project demo")[1]
+    document = json.loads(operator.good("status", "stack.yaml", "other.yaml", "--format", "json").out)
+    assert [(entry["stack"], entry["deployed"]) for entry in document["stacks"]] == [("speech", True), ("other", False)]
+
+
+def test_why_an_instance_waits(operator: Operator, emulator: EmulatorProcess, tmp_path: Path) -> None:
+    """At UbiOps' own pace an instance is pending for 20 seconds."""
+    operator.good("pause")
+    shutil.copytree(emulator.token_file.parent, tmp_path / "slow")
+    slow = start_emulator(tmp_path / "slow", "--speed", "1", "--runtime", "none")
+    try:
+        there = Operator(operator.folder, slow)
+        there.good("resume")
+        deadline = time.monotonic() + 10
+        while "pending" not in (ran := there.good("status")).out:
+            assert time.monotonic() < deadline, ran.out
+        assert "Instance is created" in ran.out
+        document = json.loads(there.good("status", "--format", "json").out)
+        assert document["instances"][0]["waits_for"] == "Instance is created"
+        assert document["credits_per_hour"] == 0.0
+    finally:
+        slow.stop()
+
+
+@pytest.mark.parametrize("name", sorted(COMMANDS))
+def test_every_command_tells_its_help_in_the_words_of_the_table(operator: Operator, name: str) -> None:
+    ran = operator.good(name, "--help")
+    assert ran.out.startswith(f"Usage: whisperctl {name}")
+    assert len(ran.out.splitlines()) > 4
