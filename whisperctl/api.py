@@ -315,8 +315,7 @@ class Api:
             "revisions_file_download", self.project, deployment, revision, version, _request_stream=True
         )
         try:
-            for chunk in response.iter_content(1 << 16):
-            stream.write(chunk)  # noqa: FURB122 - the writelines of a BytesIO never calls a subclass's write
+            stream.writelines(response.iter_content(1 << 16))
         except requests.RequestException:
             raise Unreachable("GET", "", 0, f"The download of revision {revision} broke off.") from None
 

@@ -1,4 +1,4 @@
-"""A host that answers `GET /projects/{p}/logs` from a list, for what no real build says: thousands of lines, late ones."""
+"""A host that answers `GET /projects/{p}/logs` from a list, for what no real build says: many lines, late ones."""
 
 from __future__ import annotations
 

@@ -13,7 +13,8 @@ import pytest
 from tests.operate.conftest import SECOND, Operator
 from tests.operate.log_host import LogHost, log_host
 from whisperctl.api import Api
-from whisperctl.logs import LATE, SECOND as NANOSECONDS, Reader, follow
+from whisperctl.logs import LATE, Reader, follow
+from whisperctl.logs import SECOND as NANOSECONDS
 
 NOW = 1_800_000_000
 

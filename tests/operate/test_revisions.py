@@ -99,7 +99,7 @@ def test_the_next_plan_says_how_the_spec_differs_and_apply_goes_forward_again(op
 
 
 def test_rolling_back_twice_is_undoing_it(operator: Operator) -> None:
-    second, first = revisions(operator)
+    second, _ = revisions(operator)
     operator.good("rollback", "--yes")
     operator.good("rollback", "--yes")
     assert next(r for r in revisions(operator) if r["active"])["digest"] == second["digest"]
