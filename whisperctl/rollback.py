@@ -24,12 +24,13 @@ from whisperctl.desired import desired
 from whisperctl.engine import World
 from whisperctl.errors import Interrupted, StalePlan, WhisperctlError
 from whisperctl.history import History, Revision, read_history
+from whisperctl.job import Job
 from whisperctl.lease import new_lease
 from whisperctl.live import ENVIRONMENT, Live
+from whisperctl.operations import Operation
 from whisperctl.ownership import held, owned_version
 from whisperctl.package import EnvironmentBuild, Package, build_environment, build_package
-from whisperctl.perform import Job
-from whisperctl.plan import Operation, Plan
+from whisperctl.plan import Plan
 from whisperctl.resources import Address, package_address, version_address
 from whisperctl.scaling import paused_minimum
 from whisperctl.spec import Stack
