@@ -1,8 +1,8 @@
 """The shell blocks of a page, and whether what a command printed is what the page shows.
 
 Blocks fenced as `console` hold `$ command` lines, each followed by its output where the page shows it; blocks fenced
-as `bash`, `sh` or `shell` hold nothing but commands; any block with a `title` is a file of that name. An HTML comment on the line
-before a fence says what is special about it:
+as `bash`, `sh` or `shell` hold nothing but commands; any block with a `title` is a file of that name. An HTML comment
+on the line before a fence says what is special about it:
 
     <!-- not run: WHY -->                 the block is left alone
     <!-- not run, lines with A|B: WHY --> only its lines with one of these words are
