@@ -315,7 +315,9 @@ class Api:
             "revisions_file_download", self.project, deployment, revision, version, _request_stream=True
         )
         try:
-            stream.writelines(response.iter_content(1 << 16))
+            # Not writelines: that of a BytesIO never calls the write of a subclass, such as one that only digests.
+            for chunk in response.iter_content(1 << 16):  # noqa: FURB122
+                stream.write(chunk)
         except requests.RequestException:
             raise Unreachable("GET", "", 0, f"The download of revision {revision} broke off.") from None
 
