@@ -100,8 +100,18 @@ def test_stale_reads(http: httpx.Client, name: str) -> None:
     http.get(f"{DEPLOYMENTS}/{name}")
     http.patch(f"{DEPLOYMENTS}/{name}", json={"description": "newer"})
     assert http.get(f"{DEPLOYMENTS}/{name}").json()["description"] == "new"
-    http.delete("/_emulator/faults")
     assert http.get(f"{DEPLOYMENTS}/{name}").json()["description"] == "newer"
+    http.patch(f"{DEPLOYMENTS}/{name}", json={"description": "newest"})
+    http.delete("/_emulator/faults")
+    assert http.get(f"{DEPLOYMENTS}/{name}").json()["description"] == "newest"
+
+
+def test_a_created_object_may_seem_absent(http: httpx.Client, name: str) -> None:
+    fault(http, "stale", path=f"/{name}$")
+    assert http.get(f"{DEPLOYMENTS}/{name}").status_code == 404
+    http.post(DEPLOYMENTS, json={"name": name} | PLAIN)
+    assert http.get(f"{DEPLOYMENTS}/{name}").status_code == 404
+    assert http.get(f"{DEPLOYMENTS}/{name}").status_code == 200
 
 
 def test_failing_and_endless_builds(

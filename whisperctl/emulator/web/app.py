@@ -117,7 +117,10 @@ class App:
         left = await self.faults.before(request.method, path)
         user = self._authorised(request, route, values)
         entry["user"] = user.email
-        response = await self._performed(request, route, values, user)
+        try:
+            response = await self._performed(request, route, values, user)
+        except Refusal as err:
+            response = refused(err)
         if "drop-after" in left:
             raise faults.Dropped("drop-after")
         return self.faults.after(left, request.method, path, response)
