@@ -92,6 +92,8 @@ def _store(ctx: click.Context, param: click.Parameter, value: Any) -> None:
     if value is None or param.name is None or (param.name == "verbose" and not value):
         return
     setattr(settings, {"project": "project_flag"}.get(param.name, param.name), value)
+    if param.name == "color":  # else click takes colours out of whatever does not go to a terminal
+        ctx.color = {"always": True, "never": False}.get(value)
 
 
 def global_options(hidden: bool = False) -> list[click.Parameter]:

@@ -26,7 +26,7 @@ def plan_text(plans: Sequence[Plan], color: bool) -> str:
 
 
 def _plan_text(plan: Plan, color: bool) -> str:
-    lines = [click.style(f"{plan.stack}", bold=color) + f" in project {plan.project}"]
+    lines = [(click.style(plan.stack, bold=True) if color else plan.stack) + f" in project {plan.project}"]
     for change in plan.changes:
         lines += ["", *_change_text(change, color)]
     lines += [""] if plan.changes else []

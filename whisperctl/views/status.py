@@ -19,7 +19,7 @@ def status_text(found: Sequence[Status], color: bool) -> str:
 
 
 def _lines(status: Status, color: bool) -> Iterator[str]:
-    yield click.style(status.stack, bold=color) + f" in project {status.project}"
+    yield (click.style(status.stack, bold=True) if color else status.stack) + f" in project {status.project}"
     if not status.deployed:
         yield f"  Not deployed: `whisperctl apply {status.file}` makes it."
         if any(part.good for part in status.parts):

@@ -1,0 +1,148 @@
+"""doctor: every check, each way it can end, and that none stops the others."""
+
+from __future__ import annotations
+
+import sys
+
+import httpx
+import pytest
+
+from tests.operate.conftest import SECOND, Operator, writes
+from whisperctl.api import Api
+from whisperctl.diagnosis import Check
+from whisperctl.views.diagnosis import checks_text
+
+
+def verdicts(out: str) -> dict[str, str]:
+    """Name of a check -> its verdict."""
+    lines = [line for line in out.splitlines() if line.split(" ")[0] in ("ok", "warning", "failed", "skipped")]
+    return {line[9:].split("  ")[0].strip(): line.split(" ")[0] for line in lines}
+
+
+def line_of(out: str, name: str) -> str:
+    """What was found, and the fix below it."""
+    lines = out.splitlines()
+    [number] = [number for number, line in enumerate(lines) if line[9:].startswith(f"{name}  ")]
+    return "\n".join(lines[number : number + 2])
+
+
+def test_a_good_project_and_a_good_stack(operator: Operator, control: httpx.Client) -> None:
+    ran = operator.good("doctor")
+    found = verdicts(ran.out)
+    assert ran.err == ""
+    for name in ("ubiops client", "token", "host", "API version", "token accepted", "project", "may read", "may change",
+                 "quota", "speech: instance types", "speech: base environment", "speech: names"):  # fmt: skip
+        assert found[name] == "ok", ran.out
+    assert "its own: deployment/speech, version/speech/v1, service/speech-door" in ran.out
+    assert operator.emulator.token not in ran.out
+    assert writes(control) == []
+
+
+def test_without_a_stack_file_the_project_alone_is_checked(newcomer: Operator) -> None:
+    ran = newcomer.good("doctor")
+    assert "no PATH was given and there is no stack.yaml here: nothing of a stack is checked" in ran.out
+    assert not any(name.startswith("speech") for name in verdicts(ran.out))
+
+
+def test_without_token_and_project_it_still_says_what_it_can(operator: Operator) -> None:
+    ran = operator.run("doctor", UBIOPS_API_TOKEN="", UBIOPS_PROJECT="")
+    found = verdicts(ran.out)
+    assert ran.code == 1
+    assert (found["token"], found["project name"], found["host"]) == ("failed", "failed", "ok")
+    assert "fix: Set UBIOPS_API_TOKEN" in line_of(ran.out, "token")
+    assert found["token accepted"] == found["project"] == found["speech: names"] == "skipped"
+
+
+def test_a_token_that_is_not_accepted(operator: Operator) -> None:
+    ran = operator.run("doctor", UBIOPS_API_TOKEN="f" * 40)
+    assert ran.code == 1
+    assert verdicts(ran.out)["token accepted"] == "failed"
+    assert "make a new token" in line_of(ran.out, "token accepted")
+    assert "ffff" not in ran.all
+
+
+def test_a_project_that_is_not_there(operator: Operator) -> None:
+    ran = operator.run("doctor", UBIOPS_PROJECT="nowhere")
+    assert ran.code == 1
+    assert verdicts(ran.out)["project"] == "failed"
+    assert "check the name (--project, UBIOPS_PROJECT" in line_of(ran.out, "project")
+
+
+def test_a_host_that_does_not_answer(operator: Operator) -> None:
+    ran = operator.run("doctor", UBIOPS_API_HOST="http://127.0.0.1:9/v2.1")
+    found = verdicts(ran.out)
+    assert ran.code == 1
+    assert (found["host"], found["API version"], found["token accepted"]) == ("failed", "warning", "skipped")
+    assert "made for v2" in ran.out
+
+
+@pytest.mark.parametrize(
+    ("role", "read", "change"),
+    [("project-viewer", "ok", "failed"), ("project-admin", "ok", "ok"), (None, "failed", "skipped")],
+)
+def test_what_a_service_user_may_do(operator: Operator, api: Api, role: str | None, read: str, change: str) -> None:
+    user = api._call("service_users_create", data={"name": "ci"})
+    if role:
+        api._call("role_assignments_create", data={"assignee": user["id"], "assignee_type": "user", "role": role})
+    ran = operator.run("doctor", UBIOPS_API_TOKEN=user["token"])
+    found = verdicts(ran.out)
+    assert ran.code == (0 if change == "ok" else 1)
+    if role is None:  # it may not even see the project
+        assert found["project"] == "failed"
+        return
+    assert (found["may read"], found["may change"]) == (read, change), ran.out
+    if change == "failed":
+        assert "deployments.create" in line_of(ran.out, "may change")
+        assert "the role project-admin, or these" in line_of(ran.out, "may change")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "check", "told"),
+    [
+        ("12288 MB + NVIDIA Tesla T4", "no such group", "speech: instance types", "name one of '12288 MB + NVIDIA"),
+        ("gpu: T4}", "gpu: T4, instance_types: [nope]}", "speech: instance types", "there is no instance type 'nope'"),
+        ("{requirements: [anyio]}", "{base: no-such-base}", "speech: base environment", "there is no environment"),
+        (
+            "{requirements: [anyio]}",
+            "{base: 'ubiops-ubuntu24-04-python3-12:v0'}",
+            "speech: base environment",
+            "has no usable tag 'v0'",
+        ),
+        ("stack: speech", "stack: other", "other: names", "deployment/speech (of the stack 'speech')"),
+        ("max_model_len: 448", "max_model_len: 4480", "stack file", "stack.yaml:4:"),
+    ],
+)
+def test_what_is_wrong_with_a_stack(operator: Operator, old: str, new: str, check: str, told: str) -> None:
+    operator.write(SECOND.replace(old, new))
+    ran = operator.run("doctor", "stack.yaml")
+    assert ran.code == 1
+    assert verdicts(ran.out)[check] == "failed", ran.out
+    assert told in line_of(ran.out, check)
+    assert "fix: " in line_of(ran.out, check)
+    assert verdicts(ran.out)["quota"] == "ok"
+
+
+def test_names_that_nobody_owns_point_to_adopt(operator: Operator, api: Api) -> None:
+    api.update_service("speech-door", {"labels": {}})
+    ran = operator.run("doctor")
+    assert ran.code == 1
+    assert "whisperctl adopt stack.yaml" in line_of(ran.out, "speech: names")
+
+
+def test_missing_programs_are_warnings(operator: Operator) -> None:
+    ran = operator.run("doctor", PATH="/nowhere")
+    found = verdicts(ran.out)
+    assert found["curl"] == "warning"
+    assert found["python"] == "ok"
+    assert "quota" in found
+    assert sys.version.split()[0] in ran.out
+
+
+def test_the_table_counts() -> None:
+    checks = [
+        Check(name="one", verdict="ok", found="good"),
+        Check(name="second", verdict="failed", found="bad", fix="mend it"),
+    ]
+    assert checks_text(checks, color=False) == (
+        "ok       one     good\nfailed   second  bad\n                 fix: mend it\n1 ok, 1 failed."
+    )
