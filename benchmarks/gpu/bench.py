@@ -1,8 +1,9 @@
 """Start variants one after another and load each with several numbers of concurrent requests.
 
-A plan is a text file, one variant a line: `NAME LEVEL[,LEVEL...] [VARIABLE=VALUE...] [OPTION...]`; NAME may end in `+`
-and any word, to tell it from the variant that it changes. The plan is read again before every start, so that lines can
-be added while it runs; a line `end` ends it. Results go to OUT/results.jsonl, one line a level, as they come.
+A plan is a text file, one variant a line: `NAME LEVEL[,LEVEL...] [VARIABLE=VALUE...] [OPTION...]`. A level is a number
+of concurrent requests, with a `v` behind it for outputs of 60 to 180 tokens instead of 120. NAME may end in `+` and any
+word, to tell it from the variant that it changes. The plan is read again before every start, so that lines can be added
+while it runs; a line `end` ends it. Results go to OUT/results.jsonl, one line a level, as they come.
 """
 
 from __future__ import annotations
@@ -47,12 +48,12 @@ class Bench:
                 break
             else:
                 name, levels, *changes = lines[done]
-                self.variant(name, [int(level) for level in levels.split(",")], changes)
+                self.variant(name, levels.split(","), changes)
                 done += 1
         self.load.close()
         self.tutorial_load.close()
 
-    def variant(self, name: str, levels: list[int], changes: list[str]) -> None:
+    def variant(self, name: str, levels: list[str], changes: list[str]) -> None:
         """Start, load, stop."""
         self.starts += 1
         variant = changed(VARIANTS[name.partition("+")[0]], changes)
@@ -69,39 +70,33 @@ class Bench:
             "started": started,
         }
         record["startup_s"] = round(time.monotonic() - begin, 1)
-        if started:
-            record["gpu_mib"] = round(self.gpu.memory()) if self.gpu else 0
-            for level in levels:
-                self.write({**record, **self.level(server, variant, level, first=level == levels[0])})
-            if "profile" in name:
-                self.profile(server)
-        else:
-            print(server.problem(), flush=True)
-            self.write(record)
-        server.stop()
+        try:
+            if started:
+                record["gpu_mib"] = round(self.gpu.memory()) if self.gpu else 0
+                self.levels(server, variant, levels, record)
+            else:
+                print(server.problem(), flush=True)
+                self.write(record)
+        finally:
+            server.stop()
         deadline = time.monotonic() + 10
         while self.gpu and self.gpu.memory() > 3000 and time.monotonic() < deadline:
             time.sleep(0.2)
 
-    def level(self, server: Server, variant: Variant, concurrency: int, *, first: bool) -> dict[str, Any]:
-        """Warm up, then send the level's requests; rates count the ramp and the tail."""
+    def levels(self, server: Server, variant: Variant, levels: list[str], record: dict[str, Any]) -> None:
+        """Load a running server with one level after the other."""
+        for level in levels:
+            self.write({**record, **self.level(server, variant, level, first=level == levels[0])})
+        if "profile" in record["variant"]:
+            self.profile(server)
+
+    def level(self, server: Server, variant: Variant, level: str, *, first: bool) -> dict[str, Any]:
+        """Warm up, then measure."""
         load = self.load if variant.rendered else self.tutorial_load
-        urls, pids = [server.url], server.pids()
-        warm = load.run(urls, concurrency, seconds=3.0 if first else 1.0)
-        tokens, cpu, client = counters(server.url), cpu_seconds(pids), warm.cpu
-        begin = time.monotonic()
-        outcome = load.run(urls, concurrency, requests=max(4, round(REQUESTS[concurrency] * self.options.scale)))
-        elapsed = time.monotonic() - begin
-        after = counters(server.url)
-        grown = {name: value - tokens.get(name, 0.0) for name, value in after.items()}
-        cores = {name: (value - cpu.get(name, 0.0)) / elapsed for name, value in cpu_seconds(pids).items()}
-        result = {"c": concurrency, **rates(outcome), **engine_times(grown)}
-        result["tokens_per_request"] = round(grown.get("vllm:generation_tokens_total", 0) / max(1, result["n"]), 2)
-        result |= {f"cores_{name}": round(value, 2) for name, value in cores.items()}
-        result["cores_clients"] = round((outcome.cpu - client) / elapsed, 2)
-        if self.gpu and outcome.times:
-            result |= self.gpu.between(min(b for b, _ in outcome.times), max(e for _, e in outcome.times))
-        return result
+        concurrency, varied = int(level.rstrip("v")), level.endswith("v")
+        load.run([server.url], concurrency, seconds=3.0 if first else 1.0, varied=varied)
+        requests = max(4, round(REQUESTS[concurrency] * self.options.scale))
+        return measure(server, load, self.gpu, concurrency, requests, varied=varied)
 
     def profile(self, server: Server) -> None:
         """Sample the engine's stacks under full load, with py-spy."""
@@ -134,11 +129,36 @@ class Bench:
 
     def write(self, record: dict[str, Any]) -> None:
         """Keep and show one level's result."""
-        with (self.options.out / "results.jsonl").open("a") as file:
-            file.write(json.dumps(record) + "\n")
-        shown = ("c", "audio_s_per_s", "p50_s", "p95_s", "gpu_busy_percent", "cores_api", "cores_engine", "errors")
-        text = " ".join(f"{key}={record[key]}" for key in shown if key in record)
-        print(f"{record['at']:6.0f} {record['variant']:24s} start={record['startup_s']} {text}", flush=True)
+        keep(record, self.options.out)
+
+
+def keep(record: dict[str, Any], out: Path) -> None:
+    """Add one level's result to the file, and show it."""
+    with (out / "results.jsonl").open("a") as file:
+        file.write(json.dumps(record) + "\n")
+    shown = ("c", "audio_s_per_s", "p50_s", "p95_s", "gpu_busy_percent", "cores_api", "cores_engine", "errors")
+    text = " ".join(f"{key}={record[key]}" for key in shown if key in record)
+    print(f"{record['at']:6.0f} {record['variant']:24s} {text}", flush=True)
+
+
+def measure(
+    server: Server, load: Load, gpu: Gpu | None, concurrency: int, requests: int, *, varied: bool = False
+) -> dict[str, Any]:
+    """Send the requests of one level; rates count the ramp and the tail."""
+    pids = server.pids()
+    tokens, cpu, client = counters(server.url), cpu_seconds(pids), load.cpu
+    begin = time.monotonic()
+    outcome = load.run([server.url], concurrency, requests=requests, varied=varied)
+    elapsed = time.monotonic() - begin
+    grown = {name: value - tokens.get(name, 0.0) for name, value in counters(server.url).items()}
+    cores = {name: (value - cpu.get(name, 0.0)) / elapsed for name, value in cpu_seconds(pids).items()}
+    result = {"c": concurrency, "varied": varied, **rates(outcome), **engine_times(grown)}
+    result["tokens_per_request"] = round(grown.get("vllm:generation_tokens_total", 0) / max(1, result["n"]), 2)
+    result |= {f"cores_{name}": round(value, 2) for name, value in cores.items()}
+    result["cores_clients"] = round((outcome.cpu - client) / elapsed, 2)
+    if gpu and outcome.times:
+        result |= gpu.between(min(begun for begun, _ in outcome.times), max(end for _, end in outcome.times))
+    return result
 
 
 def changed(variant: Variant, words: list[str]) -> Variant:

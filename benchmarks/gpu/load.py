@@ -17,6 +17,8 @@ import numpy as np
 SECONDS, RATE = 30, 16000
 TOKENS = 120
 """Output tokens of every request: the model of random weights never ends by itself."""
+VARIED = (60, 180)
+"""Least and most tokens where the lengths vary: 120 in the mean as well."""
 BOUNDARY = "whisperctl7d9boundary"
 CLIPS = 8
 """Different recordings of each client process; one sample is changed in every request besides."""
@@ -64,16 +66,21 @@ class Client:
 
     def __init__(self, number: int, model: str, left: Any) -> None:
         fields = {"model": model, "language": "en", "temperature": "0", "response_format": "json"}
-        fields["max_completion_tokens"] = str(TOKENS)
+        fields["max_completion_tokens"] = f"{TOKENS:03d}"
         self.bodies = [form(fields, recording(number * 1000 + clip)) for clip in range(CLIPS)]
+        self.length_at = self.bodies[0][0].index(b"\r\n\r\n%03d\r\n" % TOKENS) + 4
         self.number, self.left, self.sent = number, left, count(1)
 
-    def body(self) -> bytes:
+    def body(self, varied: bool) -> bytes:
         """A request whose audio nobody sent before."""
         unique = next(self.sent)
         content, at = self.bodies[unique % CLIPS]
         changed = bytearray(content)
         changed[at : at + 8] = (unique * 64 + self.number).to_bytes(8, "little")
+        if varied:
+            least, most = VARIED
+            tokens = least + unique * 37 % (most - least + 1)
+            changed[self.length_at : self.length_at + 3] = f"{tokens:03d}".encode()
         return bytes(changed)
 
     def another(self, until: float | None) -> bool:
@@ -84,7 +91,7 @@ class Client:
             self.left.value -= 1
             return self.left.value >= 0
 
-    async def run(self, urls: Sequence[str], loops: int, seconds: float | None) -> Outcome:
+    async def run(self, urls: Sequence[str], loops: int, seconds: float | None, varied: bool) -> Outcome:
         """Keep `loops` requests in flight."""
         import aiohttp
 
@@ -95,7 +102,7 @@ class Client:
         async def loop(own: int, session: Any) -> None:
             url = urls[own % len(urls)] + "/v1/audio/transcriptions"
             while len(outcome.errors) < 20 and self.another(until):
-                body, begin = self.body(), time.monotonic()
+                body, begin = self.body(varied), time.monotonic()
                 try:
                     async with session.post(url, data=body, headers=headers) as answer:
                         text = await answer.text()
@@ -114,7 +121,7 @@ class Client:
 
 
 def client_process(number: int, model: str, pipe: Any, left: Any) -> None:
-    """Serve the generator: (urls, loops, seconds) in, an Outcome out; None ends."""
+    """Serve the generator: (urls, loops, seconds, varied) in, an Outcome out; None ends."""
     client = Client(number, model, left)
     pipe.send("ready")
     while (task := pipe.recv()) is not None:
@@ -127,6 +134,8 @@ class Load:
     def __init__(self, model: str, processes: int) -> None:
         context = multiprocessing.get_context("spawn")
         self.left = context.Value("i", 0)
+        self.cpu = 0.0
+        """CPU seconds of the client processes so far."""
         self.pipes = []
         for number in range(processes):
             ours, theirs = context.Pipe()
@@ -135,12 +144,20 @@ class Load:
         for pipe in self.pipes:
             pipe.recv()
 
-    def run(self, urls: Sequence[str], concurrency: int, *, requests: int = 0, seconds: float | None = None) -> Outcome:
+    def run(
+        self,
+        urls: Sequence[str],
+        concurrency: int,
+        *,
+        requests: int = 0,
+        seconds: float | None = None,
+        varied: bool = False,
+    ) -> Outcome:
         """`requests` requests, or as many as start within `seconds`; returns when the last is answered."""
         self.left.value = requests
         whole, rest = divmod(concurrency, len(self.pipes))
         for number, pipe in enumerate(self.pipes):
-            pipe.send((list(urls), whole + (number < rest), seconds))
+            pipe.send((list(urls), whole + (number < rest), seconds, varied))
         total = Outcome()
         for pipe in self.pipes:
             part = pipe.recv()
@@ -148,6 +165,7 @@ class Load:
             total.errors += part.errors
             total.sample = total.sample or part.sample
             total.cpu += part.cpu
+        self.cpu = total.cpu
         return total
 
     def close(self) -> None:

@@ -23,9 +23,9 @@ NAME = "whisper"
 class Server:
     """A running variant: one process for the front ends and the first engine, one for each further engine."""
 
-    def __init__(self, variant: Variant, package: Path, log: Path) -> None:
-        self.url, self.log = f"http://127.0.0.1:{PORT}", log
-        environment = {**os.environ, **variant.env}
+    def __init__(self, variant: Variant, package: Path, log: Path, port: int = PORT) -> None:
+        self.url, self.log, self.port = f"http://127.0.0.1:{port}", log, port
+        environment = {**os.environ, "PYTHONPATH": python_path(), **variant.env}
         model = str(package / "model")
         self.processes: list[subprocess.Popen[bytes]] = []
         with log.open("wb") as output:
@@ -43,10 +43,10 @@ class Server:
 
     def _commands(self, variant: Variant, package: Path, model: str) -> list[tuple[list[str], dict[str, str]]]:
         if not variant.rendered:
-            address = ["--host", "127.0.0.1", "--port", str(PORT), "--served-model-name", NAME]
+            address = ["--host", "127.0.0.1", "--port", str(self.port), "--served-model-name", NAME]
             return [(["vllm", "serve", model, *address, *TUTORIAL, *variant.extra], {})]
         main = [sys.executable, str(Path(__file__).with_name("instance.py")), str(package)]
-        settings = {"WHISPERCTL_HOST": "127.0.0.1", "WHISPERCTL_PORT": str(PORT)}
+        settings = {"WHISPERCTL_HOST": "127.0.0.1", "WHISPERCTL_PORT": str(self.port)}
         settings["VLLM_EXTRA_ARGS"] = shlex.join(variant.extra)
         commands = [(main, settings)]
         for rank in range(1, variant.engines):
@@ -101,6 +101,11 @@ def alive(process: Any) -> bool:
         return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
     except psutil.Error:
         return False
+
+
+def python_path() -> str:
+    """Where the server finds modules: as it was, and here, for `paced`."""
+    return os.pathsep.join([*filter(None, [os.environ.get("PYTHONPATH")]), str(Path(__file__).resolve().parent)])
 
 
 def without(options: list[str], name: str) -> list[str]:

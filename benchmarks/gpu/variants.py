@@ -12,6 +12,8 @@ TUTORIAL = [
 """The tutorial's own options for `vllm serve`, without `--task`, which vLLM dropped in 0.13."""
 
 TRITON = ["--attention-backend", "TRITON_ATTN"]
+CLIPS = ["--max-num-batched-tokens", "33000"]
+PACED = ["--scheduler-cls", "paced.PacedScheduler"]
 BATCH = ["--max-num-batched-tokens", "33000", "--max-num-seqs", "256"]
 
 
@@ -70,6 +72,13 @@ VARIANTS = {
         *(*servers(1), "--renderer-num-workers", "8"),
         env={"OMP_NUM_THREADS": "1", "VLLM_MAX_AUDIO_PREPROCESS_WORKERS": "8"},
     ),
+    "paced-4": package(*PACED, env={"PACED_STEPS": "4"}),
+    "paced": package(*PACED),
+    "paced-16": package(*PACED, env={"PACED_STEPS": "16"}),
+    "paced-batch": package(*PACED, *CLIPS),
+    "paced-batch-16": package(*PACED, *CLIPS, env={"PACED_STEPS": "16"}),
+    "batch": package(*CLIPS),
+    "two-engines-paced": package(*PACED, *CLIPS, engines=2),
     "two-engines": package(engines=2),
     "two-engines-b": package(engines=2),
     "two-engines-servers-10": package(*servers(10), engines=2),

@@ -1,0 +1,87 @@
+"""Several variants at once on one GPU, loaded in turn: what is compared is measured minutes apart, on the same machine.
+
+All servers are started together, each with an equal, small key-value cache, and stay up; only one of them gets requests
+at a time, the others hold memory and wait. A round measures each level for each variant, every second one in reverse.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from dataclasses import replace
+from pathlib import Path
+
+from bench import keep, measure
+from load import Load
+from machine import Gpu
+from server import PORT, Server, without
+from variants import VARIANTS, Variant
+
+REQUESTS = {1: 8, 8: 48, 64: 384, 256: 768}
+CACHE_GB = 20
+"""Key-value cache of a variant, shared out among its engines: twice what 256 requests of turbo's shape need."""
+
+
+def confined(variant: Variant, files: Path) -> Variant:
+    """The variant with a fixed key-value cache, so that others fit beside it, and with compiled code of its own."""
+    memory = ["--gpu-memory-utilization", "0.12", "--kv-cache-memory-bytes", f"{CACHE_GB // variant.engines}G"]
+    extra = without(without(variant.extra, memory[0]), memory[2])
+    environment = {**variant.env, "VLLM_CACHE_ROOT": str(files)}
+    return replace(variant, extra=[*extra, *memory], env=environment)
+
+
+def start(names: list[str], options: argparse.Namespace) -> dict[str, Server]:
+    """Start all; those that become healthy in time."""
+    logs = options.out / "logs"
+    logs.mkdir(parents=True, exist_ok=True)
+    servers = {
+        name: Server(
+            confined(VARIANTS[name], options.out / "cache" / name), options.package, logs / f"{name}.log", PORT + number
+        )
+        for number, name in enumerate(names)
+    }
+    begin = time.monotonic()
+    healthy = {}
+    for name, server in servers.items():
+        if server.wait(options.patience - (time.monotonic() - begin)):
+            healthy[name] = server
+            print(f"{name} is healthy, {time.monotonic() - begin:.0f} s", flush=True)
+        else:
+            print(f"{name} did not start\n{server.problem()}", flush=True)
+            server.stop()
+    return healthy
+
+
+def main() -> None:
+    """Read the options, start, measure in rounds, stop."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--package", type=Path, required=True, help="folder of the rendered package, its model inside")
+    parser.add_argument("--name", required=True, help="the package's served name")
+    parser.add_argument("--variants", default="tutorial,auto")
+    parser.add_argument("--levels", default="256,64,8,1")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--patience", type=float, default=240)
+    parser.add_argument("--no-gpu", dest="gpu", action="store_false")
+    parser.add_argument("--scale", type=float, default=1.0)
+    options = parser.parse_args()
+    begin, names = time.monotonic(), options.variants.split(",")
+    servers = start(names, options)
+    loads = {True: Load(options.name, 8), False: Load("whisper", 8)}
+    gpu = Gpu() if options.gpu else None
+    try:
+        for name, server in servers.items():
+            loads[VARIANTS[name].rendered].run([server.url], 256 if VARIANTS[name].rendered else 64, seconds=0.5)
+        for turn in range(options.rounds):
+            for level in map(int, options.levels.split(",")):
+                for name in list(servers)[:: -1 if turn % 2 else 1]:
+                    record = {"variant": name, "round": turn + 1, "at": round(time.monotonic() - begin, 1)}
+                    load, requests = loads[VARIANTS[name].rendered], max(4, round(REQUESTS[level] * options.scale))
+                    keep({**record, **measure(servers[name], load, gpu, level, requests)}, options.out)
+    finally:
+        for server in servers.values():
+            server.stop()
+
+
+if __name__ == "__main__":
+    main()
