@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import io
 import signal
+import socket
 import stat
 import subprocess
 import sys
 import tarfile
 import threading
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -237,3 +239,38 @@ def test_package_layouts(
     content = zipped({path: text.replace("X", code) for path, text in files.items()})
     revision = built(api, name, tmp_path, content)
     assert (revision.status == "success") is good, revision.error_message
+
+
+def test_a_service_whose_port_was_taken_moves(tmp_path: Path) -> None:
+    first = start_emulator(tmp_path, *SPEED, "--runtime", "none")
+    api = client_of(first)
+    api.deployments_create(PROJECT, ubiops.DeploymentCreate(name="d", input_type="plain", output_type="plain"))
+    api.deployment_versions_create(PROJECT, "d", ubiops.DeploymentVersionCreate(version="v1"))
+    made = api.services_create(PROJECT, ubiops.ServiceCreate(name="d", deployment="d", port=8080))
+    api.api_client.close()
+    assert first.stop() == 0
+    port = int(made.endpoint.rsplit(":", 1)[1])
+    with socket.create_server(("127.0.0.1", port)):
+        second = start_emulator(tmp_path, *SPEED, "--runtime", "none")
+        api = client_of(second)
+        try:
+            moved = eventually(
+                lambda: api.services_get(PROJECT, "d").endpoint, lambda endpoint: endpoint != made.endpoint
+            )
+            assert httpx.get(f"{moved}/health", headers=headers(second.token)).status_code == 503
+        finally:
+            api.api_client.close()
+            assert second.stop() == 0
+    assert f"port {port} of service" in second.stderr.read_text()
+
+
+def test_services_of_many_clients_listen_when_they_are_told(http: httpx.Client, name: str, version: Any) -> None:
+    def make(number: int) -> int:
+        body = {"name": f"{name}-{number}", "deployment": name, "port": 8080}
+        endpoint = http.post(f"/v2/projects/{PROJECT}/services", json=body).json()["endpoint"]
+        return httpx.get(endpoint).status_code
+
+    with ThreadPoolExecutor(8) as pool:
+        assert set(pool.map(make, range(24))) == {401}
+    for number in range(24):
+        assert http.delete(f"/v2/projects/{PROJECT}/services/{name}-{number}").status_code == 204

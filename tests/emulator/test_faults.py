@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -231,6 +232,23 @@ def test_wrong_faults_are_refused(http: httpx.Client, body: dict[str, Any], text
 def test_wrong_switches_are_refused(http: httpx.Client) -> None:
     assert "unknown switch" in http.patch("/_emulator/switches", json={"nothing": True}).json()["error"]
     assert "on or off" in http.patch("/_emulator/switches", json={"service_traffic_wakes": 1}).json()["error"]
+
+
+def test_a_reset_lets_go_of_who_waits(http: httpx.Client, api: ubiops.CoreApi, name: str, tmp_path: Path) -> None:
+    http.post(DEPLOYMENTS, json={"name": name} | PLAIN)
+    http.post(f"{DEPLOYMENTS}/{name}/versions", json={"version": "v1"})
+    never = (
+        "import time\nclass Deployment:\n    def __init__(self, *_): time.sleep(600)\n    def request(self, d): pass\n"
+    )
+    assert built(api, name, tmp_path, package(never)).status == "success"
+    with ThreadPoolExecutor() as pool:
+        path = f"{DEPLOYMENTS}/{name}/requests"
+        waiting = pool.submit(http.post, path, content="x", headers={"Content-Type": "text/plain"})
+        eventually(lambda: http.get("/_emulator/processes").json(), lambda pids: len(pids) == 1)
+        http.post("/_emulator/reset")
+        answer = waiting.result(timeout=10)
+    assert (answer.status_code, answer.json()["status"]) == (200, "pending")
+    assert http.get("/_emulator/processes").json() == {}
 
 
 def test_snapshot_restore_and_reset(http: httpx.Client, api: ubiops.CoreApi, name: str, tmp_path: Path) -> None:

@@ -107,6 +107,11 @@ class Dispatch:
         if not queue:
             self._queues.pop(version_id, None)
 
+    def release(self) -> None:
+        """Let go of everyone who waits: nothing will be done any more."""
+        for ident in list(self._waiters):
+            self.settled(ident)
+
     def settled(self, ident: str) -> None:
         """Whoever waits for this request shall look again."""
         future = self._waiters.get(ident)

@@ -93,8 +93,10 @@ class Fleet:
         self._gone(ident)
 
     async def halt(self) -> None:
-        """End every process soon."""
+        """End every process soon, also one that was just being started."""
         await asyncio.gather(*(process.stop(HALT_GRACE) for process in list(self.processes.values())))
+        self.processes.clear()
+        await asyncio.to_thread(orphans.end, launching.mark(self.store))
 
     async def _watch(self, ident: str, process: InstanceProcess) -> None:
         await health.watch(

@@ -55,6 +55,7 @@ class Platform:
             changed=self.changed,
             spawn=self.spawn,
         )
+        self._halted = False
         self._dirty: set[str] = set()
         self._wanted: set[str] = set()
         self._served: dict[str, float] = {}
@@ -66,6 +67,7 @@ class Platform:
         for path in (self.store.folder / "files").glob("incoming-*"):
             # An upload that the end of an earlier emulator cut off: nobody was told that it had arrived.
             path.unlink()
+        self._halted = False
         with self.store.transaction():
             self.fleet.recover()
             self.dispatch.recover()
@@ -90,6 +92,8 @@ class Platform:
 
     def step(self) -> None:
         """Everything that is due now."""
+        if self._halted:
+            return
         now = self.clock.now()
         with self.store.transaction():
             effects = lifecycle.advance(self.store, now, self.pace, self._served)
@@ -142,11 +146,13 @@ class Platform:
             self.store.log(project, [LogLine(now + i, line, tagged) for i, line in enumerate(lines)])
 
     async def halt(self) -> None:
-        """End every build and instance."""
-        await self.fleet.halt()
+        """End every build and instance; nothing moves until `recover`."""
+        self._halted = True
+        self.dispatch.release()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.fleet.halt()
         self._served.clear()
 
     def spawn(self, job: Any) -> None:

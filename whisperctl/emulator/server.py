@@ -141,21 +141,34 @@ def _announce(port: int, token: Path) -> None:
 
 async def _follow_services(app: App, server: Server) -> None:
     """Keep one listening socket for each service."""
-    open_: dict[int, asyncio.Server] = {}
+    listening: dict[int, asyncio.Server] = {}
     while True:
         await app.services_changed.wait()
         app.services_changed.clear()
-        wanted = {doc.body["_port"]: doc.id for doc in app.platform.store.every("service")}
-        for port in set(open_) - set(wanted):
-            open_.pop(port).close()
-            sockets.release(port)
-        for port, ident in wanted.items():
-            if port not in open_:
-                opened = await _open(app, server, port, ident)
-                if opened is not None:
-                    open_[opened[0]] = opened[1]
-                    wanted = wanted | {opened[0]: ident}
-        app.services = {port: ident for port, ident in wanted.items() if port in open_}
+        try:
+            app.services = await _listen_for_services(app, server, listening)
+        except OSError:
+            LOG.exception("a service's port cannot be opened")
+        if not app.services_changed.is_set():
+            app.services_followed.set()
+
+
+async def _listen_for_services(app: App, server: Server, listening: dict[int, asyncio.Server]) -> dict[int, str]:
+    """Open and close sockets until they are those of the services: port -> id."""
+    wanted = {doc.body["_port"]: doc.id for doc in app.platform.store.every("service")}
+    for port in set(listening) - set(wanted):
+        listening.pop(port).close()
+        sockets.release(port)
+    services = {}
+    for port, ident in wanted.items():
+        real = port
+        if port not in listening:
+            opened = await _open(app, server, port, ident)
+            if opened is None:
+                continue
+            real, listening[opened[0]] = opened
+        services[real] = ident
+    return services
 
 
 async def _open(app: App, server: Server, port: int, ident: str) -> tuple[int, asyncio.Server] | None:

@@ -53,6 +53,7 @@ class App:
         self.proxy = Proxy(platform, self.user)
         self.services: dict[int, str] = {}
         self.services_changed = asyncio.Event()
+        self.services_followed = asyncio.Event()
         self._users: dict[str, tuple[str, float]] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -64,11 +65,17 @@ class App:
         else:
             await send({"type": "websocket.close", "code": 1008})
 
-    def changed_everything(self) -> None:
+    async def changed_everything(self) -> None:
         """The whole state was replaced."""
-        self.services_changed.set()
         self.platform.recover()
         self.platform.wake()
+        await self.follow_services()
+
+    async def follow_services(self) -> None:
+        """Return when every service's socket listens, and none of a service that is gone."""
+        self.services_followed.clear()
+        self.services_changed.set()
+        await self.services_followed.wait()
 
     async def _api(self, scope: Scope, receive: Receive, send: Send) -> None:
         began = time.perf_counter()
@@ -178,6 +185,8 @@ class App:
             call.body, call.upload = await uploads.read(request, platform)
         call.now = platform.clock.now()
         result = self._transacted(call, route, request.method)
+        if services.SERVICES in call.signals:
+            await self.follow_services()
         if isinstance(result, Waiting):
             return await self._waited(result)
         if isinstance(result, FileAnswer):
@@ -192,8 +201,6 @@ class App:
         with self.platform.store.transaction():
             result = route.rule(call)
             _audit(call, route, verb, result)
-        if services.SERVICES in call.signals:
-            self.services_changed.set()
         self.platform.signalled(call.signals)
         return result
 

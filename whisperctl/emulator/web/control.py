@@ -111,7 +111,7 @@ async def reset(app: App) -> None:
     with store.transaction():
         store.clear()
         seed.seed(store, app.platform.clock.now(), token)
-    app.changed_everything()
+    await app.changed_everything()
 
 
 async def _restore(app: App, path: Path) -> None:
@@ -120,7 +120,7 @@ async def _restore(app: App, path: Path) -> None:
     app.platform.store.copy_from(path)
     with app.platform.store.transaction():
         seed.keep_token(app.platform.store, token)
-    app.changed_everything()
+    await app.changed_everything()
 
 
 def path_of(app: App, body: dict[str, Any]) -> Path:
