@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import subprocess
 import sys
@@ -83,3 +84,35 @@ def test_no_page_names_a_command_or_option_that_does_not_exist(page: Path) -> No
     )
 
     assert named <= COMMANDS.keys()
+
+
+def test_troubleshooting_quotes_messages_that_exist() -> None:
+    """Each quoted message, piece by piece between its dots, is somewhere in the sources."""
+    said = "\n".join(message for file in sources() for message in messages(file))
+    titles = re.findall(r"^### (`.*`)", (ROOT / "docs" / "troubleshooting.md").read_text(), re.MULTILINE)
+    quoted = [message for title in titles for message in re.findall(r"`([^`]+)`", title)]
+    pieces = {piece.strip() for message in quoted for piece in re.split(r"\.\.\.|\b\d{3}\b", message)}
+
+    assert len(quoted) > 30
+    assert {piece for piece in pieces - {"", ":", ","} if piece not in said} == set()
+
+
+def sources() -> list[Path]:
+    folders = [(ROOT / "whisperctl", "*.py"), (ROOT / "whisperctl", "*.json"), (ROOT / "templates", "*.j2")]
+    folders.append((ROOT / "tests" / "specs", "*.txt"))  # what validate prints, as its own tests hold it
+    return [file for folder, pattern in folders for file in folder.rglob(pattern)]
+
+
+def messages(file: Path) -> list[str]:
+    """Every string of a Python file, those written in several parts or with values in them as one; else its text."""
+    text = file.read_text()
+    if file.suffix != ".py":
+        return [text]
+    found = []
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            found.append(node.value)
+        elif isinstance(node, ast.JoinedStr):
+            parts = [part.value if isinstance(part, ast.Constant) else "\0" for part in node.values]
+            found.append("".join(str(part) for part in parts))
+    return found

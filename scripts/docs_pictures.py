@@ -1,0 +1,170 @@
+#!/usr/bin/env python3
+"""Takes the pictures in docs/img/: whisperctl's commands run in a pseudo-terminal, and its screen drawn as SVG.
+
+Starts a local UbiOps with a real vLLM, as `make demo` does, and stops it in the end. What is drawn is what a terminal
+of this size shows when the command has ended: colours, progress bars and line breaks are the program's own. pyte
+interprets the escape sequences, rich draws the screen.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import io
+import os
+import pty
+import re
+import shutil
+import signal
+import struct
+import subprocess
+import sys
+import tempfile
+import termios
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+
+import pyte
+from rich._export_format import CONSOLE_SVG_FORMAT
+from rich.console import Console
+from rich.style import Style
+from rich.text import Text
+
+ROOT = Path(__file__).resolve().parent.parent
+IMAGES = ROOT / "docs" / "img"
+COLUMNS, ROWS = 110, 200
+FILE = "specs/demo.yaml"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Picture:
+    """One command and what is kept of it."""
+
+    command: str
+    name: str = ""
+    """Of the file; none is written without it."""
+    lines: int = ROWS
+    """At most so many from the end."""
+    moment: str = ""
+    """The last screen that shows this; without it the one that the command leaves."""
+    edit: tuple[str, str] = ("", "")
+    """What to replace in the stack file before."""
+
+
+PICTURES = (
+    Picture(command=f"apply --yes {FILE}", name="apply", lines=30),
+    Picture(command=f"transcribe -f {FILE} -o text specs/samples", name="transcribe", moment="real time"),
+    Picture(command=f"smoke {FILE}", name="smoke"),
+    Picture(
+        command=f"plan {FILE}",
+        name="plan",
+        edit=("  maximum_instances: 1\n", "  maximum_instances: 2\n  scaling_strategy: moderate\n"),
+    ),
+    Picture(command=f"destroy --yes {FILE}"),
+)
+WITHOUT_FETCHED_FONTS = re.sub(r"@font-face \{\{.*?\}\}\s*", "", CONSOLE_SVG_FORMAT, flags=re.DOTALL)
+
+
+def main() -> None:
+    IMAGES.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory() as scratch:
+        work = Path(scratch) / "whisper"
+        shutil.copytree(ROOT / "specs", work / "specs")
+        emulator, environment = started(Path(scratch))
+        try:
+            for picture in PICTURES:
+                (work / FILE).write_text((work / FILE).read_text().replace(*picture.edit))
+                lines = shown(picture, work, environment)
+                if picture.name:
+                    draw(picture, lines)
+        finally:
+            emulator.send_signal(signal.SIGTERM)
+            emulator.wait(60)
+
+
+def started(scratch: Path) -> tuple[subprocess.Popen[str], Mapping[str, str]]:
+    """A local UbiOps, and the environment that points whisperctl to it."""
+    command = [sys.executable, "-m", "whisperctl", "emulator", "--port", "0", "--speed", "1000"]
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    surroundings = {**os.environ, "PATH": path, "PYTHONPATH": str(ROOT), "TERM": "xterm-256color"}
+    emulator = subprocess.Popen(
+        command, cwd=scratch, env=surroundings, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
+    assert emulator.stdout is not None
+    exports = dict(emulator.stdout.readline().removeprefix("export ").strip().split("=", 1) for _ in range(3))
+    exports["UBIOPS_API_TOKEN"] = (scratch / ".whisperctl-emulator" / "token").read_text().strip()
+    return emulator, {**surroundings, **exports}
+
+
+def shown(picture: Picture, folder: Path, environment: Mapping[str, str]) -> list[Text]:
+    """The lines of the screen that the command leaves, or of the wanted moment."""
+    screen = pyte.Screen(COLUMNS, ROWS)
+    screen.set_mode(pyte.modes.LNM)
+    stream = pyte.ByteStream(screen)
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, COLUMNS, 0, 0))
+    command = [sys.executable, "-m", "whisperctl", *picture.command.split()]
+    process = subprocess.Popen(command, cwd=folder, env=environment, stdin=theirs, stdout=theirs, stderr=theirs)
+    os.close(theirs)
+    kept: list[Text] = []
+    while chunk := read(ours):
+        stream.feed(chunk)
+        if picture.moment and any(picture.moment in line for line in screen.display):
+            kept = lines_of(screen)
+    os.close(ours)
+    if code := process.wait():
+        sys.exit(f"whisperctl {picture.command} ended with {code}:\n" + "\n".join(screen.display).rstrip())
+    return kept or lines_of(screen)
+
+
+def read(terminal: int) -> bytes:
+    try:
+        return os.read(terminal, 65536)
+    except OSError:  # the last process has closed its side
+        return b""
+
+
+def draw(picture: Picture, lines: list[Text]) -> None:
+    file = IMAGES / f"{picture.name}.svg"
+    prompt = Text(f"$ whisperctl {picture.command}", style="bold")
+    console = Console(record=True, width=COLUMNS, file=io.StringIO(), force_terminal=True)
+    console.print(Text("\n").join([prompt, *lines[-picture.lines :]]))
+    console.save_svg(str(file), title="whisperctl", code_format=WITHOUT_FETCHED_FONTS, unique_id=picture.name)
+    print(f"wrote {file.relative_to(ROOT)} ({file.stat().st_size // 1024} KiB)")
+
+
+def lines_of(screen: pyte.Screen) -> list[Text]:
+    """What the screen shows, with its colours, without the empty lines at its end."""
+    lines = [line_of(screen, row) for row in range(ROWS)]
+    while lines and not lines[-1].plain:
+        lines.pop()
+    return lines
+
+
+def line_of(screen: pyte.Screen, row: int) -> Text:
+    line = Text(no_wrap=True)
+    cells = [screen.buffer[row][column] for column in range(COLUMNS)]
+    for style, alike in groupby(cells, key=style_of):
+        line.append("".join(cell.data for cell in alike), style)
+    line.rstrip()
+    return line
+
+
+def style_of(cell: pyte.screens.Char) -> Style:
+    return Style(
+        color=color(cell.fg), bgcolor=color(cell.bg), bold=cell.bold, italic=cell.italics, reverse=cell.reverse
+    )
+
+
+def color(name: str) -> str | None:
+    """pyte's name of a colour as rich's."""
+    if name == "default":
+        return None
+    if re.fullmatch(r"[0-9a-f]{6}", name):
+        return f"#{name}"
+    return name.replace("bright", "bright_").replace("brown", "yellow")
+
+
+if __name__ == "__main__":
+    main()
