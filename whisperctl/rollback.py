@@ -59,7 +59,7 @@ def plan_rollback(api: Api, stack: Stack, to: str | None) -> Rollback:
     """
     owned_version(api, stack)
     history = read_history(api, stack)
-    target = _named(history, to) if to else history.previous
+    target = history.previous if to is None else _named(history, to)
     if target is None:
         raise WhisperctlError(_nothing(stack, history))
     if target.obstacle:

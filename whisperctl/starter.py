@@ -83,7 +83,7 @@ def _templates(start: Start) -> dict[str, str]:
 def _filled(template: str, start: Start) -> str:
     text = (shipped("templates") / "init" / template).read_text(encoding="utf-8")
     for name, value in _values(start).items():
-        text = re.sub(rf"^@{name}@\n", value and value + "\n", text, flags=re.MULTILINE).replace(f"@{name}@", value)
+        text = text.replace(f"\n@{name}@\n", f"\n{value}\n" if value else "\n").replace(f"@{name}@", value)
     return text
 
 

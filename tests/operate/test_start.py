@@ -81,6 +81,19 @@ def test_the_release_is_the_newest_that_is_right() -> None:
     assert on_cpu.vllm_cpu
 
 
+def test_a_pipeline_below_the_repository_is_told_of(newcomer: Operator) -> None:
+    (newcomer.folder / ".git").mkdir()
+    assert "a pipeline counts at the repository's top only" in newcomer.good("init", "below", "--ci", "github").err
+    assert "note:" not in newcomer.good("init", ".", "--ci", "github").err
+
+
+def test_a_model_of_any_name_is_quoted(newcomer: Operator) -> None:
+    newcomer.good("init", "odd", "--model", 'me/"fine": tuned #')
+    stack = yaml.safe_load((newcomer.folder / "odd/stack.yaml").read_text())
+    assert stack["model"]["name"] == 'me/"fine": tuned #'
+    assert "there is no such folder" in newcomer.run("init", "windows", "--model", "C:\\models\\1").err
+
+
 @pytest.mark.parametrize(
     ("folder", "name"),
     [("Speech", "speech"), ("42", "whisper-42"), ("...", "whisper"), ("ÄÖ", "whisper"), ("x" * 80, "x" * 40)],

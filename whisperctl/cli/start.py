@@ -35,8 +35,18 @@ def init(folder: Path, model: str, gpu: str, ci: str | None) -> int:
         click.echo(folder / name)
     for warning in warnings:
         click.echo(str(warning), err=True)
+    if ci and (top := _repository_above(folder)):
+        click.echo(
+            f"note: a pipeline counts at the repository's top only: move it to {top} and set STACKS in it.", err=True
+        )
     _say_next(folder)
     return EXIT_DONE
+
+
+def _repository_above(folder: Path) -> Path | None:
+    """The top of the Git repository that `folder` lies in, unless it is the top itself."""
+    parents = folder.resolve().parents
+    return None if (folder / ".git").exists() else next((path for path in parents if (path / ".git").exists()), None)
 
 
 def _say_next(folder: Path) -> None:

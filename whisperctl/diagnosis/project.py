@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Callable, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
 from whisperctl.api import Api, Json
 from whisperctl.diagnosis.check import Check, failed, ok, skipped, warning
 from whisperctl.errors import ApiError, Forbidden, NotFound, Unauthorized, Unreachable
+from whisperctl.live import ENVIRONMENT
 
 API_VERSION = "v2"
 """What client 4.15 speaks; v2.1 is the API of 4.14 and before (UbiOps reference, 0.2)."""
@@ -44,7 +46,7 @@ def checks(api: Api, has_token: bool, name: str | None) -> tuple[bool, Sequence[
     found.append(check)
     if not there:
         return False, [*found, *(skipped(item, "there is no project to ask for") for item in ("permissions", "quota"))]
-    return True, [*found, *_reading(api), _changing(api, user), _quota(api)]
+    return True, [*found, _reading(api), _changing(api, user), _quota(api)]
 
 
 def _why(reached: bool, has_token: bool) -> str:
@@ -106,25 +108,29 @@ def _project(api: Api) -> tuple[bool, Check]:
     return True, ok("project", f"{api.project} (of {found.get('organization_name')})")
 
 
-def _reading(api: Api) -> Iterator[Check]:
+def _reading(api: Api) -> Check:
+    now = int(time.time()) * 10**9
     readers: dict[str, Callable[[], Any]] = {
         "deployments": api.deployments,
         "services": api.services,
-        "environments": lambda: api.environment("whisperctl"),
+        "environments": lambda: api.environment(ENVIRONMENT),
         "instance type groups": api.groups,
         "instance types": api.instance_types,
-        "logs": lambda: api.logs("", 0, 1, 1),
+        "logs": lambda: api.logs(f"| environment_name=`{ENVIRONMENT}`", now - 10**9, now, 1),
     }
-    refused = []
+    refused, unclear = [], []
     for thing, read in readers.items():
         try:
             read()
-        except ApiError as error:
+        except Forbidden as error:
             refused.append(f"{thing} ({error.reason})")
+        except ApiError as error:
+            unclear.append(f"{thing} ({error.reason})")
     if refused:
-        yield failed("may read", f"not {', '.join(refused)}", "give the token's user the role project-viewer or more")
-    else:
-        yield ok("may read", ", ".join(readers))
+        return failed("may read", f"not {', '.join(refused)}", "give the token's user the role project-viewer or more")
+    if unclear:
+        return warning("may read", f"no clear answer for {', '.join(unclear)}", "try again")
+    return ok("may read", ", ".join(readers))
 
 
 def _changing(api: Api, user: Json) -> Check:
