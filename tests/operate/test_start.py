@@ -87,10 +87,14 @@ def test_a_pipeline_below_the_repository_is_told_of(newcomer: Operator) -> None:
     assert "note:" not in newcomer.good("init", ".", "--ci", "github").err
 
 
-def test_a_model_of_any_name_is_quoted(newcomer: Operator) -> None:
-    newcomer.good("init", "odd", "--model", 'me/"fine": tuned #')
+def test_a_folder_of_any_name_is_quoted(newcomer: Operator) -> None:
+    nano = Path(__file__).resolve().parents[2] / "specs/whisper-nano"
+    name = './model #1: "nano"'
+    (newcomer.folder / "odd").mkdir()
+    (newcomer.folder / "odd" / name).symlink_to(nano)
+    newcomer.good("init", "odd", "--gpu", "CPU", "--model", name)
     stack = yaml.safe_load((newcomer.folder / "odd/stack.yaml").read_text())
-    assert stack["model"]["name"] == 'me/"fine": tuned #'
+    assert stack["model"]["name"] == name
     assert "there is no such folder" in newcomer.run("init", "windows", "--model", "C:\\models\\1").err
 
 

@@ -9,7 +9,7 @@ import click
 
 from whisperctl.errors import EXIT_DONE
 
-GPUS = click.Choice(["T4", "L4", "A10", "A100", "H100", "H200", "CPU"], case_sensitive=False)
+GPUS = ("T4", "L4", "A10", "A100", "H100", "H200", "CPU")
 
 
 @click.command()
@@ -17,7 +17,14 @@ GPUS = click.Choice(["T4", "L4", "A10", "A100", "H100", "H200", "CPU"], case_sen
 @click.option(
     "--model", default="openai/whisper-small", show_default=True, metavar="NAME", help="Hugging Face id, or a folder."
 )
-@click.option("--gpu", type=GPUS, default="T4", show_default=True, help="What the instances have.")
+@click.option(
+    "--gpu",
+    type=click.Choice(GPUS, case_sensitive=False),
+    default="T4",
+    show_default=True,
+    metavar=f"[{'|'.join(GPUS)}]",
+    help="What the instances have.",
+)
 @click.option("--ci", type=click.Choice(["github", "gitlab"]), help="Write a pipeline, too.")
 def init(folder: Path, model: str, gpu: str, ci: str | None) -> int:
     """Write a commented stack.yaml and a .gitignore into DIR [.], and with --ci a pipeline.
