@@ -205,10 +205,7 @@ def commands() -> str:
     parts = [MARK + ABOUT_COMMANDS, "## Global options\n", help_text(whisperctl, None, "whisperctl")]
     with click.Context(whisperctl, info_name="whisperctl") as parent:
         for name in COMMANDS:
-            try:
-                command = whisperctl.get_command(parent, name)
-            except (ImportError, AttributeError):
-                continue
+            command = whisperctl.get_command(parent, name)
             assert command is not None
             parts += [f"\n## {name}\n", help_text(command, parent, name)]
     return "\n".join(parts)

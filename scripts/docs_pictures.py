@@ -48,8 +48,8 @@ class Picture:
     """At most so many from the end."""
     moment: str = ""
     """The last screen that shows this; without it the one that the command leaves."""
-    edit: tuple[str, str] = ("", "")
-    """What to replace in the stack file before."""
+    edits: tuple[tuple[str, str], ...] = ()
+    """What to replace by what in the stack file before."""
 
 
 PICTURES = (
@@ -59,7 +59,7 @@ PICTURES = (
     Picture(
         command=f"plan {FILE}",
         name="plan",
-        edit=("  maximum_instances: 1\n", "  maximum_instances: 2\n  scaling_strategy: moderate\n"),
+        edits=(("maximum_instances: 1", "maximum_instances: 2"), ('HF_HUB_OFFLINE: "1"', 'MAX_MODEL_LEN: "224"')),
     ),
     Picture(command=f"destroy --yes {FILE}"),
 )
@@ -74,7 +74,8 @@ def main() -> None:
         emulator, environment = started(Path(scratch))
         try:
             for picture in PICTURES:
-                (work / FILE).write_text((work / FILE).read_text().replace(*picture.edit))
+                for before, after in picture.edits:
+                    (work / FILE).write_text((work / FILE).read_text().replace(before, after))
                 lines = shown(picture, work, environment)
                 if picture.name:
                     draw(picture, lines)

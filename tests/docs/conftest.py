@@ -27,10 +27,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.skipif(missing, reason="vLLM is not installed: run `make setup`"))
 
 
-@pytest.fixture(scope="session")
-def books(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmulatorProcess]:
+@pytest.fixture
+def books(tmp_path: Path) -> Iterator[EmulatorProcess]:
     """An emulator that runs no instances."""
-    started = start_emulator(tmp_path_factory.mktemp("books"), "--speed", "1000", "--runtime", "none")
+    started = start_emulator(tmp_path / "books", "--speed", "1000", "--runtime", "none")
     yield started
     assert started.stop() == 0
 

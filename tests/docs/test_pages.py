@@ -27,13 +27,12 @@ def test_generated_pages_are_up_to_date(page: Path) -> None:
 def test_the_site_builds_without_a_warning_and_asks_no_other_host(tmp_path: Path) -> None:
     pytest.importorskip("mkdocs", reason="MkDocs is not installed: run `make setup`")
     site = tmp_path / "site"
-    build = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", site]
+    build = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", site]
     done = subprocess.run(build, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 
     fetched = re.compile(r"<(?:link|script|img|iframe)\b[^>]*?\b(?:href|src)=\"?(https?://[^\s\">]+)")
-    asked = {url for page in site.rglob("*.html") for url in fetched.findall(page.read_text())}
-    assert {url for url in asked if "canonical" not in url} == set()
+    assert {url for page in site.rglob("*.html") for url in fetched.findall(page.read_text())} == set()
 
 
 def test_the_readme_runs_as_it_stands(shell: Terminal) -> None:
@@ -46,10 +45,7 @@ def test_the_readme_runs_as_it_stands(shell: Terminal) -> None:
     assert code == 0, printed
     file.write_text(stack)
 
-    run = [shell.run(command) for command in commands(readme)]
-
-    assert len(run) >= 1
-    assert shell.type("whisperctl destroy --yes")[1] == 0
+    assert len([shell.run(command) for command in commands(readme)]) > 1
 
 
 def test_the_gitops_guide_runs_as_it_stands(shell: Terminal) -> None:
