@@ -88,9 +88,16 @@ def _revision(raw: Json, version: Json, known: RecordedRevision | None, usable: 
         error=raw.get("error_message") or "",
         active=active,
         digest=known.digest if known else "",
-        tag=known.tag if known else None,
+        tag=_tag(version, known, active),
         obstacle="it is active" if active else _obstacle(raw, version, known, usable),
     )
+
+
+def _tag(version: Json, known: RecordedRevision | None, active: bool) -> str | None:
+    """The live tag of the active revision, which may have got another one since it was uploaded; else the recorded."""
+    if active and version.get("environment_name") == ENVIRONMENT:
+        return str(version["environment_tag"])
+    return known.tag if known else None
 
 
 def _obstacle(raw: Json, version: Json, known: RecordedRevision | None, usable: frozenset[str]) -> str:

@@ -58,6 +58,15 @@ def test_history_lists_what_was_uploaded_newest_first(operator: Operator) -> Non
     assert lines[2].endswith("  possible")
 
 
+def test_the_active_revision_shows_the_environment_that_it_runs_in_now(operator: Operator, api: Api) -> None:
+    """Other requirements alone make another tag and no other package."""
+    operator.write(SECOND.replace("anyio", "sniffio"))
+    operator.good("apply", "--yes")
+    active, first = revisions(operator)
+    assert active["environment_tag"] == version(api)["environment_tag"]
+    assert first["rollback"] is True
+
+
 def test_rollback_uploads_the_old_package_sets_its_tag_and_proves(operator: Operator, api: Api) -> None:
     second, first = revisions(operator)
     before = version(api)
