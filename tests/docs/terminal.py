@@ -65,19 +65,20 @@ class Terminal:
     def _run_on(self, command: Command) -> str:
         """Start it in the background, in this shell's folder, and wait until it printed what the page shows."""
         log = self.folder.parent / f"behind-{len(self.behind)}"
-        with log.open("wb") as output:
+        environment = self.shell_environment()
+        with log.open("wb") as output, log.with_suffix(".errors").open("wb") as errors:
             process = subprocess.Popen(
                 ["bash", "-c", f"exec {self._here(command.text)}"],
-                cwd=self.folder,
-                env=self.shell_environment(),
+                cwd=environment["PWD"],
+                env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
-                stderr=subprocess.DEVNULL,
+                stderr=errors,
             )
         self.behind.append(process)
         deadline = time.monotonic() + 60
         while difference := differs(command.shown, log.read_text()):
-            assert process.poll() is None, f"{command.where}: it ended\n{log.read_text()}"
+            assert process.poll() is None, f"{command.where}: it ended\n{log.with_suffix('.errors').read_text()}"
             assert time.monotonic() < deadline, f"{command.where}: {difference}"
             time.sleep(0.1)
         return log.read_text()
