@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import signal
 import zipfile
 from pathlib import Path
 
@@ -176,6 +177,23 @@ def test_a_build_that_fails_leaves_the_version_as_it_was(operator: Operator, api
     assert after["labels"] == before["labels"]
     assert "whisperctl-lease" not in (api.deployment("speech") or {})["labels"]
     assert operator.run("plan", "--detailed-exitcode").code == 0
+
+
+def test_an_interrupt_leaves_nothing_held_and_says_how_to_finish(
+    operator: Operator, api: Api, control: httpx.Client
+) -> None:
+    _, first = revisions(operator)
+    control.post("/faults", json={"kind": "build-endless", "count": 1})
+    process = operator.start("rollback", "--yes")
+    assert process.stderr is not None
+    while "Build started" not in (line := process.stderr.readline()):
+        assert line, "it ended"
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert f"finish with\n  whisperctl rollback stack.yaml --to {first['id']}\n" in err
+    assert "whisperctl-lease" not in (api.deployment("speech") or {})["labels"]
+    assert version(api)["environment_tag"] == first["environment_tag"]
 
 
 def test_a_paused_stack_is_rolled_back_asleep(operator: Operator, api: Api) -> None:

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from tests.emulator_process import EmulatorProcess, start_emulator
-from tests.operate.conftest import SECOND, Operator
+from tests.operate.conftest import HOLD, SECOND, Operator
 from whisperctl.api import Api
 from whisperctl.cli.main import COMMANDS
 
@@ -100,6 +100,12 @@ def test_what_another_stack_owns_is_told(operator: Operator) -> None:
     ran = operator.good("status", "other.yaml")
     assert ran.out.startswith("other in project demo\n")
     assert "of the stack 'speech'" in ran.out
+
+
+def test_an_apply_at_work_is_told(operator: Operator, api: Api) -> None:
+    labels = (api.deployment("speech") or {})["labels"]
+    api.update_deployment("speech", {"labels": {**labels, "whisperctl-lease": f"{HOLD} {int(time.time()) + 60}"}})
+    assert "An apply is at work on it: process 4242 on another-host" in operator.good("status").out
 
 
 def test_several_stacks(operator: Operator) -> None:
