@@ -51,8 +51,8 @@ versions = st.fixed_dictionaries(
 one_service = optional(
     labels=labels,
     description=text,
-    rate_limit=st.sampled_from([10, 100]),
-    rate_limit_user_default=st.just(3),
+    rate_limit=st.sampled_from([600, 1000]),
+    rate_limit_user_default=st.just(300),
     concurrency_limit=st.just(8),
     authentication_header_pass_through=st.booleans(),
     request_logging_excluded_paths=st.sampled_from(["", "^/health"]),
@@ -127,7 +127,7 @@ def settled(project: Project) -> dict[str, Any]:
 )
 @given(first=stacks, second=stacks)
 @example(
-    first={"service": {"description": "d", "rate_limit": 3}, "version": {"description": "x", "labels": {"a": "b"}}},
+    first={"service": {"description": "d", "rate_limit": 300}, "version": {"description": "x", "labels": {"a": "b"}}},
     second={},
 )
 @example(first={"env": {"A": {"value": "p", "secret": True}}}, second={"env": {"A": "p"}})

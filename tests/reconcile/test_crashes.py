@@ -1,0 +1,190 @@
+"""Killed at any request, the next apply finishes the job: one final state, nothing twice, no question.
+
+In this process a crash is a session that dies at one request, before or after it had its effect, and answers nothing
+any more; a sample of real processes is ended by SIGKILL.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.reconcile.conftest import EXHAUSTIVE
+from tests.reconcile.project import T4, Project, report
+from whisperctl.engine import World, apply_plans, plan_stacks
+
+TYPES = ["12288mb-t4", "16384mb"]
+FULL: dict[str, Any] = {
+    "env": {"PLAIN": "1", "HUB": {"value": "canary", "secret": True}},
+    "instance_type_group": {"name": "mine", "gpu": "T4", "instance_types": TYPES[:1]},
+    "service": {"description": "first"},
+}
+CHANGED: dict[str, Any] = {
+    "env": {"PLAIN": "2", "HUB": {"value": "canary two", "secret": True}, "NEW": "x"},
+    "instance_type_group": {"name": "other", "gpu": "T4", "instance_types": TYPES},
+    "version": {"name": "v2", "maximum_instances": 3},
+    "vllm": {"max_model_len": 300},
+    "environment": {"requirements": ["six"]},
+    "service": [{"name": "alpha", "port": 8080}, {"name": "second", "port": 8080}],
+}
+
+
+class Killed(BaseException):
+    """The process is gone."""
+
+
+class DyingSession:
+    """Stands before a project's session: counts requests, dies at one of them, and stays dead."""
+
+    def __init__(self, rest: Any, dies_at: int, after: bool, counts: Callable[[str, str], bool]) -> None:
+        self.rest, self.dies_at, self.after, self.counts = rest, dies_at, after, counts
+        self.timeout = rest.timeout
+        self.count, self.dead = 0, False
+        self.lock = threading.Lock()
+
+    def request(self, *args: Any, **more: Any) -> Any:
+        values = dict(zip(("method", "host", "resource_path"), args, strict=False)) | more
+        counted = self.counts(values["method"].upper(), values["resource_path"])
+        with self.lock:
+            if self.dead:
+                raise Killed
+            self.count += counted
+            dies = counted and self.count == self.dies_at
+            self.dead = dies
+        if dies and not self.after:
+            raise Killed
+        answer = self.rest.request(*args, **more)
+        if dies:
+            raise Killed
+        return answer
+
+
+def dying(project: Project, dies_at: int, after: bool, counts: Callable[[str, str], bool]) -> tuple[World, DyingSession]:
+    """A world whose session dies."""
+    world = project.world()
+    api = world.apis["demo"]
+    session = DyingSession(api.rest, dies_at, after, counts)
+    api.rest = session  # type: ignore[assignment]
+    api._core.api_client.rest_client = session
+    return world, session
+
+
+def attempt(world: World, project: Project, destroy: bool) -> bool:
+    """Whether it got to its end."""
+    try:
+        apply_plans(plan_stacks(project.load(), world, destroy), world)
+    except Killed:
+        return False
+    return True
+
+
+def bury(project: Project) -> None:
+    """Sign leases with a process that is gone, as those of a killed one are."""
+    api = project.api()
+    for deployment in api.deployments():
+        labels = deployment["labels"]
+        if lease := labels.get("whisperctl-lease"):
+            host, _, _, nonce, until = lease.split(" ")
+            dead = f"{host} 4194303 1 {nonce} {until}"
+            api.update_deployment(deployment["name"], {"labels": labels | {"whisperctl-lease": dead}})
+
+
+def settled(project: Project) -> dict[str, Any]:
+    return {name: value for name, value in project.books().items() if not name.startswith("environment")}
+
+
+def builds(project: Project) -> Counter[str]:
+    """How often each thing was built, by its path."""
+    made = [e["path"] for e in project.journal() if e["method"] == "POST" and e["status"] < 300]
+    return Counter(path for path in made if path.endswith(("/build", "/revisions")))
+
+
+def prepare(project: Project, scenario: str) -> tuple[dict[str, Any], bool]:
+    """Bring the project to where the scenario starts; the stack to apply, and whether it is destroyed."""
+    if scenario != "create":
+        project.apply(**FULL)
+    if scenario == "replace":
+        api = project.api()
+        labels = (api.deployment("alpha") or {})["labels"]
+        api.delete_service("alpha")
+        api.delete_deployment("alpha")
+        fields = [{"name": "a", "data_type": "string"}]
+        structured = {"input_type": "structured", "input_fields": fields, "output_type": "plain"}
+        api.create_deployment({"name": "alpha", "labels": labels} | structured)
+        owned = {"labels": {"whisperctl-stack": "alpha"}}
+        api.create_version("alpha", {"version": "v1", "instance_type_group_name": T4, **owned})
+        api.create_service({"name": "alpha", "deployment": "alpha", "version": "v1", "port": 8080, **owned})
+    return (CHANGED if scenario == "update" else FULL), scenario == "destroy"
+
+
+def is_write(method: str, path: str) -> bool:
+    return method != "GET" and not path.endswith("/requests")
+
+
+def is_any(method: str, path: str) -> bool:
+    return bool(method and path)
+
+
+@pytest.mark.exhaustive
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("scenario", ["create", "update", "replace", "destroy"])
+def test_killed_at_a_request_and_applied_again(project: Project, scenario: str, after: bool) -> None:
+    counts = is_any if EXHAUSTIVE else is_write
+    stack, destroy = prepare(project, scenario)
+    project.write(**stack)
+    project.control("POST", "snapshot", {"name": scenario})
+    project.forget()
+    world, session = dying(project, 0, after, counts)
+    assert attempt(world, project, destroy)
+    total, expected, built = session.count, settled(project), builds(project)
+    assert total > 5
+    for point in range(1, total + 1, 1 if EXHAUSTIVE else 3):
+        project.control("POST", "restore", {"name": scenario})
+        project.forget()
+        world, _ = dying(project, point, after, counts)
+        attempt(world, project, destroy)
+        bury(project)
+        [outcome] = project.perform(destroy=destroy)
+        assert outcome.succeeded, f"killed at {point} of {total}: {report(outcome)}"
+        assert settled(project) == expected, f"killed at {point} of {total}"
+        assert builds(project) == built, f"killed at {point} of {total}: built again"
+        groups = Counter(group["name"] for group in project.api().groups())
+        assert max(groups.values()) == 1, f"killed at {point} of {total}: {groups}"
+
+
+MOMENTS = {
+    "deployment": ("deployment/alpha: creating", "/deployments$"),
+    "tag": (": building on", "/build$"),
+    "package": ("package/alpha/v1: uploading", "/revisions$"),
+    "probe": ("proving the endpoint", "/requests$"),
+}
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_a_process_killed_by_sigkill_leaves_work_that_the_next_apply_finishes(project: Project, moment: str) -> None:
+    line, path = MOMENTS[moment]
+    file = project.write(**FULL)
+    project.forget()
+    # The answer takes long at the moment in question: that is where the process is when it is killed.
+    project.fault("latency", method="POST", path=path, ms=2000, count=1)
+    process = project.spawn("apply", "--yes", str(file))
+    assert process.stderr is not None
+    while line not in (said := process.stderr.readline()):
+        assert said, "it ended without saying so"
+    time.sleep(0.3)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    project.calm()
+    start = time.monotonic()
+    ran = project.cli("apply", "--yes", str(file))
+    assert ran.code == 0, ran.err
+    assert time.monotonic() - start < 30
+    assert "waiting for another apply" not in ran.err
+    assert set(builds(project).values()) == {1}
