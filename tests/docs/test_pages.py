@@ -35,6 +35,17 @@ def test_the_site_builds_without_a_warning_and_asks_no_other_host(tmp_path: Path
     assert {url for page in site.rglob("*.html") for url in fetched.findall(page.read_text())} == set()
 
 
+@pytest.mark.parametrize("name", ["plan", "apply", "transcribe", "smoke"])
+def test_pictures_are_small_coloured_and_fetch_nothing(name: str) -> None:
+    picture = (ROOT / "docs" / "img" / f"{name}.svg").read_text()
+
+    assert f"$&#160;whisperctl&#160;{name}" in picture
+    assert len(picture) < 40_000
+    assert len(set(re.findall(r"fill: (#[0-9a-f]{6})", picture))) > 1
+    assert "@font-face" not in picture
+    assert "url(http" not in picture
+
+
 def test_the_readme_runs_as_it_stands(shell: Terminal) -> None:
     readme = ROOT / "README.md"
     label = "maximum_instances: 2\n  labels: {openai-model-names: openai/whisper-small}"  # what `books` lists as models

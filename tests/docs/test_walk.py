@@ -75,6 +75,12 @@ def test_section_does_what_it_shows(walk: Walk, section: str) -> None:
     assert section in walk.printed, f"not reached: the section {next(iter(walk.failed))!r} failed"
 
 
+def test_without_a_terminal_all_lines_are_plain(walk: Walk) -> None:
+    coloured = [name for name, printed in walk.printed.items() if "\x1b" in printed or "\r" in printed]
+
+    assert coloured == []
+
+
 def test_every_row_of_the_notebook_has_a_section_that_runs() -> None:
     table = NOTEBOOK.read_text().partition("|---|---|\n")[2].partition("\n\n")[0]
     rows = [line.split("](")[0].removeprefix("| [") for line in table.splitlines()]
