@@ -138,7 +138,9 @@ def read_live(api: Api, wanted: Sequence[Wanted], parallelism: int, destroy: boo
             )
             for version, variables, services in zip(versions, env_vars, details, strict=True)
         ]
-        return list(pool.map(lambda pair: _live(api, project, *pair, destroy), zip(wanted, named, strict=True)))
+        return list(
+            pool.map(lambda pair: _live(api, project, pair[0], pair[1], destroy), zip(wanted, named, strict=True))
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

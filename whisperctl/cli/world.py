@@ -31,9 +31,7 @@ def read_stacks(paths: Sequence[str]) -> tuple[Stack, ...]:
     return loaded.stacks
 
 
-def open_api(
-    settings: Settings, stack: Stack | None = None, parallelism: int = 10, clock: Clock | None = None
-) -> Api:
+def open_api(settings: Settings, stack: Stack | None = None, parallelism: int = 10, clock: Clock | None = None) -> Api:
     """The control plane of the project that the flag, the stack or the environment names."""
     from whisperctl.api import Api
 

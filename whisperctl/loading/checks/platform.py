@@ -58,7 +58,8 @@ def endpoints(stack: Stack) -> Iterator[Finding]:
             yield warning((*path, "authentication_required"), "this service is public", hint)
     if stack.services and stack.version.minimum_instances == 0:
         message = "with 0 instances at rest, a call to the service may not wake one"
-        hint = "Write 1 for an endpoint that always answers; a deployment request (`whisperctl transcribe` makes one) wakes it."
+        hint = "Write 1 for an endpoint that always answers; a deployment request"
+        hint += " (`whisperctl transcribe` makes one) wakes it."
         yield warning(("version", "minimum_instances"), message, hint)
 
 
