@@ -1,6 +1,6 @@
 # `make` lists the targets. Everything is installed into .venv, by scripts/set_up.py.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-exhaustive check format clean
+.PHONY: help setup demo test test-exhaustive check format docs clean
 
 # The first Python on PATH that is new enough; `make PYTHON=/path/to/python3` takes another.
 NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
@@ -32,6 +32,9 @@ check: setup ## formatting, lint, types and layering
 
 format: setup ## put the code into its format
 	.venv/bin/ruff check --fix-only --quiet . && .venv/bin/ruff format .
+
+docs: setup ## build the documentation into site/
+	NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --strict
 
 clean: ## remove what builds and checks leave behind, but not .venv
 	rm -rf build dist site .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -124,7 +124,7 @@ def rows(
     """One row for each key, those of inner mappings under their dotted path."""
     for name, raw in fields.items():
         field = resolved(raw, schema)
-        key = code(prefix + name) + (" \\*" if name in required else "")
+        key = code((prefix + name).partition(".")[2] or name) + (" \\*" if name in required else "")
         yield key, kind(raw, schema), default(field), sentence(field), example(field, prefix + name, used)
         if shows_inside(field):
             yield from rows(field["properties"], schema, f"{prefix}{name}.", set(field.get("required", [])), used)
