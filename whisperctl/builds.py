@@ -157,9 +157,11 @@ def upload(job: Job, operation: Operation) -> None:
     """
     address = operation.address
     version = job.api.version(job.deployment, job.version) or {}
-    if version.get("active_revision"):
-        job.outdated |= {item["id"] for item in job.api.instances(job.deployment, job.version)}
+    active = version.get("active_revision")
+    running = {item["id"] for item in job.api.instances(job.deployment, job.version)} if active else set()
     revision = _already_uploaded(job, version) or _send_package(job, address, version.get("latest_revision"))
+    if revision != active:
+        job.outdated |= running
     job.say(address, f"revision {revision} is building")
     query = (
         f"| deployment_name=`{job.deployment}` and deployment_version=`{job.version}`"

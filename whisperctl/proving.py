@@ -22,7 +22,7 @@ from whisperctl.spec import Service
 from whisperctl.waiting import StoppableClock, wait_for
 
 LOG_LINES = 20
-OLD_SECONDS = 600.0
+OLD_SECONDS = 300.0
 """How long the instances of an old revision are waited for."""
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from tests.reconcile.conftest import EXHAUSTIVE
-from tests.reconcile.project import T4, Project, report
+from tests.reconcile.project import T4, Project, QuickClock, report
 from whisperctl.engine import World, apply_plans, plan_stacks
 
 TYPES = ["12288mb-t4", "16384mb"]
@@ -37,6 +37,17 @@ CHANGED: dict[str, Any] = {
 
 class Killed(BaseException):
     """The process is gone."""
+
+
+class DyingClock(QuickClock):
+    """Nobody sleeps in a process that is gone."""
+
+    session: DyingSession | None = None
+
+    def sleep(self, seconds: float) -> None:
+        if self.session is not None and self.session.dead:
+            raise Killed
+        super().sleep(seconds)
 
 
 class DyingSession:
@@ -67,9 +78,11 @@ class DyingSession:
 
 def dying(project: Project, dies_at: int, after: bool, counts: Callable[[str, str], bool]) -> tuple[World, DyingSession]:
     """A world whose session dies."""
-    world = project.world()
+    clock = DyingClock()
+    world = project.world(clock)
     api = world.apis["demo"]
     session = DyingSession(api.rest, dies_at, after, counts)
+    clock.session = session
     api.rest = session  # type: ignore[assignment]
     api._core.api_client.rest_client = session
     return world, session
