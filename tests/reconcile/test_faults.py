@@ -1,0 +1,118 @@
+"""What may go wrong between us and UbiOps, made to go wrong: the end is the same, and nothing is made twice."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.reconcile.project import Project, report
+from tests.reconcile.test_crashes import builds, settled
+
+STACK: dict[str, Any] = {
+    "env": {"A": "1", "B": {"value": "canary", "secret": True}},
+    "instance_type_group": {"name": "mine", "gpu": "T4", "instance_types": ["16384mb"]},
+}
+CHANGED: dict[str, Any] = {**STACK, "env": {"A": "2"}, "version": {"name": "v2"}, "vllm": {"max_model_len": 300}}
+FAULTS: dict[str, list[dict[str, Any]]] = {
+    "throttled": [{"kind": "throttle", "probability": 0.3, "reset": 0, "path": "/projects/"}],
+    "broken gateway": [{"kind": "error", "probability": 0.15, "path": "/projects/"}],
+    "lost before": [{"kind": "drop-before", "probability": 0.1, "path": "/projects/"}],
+    "lost after": [{"kind": "drop-after", "probability": 0.1, "path": "/projects/"}],
+    "every create answered late": [{"kind": "drop-after", "method": "POST", "path": "/projects/", "count": 6}],
+    "stale reads": [{"kind": "stale", "probability": 0.1, "path": "/projects/"}],
+    "slow": [{"kind": "latency", "ms": 20, "jitter": 20, "path": "/projects/"}],
+}
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_the_end_is_the_same(project: Project, name: str) -> None:
+    project.apply(**STACK)
+    project.apply(**CHANGED)
+    expected = settled(project)
+    project.control("POST", "reset")
+    project.forget()
+    for values in FAULTS[name]:
+        project.fault(**values)
+    for stack in (STACK, CHANGED):
+        for _attempt in range(3):  # a fault may outlast every retry: then the next apply goes on
+            [outcome] = project.perform(project.write(**stack))
+            if outcome.succeeded:
+                break
+        assert outcome.succeeded, report(outcome)
+    assert set(builds(project).values()) <= {1}
+    project.calm()
+    assert settled(project) == expected
+    for outcome in project.perform(destroy=True):
+        assert outcome.succeeded, report(outcome)
+
+
+def test_a_whole_window_of_429_fails_no_apply(project: Project) -> None:
+    project.fault("throttle", count=25, reset=60, path="/projects/")
+    project.apply()
+
+
+def test_a_failed_build_shows_its_last_lines_and_the_next_apply_builds_again(project: Project) -> None:
+    project.fault("build-fail", count=1, text="No matching distribution found for vllm")
+    [outcome] = project.perform(project.write())
+    [failed] = [r for r in outcome.results if r.status == "failed"]
+    assert failed.operation.kind == "build"
+    assert "No matching distribution found for vllm" in failed.error
+    assert "last log lines" in failed.error
+    assert {r.operation.kind for r in outcome.results if r.status == "not tried"} >= {"upload", "probe", "seal"}
+    assert "whisperctl-lease" not in (project.api().deployment("alpha") or {})["labels"]
+    project.apply()
+
+
+def test_an_endless_build_times_out_and_is_waited_for_by_the_next_apply(project: Project) -> None:
+    project.fault("build-endless", count=1)
+    [outcome] = project.perform(project.write(rollout={"timeout": 1}))
+    [failed] = [r for r in outcome.results if r.status == "failed"]
+    assert "Timed out after 1 s" in failed.error
+    [outcome] = project.perform(project.write(rollout={"timeout": 1}))
+    assert "already building" in " ".join(event.text for event in project.events)
+
+
+def test_a_failure_stops_only_what_depends_on_it(project: Project) -> None:
+    good = project.write("good.yaml", environment={"mode": "package"})
+    bad = project.write("bad.yaml", stack="beta", deployment={"name": "beta"}, service={"name": "beta"})
+    project.fault("build-fail", count=1)
+    one, two = project.perform(good, bad)
+    assert {one.succeeded, two.succeeded} == {True, False}
+
+
+def test_a_refusal_is_told_in_ubiops_own_words(project: Project) -> None:
+    [outcome] = project.perform(project.write(version={"maximum_instances": 25}))
+    [failed] = [r for r in outcome.results if r.status == "failed"]
+    assert "UbiOps answered 400 to POST" in failed.error
+    assert "maximum_instances: must be at most 20" in failed.error
+
+
+def test_a_version_that_is_not_seen_yet_is_asked_for_again(project: Project) -> None:
+    # The deployment was just created, and the copy that answers the next call does not know it.
+    project.fault("error", status=404, method="POST", path="/deployments/alpha/versions$", count=3)
+    project.apply()
+
+
+def test_an_object_that_changed_since_the_plan_is_left_alone(project: Project) -> None:
+    from whisperctl.engine import apply_plans, plan_stacks
+
+    project.apply()
+    world = project.world()
+    plans = plan_stacks(project.load(project.write(version={"maximum_instances": 2})), world)
+    project.api().update_version("alpha", "v1", {"maximum_instances": 7})
+    [outcome] = apply_plans(plans, world)
+    assert any("changed on UbiOps since the plan was made" in r.error for r in outcome.results)
+    assert (project.api().version("alpha", "v1") or {})["maximum_instances"] == 7
+
+
+def test_a_version_added_since_the_plan_saves_its_deployment(project: Project) -> None:
+    from whisperctl.engine import apply_plans, plan_stacks
+
+    project.apply()
+    world = project.world()
+    plans = plan_stacks(project.load(), world, destroy=True)
+    project.api().create_version("alpha", {"version": "theirs"})
+    [outcome] = apply_plans(plans, world)
+    assert any("holds theirs now" in r.error for r in outcome.results)
+    assert [v["version"] for v in project.api().versions("alpha")] == ["theirs"]
