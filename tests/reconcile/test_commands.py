@@ -1,0 +1,232 @@
+"""plan, apply, destroy and drift as commands: exit codes, streams, files, and what is never printed."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import stat
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.reconcile.project import Project, Ran
+
+CANARY = "canary-hunter2"
+SECRET_ENV = {"HUB": {"value": "${HUB_SECRET}", "secret": True}, "PLAIN": "1"}
+
+
+def test_exit_codes(project: Project) -> None:
+    file = str(project.write())
+    assert project.cli("plan", file).code == 0
+    assert project.cli("plan", file, "--detailed-exitcode").code == 2
+    assert project.cli("plan", file, "--detailled").code == 64
+    assert project.cli("apply", file, "--plan", "x").code == 64
+    assert project.cli("plan", "nowhere.yaml").code == 1
+    assert project.cli("apply", "--yes", file).code == 0
+    assert project.cli("plan", file, "--detailed-exitcode").code == 0
+    assert project.cli("drift", file).code == 0
+    project.api().update_version("alpha", "v1", {"maximum_instances": 5})
+    ran = project.cli("drift", file)
+    assert ran.code == 2
+    assert re.search(r"version/alpha/v1: last changed \S+ \S+@\S+", ran.out)
+    assert project.cli("destroy", "--yes", file).code == 0
+    assert project.cli("destroy", "--yes", file).code == 0
+    assert project.cli("drift", file).code == 0
+
+
+def test_without_a_terminal_nothing_is_changed_unless_yes_is_said(project: Project) -> None:
+    file = str(project.write())
+    process = project.spawn("apply", file)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "--yes" in err
+    assert project.names() == set()
+
+
+def test_json_of_a_plan_and_of_an_apply(project: Project) -> None:
+    file = str(project.write(env=SECRET_ENV))
+    document = project.cli("plan", file, "--format", "json", HUB_SECRET=CANARY).json
+    assert list(document) == [
+        "format_version", "stack", "project", "fingerprint", "summary", "changes", "operations", "warnings",
+    ]  # fmt: skip
+    assert document["summary"] == {"create": 8, "update": 0, "replace": 0, "delete": 0, "unchanged": 0}
+    assert set(document["changes"][0]) == {"address", "action", "fields", "reason", "effect", "source"}
+    [value] = [f for c in document["changes"] if c["address"].endswith("HUB") for f in c["fields"] if f["path"] == "value"]
+    assert value == {"path": "value", "before": None, "after": "(secret)"}
+    ran = project.cli("apply", "--yes", file, "--format", "json", HUB_SECRET=CANARY)
+    assert {operation["outcome"] for operation in ran.json["operations"]} == {"done"}
+    assert all(operation["seconds"] >= 0 for operation in ran.json["operations"])
+    assert project.cli("plan", file, "--format", "json", HUB_SECRET=CANARY).json["changes"] == []
+    again = project.cli("apply", "--yes", file, "--format", "json", HUB_SECRET=CANARY)
+    assert again.json["operations"] == []
+
+
+def test_json_of_several_stacks(project: Project) -> None:
+    project.write("one.yaml")
+    project.write("two.yaml", stack="beta", deployment={"name": "beta"}, service={"name": "beta"})
+    document = project.cli("plan", str(project.folder), "--format", "json").json
+    assert list(document) == ["format_version", "plans"]
+    assert [plan["stack"] for plan in document["plans"]] == ["alpha", "beta"]
+
+
+def test_two_stacks_that_claim_one_object_are_refused_naming_both_files(project: Project) -> None:
+    project.write("one.yaml")
+    project.write("two.yaml", stack="beta", service={"name": "beta"})
+    ran = project.cli("plan", str(project.folder))
+    assert ran.code == 1
+    assert "one.yaml" in ran.err
+    assert "two.yaml" in ran.err
+
+
+def test_a_saved_plan_is_performed_once(project: Project) -> None:
+    file, plan = str(project.write(env=SECRET_ENV)), project.folder / "saved.plan"
+    assert project.cli("plan", file, "-o", str(plan), HUB_SECRET=CANARY).code == 0
+    assert stat.S_IMODE(plan.stat().st_mode) == 0o600
+    assert CANARY not in plan.read_text()
+    assert project.cli("apply", "--plan", str(plan), HUB_SECRET=CANARY).code == 0
+    again = project.cli("apply", "--plan", str(plan), HUB_SECRET=CANARY)
+    assert again.code == 1
+    assert "stale" in again.err
+
+
+def _spec(project: Project) -> dict[str, str]:
+    project.write(env=SECRET_ENV, version={"maximum_instances": 3})
+    return {"HUB_SECRET": CANARY}
+
+
+def _live(project: Project) -> dict[str, str]:
+    project.api().create_deployment({"name": "alpha", "input_type": "plain", "output_type": "plain"})
+    return {"HUB_SECRET": CANARY}
+
+
+def _secret(_project: Project) -> dict[str, str]:
+    return {"HUB_SECRET": "another"}
+
+
+@pytest.mark.parametrize("change", [_spec, _live, _secret], ids=["spec", "live", "secret"])
+def test_a_saved_plan_is_stale_when_anything_changed(project: Project, change: Any) -> None:
+    file, plan = str(project.write(env=SECRET_ENV)), project.folder / "saved.plan"
+    project.cli("plan", file, "-o", str(plan), HUB_SECRET=CANARY)
+    ran = project.cli("apply", "--plan", str(plan), **change(project))
+    assert ran.code == 1
+    assert not project.names() - {"deployment/alpha"}
+
+
+def test_adoption_is_refused_naming_the_owner(project: Project) -> None:
+    project.apply()
+    ran = project.cli("plan", str(project.write(stack="beta")))
+    assert ran.code == 1
+    assert "belongs to the stack 'alpha'" in ran.err
+    assert "whisperctl adopt" in ran.err
+
+
+def test_markdown_fits_into_a_comment_whatever_the_size(project: Project) -> None:
+    many = {f"NAME_{number:03d}".replace("0", "A").replace("1", "B"): "v" * 400 for number in range(300)}
+    many = {re.sub(r"\d", lambda m: "CDEFGHIJ"[int(m[0]) - 2], name): value for name, value in many.items()}
+    ran = project.cli("plan", str(project.write(env=many)), "--format", "markdown")
+    assert ran.code == 0
+    assert len(ran.out) <= 65_535
+    assert "to create" in ran.out
+
+
+def everything_said(project: Project, *runs: Ran) -> str:
+    labels = [raw.get("labels") for raw in project.api().deployments()]
+    labels += [raw.get("labels") for raw in project.api().versions("alpha")]
+    return "".join(run.out + run.err for run in runs) + json.dumps(labels)
+
+
+def test_no_secret_and_no_token_is_ever_said(project: Project) -> None:
+    file, plan = str(project.write(env=SECRET_ENV)), project.folder / "saved.plan"
+    environ = {"HUB_SECRET": CANARY}
+    runs = [project.cli("plan", file, "-vv", "-o", str(plan), **environ)]
+    for form in ("json", "markdown"):
+        runs.append(project.cli("plan", file, "--format", form, "-vv", **environ))
+    project.fault("error", status=500, method="POST", path="/environment-variables$", count=2)
+    runs.append(project.cli("apply", "--yes", "-vv", "--format", "json", file, **environ))
+    project.fault("build-fail", count=1)
+    runs.append(project.cli("apply", "--yes", "-vv", str(project.write(env=SECRET_ENV, vllm={"max_model_len": 9})), **environ))
+    runs.append(project.cli("drift", file, "-vv", **environ))
+    runs.append(project.cli("plan", file, "-vv", UBIOPS_API_TOKEN="f" * 40, **environ))  # refused: unauthorised
+    runs.append(project.cli("destroy", "--yes", "-vv", file, **environ))
+    said = everything_said(project, *runs) + plan.read_text()
+    assert "HUB" in said
+    assert CANARY not in said
+    assert project.emulator.token not in said
+    assert "f" * 40 not in said
+
+
+def test_ctrl_c_ends_the_waiting_says_what_builds_and_the_next_apply_finishes(project: Project) -> None:
+    file = str(project.write())
+    project.fault("build-endless", count=1)
+    process = project.spawn("apply", "--yes", file)
+    assert process.stderr is not None
+    while "building on" not in process.stderr.readline():
+        assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert "Still building on UbiOps: environment_tag/whisperctl/" in err
+    assert "Traceback" not in err
+    assert "whisperctl-lease" not in (project.api().deployment("alpha") or {})["labels"]
+
+
+def test_ctrl_c_twice_leaves_at_once(project: Project) -> None:
+    file = str(project.write())
+    project.fault("latency", method="POST", path="/build$", ms=8000, count=1)
+    process = project.spawn("apply", "--yes", file)
+    assert process.stderr is not None
+    while "building on" not in process.stderr.readline():
+        assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    while "Press Ctrl-C again" not in process.stderr.readline():
+        assert process.poll() is None
+    since = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=20) == 130
+    assert time.monotonic() - since < 3
+    process.communicate()
+
+
+def test_two_applies_at_once_one_waits_says_so_and_goes_on(project: Project) -> None:
+    project.apply()
+    first = str(project.write("first.yaml", version={"maximum_instances": 2}, vllm={"max_model_len": 300}))
+    second = str(project.write("second.yaml", version={"maximum_instances": 3}))
+    project.fault("latency", method="POST", path="/revisions$", ms=2500, count=1)
+    process = project.spawn("apply", "--yes", first)
+    assert process.stderr is not None
+    while "uploading" not in process.stderr.readline():
+        assert process.poll() is None
+    ran = project.cli("apply", "--yes", second)
+    process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert ran.code == 0, ran.err
+    assert "waiting for another apply" in ran.err
+    assert (project.api().version("alpha", "v1") or {})["maximum_instances"] == 3
+
+
+def test_two_first_applies_at_once_make_one_of_everything(project: Project) -> None:
+    file = str(project.write())
+    several = [project.spawn("apply", "--yes", file) for _ in range(2)]
+    said = [process.communicate(timeout=90)[1] for process in several]
+    assert [process.returncode for process in several] == [0, 0], said
+    assert project.cli("plan", file, "--detailed-exitcode").code == 0
+    assert len(project.api().revisions("alpha", "v1")) == 1
+
+
+def test_an_expired_lease_holds_up_nobody(project: Project) -> None:
+    project.apply()
+    labels = (project.api().deployment("alpha") or {})["labels"]
+    lease = {"whisperctl-lease": f"elsewhere 1 1 abcd {int(time.time()) - 1}"}
+    project.api().update_deployment("alpha", {"labels": labels | lease})
+    ran = project.cli("apply", "--yes", str(project.write(version={"maximum_instances": 2})))
+    assert ran.code == 0
+    assert "waiting for another apply" not in ran.err
+
+
+def test_help_of_each_command_names_its_options(project: Project, tmp_path: Path) -> None:
+    assert "--parallelism" in project.cli("apply", "--help").out
+    assert "--detailed-exitcode" in project.cli("plan", "--help").out
+    assert list(tmp_path.iterdir()) == []
