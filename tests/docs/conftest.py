@@ -1,8 +1,7 @@
-"""Marks for the tests of pages that need a real vLLM; emulators and folders for all."""
+"""A shell, an emulator without instances, and the stack files, for the tests that run pages."""
 
 from __future__ import annotations
 
-import importlib.metadata
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,20 +10,6 @@ import pytest
 
 from tests.docs.terminal import ROOT, Terminal, terminal
 from tests.emulator_process import EmulatorProcess, start_emulator
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """One server at a time, in turn with the other tests that start one, and none where vLLM is not installed."""
-    here = Path(__file__).with_name("test_walk.py")
-    try:
-        missing = not importlib.metadata.version("vllm")
-    except importlib.metadata.PackageNotFoundError:
-        missing = True
-    for item in items:
-        if item.path == here:
-            item.add_marker(pytest.mark.vllm)
-            item.add_marker(pytest.mark.xdist_group("vllm"))
-            item.add_marker(pytest.mark.skipif(missing, reason="vLLM is not installed: run `make setup`"))
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,11 @@ from tests.docs.terminal import ROOT, Terminal, terminal
 
 TUTORIAL = ROOT / "docs" / "tutorial.md"
 NOTEBOOK = ROOT / "docs" / "from-the-notebook.md"
+pytestmark = [
+    pytest.mark.vllm,
+    pytest.mark.xdist_group("vllm"),  # one server at a time, in turn with the other tests that start one
+    pytest.mark.skipif(find_spec("vllm") is None, reason="vLLM is not installed: run `make setup`"),
+]
 LAST = ("Clean up", "On UbiOps itself")
 
 
