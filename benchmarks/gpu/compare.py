@@ -14,7 +14,7 @@ from pathlib import Path
 from bench import keep, measure
 from load import Load
 from machine import Gpu
-from server import PORT, Server, without
+from server import NAME, PORT, Server, without
 from variants import VARIANTS, Variant
 
 REQUESTS = {1: 8, 8: 48, 64: 384, 256: 768}
@@ -66,8 +66,8 @@ def main() -> None:
     parser.add_argument("--scale", type=float, default=1.0)
     options = parser.parse_args()
     begin, names = time.monotonic(), options.variants.split(",")
+    loads = {True: Load(options.name, 8), False: Load(NAME, 8)}
     servers = start(names, options)
-    loads = {True: Load(options.name, 8), False: Load("whisper", 8)}
     gpu = Gpu() if options.gpu else None
     try:
         for name, server in servers.items():

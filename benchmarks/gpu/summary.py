@@ -1,0 +1,87 @@
+"""The results of `compare.py` as a table and a plot: `summary.py results/side-by-side.jsonl throughput.svg`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections import defaultdict
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+BASE = "tutorial"
+Runs = dict[tuple[int, str], list[dict[str, Any]]]
+
+
+def runs(path: Path) -> Runs:
+    """Every run, by level and variant."""
+    found: Runs = defaultdict(list)
+    for line in path.read_text().splitlines():
+        row = json.loads(line)
+        found[row["c"], row["variant"]].append(row)
+    return found
+
+
+def typical(rows: list[dict[str, Any]], key: str) -> float:
+    """The median over runs."""
+    return median(row[key] for row in rows)
+
+
+def ratio(found: Runs, level: int, variant: str) -> float:
+    """The median over rounds of the variant's rate over the tutorial's in the same round."""
+    base = {row["round"]: row["audio_s_per_s"] for row in found[level, BASE]}
+    rows = [row for row in found[level, variant] if row["round"] in base]
+    return median(row["audio_s_per_s"] / base[row["round"]] for row in rows)
+
+
+def table(found: Runs) -> str:
+    """One row for each level and variant."""
+    head = (
+        "| concurrent | variant | runs | audio-s/s, median | least to most | × tutorial | p50 s | p95 s | GPU busy % |"
+    )
+    lines = [head, "|---|---|---|---|---|---|---|---|---|"]
+    for level, variant in sorted(found, key=lambda key: (key[0], key[1] != BASE, key[1])):
+        rows = found[level, variant]
+        rates = [row["audio_s_per_s"] for row in rows]
+        cells = [level, variant, len(rows), f"{median(rates):.0f}", f"{min(rates):.0f} to {max(rates):.0f}"]
+        cells += [f"{ratio(found, level, variant):.2f}", f"{typical(rows, 'p50_s'):.2f}"]
+        cells += [f"{typical(rows, 'p95_s'):.2f}", f"{typical(rows, 'gpu_busy_percent'):.0f}"]
+        lines.append("| " + " | ".join(map(str, cells)) + " |")
+    return "\n".join(lines)
+
+
+def plot(found: Runs, target: Path) -> None:
+    """Medians as bars, every run as a dot."""
+    import matplotlib as mpl
+
+    mpl.use("svg")
+    mpl.rcParams["svg.hashsalt"] = "whisperctl"
+    import matplotlib.pyplot as plt
+
+    levels = sorted({level for level, _ in found})
+    variants = list(dict.fromkeys(variant for _, variant in found))
+    figure, axes = plt.subplots(figsize=(8, 4.2))
+    for number, variant in enumerate(variants):
+        places = [at + (number - (len(variants) - 1) / 2) * 0.2 for at in range(len(levels))]
+        rates = [[row["audio_s_per_s"] for row in found[level, variant]] for level in levels]
+        axes.bar(places, [median(some) for some in rates], width=0.18, label=variant)
+        for place, some in zip(places, rates, strict=True):
+            axes.plot([place] * len(some), some, "k.", markersize=4)
+    axes.set_xticks(range(len(levels)), [str(level) for level in levels])
+    axes.set_xlabel("concurrent requests")
+    axes.set_ylabel("audio seconds per second")
+    axes.set_title("vLLM 0.26.0, one H200, a model of large-v3-turbo's shape", fontsize=10)
+    axes.legend(frameon=False)
+    figure.tight_layout()
+    figure.savefig(target, metadata={"Date": None})
+
+
+def main() -> None:
+    """Print the table; draw the plot."""
+    found = runs(Path(sys.argv[1]))
+    print(table(found))
+    plot(found, Path(sys.argv[2]))
+
+
+if __name__ == "__main__":
+    main()
