@@ -146,6 +146,7 @@ def is_any(method: str, path: str) -> bool:
 
 @pytest.mark.exhaustive
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # files of the upload that died
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 @pytest.mark.parametrize("scenario", ["create", "update", "replace", "destroy"])
 def test_killed_at_a_request_and_applied_again(project: Project, scenario: str, after: bool) -> None:
