@@ -55,7 +55,11 @@ CHANGES: list[tuple[str, dict[str, Any], list[str]]] = [
     ("group", {"instance_type_group": {"name": CPU, "gpu": "T4"}}, ["version/alpha/v1 instance_type_group_name"]),
     ("service description", {"service": {"description": "d"}}, ["service/alpha description"]),
     ("rate limit", {"service": {"rate_limit": 60}}, ["service/alpha rate_limit"]),
-    ("user limit", {"service": {"concurrency_limit_user_default": 4}}, ["service/alpha concurrency_limit_user_default"]),
+    (
+        "user limit",
+        {"service": {"concurrency_limit_user_default": 4}},
+        ["service/alpha concurrency_limit_user_default"],
+    ),
     ("service label", {"service": {"labels": {"x": "y"}}}, ["service/alpha labels.x"]),
     (
         "excluded extensions",
