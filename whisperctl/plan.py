@@ -27,6 +27,8 @@ from whisperctl.resources import (
     version_address,
 )
 
+DESTROYED = "the stack is destroyed"
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Plan:
@@ -218,7 +220,7 @@ def _replaced(wanted: Wanted, live: Live, kept: set[Address]) -> dict[Address, s
 def _destruction(wanted: Wanted, live: Live, kept: set[Address]) -> list[Change]:
     shared = (Kind.ENVIRONMENT, Kind.ENVIRONMENT_TAG)
     return [
-        _deletion(wanted, address, "the stack is destroyed")
+        _deletion(wanted, address, DESTROYED)
         for address in live.owned
         if address.kind not in shared and address not in kept
     ]
@@ -238,12 +240,15 @@ def _change(wanted: Wanted, resource: Resource, action: Action, fields: tuple[Fi
 
 
 def _deletion(wanted: Wanted, address: Address, reason: str) -> Change:
+    stays = (wanted.stack.deployment.name, wanted.stack.version.name)
     effect = {
         Kind.SERVICE: "the endpoint is gone",
         Kind.VERSION: "its instances stop",
-        Kind.ENV_VAR: "running instances keep it until they are replaced",
         Kind.PACKAGE: "goes with its version",
+        Kind.ENV_VAR: "goes with its version",
     }.get(address.kind, "gone")
+    if address.kind is Kind.ENV_VAR and address.names[:2] == stays and reason != DESTROYED:
+        effect = "running instances keep it until they are replaced"
     return Change(address=address, action="delete", reason=reason, effect=effect, source=wanted.stack.source())
 
 
@@ -256,6 +261,8 @@ def _why_created(address: Address, live: Live) -> str:
 def _why_updated(wanted: Wanted, address: Address, fields: Sequence[FieldChange]) -> str:
     if address.kind is Kind.PACKAGE and str(fields[0].before).startswith("revision "):
         return f"{fields[0].before} is active"
+    if address.kind is Kind.PACKAGE:
+        return "what is rendered from the stack file has changed"
     places = {item.path: wanted.stack.source(*spec_path(wanted.stack, address, item.path)) for item in fields}
     return "; ".join(f"{path} differs from {place}" for path, place in places.items())
 
@@ -291,6 +298,8 @@ def _effect(address: Address, action: Action, fields: Sequence[FieldChange]) -> 
             return "instances that start from then on see it"
         case _, "create":
             return "new"
+        case Kind.SERVICE, _ if any(item.path in ("version", "deployment") for item in fields):
+            return "in place: the endpoint keeps its URL and routes to the new version"
         case Kind.VERSION, _:
             effects = {_VERSION_EFFECTS.get(item.path.split(".")[0], _IN_PLACE) for item in fields}
             return "; ".join(sorted(effects, reverse=True)) if len(effects) < 2 else _INSTANCES

@@ -54,7 +54,9 @@ def test_json_of_a_plan_and_of_an_apply(project: Project) -> None:
     ]  # fmt: skip
     assert document["summary"] == {"create": 8, "update": 0, "replace": 0, "delete": 0, "unchanged": 0}
     assert set(document["changes"][0]) == {"address", "action", "fields", "reason", "effect", "source"}
-    [value] = [f for c in document["changes"] if c["address"].endswith("HUB") for f in c["fields"] if f["path"] == "value"]
+    [value] = [
+        f for c in document["changes"] if c["address"].endswith("HUB") for f in c["fields"] if f["path"] == "value"
+    ]
     assert value == {"path": "value", "before": None, "after": "(secret)"}
     ran = project.cli("apply", "--yes", file, "--format", "json", HUB_SECRET=CANARY)
     assert {operation["outcome"] for operation in ran.json["operations"]} == {"done"}
@@ -142,12 +144,13 @@ def test_no_secret_and_no_token_is_ever_said(project: Project) -> None:
     file, plan = str(project.write(env=SECRET_ENV)), project.folder / "saved.plan"
     environ = {"HUB_SECRET": CANARY}
     runs = [project.cli("plan", file, "-vv", "-o", str(plan), **environ)]
-    for form in ("json", "markdown"):
-        runs.append(project.cli("plan", file, "--format", form, "-vv", **environ))
+    runs += [project.cli("plan", file, "--format", form, "-vv", **environ) for form in ("json", "markdown")]
     project.fault("error", status=500, method="POST", path="/environment-variables$", count=2)
     runs.append(project.cli("apply", "--yes", "-vv", "--format", "json", file, **environ))
     project.fault("build-fail", count=1)
-    runs.append(project.cli("apply", "--yes", "-vv", str(project.write(env=SECRET_ENV, vllm={"max_model_len": 9})), **environ))
+    runs.append(
+        project.cli("apply", "--yes", "-vv", str(project.write(env=SECRET_ENV, vllm={"max_model_len": 9})), **environ)
+    )
     runs.append(project.cli("drift", file, "-vv", **environ))
     runs.append(project.cli("plan", file, "-vv", UBIOPS_API_TOKEN="f" * 40, **environ))  # refused: unauthorised
     runs.append(project.cli("destroy", "--yes", "-vv", file, **environ))

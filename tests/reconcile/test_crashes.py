@@ -76,7 +76,9 @@ class DyingSession:
         return answer
 
 
-def dying(project: Project, dies_at: int, after: bool, counts: Callable[[str, str], bool]) -> tuple[World, DyingSession]:
+def dying(
+    project: Project, dies_at: int, after: bool, counts: Callable[[str, str], bool]
+) -> tuple[World, DyingSession]:
     """A world whose session dies."""
     clock = DyingClock()
     world = project.world(clock)

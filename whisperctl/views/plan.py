@@ -38,7 +38,9 @@ def _change_text(change: Change, color: bool) -> Iterator[str]:
     sign, name = SIGNS[change.action]
     head = f"{sign:>3} {change.address}"
     yield click.style(head, fg=name, bold=True) if color else head
-    yield f"      {change.reason} ({change.source})" if change.action != "create" else f"      {change.source}"
+    told = change.source in change.reason
+    reason = change.reason if told else f"{change.reason} ({change.source})"
+    yield f"      {reason if change.action != 'create' else change.source}"
     width = max((len(field.path) for field in change.fields), default=0)
     for field in change.fields:
         if change.action == "create":
