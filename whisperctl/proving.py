@@ -14,7 +14,7 @@ from typing import Any
 from whisperctl.api import Json
 from whisperctl.endpoint.client import Endpoint
 from whisperctl.endpoint.probe import probe as probe_endpoint
-from whisperctl.errors import ApiError, TimedOut, Unhealthy, WhisperctlError
+from whisperctl.errors import ApiError, Interrupted, TimedOut, Unhealthy, WhisperctlError
 from whisperctl.job import Job
 from whisperctl.operations import Operation
 from whisperctl.resources import Address
@@ -22,6 +22,8 @@ from whisperctl.spec import Service
 from whisperctl.waiting import StoppableClock, wait_for
 
 LOG_LINES = 20
+NOT_YET = (0, 502, 503, 504)
+"""Statuses of a deployment request that was lost, or given up by something in between."""
 OLD_SECONDS = 300.0
 """How long the instances of an old revision are waited for."""
 
@@ -123,17 +125,29 @@ class _Wake:
     def _run(self) -> None:
         job = self.job
         try:
-            self.answer = job.api.create_request(job.deployment, job.version, "health", job.timeout)
+            self.answer = self._ask()
+        except Interrupted:
+            return
         except ApiError as error:
-            # A request may time out while the instance still starts: then the probe goes on waiting.
-            if error.status not in (0, 502, 503, 504):
-                self.failure = error
+            self.failure = error
             return
         if self.answer.get("status") == "failed":
             self.failure = Unhealthy(
                 f"{self.address}: no instance came up: {self.answer.get('error_message') or 'UbiOps gives no reason'}"
                 + _last_logs(job)
             )
+
+    def _ask(self) -> Json:
+        """The answer; a request that is lost, or given up while the instance still starts, is made again."""
+        job = self.job
+        since = job.clock.monotonic()
+        while True:
+            try:
+                return job.api.create_request(job.deployment, job.version, "health", job.timeout)
+            except ApiError as error:
+                if error.status not in NOT_YET or job.clock.monotonic() - since > job.timeout:
+                    raise
+                job.clock.sleep(2.0)
 
     def raise_failure(self) -> None:
         """Raise what the request failed with, if it did."""

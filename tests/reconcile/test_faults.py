@@ -116,3 +116,9 @@ def test_a_version_added_since_the_plan_saves_its_deployment(project: Project) -
     [outcome] = apply_plans(plans, world)
     assert any("holds theirs now" in r.error for r in outcome.results)
     assert [v["version"] for v in project.api().versions("alpha")] == ["theirs"]
+
+
+@pytest.mark.parametrize("kind", ["drop-before", "drop-after", "error"])
+def test_a_lost_deployment_request_is_made_again(project: Project, kind: str) -> None:
+    project.fault(kind, method="POST", path="/requests$", count=2)
+    project.apply(service=None)

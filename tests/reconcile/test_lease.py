@@ -1,0 +1,82 @@
+"""Leases are renewed without writing over anybody's label, and a lost one ends the work under it."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+
+from tests.reconcile.project import Project, report
+from whisperctl.engine import _job, apply_plans, plan_stacks
+from whisperctl.holding import begin, give_back, renew
+from whisperctl.job import Job
+from whisperctl.lease import parse
+
+
+def held_job(project: Project) -> Job:
+    """A job of the applied stack that has begun."""
+    project.apply()
+    world = project.world()
+    [plan] = plan_stacks(project.load(project.write(version={"maximum_instances": 2})), world)
+    job = _job(plan, world)
+    begin(job, 1000, None)
+    assert job.held
+    return job
+
+
+def labels(project: Project) -> dict[str, str]:
+    found: dict[str, str] = (project.api().deployment("alpha") or {})["labels"]
+    return found
+
+
+def test_a_renewal_lengthens_the_lease_and_keeps_every_label(project: Project) -> None:
+    job = held_job(project)
+    project.api().update_deployment("alpha", {"labels": labels(project) | {"theirs": "1"}})
+    job.lease = replace(job.lease, until=int(time.time()) + 3)
+    before = labels(project)
+    renew([job])
+    after = labels(project)
+    lease = parse(after.pop("whisperctl-lease"))
+    assert lease is not None
+    assert lease.until > time.time() + 50
+    before.pop("whisperctl-lease")
+    assert after == before
+    give_back(job)
+    assert "whisperctl-lease" not in labels(project)
+
+
+def test_many_leases_are_renewed_with_one_list_and_a_patch_each(project: Project) -> None:
+    job = held_job(project)
+    with project.counted() as made:
+        renew([job])
+    assert made == ["GET /v2/projects/demo/deployments", "PATCH /v2/projects/demo/deployments/alpha"]
+
+
+def test_a_lease_that_somebody_else_took_is_neither_renewed_nor_removed(project: Project) -> None:
+    job = held_job(project)
+    theirs = f"elsewhere 1 1 abcdabcd {int(time.time()) + 60}"
+    project.api().update_deployment("alpha", {"labels": labels(project) | {"whisperctl-lease": theirs}})
+    renew([job])
+    assert job.lost.is_set()
+    give_back(job)
+    assert labels(project)["whisperctl-lease"] == theirs
+
+
+def test_one_request_at_a_time_is_enough_for_everything(project: Project) -> None:
+    project.parallelism = 1
+    files = [
+        project.write("one.yaml", version={"minimum_instances": 0}),
+        project.write("two.yaml", stack="beta", deployment={"name": "beta"}, service=None),
+    ]
+    for outcome in project.perform(*files):
+        assert outcome.succeeded, report(outcome)
+
+
+def test_a_version_is_not_forgotten_when_the_spec_goes_back_after_a_crash(project: Project) -> None:
+    project.apply()
+    world = project.world()
+    project.fault("build-fail", count=1)
+    plans = plan_stacks(project.load(project.write(version={"name": "v2"}, vllm={"max_model_len": 9})), world)
+    [outcome] = apply_plans(plans, world)
+    assert not outcome.succeeded
+    project.apply()
+    assert [v["version"] for v in project.api().versions("alpha")] == ["v1"]
