@@ -185,26 +185,31 @@ def applying(folder: Path) -> list[tuple[str, str, str, str]]:
     ]
 
 
-def process_seconds(*line: str) -> float:
-    """The median of several whole processes."""
-    times = [
-        timed(lambda: subprocess.run(line, capture_output=True, check=True, cwd=ROOT, env=dict(os.environ)))[0]
-        for _ in range(11)
-    ]
-    return statistics.median(times)
+def process_seconds(*line: str) -> tuple[float, float]:
+    """Wall and CPU seconds, the medians of several whole processes."""
+    walls, cpus = [], []
+    for _ in range(11):
+        before = os.times()
+        walls.append(timed(lambda: subprocess.run(line, capture_output=True, check=True, cwd=ROOT))[0])
+        after = os.times()
+        cpus.append(after.children_user + after.children_system - before.children_user - before.children_system)
+    return statistics.median(walls), statistics.median(cpus)
 
 
 def starting() -> list[tuple[str, str, str, str]]:
+    """How long the program takes to say something: wall seconds, and in brackets those of the CPU."""
     python = sys.executable
     click = process_seconds(python, "-c", "import click")
     whisperctl = process_seconds(python, "-m", "whisperctl", "--help")
     validate = process_seconds(python, "-m", "whisperctl", "validate", "specs/whisper-small-t4.yaml")
     script = Path(python).with_name("ubiops")
-    official = process_seconds(str(script), "--help") if script.exists() else None
-    beside = f"{official:.2f} (ubiops --help)" if official else "- (the official CLI is not installed)"
+    beside = "- (the official CLI is not installed)"
+    if script.exists():
+        beside = "{:.2f} ({:.2f}) for `ubiops --help`".format(*process_seconds(str(script), "--help"))
+    shown = "{:.3f} ({:.3f})".format
     return [
-        ("`whisperctl --help`: seconds", f"{whisperctl:.3f}", f"<= {1.8 * click:.3f} (1.8 x import click)", beside),
-        ("`whisperctl validate`: seconds", f"{validate:.3f}", "<= 0.30", beside),
+        ("`whisperctl --help`: seconds (CPU)", shown(*whisperctl), f"<= {shown(*(1.8 * s for s in click))}", beside),
+        ("`whisperctl validate`: seconds (CPU)", shown(*validate), "<= 0.30", beside),
     ]
 
 
