@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import sys
-from pathlib import Path
 from typing import Any
 
 import click
@@ -51,6 +50,8 @@ class Settings:
 
     def _token_text(self) -> str:
         if self.token_file is not None:
+            from pathlib import Path  # costs --help a tenth of its time
+
             try:
                 return Path(self.token_file).read_text(encoding="utf-8")
             except (OSError, UnicodeDecodeError) as error:
