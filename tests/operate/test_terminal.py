@@ -8,6 +8,7 @@ import select
 import signal
 import subprocess
 import time
+from pathlib import Path
 
 import httpx
 import pytest
@@ -38,6 +39,15 @@ class Screen:
         while text not in self.shown:
             assert time.monotonic() < deadline, self.shown
             assert self._read(), self.shown
+
+    def rests(self) -> None:
+        """Return once it waits for what is typed: a signal just before that would be seen with the next key only."""
+        used, since = "", time.monotonic()
+        while time.monotonic() - since < 0.3:
+            now = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+            if (spent := f"{now[0]} {now[11:13]}") != used or now[0] != "S":
+                used, since = spent, time.monotonic()
+            time.sleep(0.05)
 
     def type(self, text: str) -> None:
         os.write(self.terminal, text.encode())
@@ -101,6 +111,7 @@ def test_adopt_asks_and_ctrl_c_is_a_no(operator: Operator, control: httpx.Client
     control.delete("/journal")
     screen = Screen(operator, "adopt", "stack.yaml")
     screen.until("Take them over? [y/N]: ")
+    screen.rests()
     screen.process.send_signal(signal.SIGINT)
     assert screen.end() == 130
     assert writes(control) == []
