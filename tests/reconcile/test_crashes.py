@@ -116,7 +116,8 @@ def settled(project: Project) -> dict[str, Any]:
 
 def builds(project: Project) -> Counter[str]:
     """How often each thing was built, by its path."""
-    made = [e["path"] for e in project.journal() if e["method"] == "POST" and e["status"] < 300]
+    arrived = [e for e in project.journal() if e["method"] == "POST" and e.get("fault") != "drop-before"]
+    made = [e["path"] for e in arrived if e["status"] < 300]
     return Counter(path for path in made if path.endswith(("/build", "/revisions")))
 
 
