@@ -141,7 +141,16 @@ def pip_settings() -> dict[str, str]:
         for key, _, value in (line.removeprefix(section).partition("=") for line in lines if line.startswith(section)):
             if name := UV_NAMES.get(key):
                 settings[name] = " ".join(value.strip("'\"").split("\\n")).strip()
+    if "UV_INDEX" in settings:
+        # Of one version in several indexes pip takes the best file, uv the first index's, however poor its files are.
+        settings["UV_INDEX"] = f"{settings.get('UV_DEFAULT_INDEX') or pip_default_index()} {settings['UV_INDEX']}"
     return settings
+
+
+def pip_default_index() -> str:
+    """The index that pip asks when none is configured."""
+    ask = "from pip._internal.models.index import PyPI; print(PyPI.simple_url)"
+    return subprocess.run([PYTHON, "-c", ask], capture_output=True, text=True, check=True).stdout.strip()
 
 
 if __name__ == "__main__":

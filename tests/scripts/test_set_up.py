@@ -73,8 +73,25 @@ def test_uv_gets_the_settings_of_pip(set_up: ModuleType, tmp_path: Path, monkeyp
     assert settings["UV_FIND_LINKS"].split() == ["/wheels", "/more"]
     assert settings["UV_DEFAULT_INDEX"] == "http://index.test/simple"
     assert settings["SSL_CERT_FILE"] == "/install.pem"
-    assert settings["UV_INDEX"].split() == ["http://one.test", "http://two.test"]
+    # The main index comes first: uv takes a version from the first index that has it.
+    assert settings["UV_INDEX"].split() == ["http://index.test/simple", "http://one.test", "http://two.test"]
     assert not [name for name in settings if "RETRIES" in name]
+
+
+def test_the_index_that_pip_asks_by_itself_comes_before_the_extra_ones(
+    set_up: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("INDEX_URL", "EXTRA_INDEX_URL"):
+        monkeypatch.delenv(f"PIP_{name}", raising=False)
+    (tmp_path / "pip.conf").write_text("[global]\n")
+    monkeypatch.setenv("PIP_CONFIG_FILE", str(tmp_path / "pip.conf"))
+    monkeypatch.setenv("PIP_EXTRA_INDEX_URL", "http://extra.test")
+
+    first, *extra = set_up.pip_settings()["UV_INDEX"].split()
+
+    assert first.startswith("https://")
+    assert first.endswith("/simple")
+    assert extra == ["http://extra.test"]
 
 
 def test_a_change_of_what_is_installed_changes_the_digest(set_up: ModuleType) -> None:
