@@ -11,16 +11,15 @@ from __future__ import annotations
 import argparse
 import json
 import re
-import subprocess
 import time
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from load import SECONDS, TOKENS, Load, Outcome
-from machine import Gpu, counters, cpu_seconds, descendants, kind
+from machine import Gpu, counters, cpu_seconds
 from server import Server
+from stacks import sample
 from variants import VARIANTS, Variant
 
 REQUESTS = {1: 16, 8: 96, 64: 512, 256: 1024}
@@ -88,7 +87,7 @@ class Bench:
         for level in levels:
             self.write({**record, **self.level(server, variant, level, first=level == levels[0])})
         if "profile" in record["variant"]:
-            self.profile(server)
+            sample(server, self.load, self.options.out / f"stacks-{self.starts:02d}")
 
     def level(self, server: Server, variant: Variant, level: str, *, first: bool) -> dict[str, Any]:
         """Warm up, then measure."""
@@ -97,35 +96,6 @@ class Bench:
         load.run([server.url], concurrency, seconds=3.0 if first else 1.0, varied=varied)
         requests = max(4, round(REQUESTS[concurrency] * self.options.scale))
         return measure(server, load, self.gpu, concurrency, requests, varied=varied)
-
-    def profile(self, server: Server) -> None:
-        """Sample the engine's stacks under full load, with py-spy."""
-        engines = []
-        for process in descendants(server.pids()):
-            with suppress(Exception):
-                if kind(" ".join(process.cmdline())) == "engine":
-                    engines.append(process.pid)
-        if not engines:
-            return
-        target = self.options.out / f"engine-{self.starts:02d}.stacks"
-        command = [
-            "py-spy",
-            "record",
-            "-p",
-            str(engines[0]),
-            "-d",
-            "6",
-            "-r",
-            "250",
-            "-t",
-            "-f",
-            "raw",
-            "-o",
-            str(target),
-        ]
-        watch = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT)
-        self.load.run([server.url], 256, seconds=6.5)
-        watch.wait()
 
     def write(self, record: dict[str, Any]) -> None:
         """Keep and show one level's result."""

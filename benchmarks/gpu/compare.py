@@ -15,16 +15,15 @@ from bench import keep, measure
 from load import Load
 from machine import Gpu
 from server import NAME, PORT, Server, without
+from stacks import sample
 from variants import VARIANTS, Variant
 
-REQUESTS = {1: 8, 8: 48, 64: 384, 256: 768}
-CACHE_GB = 20
-"""Key-value cache of a variant, shared out among its engines: twice what 256 requests of turbo's shape need."""
+REQUESTS = {1: 8, 8: 64, 64: 512, 256: 1024}
 
 
-def confined(variant: Variant, files: Path) -> Variant:
+def confined(variant: Variant, files: Path, cache_gb: int) -> Variant:
     """The variant with a fixed key-value cache, so that others fit beside it, and with compiled code of its own."""
-    memory = ["--gpu-memory-utilization", "0.12", "--kv-cache-memory-bytes", f"{CACHE_GB // variant.engines}G"]
+    memory = ["--gpu-memory-utilization", "0.12", "--kv-cache-memory-bytes", f"{cache_gb // variant.engines}G"]
     extra = without(without(variant.extra, memory[0]), memory[2])
     environment = {**variant.env, "VLLM_CACHE_ROOT": str(files)}
     return replace(variant, extra=[*extra, *memory], env=environment)
@@ -36,7 +35,10 @@ def start(names: list[str], options: argparse.Namespace) -> dict[str, Server]:
     logs.mkdir(parents=True, exist_ok=True)
     servers = {
         name: Server(
-            confined(VARIANTS[name], options.out / "cache" / name), options.package, logs / f"{name}.log", PORT + number
+            confined(VARIANTS[name], options.out / "cache" / name, options.cache_gb),
+            options.package,
+            logs / f"{name}.log",
+            PORT + number,
         )
         for number, name in enumerate(names)
     }
@@ -61,6 +63,8 @@ def main() -> None:
     parser.add_argument("--levels", default="256,64,8,1")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--cache-gb", type=int, default=12, help="key-value cache of a variant, for all its engines")
+    parser.add_argument("--profile", help="a variant to sample with py-spy at the end")
     parser.add_argument("--patience", type=float, default=240)
     parser.add_argument("--no-gpu", dest="gpu", action="store_false")
     parser.add_argument("--scale", type=float, default=1.0)
@@ -78,6 +82,8 @@ def main() -> None:
                     record = {"variant": name, "round": turn + 1, "at": round(time.monotonic() - begin, 1)}
                     load, requests = loads[VARIANTS[name].rendered], max(4, round(REQUESTS[level] * options.scale))
                     keep({**record, **measure(servers[name], load, gpu, level, requests)}, options.out)
+            if turn == 0 and options.profile in servers:
+                sample(servers[options.profile], loads[True], options.out / "stacks")
     finally:
         for server in servers.values():
             server.stop()

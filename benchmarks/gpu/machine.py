@@ -48,10 +48,8 @@ class Gpu(threading.Thread):
 
 def kind(command: str) -> str:
     """Which part of the server a process is."""
-    for word, name in (("EngineCore", "engine"), ("ApiServer", "api"), ("APIServer", "api"), ("Coord", "coordinator")):
-        if word in command:
-            return name
-    return "other"
+    parts = {"Worker": "worker", "EngineCore": "engine", "ApiServer": "api", "APIServer": "api", "Coord": "coordinator"}
+    return next((name for word, name in parts.items() if word in command), "other")
 
 
 def cpu_seconds(pids: list[int]) -> dict[str, float]:

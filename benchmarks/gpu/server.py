@@ -47,11 +47,12 @@ class Server:
             return [(["vllm", "serve", model, *address, *TUTORIAL, *variant.extra], {})]
         main = [sys.executable, str(Path(__file__).with_name("instance.py")), str(package)]
         settings = {"WHISPERCTL_HOST": "127.0.0.1", "WHISPERCTL_PORT": str(self.port)}
-        settings["VLLM_EXTRA_ARGS"] = shlex.join(variant.extra)
+        meeting = ["--data-parallel-rpc-port", str(self.port + 5000)] if variant.engines > 1 else []
+        settings["VLLM_EXTRA_ARGS"] = shlex.join([*variant.extra, *meeting])
         commands = [(main, settings)]
         for rank in range(1, variant.engines):
             headless = ["--headless", "--data-parallel-start-rank", str(rank), "--max-model-len", "448"]
-            options = without(variant.extra, "--api-server-count")
+            options = [*without(variant.extra, "--api-server-count"), *meeting]
             commands.append((["vllm", "serve", model, *headless, *options], {"OMP_NUM_THREADS": "1"}))
         return commands
 

@@ -14,6 +14,11 @@ TUTORIAL = [
 TRITON = ["--attention-backend", "TRITON_ATTN"]
 CLIPS = ["--max-num-batched-tokens", "33000"]
 PACED = ["--scheduler-cls", "paced.PacedScheduler"]
+APART = ["--distributed-executor-backend", "mp"]
+"""The model runs in a process of its own beside the engine's."""
+TOGETHER = ["--distributed-executor-backend", "uni"]
+MPS = {"CUDA_MPS_PIPE_DIRECTORY": "/tmp/mps", "CUDA_MPS_LOG_DIRECTORY": "/tmp/mps-log"}
+"""Where a CUDA MPS daemon that was started before listens."""
 BATCH = ["--max-num-batched-tokens", "33000", "--max-num-seqs", "256"]
 
 
@@ -40,7 +45,7 @@ def _sharing(engines: int) -> list[str]:
         return []
     return [
         *("--data-parallel-size", str(engines), "--data-parallel-size-local", "1"),
-        *("--data-parallel-address", "127.0.0.1", "--data-parallel-rpc-port", "13345"),
+        *("--data-parallel-address", "127.0.0.1"),
         *("--gpu-memory-utilization", f"{0.9 / engines:.2f}"),
         *("--kv-cache-memory-bytes", f"{48 // engines}G"),
     ]
@@ -79,6 +84,17 @@ VARIANTS = {
     "paced-batch-16": package(*PACED, *CLIPS, env={"PACED_STEPS": "16"}),
     "batch": package(*CLIPS),
     "two-engines-paced": package(*PACED, *CLIPS, engines=2),
+    "mp": package(*APART),
+    "mp-paced": package(*APART, *PACED, *CLIPS),
+    "mp-paced-4": package(*APART, *PACED, *CLIPS, env={"PACED_STEPS": "4"}),
+    "mp-paced-16": package(*APART, *PACED, *CLIPS, env={"PACED_STEPS": "16"}),
+    "two-engines-paced-uni": package(*TOGETHER, *PACED, *CLIPS, engines=2),
+    "two-engines-paced-4": package(*PACED, *CLIPS, engines=2, env={"PACED_STEPS": "4"}),
+    "two-engines-paced-mps": package(*PACED, *CLIPS, engines=2, env=MPS),
+    "two-engines-paced-uni-mps": package(*TOGETHER, *PACED, *CLIPS, engines=2, env=MPS),
+    "three-engines-paced-uni": package(*TOGETHER, *PACED, *CLIPS, engines=3),
+    "three-engines-paced": package(*PACED, *CLIPS, engines=3),
+    "three-engines-paced-mps": package(*PACED, *CLIPS, engines=3, env=MPS),
     "two-engines": package(engines=2),
     "two-engines-b": package(engines=2),
     "two-engines-servers-10": package(*servers(10), engines=2),
