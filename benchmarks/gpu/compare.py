@@ -23,7 +23,7 @@ REQUESTS = {1: 8, 8: 64, 64: 512, 256: 1024}
 
 def confined(variant: Variant, files: Path, cache_gb: int) -> Variant:
     """The variant with a fixed key-value cache, so that others fit beside it, and with compiled code of its own."""
-    memory = ["--gpu-memory-utilization", "0.12", "--kv-cache-memory-bytes", f"{cache_gb // variant.engines}G"]
+    memory = ["--gpu-memory-utilization", "0.05", "--kv-cache-memory-bytes", f"{cache_gb // variant.engines}G"]
     extra = without(without(variant.extra, memory[0]), memory[2])
     environment = {**variant.env, "VLLM_CACHE_ROOT": str(files)}
     return replace(variant, extra=[*extra, *memory], env=environment)

@@ -93,6 +93,7 @@ VARIANTS = {
     "two-engines-paced-mps": package(*PACED, *CLIPS, engines=2, env=MPS),
     "two-engines-paced-uni-mps": package(*TOGETHER, *PACED, *CLIPS, engines=2, env=MPS),
     "three-engines-paced-uni": package(*TOGETHER, *PACED, *CLIPS, engines=3),
+    "three-engines-paced-uni-mps": package(*TOGETHER, *PACED, *CLIPS, engines=3, env=MPS),
     "three-engines-paced": package(*PACED, *CLIPS, engines=3),
     "three-engines-paced-mps": package(*PACED, *CLIPS, engines=3, env=MPS),
     "two-engines": package(engines=2),
