@@ -25,8 +25,34 @@ ENOUGH_TOKENS = 8192
 MODEL_FOLDER = "model"
 """Where a local model folder lies inside the package."""
 
+SCHEDULER_MODULE = "whisperctl_scheduler"
+SCHEDULER = f"{SCHEDULER_MODULE}.PacedScheduler"
+"""Where vLLM does not take recordings in at a pace by itself, the package brings a scheduler that does."""
+ENGINE_GIB = 6.0
+"""Memory of an engine beside weights and cache: activations of 22 recordings, graphs, CUDA's own; 4.5 were seen."""
+PACED_BY_ITSELF = "0.33.0"
+"""Before, vLLM heeds --prefill-schedule-interval for mixtures of experts only (vllm/v1/core/sched/scheduler.py)."""
+ALONE = frozenset(
+    {
+        *("--data-parallel-size", "--data-parallel-size-local", "--data-parallel-rank", "--headless"),
+        *("--kv-cache-memory-bytes", "--distributed-executor-backend", "--pipeline-parallel-size"),
+        *("--scheduler-cls", "--prefill-schedule-interval"),
+        *("--async-scheduling", "--no-async-scheduling"),
+    }
+)
+"""Options that say otherwise about engines and schedulers: with one of them there is one engine."""
+
 JSON_LISTS = frozenset({"--allowed-origins", "--allowed-methods", "--allowed-headers"})
 """Options that take a list as one JSON text; every other list option takes several words."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sharing:
+    """Several engines on one GPU behind the same front ends."""
+
+    engines: int
+    arguments: tuple[str, ...]
+    """In place of the launch's own."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,6 +73,8 @@ class Launch:
     api_server_count: int | Auto
     api_servers_at_most: int
     """Bound for `auto`, which is decided from the CPUs that the instance has."""
+    sharing: Sharing | None
+    """How several engines share the GPU where the instance has CPUs for them; None: there is one."""
     shutdown_timeout: int
     """Seconds that a stopping server gets for what is in flight."""
     startup_timeout: int
@@ -65,6 +93,9 @@ class Launch:
             "environment": dict(sorted(self.environment.items())),
             "api_server_count": self.api_server_count,
             "api_servers_at_most": self.api_servers_at_most,
+            "sharing": {"engines": self.sharing.engines, "arguments": list(self.sharing.arguments)}
+            if self.sharing
+            else None,
             "shutdown_timeout": self.shutdown_timeout,
             "startup_timeout": self.startup_timeout,
         }
@@ -92,6 +123,7 @@ def launch(stack: Stack) -> Launch:
         environment=environment,
         api_server_count=stack.vllm.api_server_count,
         api_servers_at_most=tuned.api_servers_at_most if _has_api_servers(stack) else 1,
+        sharing=_sharing(stack, known, flags),
         shutdown_timeout=int(flags.get("--shutdown-timeout", 30)),
         startup_timeout=stack.vllm.startup_timeout,
     )
@@ -170,6 +202,51 @@ def replicas(stack: Stack) -> int:
     """Engines in one instance: a GPU that no tensor parallel takes serves a copy of its own."""
     group = stack.instance_type_group
     return 1 if group.gpu == "CPU" else max(1, group.gpu_count // stack.vllm.tensor_parallel_size)
+
+
+def scheduler_interval(stack: Stack) -> int | None:
+    """The pace of the scheduler that the package brings along; None: it brings none."""
+    shared = launch(stack).sharing
+    row = catalog.tuning(stack.instance_type_group.gpu, known_model(stack.model)).sharing
+    return row.prefill_schedule_interval if shared and row and SCHEDULER in shared.arguments else None
+
+
+def _sharing(stack: Stack, known: KnownModel | None, flags: Mapping[str, Any]) -> Sharing | None:
+    """How engines share the GPU, unless the stack says otherwise about engines, their memory or their scheduler."""
+    row = catalog.tuning(stack.instance_type_group.gpu, known).sharing
+    if row is None or known is None or not catalog.within(stack.vllm.version, row.since, None):
+        return None
+    if replicas(stack) > 1 or stack.vllm.tensor_parallel_size > 1 or stack.vllm.dtype == "float32":
+        return None
+    if any(name in flags for name in ALONE):
+        return None
+    shared = {
+        **flags,
+        "--gpu-memory-utilization": round(stack.vllm.gpu_memory_utilization / row.engines, 3),
+        # Fixed: engines that start at the same time would take each other's memory for their own.
+        "--kv-cache-memory-bytes": _cache_bytes(stack, known, row),
+        **_pace(stack, row),
+    }
+    if stack.vllm.max_num_batched_tokens == "auto":
+        shared["--max-num-batched-tokens"] = row.max_num_batched_tokens
+    return Sharing(engines=row.engines, arguments=tuple(_words(shared)))
+
+
+def _cache_bytes(stack: Stack, known: KnownModel, row: catalog.Sharing) -> int:
+    """The key-value cache of one engine: for all its recordings, as far as its share of the memory goes."""
+    seqs, batched = stack.vllm.max_num_seqs, stack.vllm.max_num_batched_tokens
+    tokens = (row.max_num_seqs if seqs == "auto" else seqs) * (CLIP_TOKENS + stack.vllm.max_model_len)
+    # vLLM does not start with less than what it counts for one request: all that a step may encode.
+    least = (row.max_num_batched_tokens if batched == "auto" else batched) + stack.vllm.max_model_len
+    memory = (catalog.gpu(stack.instance_type_group.gpu).memory_gib or 0) * stack.vllm.gpu_memory_utilization
+    share = int((memory / row.engines - ENGINE_GIB) * 2**30) - 2 * known.parameters
+    return min(max(tokens, 2 * least) * known.kv_bytes_per_token, share)
+
+
+def _pace(stack: Stack, row: catalog.Sharing) -> dict[str, Any]:
+    if catalog.within(stack.vllm.version, PACED_BY_ITSELF, None):
+        return {"--prefill-schedule-interval": row.prefill_schedule_interval}
+    return {"--scheduler-cls": SCHEDULER}
 
 
 def _has_api_servers(stack: Stack) -> bool:

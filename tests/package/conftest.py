@@ -30,7 +30,11 @@ deployment: {name: test}
 instance_type_group: {name: gpu, gpu: L4}
 version: {name: v1}
 """
-QUICKER = {"POLL_SECONDS = 0.5": "POLL_SECONDS = 0.05", "TEARDOWN_SECONDS = 15": "TEARDOWN_SECONDS = 1"}
+QUICKER = {
+    "POLL_SECONDS = 0.5": "POLL_SECONDS = 0.05",
+    "TEARDOWN_SECONDS = 15": "TEARDOWN_SECONDS = 1",
+    "CPUS_PER_ENGINE = 4": "CPUS_PER_ENGINE = 0",  # engines that share a GPU do so on any machine
+}
 DRIVER = """\
 import os, signal, sys
 import deployment
@@ -71,6 +75,7 @@ class Instance:
     def __init__(self, folder: Path, environment: dict[str, str], port: int) -> None:
         self.folder, self.port = folder, port
         self.report = folder / "report.json"
+        self.engine_report = folder / "report.json.engine"
         self.environment = environment
         inside, self.leash = os.pipe()
         self.process = subprocess.Popen(
@@ -134,8 +139,16 @@ def instance(tmp_path: Path, stack_of: Callable[..., Stack]) -> Iterator[Callabl
             one.process.kill()
         one.process.communicate(timeout=30)
         one.let_go()
-        if one.report.exists():
-            wait_until_gone(int(json.loads(one.report.read_text())["pid"]), 10)
+        for report in one.folder.glob("report.json*"):
+            wait_until_gone(int(json.loads(report.read_text())["pid"]), 10)
+
+
+def wait_until(true: Callable[[], bool], timeout: float = 10) -> None:
+    """Return once it is so."""
+    deadline = time.monotonic() + timeout
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 def wait_until_gone(pid: int, timeout: float) -> None:

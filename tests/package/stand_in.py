@@ -31,8 +31,18 @@ class Answer(http.server.BaseHTTPRequestHandler):
         """Say nothing."""
 
 
+def be_an_engine():
+    """Stay until killed, or until the file that ENGINE_DIES names is there."""
+    while not Path(HOW.get("ENGINE_DIES", "/nowhere/at/all")).exists():
+        time.sleep(0.02)
+    print("CUDA error: out of memory", file=sys.stderr, flush=True)
+    sys.exit(5)
+
+
 def main():
     """Serve until SIGTERM; then finish what is in flight and leave with 0."""
+    if "--headless" in sys.argv:
+        HOW["REPORT"] += ".engine"
     report = {"argv": sys.argv[1:], "env": dict(os.environ), "pid": os.getpid()}
     Path(HOW["REPORT"]).write_text(json.dumps(report))
     print("INFO stand-in starts", flush=True)
@@ -41,6 +51,8 @@ def main():
         sys.exit(1)
     if "NEVER_READY" in HOW:
         time.sleep(600)
+    if "--headless" in sys.argv:
+        be_an_engine()
     port = int(sys.argv[sys.argv.index("--port") + 1])
     server = http.server.ThreadingHTTPServer(("127.0.0.1", port), Answer)
     server.daemon_threads = False

@@ -14,7 +14,7 @@ import pytest
 
 from whisperctl.command import launch
 
-from .conftest import free_port, wait_until_gone
+from .conftest import free_port, wait_until, wait_until_gone
 
 
 def get(port: int, path: str) -> int:
@@ -255,5 +255,68 @@ def test_a_platform_that_ignores_its_children_is_no_trouble(instance):
 def test_a_written_number_of_front_ends_is_always_given(rendered_module, stack_of, count, given):
     config = launch(stack_of(vllm=f"{{version: 0.32.0, api_server_count: {count}}}")).as_data()
     config["api_servers_at_most"] = 1
-    command = rendered_module.Settings(config, {}, "/package").command
+    command = rendered_module.Settings(config, {}, "/package").commands[0]
     assert [command[at + 1] for at, word in enumerate(command) if word == "--api-server-count"] == given
+
+
+TWO_ENGINES = {
+    "model": "{name: openai/whisper-large-v3-turbo, revision: 41f01f3fe87f28c78e2fbf8b568835947dd65ed9}",
+    "vllm": "{version: 0.26.0}",
+    "instance_type_group": "{name: group, gpu: H200}",
+}
+
+
+def test_engines_that_share_a_gpu_are_started_beside_the_front_ends(instance, stack_of):
+    running = instance(stack_of(**TWO_ENGINES), VLLM_EXTRA_ARGS="--api-server-count 3 --seed 7")
+    running.wait_for("ready")
+    wait_until(running.engine_report.exists)
+    front, engine = (json.loads(path.read_text()) for path in (running.report, running.engine_report))
+    assert "--headless" not in front["argv"]
+    assert front["argv"][-4:] == ["--api-server-count", "3", "--seed", "7"]
+    assert engine["argv"][2:5] == ["--headless", "--data-parallel-start-rank", "1"]
+    assert engine["argv"][-2:] == ["--api-server-count", "0"]
+    for word in ("--data-parallel-rpc-port", "--data-parallel-size", "--kv-cache-memory-bytes", "--seed"):
+        values = [words[words.index(word) + 1] for words in (front["argv"], engine["argv"])]
+        assert values[0] == values[1], word
+    for environment in (front["env"], engine["env"]):
+        assert str(running.folder) in environment["PYTHONPATH"].split(":")
+    assert (running.folder / "whisperctl_scheduler.py").exists()
+
+
+def test_the_death_of_an_engine_beside_the_front_ends_ends_the_instance(instance, stack_of, tmp_path):
+    running = instance(stack_of(**TWO_ENGINES), STAND_IN_ENGINE_DIES=str(tmp_path / "die"))
+    running.wait_for("ready")
+    wait_until(running.engine_report.exists)
+    (tmp_path / "die").touch()
+    code, _, errors = running.end()
+    assert code == 5
+    assert "The server ended with exit code 5." in errors
+    assert "  CUDA error: out of memory" in errors
+    wait_until_gone(json.loads(running.report.read_text())["pid"], 5)
+
+
+@pytest.mark.parametrize("end", ["drain", "kill", "die"])
+def test_the_engines_go_with_the_front_ends(instance, stack_of, end):
+    running = instance(stack_of(**TWO_ENGINES))
+    running.wait_for("ready")
+    wait_until(running.engine_report.exists)
+    match end:
+        case "drain":
+            running.process.send_signal(signal.SIGTERM)
+            code, out, _ = running.end()
+            assert code == -signal.SIGTERM
+            assert "INFO drained" in out
+        case "kill":
+            running.process.kill()
+            running.end()
+        case "die":
+            get(running.port, "/die")
+            assert running.end()[0] == 3
+    for report in (running.report, running.engine_report):
+        wait_until_gone(json.loads(report.read_text())["pid"], 10)
+
+
+def test_an_instance_with_few_cpus_has_one_engine(rendered_module, stack_of):
+    config = launch(stack_of(**TWO_ENGINES)).as_data()
+    assert [rendered_module.engine_count(config, cpus) for cpus in (1, 4, 7.9, 8, 16)] == [1, 1, 1, 2, 2]
+    assert rendered_module.engine_count({"sharing": None}, 64) == 1

@@ -108,6 +108,64 @@ def test_a_step_holds_two_clips_whatever_the_sequences(stack_of, seqs, gpu, toke
     ) == tokens
 
 
+def sharing(stack_of, vllm="", group="", more=""):
+    stack = stack_of(
+        more,
+        model=f"{{name: {TURBO}, revision: 41f01f3fe87f28c78e2fbf8b568835947dd65ed9}}",
+        vllm=f"{{version: 0.26.0{vllm}}}",
+        instance_type_group=f"{{name: group, gpu: H200{group}}}",
+    )
+    return launch(stack).sharing, set(build_package(stack).files)
+
+
+def value(words, option):
+    return words[words.index(option) + 1]
+
+
+def test_a_small_model_on_a_large_gpu_gets_two_engines_and_a_pace(stack_of):
+    shared, files = sharing(stack_of)
+    assert shared.engines == 2
+    assert value(shared.arguments, "--gpu-memory-utilization") == "0.45"
+    # 256 recordings of 1500 encoder and 448 decoder positions, 20 KiB each.
+    assert value(shared.arguments, "--kv-cache-memory-bytes") == str(256 * 1948 * 20480)
+    assert value(shared.arguments, "--scheduler-cls") == "whisperctl_scheduler.PacedScheduler"
+    assert files == {"deployment.py", "whisperctl_scheduler.py"}
+
+
+def test_vllm_0_33_keeps_the_pace_by_itself(stack_of):
+    stack = stack_for(stack_of, "0.33.0", "H200", TURBO)
+    words = launch(stack).sharing.arguments
+    assert value(words, "--prefill-schedule-interval") == "8"
+    assert "--scheduler-cls" not in words
+    assert set(build_package(stack).files) == {"deployment.py"}
+
+
+@pytest.mark.parametrize(
+    "vllm",
+    [
+        ", tensor_parallel_size: 2", ", dtype: float32", ", args: {data-parallel-size: 1}",
+        ", args: {scheduler_cls: my.Scheduler}", ", args: {kv-cache-memory-bytes: 5G}",
+        ", args: {async-scheduling: false}",
+    ],
+)  # fmt: skip
+def test_who_says_otherwise_about_engines_gets_one(stack_of, vllm):
+    shared, files = sharing(stack_of, vllm, group=", gpu_count: 2" if "tensor" in vllm else "")
+    assert shared is None
+    assert files == {"deployment.py"}
+
+
+def test_written_limits_hold_for_engines_that_share_a_gpu(stack_of):
+    limits = ", max_num_seqs: 4, max_num_batched_tokens: 6000, gpu_memory_utilization: 0.8"
+    words = sharing(stack_of, limits)[0].arguments
+    assert value(words, "--max-num-seqs") == "4"
+    assert value(words, "--max-num-batched-tokens") == "6000"
+    assert value(words, "--gpu-memory-utilization") == "0.4"
+    # What vLLM counts for one request, twice: four recordings would need less.
+    assert value(words, "--kv-cache-memory-bytes") == str(2 * 6448 * 20480)
+    many = sharing(stack_of, ", max_num_seqs: 100000")[0].arguments
+    assert int(value(many, "--kv-cache-memory-bytes")) < 0.45 * 141e9
+
+
 def test_written_arguments_become_words(stack_of):
     args = (
         "{enforce_eager: true, enable-prefix-caching: false, allowed-origins: ['*'], uvicorn-log-level: warning,"

@@ -7,9 +7,13 @@ import pytest
 from whisperctl import catalog
 from whisperctl.command import launch
 
-from .wheels import Unreachable, options, sources, variables
+from .wheels import Unreachable, functions, options, sources, variables
 
-DEPLOYMENT_SETS = {"--host", "--port", "--served-model-name", "--max-model-len", "--api-server-count"}
+DEPLOYMENT_SETS = {
+    *("--host", "--port", "--served-model-name", "--max-model-len", "--api-server-count", "--headless"),
+    *("--data-parallel-size", "--data-parallel-size-local", "--data-parallel-start-rank"),
+    *("--data-parallel-address", "--data-parallel-rpc-port"),
+}
 """Options that the rendered code itself adds."""
 
 
@@ -34,6 +38,31 @@ def test_every_rendered_flag_exists_in_the_wheel(version, stack_of):
             given = {word for word in start.arguments if word.startswith("--")} | DEPLOYMENT_SETS
             assert given <= known, given - known
             assert {name for name in start.environment if name.startswith("VLLM_")} <= read
+
+
+@pytest.mark.parametrize("version", ["0.24.0", "0.26.0", "0.32.0", "0.33.0"])
+def test_what_engines_share_a_gpu_with_exists_in_the_wheel(version, stack_of):
+    try:
+        files = sources(version)
+    except Unreachable as reason:
+        pytest.skip(f"the wheel's source cannot be read: {reason}")
+    stack = stack_of(
+        model="{name: openai/whisper-large-v3-turbo}",
+        vllm=f"{{version: {version}}}",
+        instance_type_group="{name: g, gpu: H200}",
+    )
+    words = launch(stack).sharing.arguments
+    assert {word for word in words if word.startswith("--")} <= options(files)
+    scheduler = functions(files["vllm/v1/core/sched/scheduler.py"], "Scheduler")
+    if "--scheduler-cls" in words:
+        # What whisperctl_scheduler.py builds on; from 0.33 on vLLM keeps the pace that it is told.
+        assert scheduler["schedule"] == ["self", "throttle_prefills"]
+        assert "schedule" not in functions(files["vllm/v1/core/sched/async_scheduler.py"], "AsyncScheduler")
+        output = files["vllm/v1/core/sched/output.py"]
+        assert "scheduled_new_reqs: " in output
+        assert "total_num_scheduled_tokens: " in output
+    else:
+        assert "self.local_prefill_interval = (" in files["vllm/v1/core/sched/scheduler.py"]
 
 
 @pytest.mark.parametrize("version", ["0.12.0", "0.33.0"])

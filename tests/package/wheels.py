@@ -25,6 +25,7 @@ CATALOG = Path(__file__).parents[2] / "whisperctl" / "catalog"
 PARSERS = re.compile(r"^vllm/(engine/arg_utils|utils/argparse_utils|entrypoints/(?!cli/).*(cli_args|serve))\.py$")
 SERVE = re.compile(r"^vllm/entrypoints/cli/serve\.py$")
 ENVS = "vllm/envs.py"
+SCHEDULING = re.compile(r"^vllm/v1/core/sched/(scheduler|async_scheduler|output)\.py$")
 
 
 class Unreachable(Exception):
@@ -94,9 +95,10 @@ class Remote(io.RawIOBase):
 
 
 def sources(version: str) -> Mapping[str, str]:
-    """The argument parsers and the environment table of a release: file name -> text."""
+    """The argument parsers, the environment table and the scheduler of a release: file name -> text."""
     with zipfile.ZipFile(io.BufferedReader(Remote(wheel_address(version)), 1 << 18)) as wheel:
-        names = [name for name in wheel.namelist() if PARSERS.match(name) or SERVE.match(name) or name == ENVS]
+        wanted = (PARSERS, SERVE, SCHEDULING)
+        names = [name for name in wheel.namelist() if name == ENVS or any(part.match(name) for part in wanted)]
         return {name: wheel.read(name).decode() for name in names}
 
 
@@ -117,6 +119,13 @@ def _declared(tree: ast.AST) -> Iterator[str]:
             for field in node.body:
                 if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name):
                     yield "--" + field.target.id.replace("_", "-")
+
+
+def functions(text: str, owner: str) -> dict[str, list[str]]:
+    """The methods of a class, each with the names of its arguments."""
+    found = next(node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.ClassDef) and node.name == owner)
+    methods = [node for node in found.body if isinstance(node, ast.FunctionDef)]
+    return {method.name: [argument.arg for argument in method.args.args] for method in methods}
 
 
 def variables(files: Mapping[str, str]) -> set[str]:

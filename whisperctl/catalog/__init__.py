@@ -83,6 +83,21 @@ class Rule:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Sharing:
+    """Several engines on one GPU, each taking new recordings in on every few steps only."""
+
+    since: str
+    """The first release that it works with."""
+    engines: int
+    prefill_schedule_interval: int
+    """Engine steps from one that takes recordings in to the next."""
+    max_num_batched_tokens: int
+    """Tokens of an engine step: CLIP_TOKENS for each recording that it may take in."""
+    max_num_seqs: int
+    """Recordings that each engine's key-value cache is made for."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Tuning:
     """What `auto` means for a GPU and a size of model; None leaves vLLM's own default."""
 
@@ -91,6 +106,7 @@ class Tuning:
     api_servers_at_most: int
     measured: bool
     source: str
+    sharing: Sharing | None = None
 
 
 @cache
@@ -153,7 +169,8 @@ def tuning(gpu_name: str, known: KnownModel | None) -> Tuning:
     light = known is not None and known.kv_bytes_per_token * 1948 <= document["light_kv_mib"] * 2**20
     size = "light" if light else "heavy"
     row = next(row for row in document["rows"] if (row["gpu"], row["size"]) == (gpu_name, size))
-    return Tuning(**{key: value for key, value in row.items() if key not in ("gpu", "size")})
+    sharing = Sharing(**row["sharing"]) if "sharing" in row else None
+    return Tuning(**{key: value for key, value in {**row, "sharing": sharing}.items() if key not in ("gpu", "size")})
 
 
 def option_ranges(option: str) -> tuple[tuple[str, str | None], ...]:

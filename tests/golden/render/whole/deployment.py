@@ -53,6 +53,7 @@ CONFIG = {
     },
     'api_server_count': 'auto',
     'api_servers_at_most': 8,
+    'sharing': None,
     'shutdown_timeout': 30,
     'startup_timeout': 1800,
 }
@@ -60,6 +61,7 @@ CONFIG = {
 LOG_LINES = 100
 POLL_SECONDS = 0.5
 TEARDOWN_SECONDS = 15  # an idle engine takes about 10 to let go of everything
+CPUS_PER_ENGINE = 4  # an engine keeps one or two busy, its share of the front ends as many
 TASKS = ("transcription", "translation")
 
 # Ends with this process: the kernel sends SIGTERM when the thread that started it is gone (PR_SET_PDEATHSIG is 1).
@@ -119,12 +121,15 @@ class Settings:
         self.vllm_version = config["vllm_version"]
         self.startup_timeout = config["startup_timeout"]
         self.shutdown_timeout = config["shutdown_timeout"]
-        self.api_servers = api_server_count(config, available_cpus())
+        cpus = available_cpus()
+        self.api_servers = api_server_count(config, cpus)
+        self.engines = engine_count(config, cpus)
+        self.base_directory = os.path.abspath(base_directory)
         self.model = config["model"]
         if config["model_packed"]:
-            self.model = os.path.join(os.path.abspath(base_directory), config["model"])
-        self.rendered_command = serve_command(self, config)
-        self.command = [*self.rendered_command, *extra_arguments(environ)]
+            self.model = os.path.join(self.base_directory, config["model"])
+        self.rendered_commands = serve_commands(self, config)
+        self.commands = with_extra_arguments(self.rendered_commands, extra_arguments(environ))
         self.environment = server_environment(self, config["environment"], environ)
 
 
@@ -146,13 +151,33 @@ def extra_arguments(environ):
         raise ValueError(f"VLLM_EXTRA_ARGS cannot be split into words: {error}.") from None
 
 
-def serve_command(settings, config):
-    """The command line; what stands later wins, so what was asked for by name comes after what was decided here."""
-    command = ["vllm", "serve", settings.model, "--host", settings.host, "--port", str(settings.port)]
-    command += ["--served-model-name", *settings.served_names, "--max-model-len", str(settings.max_model_len)]
+def serve_commands(settings, config):
+    """The command lines: the front ends with an engine, and one for each further engine on the same GPU.
+
+    What stands later wins, so what was asked for by name comes after what was decided here.
+    """
+    front = ["--host", settings.host, "--port", str(settings.port), "--served-model-name", *settings.served_names]
     if settings.api_servers > 1 or config["api_server_count"] != "auto":
-        command += ["--api-server-count", str(settings.api_servers)]
-    return [*command, *config["arguments"]]
+        front += ["--api-server-count", str(settings.api_servers)]
+    options = ["--max-model-len", str(settings.max_model_len), *config["arguments"]]
+    if settings.engines > 1:
+        options = ["--max-model-len", str(settings.max_model_len), *config["sharing"]["arguments"]]
+        options += ["--data-parallel-size", str(settings.engines), "--data-parallel-size-local", "1"]
+        options += ["--data-parallel-address", "127.0.0.1", "--data-parallel-rpc-port", str(free_port())]
+    roles = [front, *(["--headless", "--data-parallel-start-rank", str(n)] for n in range(1, settings.engines))]
+    return [["vllm", "serve", settings.model, *role, *options] for role in roles]
+
+
+def with_extra_arguments(commands, extra):
+    """The command lines with the words of VLLM_EXTRA_ARGS; an engine alone refuses front ends, whoever asks for them."""
+    return [[*command, *extra, *(["--api-server-count", "0"] if rank else [])] for rank, command in enumerate(commands)]
+
+
+def free_port():
+    """A port of the loopback interface that nobody listens on: where the engines meet."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
 
 
 def server_environment(settings, rendered, environ):
@@ -161,6 +186,10 @@ def server_environment(settings, rendered, environ):
     if settings.api_servers > 1:
         # One OpenMP thread in each of several front ends: more only get in each other's way.
         environment.setdefault("OMP_NUM_THREADS", "1")
+    if settings.engines > 1:
+        # Where vLLM finds the package's scheduler.
+        path = [environ.get("PYTHONPATH"), settings.base_directory]
+        environment["PYTHONPATH"] = os.pathsep.join(filter(None, path))
     # Ours, not vLLM's: it would warn about a variable that it does not know.
     environment.pop("VLLM_EXTRA_ARGS", None)
     return environment
@@ -188,6 +217,12 @@ def api_server_count(config, cpus):
     if config["api_server_count"] != "auto":
         return config["api_server_count"]
     return max(1, min(config["api_servers_at_most"], int(cpus / 2)))
+
+
+def engine_count(config, cpus):
+    """Engines that share the GPU: as many as were rendered where each finds enough CPUs, else one."""
+    sharing = config["sharing"]
+    return sharing["engines"] if sharing and cpus >= sharing["engines"] * CPUS_PER_ENGINE else 1
 
 
 def available_cpus():
@@ -241,25 +276,18 @@ def is_healthy(settings, timeout=5):
         connection.close()
 
 
-class Server:
-    """The `vllm serve` process: started, watched, drained."""
+class Process:
+    """One process of the server: started, its output handed on, waited for."""
 
-    def __init__(self, settings):
-        self.settings = settings
-        self.lines = collections.deque(maxlen=LOG_LINES)
+    def __init__(self, command, environment, lines, ended):
+        self.command, self.environment, self.lines, self.ended = command, environment, lines, ended
         self.process = None
         self.start_error = None
         self.started = threading.Event()
-        self.ended = threading.Event()
-        self.healthy = False
-        self.stopping = False
+        self.running = False
 
     def start(self):
-        """Start the process; from here on SIGTERM and the end of this process stop it."""
-        # Without VLLM_EXTRA_ARGS, which may come from a secret.
-        print("whisperctl: starting", shlex.join(self.settings.rendered_command), flush=True)
-        self.drain_on_sigterm()
-        atexit.register(self.stop)
+        """Start it; `ended` is called with it, from another thread, once it is gone."""
         # The thread that starts the process must outlive it: the kernel ties the server to that thread.
         threading.Thread(target=self.run, name="vllm-watch", daemon=True).start()
         self.started.wait()
@@ -267,12 +295,12 @@ class Server:
             raise ServerFailed(f"The server cannot be started: {self.start_error}") from self.start_error
 
     def run(self):
-        """Start the process, wait for its end, and end this process with it."""
-        launcher = [sys.executable or "python3", "-I", "-c", LAUNCHER, str(os.getpid()), *self.settings.command]
+        """Start it, wait for its end, and tell."""
+        launcher = [sys.executable or "python3", "-I", "-c", LAUNCHER, str(os.getpid()), *self.command]
         try:
             self.process = subprocess.Popen(
                 launcher,
-                env=self.settings.environment,
+                env=self.environment,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
@@ -282,6 +310,7 @@ class Server:
             self.start_error = error
             self.started.set()
             return
+        self.running = True
         self.started.set()
         pumps = [
             threading.Thread(target=self.pump, args=pair, daemon=True)
@@ -292,10 +321,7 @@ class Server:
         self.reap()
         for pump in pumps:
             pump.join(timeout=2)
-        self.ended.set()
-        if self.healthy and not self.stopping:
-            print(f"whisperctl: {self.epitaph()}", file=sys.stderr, flush=True)
-            os._exit(self.process.returncode if 0 < self.process.returncode < 126 else 1)
+        self.ended(self)
 
     def pump(self, stream, target):
         """Hand the server's output on to this process's own, keeping the last lines."""
@@ -307,11 +333,67 @@ class Server:
                     os.write(target, line)
 
     def reap(self):
-        """Wait for the server's end, kill what it left behind, and only then let its number go."""
+        """Wait for its end, kill what it left behind, and only then let its number go."""
         with contextlib.suppress(ChildProcessError):  # where SIGCHLD is ignored, the kernel has reaped it already
             os.waitid(os.P_PID, self.process.pid, os.WEXITED | os.WNOWAIT)
         self.kill_group()
+        self.running = False
         self.process.wait()
+
+    def terminate(self):
+        """Send SIGTERM to the process itself, which tells its children."""
+        if self.running:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.process.pid, signal.SIGTERM)
+
+    def kill_group(self):
+        """End it and every process that it started."""
+        if self.running:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self.process.pid, signal.SIGKILL)
+
+
+class Server:
+    """`vllm serve`, one process or several that need each other: started, watched, drained."""
+
+    def __init__(self, settings):
+        self.settings = settings
+        self.lines = collections.deque(maxlen=LOG_LINES)
+        self.processes = [
+            Process(command, settings.environment, self.lines, self.process_ended) for command in settings.commands
+        ]
+        self.first_ended = None
+        self.ended = threading.Event()
+        self.healthy = False
+        self.stopping = False
+
+    def start(self):
+        """Start the processes; from here on SIGTERM and the end of this process stop them."""
+        for command in self.settings.rendered_commands:
+            # Without VLLM_EXTRA_ARGS, which may come from a secret.
+            print("whisperctl: starting", shlex.join(command), flush=True)
+        self.drain_on_sigterm()
+        atexit.register(self.stop)
+        try:
+            for process in self.processes:
+                process.start()
+        except ServerFailed:
+            self.kill()
+            raise
+        if self.first_ended is not None:  # it ended while a later one was being started
+            self.kill()
+
+    def process_ended(self, process):
+        """The end of one process ends the others; the end of the last ends this process, with the first one's code."""
+        self.first_ended = self.first_ended or process
+        if any(other.running for other in self.processes):
+            self.kill()
+            return
+        self.ended.set()
+        if self.healthy and not self.stopping:
+            print(f"whisperctl: {self.epitaph()}", file=sys.stderr, flush=True)
+            code = self.first_ended.process.returncode
+            os._exit(code if 0 < code < 126 else 1)
 
     def wait_until_healthy(self):
         """Return when /health answers; raise when the process ends first or the deadline passes."""
@@ -332,7 +414,7 @@ class Server:
 
     def epitaph(self):
         """How the server ended, and its last words."""
-        code = self.process.returncode
+        code = self.first_ended.process.returncode
         how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
         return f"The server {how}.\n{self.last_lines()}"
 
@@ -343,28 +425,20 @@ class Server:
         return "Its last log lines:\n" + "\n".join(f"  {line}" for line in list(self.lines))
 
     def stop(self, grace=None):
-        """Ask the server to finish what is in flight; kill it when it takes too long."""
+        """Ask the front ends to finish what is in flight; kill everything when it takes too long."""
         self.stopping = True
-        if self.process is None or self.ended.is_set():
+        if self.processes[0].process is None or self.ended.is_set():
             return
-        self.signal_server(signal.SIGTERM)
+        # The engines beside it go with it: until then they are needed.
+        self.processes[0].terminate()
         if not self.ended.wait(self.settings.shutdown_timeout + TEARDOWN_SECONDS if grace is None else grace):
-            self.kill_group()
+            self.kill()
             self.ended.wait(10)
 
-    def signal_server(self, number):
-        """Send a signal to the server's own process, which tells its children."""
-        try:
-            os.kill(self.process.pid, number)
-        except ProcessLookupError:
-            return
-
-    def kill_group(self):
-        """End every process that the server started."""
-        try:
-            os.killpg(self.process.pid, signal.SIGKILL)
-        except (ProcessLookupError, PermissionError):
-            return
+    def kill(self):
+        """End every process at once."""
+        for process in self.processes:
+            process.kill_group()
 
     def drain_on_sigterm(self):
         """Drain first, then do what SIGTERM did before. Outside the main thread Python sets no signal; exit drains."""
