@@ -59,7 +59,7 @@ class Bench:
         log = self.options.out / "logs" / f"{self.starts:02d}-{name}.log"
         log.parent.mkdir(exist_ok=True)
         begin = time.monotonic()
-        server = Server(variant, self.options.package, log)
+        server = Server(variant, self.options.packages, log)
         started = server.wait(self.options.patience)
         record = {
             "variant": name,
@@ -169,8 +169,8 @@ def engine_times(grown: dict[str, float]) -> dict[str, float]:
 def main() -> None:
     """Read the options, run the plan."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--package", type=Path, required=True, help="folder of the rendered package, its model inside")
-    parser.add_argument("--name", required=True, help="the package's served name")
+    parser.add_argument("--packages", type=Path, required=True, help="folder of rendered packages: auto, one-engine")
+    parser.add_argument("--name", required=True, help="the packages' served name")
     parser.add_argument("--plan", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--clients", type=int, default=8, help="client processes")

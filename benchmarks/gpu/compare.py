@@ -9,12 +9,13 @@ from __future__ import annotations
 import argparse
 import time
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 from bench import keep, measure
 from load import Load
 from machine import Gpu
-from server import NAME, PORT, Server, without
+from server import NAME, PORT, Server
 from stacks import sample
 from variants import VARIANTS, Variant
 
@@ -22,11 +23,10 @@ REQUESTS = {1: 8, 8: 64, 64: 512, 256: 1024}
 
 
 def confined(variant: Variant, files: Path, cache_gb: int) -> Variant:
-    """The variant with a fixed key-value cache, so that others fit beside it, and with compiled code of its own."""
-    memory = ["--gpu-memory-utilization", "0.05", "--kv-cache-memory-bytes", f"{cache_gb // variant.engines}G"]
-    extra = without(without(variant.extra, memory[0]), memory[2])
-    environment = {**variant.env, "VLLM_CACHE_ROOT": str(files)}
-    return replace(variant, extra=[*extra, *memory], env=environment)
+    """The variant with compiled code of its own and, if it would take all memory, with a fixed key-value cache."""
+    memory = ["--gpu-memory-utilization", "0.05", "--kv-cache-memory-bytes", f"{cache_gb}G"]
+    extra = variant.extra if variant.package == "auto" else [*variant.extra, *memory]
+    return replace(variant, extra=extra, env={**variant.env, "VLLM_CACHE_ROOT": str(files)})
 
 
 def start(names: list[str], options: argparse.Namespace) -> dict[str, Server]:
@@ -36,7 +36,7 @@ def start(names: list[str], options: argparse.Namespace) -> dict[str, Server]:
     servers = {
         name: Server(
             confined(VARIANTS[name], options.out / "cache" / name, options.cache_gb),
-            options.package,
+            options.packages,
             logs / f"{name}.log",
             PORT + number,
         )
@@ -57,13 +57,13 @@ def start(names: list[str], options: argparse.Namespace) -> dict[str, Server]:
 def main() -> None:
     """Read the options, start, measure in rounds, stop."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--package", type=Path, required=True, help="folder of the rendered package, its model inside")
-    parser.add_argument("--name", required=True, help="the package's served name")
+    parser.add_argument("--packages", type=Path, required=True, help="folder of rendered packages: auto, one-engine")
+    parser.add_argument("--name", required=True, help="the packages' served name")
     parser.add_argument("--variants", default="tutorial,auto")
-    parser.add_argument("--levels", default="256,64,8,1")
+    parser.add_argument("--levels", default="256,64 8,1", help="all rounds of the first group, then of the next")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--cache-gb", type=int, default=12, help="key-value cache of a variant, for all its engines")
+    parser.add_argument("--cache-gb", type=int, default=12, help="key-value cache of every variant but auto")
     parser.add_argument("--profile", help="a variant to sample with py-spy at the end")
     parser.add_argument("--patience", type=float, default=240)
     parser.add_argument("--no-gpu", dest="gpu", action="store_false")
@@ -76,8 +76,8 @@ def main() -> None:
     try:
         for name, server in servers.items():
             loads[VARIANTS[name].rendered].run([server.url], 256 if VARIANTS[name].rendered else 64, seconds=0.5)
-        for turn in range(options.rounds):
-            for level in map(int, options.levels.split(",")):
+        for group, turn in product(options.levels.split(), range(options.rounds)):
+            for level in map(int, group.split(",")):
                 for name in list(servers)[:: -1 if turn % 2 else 1]:
                     record = {"variant": name, "round": turn + 1, "at": round(time.monotonic() - begin, 1)}
                     load, requests = loads[VARIANTS[name].rendered], max(4, round(REQUESTS[level] * options.scale))
