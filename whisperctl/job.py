@@ -12,6 +12,7 @@ from typing import TypeVar
 
 from whisperctl.api import Api, Json
 from whisperctl.errors import ApiError, NotFound, StalePlan, Unreachable
+from whisperctl.foreign import printable_lines
 from whisperctl.lease import Lease
 from whisperctl.live import fingerprint, owner
 from whisperctl.plan import Plan
@@ -66,6 +67,14 @@ class Job:
     def timeout(self) -> float:
         """Seconds for each wait."""
         return float(self.plan.wanted.stack.rollout.timeout)
+
+    def foreign(self, text: object) -> list[str]:
+        """The lines that a program on UbiOps printed, without the stack's secrets and fit to be shown."""
+        found = str(text)
+        for variable in self.plan.wanted.stack.env:
+            if variable.secret and variable.value:
+                found = found.replace(variable.value, "(secret)")
+        return printable_lines(found)
 
     def saw(self, address: Address, raw: Json | None) -> None:
         """Remember an object as it is now, so that our own writes do not count as somebody else's."""

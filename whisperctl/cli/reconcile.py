@@ -136,6 +136,7 @@ def _apply_saved(settings: Settings, file: str, form: str, parallelism: int) -> 
 def _perform(plans: Sequence[Plan], world: World, form: str, *, replan: bool) -> int:
     from whisperctl.cli.interrupts import second_interrupt_exits
     from whisperctl.engine import apply_plans
+    from whisperctl.foreign import harmless
     from whisperctl.views.outcome import outcome_document, outcome_text
 
     with second_interrupt_exits(world.clock):
@@ -143,7 +144,7 @@ def _perform(plans: Sequence[Plan], world: World, form: str, *, replan: bool) ->
     if form == "json":
         click.echo(json.dumps(outcome_document(outcomes), indent=2, ensure_ascii=False))
     elif any(outcome.results for outcome in outcomes):
-        click.echo(outcome_text(outcomes), err=not all(outcome.succeeded for outcome in outcomes))
+        click.echo(harmless(outcome_text(outcomes)), err=not all(outcome.succeeded for outcome in outcomes))
         _echo_endpoints(outcomes, world)
     return _exit_code(outcomes)
 
