@@ -271,7 +271,7 @@ class _Logs:
             self.since = max(self.since, int(entry["timestamp"]) + 1)
             for line in self.job.foreign(entry["log"]):
                 self.lines.append(line)
-                self.job.say(self.address, f"| {line}")
+                self.job.log(self.address, line)
 
     def failure(self, found: Json) -> str:
         """What is said about a build that did not succeed: its own reason and its last log lines."""

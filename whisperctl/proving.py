@@ -59,7 +59,7 @@ def _see_off_old_instances(job: Job, address: Address) -> None:
         wait_for(old, lambda left: not left, clock=job.clock, timeout=min(job.timeout, OLD_SECONDS), what="them to go")
     except TimedOut:
         # How UbiOps replaces instances is not documented: what stays is not waited for longer.
-        job.say(address, f"some still run after {OLD_SECONDS:g} s: the proof may come from one of them")
+        job.warn(address, f"some still run after {OLD_SECONDS:g} s: the proof may come from one of them")
 
 
 def _server_port(job: Job) -> int:

@@ -52,8 +52,12 @@ class Progress:
                 return self._styled(f"{event.address}: {VERBS[event.text][1]} ({elapsed(event.seconds)})", "green")
             case "failed":
                 return self._styled(f"{event.address}: failed after {elapsed(event.seconds)}", "red")
-            case "say":
+            case "say" | "warn":
                 return f"{event.address}: {event.text}"
+            case "log":
+                return f"{event.address}: | {event.text}"
+            case "stopped":
+                return None
 
     def _styled(self, text: str, color: str) -> str:
         return click.style(text, fg=color) if self.color else text
