@@ -58,6 +58,8 @@ PATH it is `stack.yaml`. The global options are accepted before and after the co
 | 130 | interrupted |
 
 Results go to stdout; progress, warnings and errors to stderr. Colour and progress bars appear on a terminal only.
+There `apply` and `destroy` show a line for each operation in progress, with its time and the last lines of its log;
+with `-v` the whole log stays.
 Without a terminal, a command that would ask refuses unless it is given `--yes`.
 """
 

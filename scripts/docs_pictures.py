@@ -53,7 +53,7 @@ class Picture:
 
 
 PICTURES = (
-    Picture(command=f"apply --yes {FILE}", name="apply", lines=30),
+    Picture(command=f"apply --yes {FILE}", name="apply", lines=16, moment="proving the endpoint..."),
     Picture(command=f"transcribe -f {FILE} -o text specs/samples", name="transcribe", moment="real time"),
     Picture(command=f"smoke {FILE}", name="smoke"),
     Picture(

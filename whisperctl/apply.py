@@ -16,13 +16,15 @@ from typing import Literal
 from whisperctl import builds, perform, proving
 from whisperctl.errors import Contended, Interrupted, StalePlan, WhisperctlError
 from whisperctl.holding import begin, give_back, renew
-from whisperctl.job import Job
+from whisperctl.job import Job, Telling
 from whisperctl.lease import RENEW_EVERY
 from whisperctl.operations import Operation
 from whisperctl.plan import Plan
 from whisperctl.resources import Address
 from whisperctl.waiting import StoppableClock
 
+State = Literal["start", Telling, "done", "failed", "stopped"]
+"""Each start is followed by one of the last three; stopped: interrupted, or to be planned again."""
 Status = Literal["done", "failed", "interrupted", "not tried"]
 THREADS = 192
 """Most operations are waits, which take no request slot: enough threads for the builds of a whole project."""
@@ -34,8 +36,9 @@ class Event:
 
     stack: str
     address: Address
-    state: Literal["start", "say", "done", "failed"]
+    state: State
     text: str
+    """The operation's kind, except of what is told meanwhile, and why it failed."""
     seconds: float = 0.0
 
 
@@ -173,17 +176,21 @@ class Run:
             self._dispatch(job, operation)
         except Contended as error:
             if self.replan is not None:
+                self._tell(job, operation.address, "stopped", operation.kind)
                 raise
             result = replace(result, status="failed", error=str(error))
         except Interrupted as error:
-            return replace(result, status="interrupted", seconds=self._since(start), error=str(error))
+            result = replace(result, status="interrupted", error=str(error))
         except WhisperctlError as error:
             result = replace(result, status="failed", error=str(error))
         result = replace(result, seconds=self._since(start))
-        if result.status == "done":
-            self._tell(job, operation.address, "done", operation.kind, result.seconds)
-        else:
-            self._tell(job, operation.address, "failed", result.error, result.seconds)
+        match result.status:
+            case "done":
+                self._tell(job, operation.address, "done", operation.kind, result.seconds)
+            case "failed":
+                self._tell(job, operation.address, "failed", result.error, result.seconds)
+            case _:
+                self._tell(job, operation.address, "stopped", operation.kind, result.seconds)
         return result
 
     def _dispatch(self, job: Job, operation: Operation) -> None:
@@ -214,9 +221,7 @@ class Run:
     def _since(self, start: float) -> float:
         return round(self.clock.monotonic() - start, 3)
 
-    def _tell(
-        self, job: Job, address: Address, state: Literal["start", "say", "done", "failed"], text: str, s: float = 0.0
-    ) -> None:
+    def _tell(self, job: Job, address: Address, state: State, text: str, s: float = 0.0) -> None:
         self.listen(Event(stack=job.plan.stack, address=address, state=state, text=text, seconds=s))
 
     def _renew(self) -> None:

@@ -141,7 +141,7 @@ def _wait_for_tag(job: Job, address: Address, wanted: EnvironmentBuild) -> None:
     )
     logs.more()
     if found["status"] != "available":
-        raise BuildFailed(_failure(address, str(found["status"]), found.get("error_message"), logs.lines))
+        raise BuildFailed(logs.failure(found))
     environment = environment_address(wanted.name)
     raw = job.api.environment(wanted.name)
     digest = digest_of({environment: job.plan.wanted.state[environment]})
@@ -179,7 +179,7 @@ def upload(job: Job, operation: Operation) -> None:
     )
     logs.more()
     if found["status"] != "success":
-        raise BuildFailed(_failure(address, str(found["status"]), found.get("error_message"), logs.lines))
+        raise BuildFailed(logs.failure(found))
     wait_for(
         lambda: job.api.version(job.deployment, job.version) or {},
         lambda raw: raw.get("active_revision") == revision,
@@ -249,13 +249,6 @@ def _record_revision(job: Job, revision: str) -> None:
         job.saw(address, job.api.update_version(job.deployment, job.version, body))
 
 
-def _failure(address: Address, status: str, reason: Any, lines: list[str]) -> str:
-    text = f"{address}: the build {status}" + (f": {reason}" if reason else ".")
-    if lines:
-        text += "\n  Its last log lines:\n" + "\n".join(f"    {line}" for line in lines[-LAST_LINES:])
-    return text + "\n  Mend the cause and apply again: what was done stays done."
-
-
 class _Logs:
     """The log lines of one build, said as they come."""
 
@@ -276,9 +269,18 @@ class _Logs:
             return
         for entry in entries:
             self.since = max(self.since, int(entry["timestamp"]) + 1)
-            line = str(entry["log"]).rstrip("\n")
-            self.lines.append(line)
-            self.job.say(self.address, f"| {line}")
+            for line in self.job.foreign(entry["log"]):
+                self.lines.append(line)
+                self.job.log(self.address, line)
+
+    def failure(self, found: Json) -> str:
+        """What is said about a build that did not succeed: its own reason and its last log lines."""
+        reason = found.get("error_message")
+        text = f"{self.address}: the build {found['status']}"
+        text += ": " + "\n".join(self.job.foreign(reason)) if reason else "."
+        if self.lines:
+            text += "\n  Its last log lines:\n" + "\n".join(f"    {line}" for line in self.lines[-LAST_LINES:])
+        return text + "\n  Mend the cause and apply again: what was done stays done."
 
 
 class _Digest(io.BytesIO):

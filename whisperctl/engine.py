@@ -13,7 +13,7 @@ from whisperctl.api import Api
 from whisperctl.apply import Event, Listen, Outcome, Run
 from whisperctl.desired import desired, settle
 from whisperctl.errors import Interrupted, WhisperctlError
-from whisperctl.job import Job
+from whisperctl.job import Job, Telling
 from whisperctl.lease import new_lease
 from whisperctl.live import read_live
 from whisperctl.operations import after_other_stacks
@@ -108,14 +108,14 @@ def apply_plans(plans: Sequence[Plan], world: World, *, replan: bool = True) -> 
 
 
 def _job(plan: Plan, world: World) -> Job:
-    def say(about: Address, text: str) -> None:
-        world.listen(Event(stack=plan.stack, address=about, state="say", text=text))
+    def tell(about: Address, state: Telling, text: str) -> None:
+        world.listen(Event(stack=plan.stack, address=about, state=state, text=text))
 
     return Job(
         plan=plan,
         api=world.api(plan.wanted.stack),
         clock=world.clock,
-        say=say,
+        tell=tell,
         lease=new_lease(world.clock.time()),
         seen=dict(plan.live.fingerprints),
     )

@@ -8,10 +8,11 @@ import random
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from whisperctl.api import Api, Json
 from whisperctl.errors import ApiError, NotFound, StalePlan, Unreachable
+from whisperctl.foreign import printable_lines
 from whisperctl.lease import Lease
 from whisperctl.live import fingerprint, owner
 from whisperctl.plan import Plan
@@ -26,6 +27,8 @@ SHARED_KINDS = (Kind.ENVIRONMENT, Kind.ENVIRONMENT_TAG)
 APPEAR_SECONDS = 120.0
 """How long a parent that was just created may stay invisible to UbiOps itself (seen by the Terraform provider)."""
 
+Telling = Literal["say", "log", "warn"]
+"""A message about what goes on, a line of a build's log, something to know even when all went well."""
 T = TypeVar("T")
 
 
@@ -36,7 +39,7 @@ class Job:
     plan: Plan
     api: Api
     clock: StoppableClock
-    say: Callable[[Address, str], None]
+    tell: Callable[[Address, Telling, str], None]
     lease: Lease = field(repr=False)
     seen: dict[Address, str] = field(default_factory=dict)
     """Fingerprints of the objects as this job last saw or wrote them."""
@@ -66,6 +69,26 @@ class Job:
     def timeout(self) -> float:
         """Seconds for each wait."""
         return float(self.plan.wanted.stack.rollout.timeout)
+
+    def say(self, about: Address, text: str) -> None:
+        """Tell what goes on."""
+        self.tell(about, "say", text)
+
+    def log(self, about: Address, line: str) -> None:
+        """Tell a line of a build's log."""
+        self.tell(about, "log", line)
+
+    def warn(self, about: Address, text: str) -> None:
+        """Tell what must not get lost."""
+        self.tell(about, "warn", text)
+
+    def foreign(self, text: object) -> list[str]:
+        """The lines that a program on UbiOps printed, without the stack's secrets and fit to be shown."""
+        found = str(text)
+        for variable in self.plan.wanted.stack.env:
+            if variable.secret and variable.value:
+                found = found.replace(variable.value, "(secret)")
+        return printable_lines(found)
 
     def saw(self, address: Address, raw: Json | None) -> None:
         """Remember an object as it is now, so that our own writes do not count as somebody else's."""

@@ -216,7 +216,7 @@ def _hand_on_default(job: Job, leaving: Address) -> None:
         if error.status not in (400, 404):
             raise
         # A paused successor is not available: UbiOps then chooses the default itself, or has none.
-        job.say(leaving, f"{job.version} did not become the default version: {error.reason}")
+        job.warn(leaving, f"{job.version} did not become the default version: {error.reason}")
 
 
 def claim(job: Job, operation: Operation) -> None:

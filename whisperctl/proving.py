@@ -68,7 +68,7 @@ def _see_off_old_instances(job: Job, address: Address) -> None:
         wait_for(old, lambda left: not left, clock=job.clock, timeout=min(job.timeout, OLD_SECONDS), what="them to go")
     except TimedOut:
         # How UbiOps replaces instances is not documented: what stays is not waited for longer.
-        job.say(address, f"some still run after {OLD_SECONDS:g} s: the proof may come from one of them")
+        job.warn(address, f"some still run after {OLD_SECONDS:g} s: the proof may come from one of them")
 
 
 def _server_port(job: Job) -> int:
@@ -199,10 +199,8 @@ class _Wake:
             self.failure = error
             return
         if self.answer.get("status") == "failed":
-            self.failure = Unhealthy(
-                f"{self.address}: no instance came up: {self.answer.get('error_message') or 'UbiOps gives no reason'}"
-                + _last_logs(job)
-            )
+            reason = "\n".join(job.foreign(self.answer.get("error_message") or "UbiOps gives no reason"))
+            self.failure = Unhealthy(f"{self.address}: no instance came up: {reason}" + _last_logs(job))
 
     def _ask(self) -> Json:
         """The answer; a request that is lost, or given up while the instance still starts, is made again."""
@@ -255,5 +253,5 @@ def _last_logs(job: Job) -> str:
         entries = job.api.logs(_own_lines(job), int((now + 5) * 1e9), int((now - 3600) * 1e9), LOG_LINES)
     except ApiError as error:
         return f"\n  (no logs: {error.reason})"
-    lines = [str(entry["log"]).rstrip() for entry in reversed(entries)]
+    lines = [line for entry in reversed(entries) for line in job.foreign(entry["log"])]
     return "\n  The last log lines:\n" + "\n".join(f"    {line}" for line in lines) if lines else ""

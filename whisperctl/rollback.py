@@ -24,7 +24,7 @@ from whisperctl.desired import desired
 from whisperctl.engine import World
 from whisperctl.errors import Interrupted, StalePlan, WhisperctlError
 from whisperctl.history import History, Revision, read_history
-from whisperctl.job import Job
+from whisperctl.job import Job, Telling
 from whisperctl.lease import new_lease
 from whisperctl.live import ENVIRONMENT, Live
 from whisperctl.operations import Operation
@@ -192,8 +192,11 @@ def _job(rollback: Rollback, world: World, file: Path) -> Job:
         unchanged=0,
     )
 
+    def tell(about: Address, state: Telling, text: str) -> None:
+        world.listen(Event(stack=stack.name, address=about, state=state, text=text))
+
     lease = new_lease(world.clock.time())
-    return Job(plan=plan, api=world.api(stack), clock=world.clock, say=_speaker(rollback, world), lease=lease)
+    return Job(plan=plan, api=world.api(stack), clock=world.clock, tell=tell, lease=lease)
 
 
 def _speaker(rollback: Rollback, world: World) -> Callable[[Address, str], None]:

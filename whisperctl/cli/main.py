@@ -111,7 +111,9 @@ def main() -> None:
         error.show()
         code = EXIT_FAILED
     except WhisperctlError as error:
-        click.echo(f"error: {error}" if not getattr(error, "problems", None) else str(error), err=True)
+        from whisperctl.foreign import harmless
+
+        click.echo(harmless(f"error: {error}" if not getattr(error, "problems", None) else str(error)), err=True)
         code = error.exit_code
     except (click.Abort, KeyboardInterrupt):
         click.echo("interrupted", err=True)

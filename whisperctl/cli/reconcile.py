@@ -104,7 +104,7 @@ def _reconcile(
     click.echo(_rendered(plans, "text", settings), err=form == "json")
     if any(not entry.is_empty for entry in plans) and not yes:
         _ask(destroy)
-    return _perform(plans, world, form, replan=True)
+    return _perform(settings, plans, world, form, replan=True)
 
 
 def _ask(destroy: bool) -> None:
@@ -130,20 +130,21 @@ def _apply_saved(settings: Settings, file: str, form: str, parallelism: int) -> 
     plans = plan_stacks(stacks, world, document.destroy)
     check(file, document, plans)
     click.echo(_rendered(plans, "text", settings), err=form == "json")
-    return _perform(plans, world, form, replan=False)
+    return _perform(settings, plans, world, form, replan=False)
 
 
-def _perform(plans: Sequence[Plan], world: World, form: str, *, replan: bool) -> int:
-    from whisperctl.cli.interrupts import second_interrupt_exits
+def _perform(settings: Settings, plans: Sequence[Plan], world: World, form: str, *, replan: bool) -> int:
+    from whisperctl.cli.watching import watched
     from whisperctl.engine import apply_plans
+    from whisperctl.foreign import harmless
     from whisperctl.views.outcome import outcome_document, outcome_text
 
-    with second_interrupt_exits(world.clock):
-        outcomes = apply_plans(plans, world, replan=replan)
+    with watched(settings, world, several=len(plans) > 1, live=form == "text") as seen:
+        outcomes = apply_plans(plans, seen, replan=replan)
     if form == "json":
         click.echo(json.dumps(outcome_document(outcomes), indent=2, ensure_ascii=False))
     elif any(outcome.results for outcome in outcomes):
-        click.echo(outcome_text(outcomes), err=not all(outcome.succeeded for outcome in outcomes))
+        click.echo(harmless(outcome_text(outcomes)), err=not all(outcome.succeeded for outcome in outcomes))
         _echo_endpoints(outcomes, world)
     return _exit_code(outcomes)
 

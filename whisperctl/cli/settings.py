@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Any
+from typing import Any, TextIO
 
 import click
 
@@ -64,11 +64,11 @@ class Settings:
             )
         return text
 
-    def use_color(self) -> bool:
-        """Whether stdout gets colour: the flag, then NO_COLOR, then whether it is a terminal."""
+    def use_color(self, stream: TextIO | None = None) -> bool:
+        """Whether `stream` (stdout) gets colour: the flag, then NO_COLOR, then whether it is a terminal."""
         if self.color != "auto":
             return self.color == "always"
-        return not os.environ.get("NO_COLOR") and sys.stdout.isatty()
+        return not os.environ.get("NO_COLOR") and (stream or sys.stdout).isatty()
 
 
 def bare_token(text: str) -> str:

@@ -50,14 +50,13 @@ def open_api(settings: Settings, stack: Stack | None = None, parallelism: int = 
 def open_world(settings: Settings, stacks: Sequence[Stack], parallelism: int = 10) -> World:
     """What the engine works with: one control plane for each project that the stacks name."""
     from whisperctl.engine import World
-    from whisperctl.views.outcome import Progress
+    from whisperctl.views.progress import Lines
     from whisperctl.waiting import StoppableClock
 
     def project_of(stack: Stack) -> str:
         return settings.project(stack.project)
 
     one_of_each = {project_of(stack): stack for stack in stacks}
-    color = settings.use_color() and sys.stderr.isatty()
     clock = StoppableClock()
     return World(
         apis={project: open_api(settings, stack, parallelism, clock) for project, stack in one_of_each.items()},
@@ -65,5 +64,5 @@ def open_world(settings: Settings, stacks: Sequence[Stack], parallelism: int = 1
         token=settings.token(),
         parallelism=parallelism,
         clock=clock,
-        listen=Progress(several=len(stacks) > 1, color=color, verbose=settings.verbose > 0),
+        listen=Lines(several=len(stacks) > 1, color=settings.use_color(sys.stderr), verbose=settings.verbose > 0),
     )

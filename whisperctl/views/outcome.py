@@ -1,71 +1,14 @@
-"""What an apply did: lines while it runs, a report at the end, JSON."""
+"""What an apply did: a report at the end, JSON. What is shown while it runs is in `progress`, `folds` and `live`."""
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Sequence
 from typing import Any
 
-import click
-
-from whisperctl.apply import Event, Outcome
+from whisperctl.apply import Outcome
 from whisperctl.plan import Plan
 from whisperctl.resources import Kind
 from whisperctl.views.plan import plan_document
-
-VERBS = {
-    "create": ("creating", "created"),
-    "update": ("updating", "updated"),
-    "delete": ("deleting", "deleted"),
-    "build": ("building", "built"),
-    "upload": ("uploading", "built and active"),
-    "claim": ("claiming env vars", "env vars claimed"),
-    "record": ("recording env vars", "env vars recorded"),
-    "probe": ("proving the endpoint", "the endpoint works"),
-    "seal": ("recording success", "success recorded"),
-}
-QUIET = ("claim", "record", "seal")
-"""Bookkeeping: shown only when it fails."""
-
-
-class Progress:
-    """Prints a line on stderr for each thing that happens; called from several threads."""
-
-    def __init__(self, several: bool, color: bool, verbose: bool = False) -> None:
-        self.several, self.color, self.verbose = several, color, verbose
-        self._lock = threading.Lock()
-
-    def __call__(self, event: Event) -> None:
-        """Say what happened."""
-        line = self._line(event)
-        if line is not None:
-            with self._lock:
-                click.echo((f"[{event.stack}] " if self.several else "") + line, err=True)
-
-    def _line(self, event: Event) -> str | None:
-        if event.state in ("start", "done") and event.text in QUIET and not self.verbose:
-            return None
-        match event.state:
-            case "start":
-                return f"{event.address}: {VERBS[event.text][0]}..."
-            case "done":
-                return self._styled(f"{event.address}: {VERBS[event.text][1]} ({elapsed(event.seconds)})", "green")
-            case "failed":
-                return self._styled(f"{event.address}: failed after {elapsed(event.seconds)}", "red")
-            case "say":
-                return f"{event.address}: {event.text}"
-
-    def _styled(self, text: str, color: str) -> str:
-        return click.style(text, fg=color) if self.color else text
-
-
-def elapsed(seconds: float) -> str:
-    """`0.4 s`, `12 s`, `3 min 20 s`."""
-    if seconds < 10:
-        return f"{seconds:.1f} s"
-    if seconds < 60:
-        return f"{seconds:.0f} s"
-    return f"{int(seconds // 60)} min {int(seconds % 60)} s"
 
 
 def outcome_text(outcomes: Sequence[Outcome]) -> str:

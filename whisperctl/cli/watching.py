@@ -1,0 +1,46 @@
+"""What shows an apply while it runs: a live view on a terminal, logs that fold in a CI job, else plain lines.
+
+Nothing may be asked meanwhile: a live view would wipe the question away.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+from whisperctl.cli.interrupts import second_interrupt_exits
+from whisperctl.cli.settings import Settings
+from whisperctl.clock import Clock
+from whisperctl.engine import World
+from whisperctl.views import folds
+from whisperctl.views.progress import Lines
+
+DUMB = ("", "dumb", "unknown")
+"""Values of TERM of terminals that cannot move their cursor."""
+
+
+@contextmanager
+def watched(settings: Settings, world: World, *, several: bool, live: bool) -> Iterator[World]:
+    """The world with a view that listens; Ctrl-C ends what it shows in an orderly way."""
+    options = {"several": several, "color": settings.use_color(sys.stderr), "verbose": settings.verbose > 0}
+    # -vv names every request, from below and straight to stderr: lines for a log, not for a view that moves.
+    view = _view(world.clock, live and settings.verbose < 2, options)
+    with second_interrupt_exits(world.clock, view.show, view.close), view:
+        yield replace(world, listen=view)
+
+
+def _view(clock: Clock, live: bool, options: dict[str, Any]) -> Lines:
+    if sys.stderr.isatty():
+        if live and os.environ.get("TERM", "") not in DUMB:
+            from whisperctl.views.live import Screen
+
+            return Screen(clock, **options)
+    elif os.environ.get("GITHUB_ACTIONS") == "true":
+        return folds.Folds(folds.github, clock, **options)
+    elif os.environ.get("GITLAB_CI") == "true":
+        return folds.Folds(folds.gitlab, clock, **options)
+    return Lines(**options)

@@ -1,0 +1,97 @@
+"""Plain lines in which build logs fold: for the log viewers of GitHub Actions and GitLab CI.
+
+Groups do not nest and would take in the lines of what runs beside a build, so a log is held and printed as one group
+when its build ends. Meanwhile its newest line is said once a minute: a job is not silent while it builds, and one that
+is killed leaves a trace.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import click
+
+from whisperctl.apply import Event
+from whisperctl.clock import Clock
+from whisperctl.foreign import harmless
+from whisperctl.resources import Address
+from whisperctl.views.progress import Lines, counted
+
+SAY_EVERY = 60.0
+"""Seconds between the lines said of a log that is held."""
+
+
+@dataclass(slots=True)
+class Log:
+    """The lines of one build so far."""
+
+    title: str
+    begun: int
+    """Seconds since 1970."""
+    said: float
+    lines: list[str] = field(default_factory=list)
+
+
+Fold = Callable[[Log, int], str]
+"""A log as one group that ends now, in seconds since 1970."""
+
+
+class Folds(Lines):
+    """Holds each build's log, and prints it as a group."""
+
+    def __init__(self, fold: Fold, clock: Clock, *, several: bool, color: bool, verbose: bool) -> None:
+        super().__init__(several=several, color=color, verbose=verbose)
+        self.fold, self.clock = fold, clock
+        self._held: dict[tuple[str, Address], Log] = {}
+
+    def __call__(self, event: Event) -> None:
+        """Say what happened, but a log only now and then."""
+        with self._lock:
+            if event.state == "log" and not self._is_due(event):
+                return
+            if event.state in ("done", "failed", "stopped"):
+                self._print(self._held.pop((event.stack, event.address), None))
+            super().__call__(event)
+
+    def _is_due(self, event: Event) -> bool:
+        """Hold a line of a log; whether it is to be said as well."""
+        now = self.clock.monotonic()
+        new = Log(title=f"{self.prefix(event)}{event.address}", begun=int(self.clock.time()), said=now)
+        log = self._held.setdefault((event.stack, event.address), new)
+        log.lines.append(event.text)
+        if now - log.said < SAY_EVERY:
+            return False
+        log.said = now
+        return True
+
+    def _print(self, log: Log | None) -> None:
+        if log is not None:  # with its escape sequences, which click takes out of what does not go to a terminal
+            click.echo(self.fold(log, int(self.clock.time())), err=True, color=True)
+
+    def close(self) -> None:
+        """Print what is held: of builds that were cut off."""
+        with self._lock:
+            while self._held:
+                self._print(self._held.popitem()[1])
+
+
+def github(log: Log, _now: int) -> str:
+    """A group of GitHub Actions."""
+    return f"::group::{_title(log)}\n{_body(log)}\n::endgroup::"
+
+
+def gitlab(log: Log, now: int) -> str:
+    """A collapsed section of GitLab CI."""
+    name = re.sub(r"[^A-Za-z0-9_.-]+", "_", f"{log.title}_{log.begun}".strip("["))
+    start = f"\x1b[0Ksection_start:{log.begun}:{name}[collapsed=true]\r\x1b[0K{_title(log)}"
+    return f"{start}\n{_body(log)}\n\x1b[0Ksection_end:{now}:{name}\r\x1b[0K"
+
+
+def _title(log: Log) -> str:
+    return f"{log.title}: {counted(len(log.lines))}"
+
+
+def _body(log: Log) -> str:
+    return harmless("\n".join(f"| {line}" for line in log.lines))

@@ -1,0 +1,92 @@
+"""Plain lines on stderr while an apply runs: for pipes and files, and what every other view leaves behind."""
+
+from __future__ import annotations
+
+import threading
+
+import click
+
+from whisperctl.apply import Event
+from whisperctl.foreign import harmless
+
+VERBS = {
+    "create": ("creating", "created"),
+    "update": ("updating", "updated"),
+    "delete": ("deleting", "deleted"),
+    "build": ("building", "built"),
+    "upload": ("uploading", "built and active"),
+    "claim": ("claiming env vars", "env vars claimed"),
+    "record": ("recording env vars", "env vars recorded"),
+    "probe": ("proving the endpoint", "the endpoint works"),
+    "seal": ("recording success", "success recorded"),
+}
+QUIET = ("claim", "record", "seal")
+"""Bookkeeping: shown only when it fails."""
+
+
+class Lines:
+    """Prints a line for each thing that happens; called from several threads."""
+
+    def __init__(self, *, several: bool, color: bool, verbose: bool) -> None:
+        self.several, self.color, self.verbose = several, color, verbose
+        self._lock = threading.RLock()  # a signal may come while its own thread holds it
+
+    def __enter__(self) -> None:
+        """Begin to show."""
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Show what was held back, leave nothing behind that moves; also from a signal, while another thread shows."""
+
+    def __call__(self, event: Event) -> None:
+        """Say what happened."""
+        line = self.line(event)
+        if line is not None:
+            self.show(line)
+
+    def show(self, text: str) -> None:
+        """Print what stays."""
+        with self._lock:
+            click.echo(harmless(text), err=True)
+
+    def line(self, event: Event, lines: int = 0) -> str | None:
+        """The line about an event, None if it is not worth one; `lines` of a log were folded away."""
+        if event.state in ("start", "done") and event.text in QUIET and not self.verbose:
+            return None
+        took = elapsed(event.seconds) + (f", {counted(lines)}" if lines else "")
+        match event.state:
+            case "start":
+                text = f"{VERBS[event.text][0]}..."
+            case "done":
+                text = f"{VERBS[event.text][1]} ({took})"
+            case "failed":
+                text = f"failed after {took}"
+            case "say" | "warn":
+                text = event.text
+            case "log":
+                text = f"| {event.text}"
+            case "stopped":
+                return None
+        line = f"{event.address}: {text}"
+        color = {"done": "green", "failed": "red"}.get(event.state) if self.color else None
+        return self.prefix(event) + (click.style(line, fg=color) if color else line)
+
+    def prefix(self, event: Event) -> str:
+        """Whose event it is, where there are several stacks."""
+        return f"[{event.stack}] " if self.several else ""
+
+
+def counted(lines: int) -> str:
+    """`1 log line`, `214 log lines`."""
+    return f"{lines} log line" + ("" if lines == 1 else "s")
+
+
+def elapsed(seconds: float) -> str:
+    """`0.4 s`, `12 s`, `3 min 20 s`."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    return f"{int(seconds // 60)} min {int(seconds % 60)} s"
