@@ -87,6 +87,8 @@ def main() -> None:
     finally:
         for server in servers.values():
             server.stop()
+        for load in loads.values():
+            load.close()
 
 
 if __name__ == "__main__":

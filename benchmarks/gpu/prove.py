@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx
 from server import Server
-from variants import package
+from variants import Variant
 
 
 def main() -> None:
@@ -23,7 +23,7 @@ def main() -> None:
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     begin = time.monotonic()
-    server = Server(package(), options.package, options.out / "prove.log")
+    server = Server(Variant(package=options.package.name), options.package.parent, options.out / "prove.log")
     try:
         if not server.wait(400):
             raise SystemExit(server.problem())
