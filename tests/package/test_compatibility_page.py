@@ -52,8 +52,10 @@ def tuning() -> str:
     lines = []
     for row in rows("tuning"):
         tokens, seqs = (row[name] or "vLLM's own" for name in ("max_num_batched_tokens", "max_num_seqs"))
-        lines.append([row["gpu"], row["size"], tokens, seqs, row["api_servers_at_most"], row["source"]])
-    heads = ["hardware", "model", "max_num_batched_tokens", "max_num_seqs", "API servers at most", "source"]
+        shared = row.get("sharing")
+        engines = f"{shared['engines']} from {shared['since']} on" if shared else 1
+        lines.append([row["gpu"], row["size"], tokens, seqs, row["api_servers_at_most"], engines, row["source"]])
+    heads = ["hardware", "model", "max_num_batched_tokens", "max_num_seqs", "API servers at most", "engines", "source"]
     return table(heads, lines)
 
 
