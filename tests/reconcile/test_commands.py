@@ -83,6 +83,19 @@ def test_two_stacks_that_claim_one_object_are_refused_naming_both_files(project:
     assert "two.yaml" in ran.err
 
 
+@pytest.mark.parametrize("projects", [("one", "two"), ("demo", None)], ids=["flag", "environment"])
+@pytest.mark.parametrize("command", ["plan", "apply", "destroy", "drift"])
+def test_stacks_brought_into_one_project_may_not_claim_one_object_either(
+    project: Project, command: str, projects: tuple[str, str | None]
+) -> None:
+    project.write("one.yaml", project=projects[0])
+    project.write("two.yaml", project=projects[1], service={"name": "beta"})
+    ran = project.cli(command, str(project.folder), *(["--project", "demo"] if projects[1] else []))
+    assert ran.code == 1
+    assert "the deployment alpha is claimed by one.yaml:" in ran.err.replace(f"{project.folder}/", "")
+    assert "two.yaml and one.yaml would undo each other's changes" in ran.err.replace(f"{project.folder}/", "")
+
+
 def test_a_saved_plan_is_performed_once(project: Project) -> None:
     file, plan = str(project.write(env=SECRET_ENV)), project.folder / "saved.plan"
     assert project.cli("plan", file, "-o", str(plan), HUB_SECRET=CANARY).code == 0

@@ -48,14 +48,22 @@ def open_api(settings: Settings, stack: Stack | None = None, parallelism: int = 
 
 
 def open_world(settings: Settings, stacks: Sequence[Stack], parallelism: int = 10) -> World:
-    """What the engine works with: one control plane for each project that the stacks name."""
+    """What the engine works with: one control plane for each project that the stacks are in.
+
+    Raises:
+        SpecError: two stacks claim one object of a project; only here is it known which project each is in.
+    """
     from whisperctl.engine import World
+    from whisperctl.errors import SpecError
+    from whisperctl.loading.checks import between
     from whisperctl.views.outcome import Progress
     from whisperctl.waiting import StoppableClock
 
     def project_of(stack: Stack) -> str:
         return settings.project(stack.project)
 
+    if problems := list(between(stacks, project_of)):
+        raise SpecError(problems)
     one_of_each = {project_of(stack): stack for stack in stacks}
     color = settings.use_color() and sys.stderr.isatty()
     clock = StoppableClock()
