@@ -206,6 +206,34 @@ def test_ctrl_c_twice_leaves_at_once(project: Project) -> None:
     process.communicate()
 
 
+@pytest.mark.parametrize(
+    ("command", "path"),
+    [
+        (("plan",), "/projects/"),
+        (("drift",), "/projects/"),
+        (("status",), "/projects/"),
+        (("apply", "--yes"), "/projects/"),
+        (("apply", "--yes"), "/versions$"),
+        (("destroy", "--yes"), "/services/alpha$"),
+    ],
+    ids=["plan", "drift", "status", "planning", "applying", "destroying"],
+)
+def test_ctrl_c_ends_a_wait_for_the_rate_limit(project: Project, command: tuple[str, ...], path: str) -> None:
+    file = str(project.write())
+    if command[0] == "destroy":
+        project.apply()
+    project.fault("throttle", reset=300, path=path)
+    process = project.spawn(*command, "-vv", file)
+    assert process.stderr is not None
+    while "limits the request rate" not in process.stderr.readline():
+        assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "nterrupted" in err
+    assert "Traceback" not in err
+
+
 def test_two_applies_at_once_one_waits_says_so_and_goes_on(project: Project) -> None:
     project.apply()
     first = str(project.write("first.yaml", version={"maximum_instances": 2}, vllm={"max_model_len": 300}))

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from whisperctl.api import Api
     from whisperctl.clock import Clock
     from whisperctl.engine import World
+    from whisperctl.plan import Plan
     from whisperctl.spec import Stack
 
 DEFAULT_PATH = "stack.yaml"
@@ -75,3 +76,12 @@ def open_world(settings: Settings, stacks: Sequence[Stack], parallelism: int = 1
         clock=clock,
         listen=Progress(several=len(stacks) > 1, color=color, verbose=settings.verbose > 0),
     )
+
+
+def planned(stacks: Sequence[Stack], world: World, destroy: bool = False) -> list[Plan]:
+    """The plans of the stacks; Ctrl-C ends the reading at once."""
+    from whisperctl.cli.interrupts import interrupt_ends_waits
+    from whisperctl.engine import plan_stacks
+
+    with interrupt_ends_waits(world.clock):
+        return plan_stacks(stacks, world, destroy)
