@@ -189,8 +189,8 @@ class Api:
         self._delete("environment_tags_delete", environment, tag)
 
     def tag_usage(self, environment: str, tag: str) -> list[Json]:
-        """The versions that use a tag."""
-        found: list[Json] = self._call("environment_tags_usage", environment, tag)
+        """The versions that use a tag; [] if there is no such tag."""
+        found: list[Json] = self._find("environment_tags_usage", environment, tag) or []
         return found
 
     # --- deployments -----------------------------------------------------------------------------------------------

@@ -215,19 +215,16 @@ class Operations:
 
 
 def after_other_stacks(plans: Sequence[Sequence[Operation]]) -> list[tuple[Operation, ...]]:
-    """The operations of plans made together, where what they share is deleted only once all have let go of it."""
-    found = []
-    for position, operations in enumerate(plans):
-        others = [o for number, more in enumerate(plans) if number != position for o in more]
-        versions = [o.id for o in others if o.address.kind is Kind.VERSION and o.kind in ("create", "update", "delete")]
-        tags = [o.id for o in others if o.address.kind is Kind.ENVIRONMENT_TAG and o.kind == "delete"]
-        more_needs = {Kind.ENVIRONMENT_TAG: versions, Kind.ENVIRONMENT: versions + tags}
-        found.append(
-            tuple(
-                replace(o, needs=(*o.needs, *more_needs[o.address.kind]))
-                if o.kind == "delete" and o.address.kind in more_needs
-                else o
-                for o in operations
-            )
-        )
-    return found
+    """The operations of plans of one project, where what they share is deleted only once all have let go of it."""
+    made = [operation for plan in plans for operation in plan]
+    versions = [o.id for o in made if o.address.kind is Kind.VERSION and o.kind in ("create", "update", "delete")]
+    tags = [o.id for o in made if o.address.kind is Kind.ENVIRONMENT_TAG and o.kind == "delete"]
+    shared = {Kind.ENVIRONMENT_TAG: versions, Kind.ENVIRONMENT: versions + tags}
+
+    def later(operation: Operation) -> Operation:
+        if operation.kind != "delete" or operation.address.kind not in shared:
+            return operation
+        needs = (*operation.needs, *shared[operation.address.kind])
+        return replace(operation, needs=tuple(dict.fromkeys(needs)))
+
+    return [tuple(later(operation) for operation in plan) for plan in plans]

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from pathlib import Path
+
+import pytest
 
 from tests.reconcile.project import Project, report
 from whisperctl.engine import World, apply_plans, plan_stacks
@@ -59,6 +62,22 @@ def test_a_shared_tag_goes_after_the_last_version_that_uses_it(project: Project)
     [tag] = [line for line in deleted if "/tags/" in line]
     versions = [f"deployments/{name}/versions/v1" for name in ("alpha", "beta", "gamma")]
     assert max(map(deleted.index, versions)) < deleted.index(tag) < deleted.index("environments/whisperctl")
+    assert project.names() == set()
+
+
+@pytest.mark.parametrize("busy", ["alpha", "beta"])
+def test_a_shared_tag_goes_though_a_stack_had_to_be_planned_again(project: Project, busy: str) -> None:
+    files = three_files(project)[:2]
+    project.perform(*files)
+    world = project.world()
+    plans = plan_stacks(project.load(*files), world, destroy=True)
+    # Another apply is at work on one of them, until its lease runs out, and the other stack takes its time.
+    labels = (project.api().deployment(busy) or {})["labels"]
+    lease = {"whisperctl-lease": f"elsewhere 1 1 abcdabcd {int(time.time()) + 2}"}
+    project.api().update_deployment(busy, {"labels": labels | lease})
+    project.fault("latency", method="DELETE", path="/services/beta$", ms=4000)
+    for outcome in apply_plans(plans, world):
+        assert outcome.succeeded, report(outcome)
     assert project.names() == set()
 
 
