@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from whisperctl.api import Api, Json
 from whisperctl.desired import Wanted, desired, track
 from whisperctl.errors import NotOwned, StalePlan
-from whisperctl.live import CREATING, names_in, owner
+from whisperctl.live import group_ids, names_in, owner
 from whisperctl.ownership import held
 from whisperctl.package import build_environment, build_package
 from whisperctl.resources import (
@@ -160,7 +160,7 @@ def _labels(wanted: Wanted, found: _Found, address: Address, before: Mapping[str
         if tracked:
             yield FIELDS_LABEL, tracked
     if address.kind is Kind.DEPLOYMENT and found.group:
-        known = [name for name in before.get(GROUP_LABEL, "").split(";") if name not in ("", CREATING)]
+        known = group_ids({"labels": before})
         yield GROUP_LABEL, ";".join(dict.fromkeys([*known, found.group]))
     if address.kind is Kind.VERSION:
         known = [name for name in before.get(ENV_LABEL, "").split(";") if name]

@@ -7,27 +7,20 @@ that they do not know, so that a nullable field could never be cleared (UbiOps r
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Mapping
-from pathlib import Path
-from typing import Any, BinaryIO, Protocol
+from typing import Any, BinaryIO
 
 import requests
 
+from whisperctl.answers import cursor_in, parsed, write_to
+from whisperctl.archive import Archive, zip_file
 from whisperctl.clock import Clock, SystemClock
-from whisperctl.errors import ApiError, NotFound, Unreachable, WhisperctlError
+from whisperctl.errors import ApiError, NotFound, WhisperctlError
 from whisperctl.transport import PooledRest
 
 Json = dict[str, Any]
 PAGE = 250
 """Items in one page of a cursor list: the largest that the official CLI allows."""
-
-
-class Archive(Protocol):
-    """Something that can be uploaded: it writes itself as a zip."""
-
-    def write(self, stream: BinaryIO) -> None:
-        """Write the zip's bytes to `stream`."""
 
 
 class Api:
@@ -61,7 +54,7 @@ class Api:
     def _call(self, method: str, *names: str, **more: Any) -> Any:
         """Call the client's `method` for this project; the parsed JSON of its answer, None if it has no body."""
         response = self._response(method, self.project, *names, **more)
-        return _parsed(method, response)
+        return parsed(method, response)
 
     def _response(self, method: str, *names: str, **more: Any) -> requests.Response:
         try:
@@ -80,18 +73,18 @@ class Api:
             found += page["results"]
             if not page.get("next"):
                 return found
-            cursor = {"cursor": _cursor(page["next"])}
+            cursor = {"cursor": cursor_in(page["next"])}
 
     # --- project ---------------------------------------------------------------------------------------------------
 
     def status(self) -> Json:
         """`GET /status`: needs no token."""
-        found: Json = _parsed("status", self._response("service_status"))
+        found: Json = parsed("status", self._response("service_status"))
         return found
 
     def user(self) -> Json:
         """The caller."""
-        found: Json = _parsed("user", self._response("user_get"))
+        found: Json = parsed("user", self._response("user_get"))
         return found
 
     def get_project(self) -> Json:
@@ -111,7 +104,7 @@ class Api:
 
     def known_permissions(self) -> set[str]:
         """The names of all permissions that UbiOps has."""
-        return {item["name"] for item in _parsed("permissions", self._response("permissions_list"))}
+        return {item["name"] for item in parsed("permissions", self._response("permissions_list"))}
 
     def permissions_of(self, user: str) -> set[str]:
         """Every permission that the roles of a user (by id) hold on the project."""
@@ -128,11 +121,6 @@ class Api:
     def groups(self) -> list[Json]:
         """All instance type groups; names are not unique."""
         return self._pages("instance_type_groups_list")
-
-    def group(self, group_id: str) -> Json:
-        """One instance type group."""
-        found: Json = self._call("instance_type_groups_get", group_id)
-        return found
 
     def create_group(self, body: Mapping[str, Any]) -> Json:
         """Create an instance type group."""
@@ -186,7 +174,7 @@ class Api:
 
     def build_tag(self, environment: str, tag: str, base: tuple[str, str], archive: Archive) -> None:
         """Upload the dependency files and start the build upon the base environment `(name, tag)`."""
-        with _zip_file("environment_package.zip", archive) as file:
+        with zip_file("environment_package.zip", archive) as file:
             self._call(
                 "environment_tags_build",
                 environment,
@@ -201,8 +189,8 @@ class Api:
         self._delete("environment_tags_delete", environment, tag)
 
     def tag_usage(self, environment: str, tag: str) -> list[Json]:
-        """The versions that use a tag."""
-        found: list[Json] = self._call("environment_tags_usage", environment, tag)
+        """The versions that use a tag; [] if there is no such tag."""
+        found: list[Json] = self._find("environment_tags_usage", environment, tag) or []
         return found
 
     # --- deployments -----------------------------------------------------------------------------------------------
@@ -305,7 +293,7 @@ class Api:
 
     def upload(self, deployment: str, version: str, archive: Archive) -> str:
         """Upload a package; the id of the new revision, which builds from then on."""
-        with _zip_file("deployment_package.zip", archive) as file:
+        with zip_file("deployment_package.zip", archive) as file:
             answer = self._call("revisions_file_upload", deployment, version, file=file, _progress_bar=False)
         return str(answer["revision"])
 
@@ -314,12 +302,7 @@ class Api:
         response = self._response(
             "revisions_file_download", self.project, deployment, revision, version, _request_stream=True
         )
-        try:
-            # Not writelines: that of a BytesIO never calls the write of a subclass, such as one that only digests.
-            for chunk in response.iter_content(1 << 16):  # noqa: FURB122
-                stream.write(chunk)
-        except requests.RequestException:
-            raise Unreachable("GET", "", 0, f"The download of revision {revision} broke off.") from None
+        write_to(stream, response, f"The download of revision {revision}")
 
     # --- services --------------------------------------------------------------------------------------------------
 
@@ -415,43 +398,3 @@ class Api:
             self._call(method, *names)
         except NotFound:
             return
-
-
-def _parsed(method: str, response: requests.Response) -> Any:
-    if not response.content:
-        return None
-    try:
-        return response.json()
-    except ValueError:
-        raise ApiError(
-            method,
-            "",
-            0,
-            f"The host's answer to {method} is not JSON.",
-            "Check --host or UBIOPS_API_HOST: it must be the API, such as https://api.ubiops.com/v2.",
-        ) from None
-
-
-def _cursor(link: str) -> str:
-    """The cursor in a page's `next`, which may be a bare cursor or a URL that holds one."""
-    from urllib.parse import parse_qs, urlsplit
-
-    return parse_qs(urlsplit(link).query).get("cursor", [link])[0]
-
-
-class _zip_file:  # noqa: N801 - a context manager that reads as a function
-    """An archive written to a temporary file for the client to upload; gone afterwards."""
-
-    def __init__(self, name: str, archive: Archive) -> None:
-        self.folder = tempfile.TemporaryDirectory(prefix="whisperctl-")
-        self.name = name
-        self.archive = archive
-
-    def __enter__(self) -> str:
-        path = Path(self.folder.name) / self.name
-        with path.open("wb") as stream:
-            self.archive.write(stream)
-        return str(path)
-
-    def __exit__(self, *_: object) -> None:
-        self.folder.cleanup()

@@ -18,7 +18,7 @@ from whisperctl.errors import Contended, Interrupted, StalePlan, WhisperctlError
 from whisperctl.holding import begin, give_back, renew
 from whisperctl.job import Job, Telling
 from whisperctl.lease import RENEW_EVERY
-from whisperctl.operations import Operation
+from whisperctl.operations import Operation, after_other_stacks
 from whisperctl.plan import Plan
 from whisperctl.resources import Address
 from whisperctl.waiting import StoppableClock
@@ -96,7 +96,7 @@ class Run:
     errors: dict[int, str] = field(default_factory=dict)
     """Position of a job that could not begin -> why."""
     waiting: dict[int, tuple[Job, Operation]] = field(default_factory=dict)
-    running: dict[Future[Result | None], tuple[Job, Operation | None]] = field(default_factory=dict)
+    running: dict[Future[Result | bool], Job] = field(default_factory=dict)
     ids: int = 1_000_000
     lock: threading.Lock = field(default_factory=threading.Lock)
     over: threading.Event = field(default_factory=threading.Event)
@@ -108,14 +108,14 @@ class Run:
         pool = ThreadPoolExecutor(THREADS)
         try:
             for job in self.jobs:
-                self.running[pool.submit(self._begin, job)] = (job, None)
+                self.running[pool.submit(self._begin, job)] = job
             while self.waiting or self.running:
                 self._launch(pool)
                 if not self.running:
                     continue
                 done, _ = wait(self.running, return_when=FIRST_COMPLETED)
                 for future in done:
-                    self._take_in(pool, *self.running.pop(future), future)
+                    self._take_in(pool, self.running.pop(future), future)
         finally:
             self.over.set()
             pool.shutdown(wait=True, cancel_futures=True)
@@ -123,8 +123,11 @@ class Run:
                 give_back(job)
         return [self._outcome(position, job) for position, job in enumerate(self.jobs)]
 
-    def _begin(self, job: Job) -> None:
+    def _begin(self, job: Job) -> bool:
+        """Whether the stack had to be planned again."""
+        planned = job.plan
         begin(job, self._free_id() if self.replan else 0, self.replan)
+        return job.plan is not planned
 
     def _free_id(self) -> int:
         """The first of a thousand ids that nobody else gets."""
@@ -140,15 +143,13 @@ class Run:
                 self.results[number] = Result(operation=operation, status="not tried")
                 del self.waiting[number]
             elif all(need in self.results for need in needs):
-                self.running[pool.submit(self._do, job, operation)] = (job, operation)
+                self.running[pool.submit(self._do, job, operation)] = job
                 del self.waiting[number]
 
     def _lost(self, number: int) -> bool:
         return number in self.results and self.results[number].status != "done"
 
-    def _take_in(
-        self, pool: ThreadPoolExecutor, job: Job, operation: Operation | None, future: Future[Result | None]
-    ) -> None:
+    def _take_in(self, pool: ThreadPoolExecutor, job: Job, future: Future[Result | bool]) -> None:
         """What a thread brought back: a job that has begun, one to begin again, or an operation's result."""
         try:
             result = future.result()
@@ -156,17 +157,26 @@ class Run:
             # Nothing of this job is done yet: everything needs its deployment.
             job.created_elsewhere = True
             self.waiting = {n: entry for n, entry in self.waiting.items() if entry[0] is not job}
-            self.running[pool.submit(self._begin, job)] = (job, None)
+            self.running[pool.submit(self._begin, job)] = job
             return
         except WhisperctlError as error:
             self.errors[self.jobs.index(job)] = str(error)
             status: Status = "interrupted" if isinstance(error, Interrupted) else "not tried"
             self.results |= {o.id: Result(operation=o, status=status) for o in job.plan.operations}
             return
-        if operation is None:
-            self.waiting |= {o.id: (job, o) for o in job.plan.operations}
-        elif result is not None:
-            self.results[operation.id] = result
+        if isinstance(result, Result):
+            self.results[result.operation.id] = result
+            return
+        self.waiting |= {o.id: (job, o) for o in job.plan.operations}
+        if result:
+            self._order_again(job)
+
+    def _order_again(self, job: Job) -> None:
+        """What the other stacks delete of the environment waits for the operations of the new plan, too."""
+        jobs = [other for other in self.jobs if other.api is job.api]
+        ordered = after_other_stacks([other.plan.operations for other in jobs])
+        for other, operations in zip(jobs, ordered, strict=True):
+            self.waiting |= {o.id: (other, o) for o in operations if o.id in self.waiting}
 
     def _do(self, job: Job, operation: Operation) -> Result:
         start = self.clock.monotonic()

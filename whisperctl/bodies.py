@@ -8,7 +8,7 @@ from whisperctl.api import Json
 from whisperctl.desired import track
 from whisperctl.errors import WhisperctlError
 from whisperctl.job import Job, read_now
-from whisperctl.live import CREATING, names_in
+from whisperctl.live import creating, names_in
 from whisperctl.resources import (
     ENV_LABEL,
     FIELDS_LABEL,
@@ -60,8 +60,8 @@ def deployment_body(job: Job) -> Json:
     labels = wanted_labels(job, address, {}) | {LEASE_LABEL: str(job.lease), TAGS_LABEL: ";".join(coming_tags(job))}
     # A group that an earlier deployment of this stack owns goes on to this one; another is about to be created.
     known = [str(raw["id"]) for a, raw in job.plan.live.owned.items() if is_group(a) and job.seen.get(a) != "absent"]
-    if any(is_group(wanted) for wanted in job.plan.wanted.state):
-        labels[GROUP_LABEL] = ";".join(known) or CREATING
+    for wanted in filter(is_group, job.plan.wanted.state):
+        labels[GROUP_LABEL] = ";".join(known) or creating(*wanted.names)
     return body | {"labels": {key: value for key, value in labels.items() if value}}
 
 

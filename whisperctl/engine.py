@@ -67,14 +67,18 @@ def _by_project(stacks: Iterable[Stack], world: World) -> dict[str, list[int]]:
     return found
 
 
-def _plan_project(project: str, stacks: Sequence[Stack], world: World, destroy: bool, first_id: int) -> list[Plan]:
+def _plan_project(
+    project: str, stacks: Sequence[Stack], world: World, destroy: bool, first_id: int, beside: Sequence[Plan] = ()
+) -> list[Plan]:
+    """`beside` are plans made earlier that are performed at the same time."""
     api = world.apis[project]
     wanted = [desired(stack, build_package(stack), build_environment(stack)) for stack in stacks]
     lives = read_live(api, wanted, world.parallelism, destroy)
     settled = [settle(w, live.labels) for w, live in zip(wanted, lives, strict=True)]
-    retired = retired_tags(api, settled, lives, destroy)
+    more_wanted, more_lives = [plan.wanted for plan in beside], [plan.live for plan in beside]
+    retired = retired_tags(api, settled + more_wanted, lives + more_lives, destroy)
     plans = []
-    for w, live, tags in zip(settled, lives, retired, strict=True):
+    for w, live, tags in zip(settled, lives, retired[: len(settled)], strict=True):
         plan = make_plan(w, live, project=project, first_id=first_id, retired_tags=tags, destroy=destroy)
         first_id += len(plan.operations)
         plans.append(plan)
@@ -90,7 +94,9 @@ def apply_plans(plans: Sequence[Plan], world: World, *, replan: bool = True) -> 
     """
 
     def again(plan: Plan, first_id: int) -> Plan:
-        [fresh] = plan_stacks([plan.wanted.stack], world, plan.destroy, first_id)
+        stack, project = plan.wanted.stack, world.project_of(plan.wanted.stack)
+        beside = [p for p in plans if p.project == project and p.stack != plan.stack]
+        [fresh] = _plan_project(project, [stack], world, plan.destroy, first_id, beside)
         return fresh
 
     jobs = {position: _job(plan, world) for position, plan in enumerate(plans) if not plan.is_empty}

@@ -15,6 +15,7 @@ from whisperctl.errors import ApiError, NotFound, StalePlan, Unreachable
 from whisperctl.foreign import printable_lines
 from whisperctl.lease import Lease
 from whisperctl.live import fingerprint, owner
+from whisperctl.operations import SHARED_KINDS
 from whisperctl.plan import Plan
 from whisperctl.resources import SHARED, Address, Kind
 from whisperctl.waiting import StoppableClock, wait_for
@@ -23,7 +24,6 @@ POST_ATTEMPTS = 5
 """Tries of a create whose answer was lost, each after a look whether it arrived."""
 LOOK_PAUSES = (0.5, 1.5, None)
 """Seconds between looks for what may be hidden by a copy of UbiOps' books that is a moment behind."""
-SHARED_KINDS = (Kind.ENVIRONMENT, Kind.ENVIRONMENT_TAG)
 APPEAR_SECONDS = 120.0
 """How long a parent that was just created may stay invisible to UbiOps itself (seen by the Terraform provider)."""
 

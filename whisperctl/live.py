@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import quote
 
 from whisperctl.api import Api, Json
 from whisperctl.desired import Wanted
@@ -45,8 +46,8 @@ from whisperctl.spec import Stack
 
 ENVIRONMENT = "whisperctl"
 """The managed environment; `package.build_environment` names its tags."""
-CREATING = "creating"
-"""In the group label: a managed group is about to be created, its id is not known yet."""
+_CREATING = "creating "
+"""In the group label, before a name: a managed group is about to be created, its id is not known yet."""
 VOLATILE = frozenset(
     {"last_updated", "time_updated", "status", "last_file_upload", "latest_revision", "has_request_method",
      "has_requests_method", "default", "default_version", "size"}
@@ -312,13 +313,23 @@ def _groups(
     """The managed groups that the deployments' labels name, foreign ones of the wanted name, and whether it exists."""
     name = wanted.stack.instance_type_group.name
     ids = [i for address, raw in owned.items() if address.kind is Kind.DEPLOYMENT for i in names_in(raw, GROUP_LABEL)]
-    ours = {group_address(group["name"]): group for group in project.groups if group["id"] in ids}
+    begun = [group for group in project.groups if creating(group["name"]) in ids]
+    known = [group for group in project.groups if group["id"] in ids]
+    ours = {group_address(group["name"]): group for group in [*begun, *known]}
     same = [group for group in project.groups if group["name"] == name]
     managed = bool(wanted.stack.instance_type_group.instance_types)
-    if managed and CREATING in ids and group_address(name) not in ours and same:
-        ours[group_address(name)] = same[0]
     foreign = {group_address(name): same[0]} if managed and same and group_address(name) not in ours else {}
     return ours, foreign, bool(same)
+
+
+def creating(group: str) -> str:
+    """The entry of the group label for a group that is about to be created."""
+    return _CREATING + quote(group, safe=" ")
+
+
+def group_ids(raw: Json) -> list[str]:
+    """The ids in a deployment's group label."""
+    return [entry for entry in names_in(raw, GROUP_LABEL) if not entry.startswith(_CREATING)]
 
 
 def _environment(project: Project, wanted: Wanted) -> tuple[dict[Address, Json], dict[Address, Json], str]:

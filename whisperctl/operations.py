@@ -25,6 +25,8 @@ from whisperctl.resources import (
 
 Action = Literal["create", "update", "replace", "delete"]
 DEPLOYMENT_REPLACED = "its deployment is replaced"
+SHARED_KINDS = (Kind.ENVIRONMENT_TAG, Kind.ENVIRONMENT)
+"""What the stacks of a project share, in the order in which it is deleted."""
 OperationKind = Literal["create", "update", "delete", "build", "upload", "claim", "record", "probe", "seal"]
 
 
@@ -95,15 +97,16 @@ class Operations:
     def _replacements(self, by_kind: Mapping[Kind, Sequence[Change]]) -> list[int]:
         """Deletions that must come first, because the same names are made again.
 
-        When a deployment is replaced, what leaves the spec and hangs on it goes now, not last. A managed group goes
-        with it too: the deployment's labels are what tells that it is ours.
+        When a deployment is replaced, what leaves the spec and hangs on it goes now, not last. What only the
+        deployment's labels tell to be ours goes with it, too: a managed group, and environment tags. Those are tried
+        again last, since another stack may use them until then.
         """
         if not any(change.action == "replace" for change in by_kind[Kind.DEPLOYMENT]):
             return []
         needs: list[int] = []
-        for kind in (Kind.SERVICE, Kind.VERSION, Kind.INSTANCE_TYPE_GROUP, Kind.DEPLOYMENT):
+        for kind in (Kind.SERVICE, Kind.VERSION, Kind.INSTANCE_TYPE_GROUP, *SHARED_KINDS, Kind.DEPLOYMENT):
             first = [c for c in by_kind[kind] if c.action == "replace" or (c.action == "delete" and self._below(c))]
-            self.early.update(change.address for change in first)
+            self.early.update(change.address for change in first if kind not in SHARED_KINDS)
             needs = [self._add("delete", change.address, needs) for change in first] or needs
         return needs
 
@@ -116,7 +119,7 @@ class Operations:
             case Kind.VERSION:
                 return change.address.names[0] == name
             case kind:
-                return kind is Kind.INSTANCE_TYPE_GROUP
+                return kind in (Kind.INSTANCE_TYPE_GROUP, *SHARED_KINDS)
 
     def _creations(self, by_kind: Mapping[Kind, Sequence[Change]], before: list[int]) -> list[int]:
         deployment = self._writes(by_kind[Kind.DEPLOYMENT], before)
@@ -205,8 +208,7 @@ class Operations:
             Kind.SERVICE,
             Kind.VERSION,
             Kind.INSTANCE_TYPE_GROUP,
-            Kind.ENVIRONMENT_TAG,
-            Kind.ENVIRONMENT,
+            *SHARED_KINDS,
             Kind.DEPLOYMENT,
         ):
             leaving = [c for c in by_kind[kind] if c.action == "delete" and c.address not in self.early]
@@ -215,19 +217,24 @@ class Operations:
 
 
 def after_other_stacks(plans: Sequence[Sequence[Operation]]) -> list[tuple[Operation, ...]]:
-    """The operations of plans made together, where what they share is deleted only once all have let go of it."""
+    """The operations of plans of one project, where what they share is deleted only once all have let go of it."""
+    made = [operation for plan in plans for operation in plan]
+    versions = [o.id for o in made if o.address.kind is Kind.VERSION and o.kind in ("create", "update", "delete")]
+    tags = [o.id for o in made if o.address.kind is Kind.ENVIRONMENT_TAG and o.kind == "delete"]
+    shared = {Kind.ENVIRONMENT_TAG: versions, Kind.ENVIRONMENT: versions + tags}
+
+    def later(operation: Operation, last: Mapping[Address, int]) -> Operation:
+        if (
+            operation.kind != "delete"
+            or operation.address.kind not in shared
+            or last[operation.address] != operation.id
+        ):
+            return operation
+        needs = (*operation.needs, *shared[operation.address.kind])
+        return replace(operation, needs=tuple(dict.fromkeys(needs)))
+
     found = []
-    for position, operations in enumerate(plans):
-        others = [o for number, more in enumerate(plans) if number != position for o in more]
-        versions = [o.id for o in others if o.address.kind is Kind.VERSION and o.kind in ("create", "update", "delete")]
-        tags = [o.id for o in others if o.address.kind is Kind.ENVIRONMENT_TAG and o.kind == "delete"]
-        more_needs = {Kind.ENVIRONMENT_TAG: versions, Kind.ENVIRONMENT: versions + tags}
-        found.append(
-            tuple(
-                replace(o, needs=(*o.needs, *more_needs[o.address.kind]))
-                if o.kind == "delete" and o.address.kind in more_needs
-                else o
-                for o in operations
-            )
-        )
+    for plan in plans:
+        last = {operation.address: operation.id for operation in plan}
+        found.append(tuple(later(operation, last) for operation in plan))
     return found

@@ -24,7 +24,7 @@ from whisperctl.bodies import (
 from whisperctl.desired import digest_of
 from whisperctl.errors import ApiError, Contended, StalePlan
 from whisperctl.job import LOOK_PAUSES, Job, create_once, read_now, unchanged
-from whisperctl.live import CREATING, names_in, owner
+from whisperctl.live import creating, names_in, owner
 from whisperctl.operations import Operation
 from whisperctl.resources import (
     DIGEST_LABEL,
@@ -290,18 +290,18 @@ def _create_group(job: Job, address: Address) -> None:
     """A managed group: its intent, then the group, then its id on the deployment, so that a crash leaves it ours."""
     unchanged(job, address)
     deployment = deployment_address(job.deployment)
-    _patch_group_label(job, deployment, [CREATING])
+    _patch_group_label(job, deployment, address, creating(*address.names))
     body = {"name": address.names[0], "instance_types": group_types(job, address)}
     raw = create_once(job, address, lambda: job.api.create_group(body), lambda: read_now(job, address))
     job.saw(address, raw)
-    _patch_group_label(job, deployment, [str((raw or {}).get("id"))])
+    _patch_group_label(job, deployment, address, str((raw or {}).get("id")))
 
 
-def _patch_group_label(job: Job, deployment: Address, ids: list[str]) -> None:
+def _patch_group_label(job: Job, deployment: Address, group: Address, entry: str) -> None:
     with job.lock:
         raw = job.api.deployment(job.deployment) or {}
-        known = [name for name in names_in(raw, GROUP_LABEL) if name != CREATING]
-        value = ";".join(dict.fromkeys([*known, *ids]))
+        known = [known for known in names_in(raw, GROUP_LABEL) if known != creating(*group.names)]
+        value = ";".join(dict.fromkeys([*known, entry]))
         if value != (raw.get("labels") or {}).get(GROUP_LABEL):
             body = {"labels": {**(raw.get("labels") or {}), GROUP_LABEL: value}}
             job.saw(deployment, job.api.update_deployment(job.deployment, body))

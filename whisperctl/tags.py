@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from whisperctl.api import Json
 from whisperctl.desired import Wanted
 from whisperctl.live import ENVIRONMENT, Live, names_in, recorded_revisions
-from whisperctl.resources import KEPT_REVISIONS, TAGS_LABEL, Address, Kind, version_address
+from whisperctl.resources import KEPT_REVISIONS, TAGS_LABEL, Kind, version_address
 
 
 def touched_tags(wanted: Wanted, live: Live, destroy: bool) -> set[str]:
@@ -18,13 +18,9 @@ def touched_tags(wanted: Wanted, live: Live, destroy: bool) -> set[str]:
             found |= _tags_of(raw)
         elif address.kind is Kind.DEPLOYMENT:
             found |= set(names_in(raw, TAGS_LABEL))
-    if destroy and wanted.build is not None and live.owned.keys() - _shared(live):
-        found.add(wanted.build.tag)
+    if destroy and wanted.build is not None:
+        found.add(wanted.build.tag)  # an apply that was cut off while it replaced the deployment may have left it
     return found
-
-
-def _shared(live: Live) -> set[Address]:
-    return {address for address in live.owned if address.kind in (Kind.ENVIRONMENT, Kind.ENVIRONMENT_TAG)}
 
 
 def _tags_of(version: Json) -> set[str]:

@@ -17,7 +17,17 @@ EXHAUSTIVE = os.environ.get("WHISPERCTL_EXHAUSTIVE") == "1"
 @pytest.fixture(scope="session")
 def books_only(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmulatorProcess]:
     """An emulator that keeps the books, and builds in milliseconds."""
-    started = start_emulator(tmp_path_factory.mktemp("ubiops"), "--speed", "100000", "--runtime", "none")
+    yield from _running(tmp_path_factory.mktemp("ubiops"))
+
+
+@pytest.fixture(scope="session")
+def another(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmulatorProcess]:
+    """A second one: an emulator holds one project."""
+    yield from _running(tmp_path_factory.mktemp("another"))
+
+
+def _running(folder: Path) -> Iterator[EmulatorProcess]:
+    started = start_emulator(folder, "--speed", "100000", "--runtime", "none")
     yield started
     assert started.stop() == 0
 
@@ -25,7 +35,17 @@ def books_only(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmulatorPro
 @pytest.fixture
 def project(books_only: EmulatorProcess, tmp_path: Path) -> Project:
     """A fresh project."""
-    found = Project(emulator=books_only, folder=tmp_path)
+    return _fresh(books_only, tmp_path)
+
+
+@pytest.fixture
+def second_project(another: EmulatorProcess, tmp_path: Path) -> Project:
+    """A fresh project of its own emulator, with the same folder for stack files."""
+    return _fresh(another, tmp_path)
+
+
+def _fresh(emulator: EmulatorProcess, folder: Path) -> Project:
+    found = Project(emulator=emulator, folder=folder)
     found.calm()
     found.control("POST", "reset")
     found.control("PATCH", "switches", {"rate_limit": 0})

@@ -83,6 +83,19 @@ def test_two_stacks_that_claim_one_object_are_refused_naming_both_files(project:
     assert "two.yaml" in ran.err
 
 
+@pytest.mark.parametrize("projects", [("one", "two"), ("demo", None)], ids=["flag", "environment"])
+@pytest.mark.parametrize("command", ["plan", "apply", "destroy", "drift"])
+def test_stacks_brought_into_one_project_may_not_claim_one_object_either(
+    project: Project, command: str, projects: tuple[str, str | None]
+) -> None:
+    project.write("one.yaml", project=projects[0])
+    project.write("two.yaml", project=projects[1], service={"name": "beta"})
+    ran = project.cli(command, str(project.folder), *(["--project", "demo"] if projects[1] else []))
+    assert ran.code == 1
+    assert "the deployment alpha is claimed by one.yaml:" in ran.err.replace(f"{project.folder}/", "")
+    assert "two.yaml and one.yaml would undo each other's changes" in ran.err.replace(f"{project.folder}/", "")
+
+
 def test_a_saved_plan_is_performed_once(project: Project) -> None:
     file, plan = str(project.write(env=SECRET_ENV)), project.folder / "saved.plan"
     assert project.cli("plan", file, "-o", str(plan), HUB_SECRET=CANARY).code == 0
@@ -191,6 +204,34 @@ def test_ctrl_c_twice_leaves_at_once(project: Project) -> None:
     assert process.wait(timeout=20) == 130
     assert time.monotonic() - since < 3
     process.communicate()
+
+
+@pytest.mark.parametrize(
+    ("command", "path"),
+    [
+        (("plan",), "/projects/"),
+        (("drift",), "/projects/"),
+        (("status",), "/projects/"),
+        (("apply", "--yes"), "/projects/"),
+        (("apply", "--yes"), "/versions$"),
+        (("destroy", "--yes"), "/services/alpha$"),
+    ],
+    ids=["plan", "drift", "status", "planning", "applying", "destroying"],
+)
+def test_ctrl_c_ends_a_wait_for_the_rate_limit(project: Project, command: tuple[str, ...], path: str) -> None:
+    file = str(project.write())
+    if command[0] == "destroy":
+        project.apply()
+    project.fault("throttle", reset=300, path=path)
+    process = project.spawn(*command, "-vv", file)
+    assert process.stderr is not None
+    while "limits the request rate" not in process.stderr.readline():
+        assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "nterrupted" in err
+    assert "Traceback" not in err
 
 
 def test_two_applies_at_once_one_waits_says_so_and_goes_on(project: Project) -> None:

@@ -6,7 +6,7 @@ import click
 
 from whisperctl.cli.asking import confirm
 from whisperctl.cli.settings import Settings
-from whisperctl.cli.world import open_world, read_stacks
+from whisperctl.cli.world import open_world, planned, read_stacks
 from whisperctl.errors import EXIT_DONE, WhisperctlError
 
 
@@ -20,7 +20,6 @@ def adopt(settings: Settings, path: str, yes: bool) -> int:
     Shows first what that means, asks, writes ownership labels and nothing else, and ends with the plan that remains.
     """
     from whisperctl import adoption
-    from whisperctl.engine import plan_stacks
     from whisperctl.views.adoption import adoption_text
     from whisperctl.views.plan import plan_text
 
@@ -35,5 +34,5 @@ def adopt(settings: Settings, path: str, yes: bool) -> int:
         confirm("Take them over?", yes)
         adoption.adopt(api, wanted, world.clock, lambda line: click.echo(line, err=True))
         click.echo("\nDone. What remains to be applied:\n")
-    click.echo(plan_text(plan_stacks(stacks, world), settings.use_color()))
+    click.echo(plan_text(planned(stacks, world), settings.use_color()))
     return EXIT_DONE

@@ -1,4 +1,4 @@
-"""Ctrl-C once: nothing more is started, waits end, the report is printed. Twice: now."""
+"""Ctrl-C once: nothing more is started, waits end, the report (if any) is printed. Twice: now."""
 
 from __future__ import annotations
 
@@ -17,6 +17,30 @@ from whisperctl.waiting import StoppableClock
 
 def _echo(text: str) -> None:
     click.echo(text, err=True)
+
+
+@contextmanager
+def interrupt_ends_waits(clock: StoppableClock) -> Iterator[None]:
+    """While this lasts, SIGINT ends the command and the waits of `clock` that hold up its threads.
+
+    For what only reads: there is nothing to finish and nothing to report. Without this, threads that sit out a
+    rate limit would keep the program for a minute.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        if clock.stop.is_set():
+            os._exit(EXIT_INTERRUPTED)
+        clock.stop.set()
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @contextmanager

@@ -26,11 +26,17 @@ def status(settings: Settings, paths: tuple[str, ...], form: str) -> int:
     import json
     import time
 
+    from whisperctl.cli.interrupts import interrupt_ends_waits
     from whisperctl.status import read_status
     from whisperctl.views.status import status_document, status_text
+    from whisperctl.waiting import StoppableClock
 
     stacks = quiet_stacks(paths)
-    found = [read_status(open_api(settings, stack), stack, settings.token, time.time()) for stack in stacks]
+    clock = StoppableClock()
+    with interrupt_ends_waits(clock):
+        found = [
+            read_status(open_api(settings, stack, clock=clock), stack, settings.token, time.time()) for stack in stacks
+        ]
     if form == "json":
         click.echo(json.dumps(status_document(found), indent=2, ensure_ascii=False))
     else:

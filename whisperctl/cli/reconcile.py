@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from whisperctl.cli.settings import Settings
-from whisperctl.cli.world import open_world, read_stacks
+from whisperctl.cli.world import open_world, planned, read_stacks
 from whisperctl.errors import EXIT_CHANGES_PENDING, EXIT_FAILED, EXIT_INTERRUPTED, WhisperctlError
 
 if TYPE_CHECKING:
@@ -42,10 +42,8 @@ def plan(
     parallelism: int,
 ) -> int:
     """Read the live project and show what apply would change. PATH is a stack file or a directory [stack.yaml]."""
-    from whisperctl.engine import plan_stacks
-
     stacks = read_stacks(paths)
-    plans = plan_stacks(stacks, open_world(settings, stacks, parallelism), destroy)
+    plans = planned(stacks, open_world(settings, stacks, parallelism), destroy)
     if out:
         from whisperctl.saved import save
 
@@ -95,11 +93,9 @@ def destroy(settings: Settings, paths: Sequence[str], yes: bool, form: str, para
 def _reconcile(
     settings: Settings, paths: Sequence[str], yes: bool, form: str, parallelism: int, *, destroy: bool
 ) -> int:
-    from whisperctl.engine import plan_stacks
-
     stacks = read_stacks(paths)
     world = open_world(settings, stacks, parallelism)
-    plans = plan_stacks(stacks, world, destroy)
+    plans = planned(stacks, world, destroy)
     # With JSON the one document on stdout comes at the end; people still see the plan.
     click.echo(_rendered(plans, "text", settings), err=form == "json")
     if any(not entry.is_empty for entry in plans) and not yes:
@@ -121,13 +117,12 @@ def _ask(destroy: bool) -> None:
 
 
 def _apply_saved(settings: Settings, file: str, form: str, parallelism: int) -> int:
-    from whisperctl.engine import plan_stacks
     from whisperctl.saved import check, load
 
     document = load(file)
     stacks = read_stacks(document.paths)
     world = open_world(settings, stacks, parallelism)
-    plans = plan_stacks(stacks, world, document.destroy)
+    plans = planned(stacks, world, document.destroy)
     check(file, document, plans)
     click.echo(_rendered(plans, "text", settings), err=form == "json")
     return _perform(settings, plans, world, form, replan=False)
@@ -171,11 +166,14 @@ def _echo_endpoints(outcomes: Sequence[Outcome], world: World) -> None:
 @click.pass_obj
 def drift(settings: Settings, paths: Sequence[str], form: str, parallelism: int) -> int:
     """Compare the live project with what was last applied; exit 2 when it drifted."""
+    from whisperctl.cli.interrupts import interrupt_ends_waits
     from whisperctl.drift import find_drift
     from whisperctl.views.drift import drift_document, drift_text
 
     stacks = read_stacks(paths)
-    found = find_drift(stacks, open_world(settings, stacks, parallelism))
+    world = open_world(settings, stacks, parallelism)
+    with interrupt_ends_waits(world.clock):
+        found = find_drift(stacks, world)
     if form == "json":
         click.echo(json.dumps(drift_document(found), indent=2, ensure_ascii=False))
     else:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from whisperctl.api import Api
     from whisperctl.clock import Clock
     from whisperctl.engine import World
+    from whisperctl.plan import Plan
     from whisperctl.spec import Stack
 
 DEFAULT_PATH = "stack.yaml"
@@ -48,14 +49,22 @@ def open_api(settings: Settings, stack: Stack | None = None, parallelism: int = 
 
 
 def open_world(settings: Settings, stacks: Sequence[Stack], parallelism: int = 10) -> World:
-    """What the engine works with: one control plane for each project that the stacks name."""
+    """What the engine works with: one control plane for each project that the stacks are in.
+
+    Raises:
+        SpecError: two stacks claim one object of a project; only here is it known which project each is in.
+    """
     from whisperctl.engine import World
+    from whisperctl.errors import SpecError
+    from whisperctl.loading.checks import between
     from whisperctl.views.progress import Lines
     from whisperctl.waiting import StoppableClock
 
     def project_of(stack: Stack) -> str:
         return settings.project(stack.project)
 
+    if problems := list(between(stacks, project_of)):
+        raise SpecError(problems)
     one_of_each = {project_of(stack): stack for stack in stacks}
     clock = StoppableClock()
     return World(
@@ -66,3 +75,12 @@ def open_world(settings: Settings, stacks: Sequence[Stack], parallelism: int = 1
         clock=clock,
         listen=Lines(several=len(stacks) > 1, color=settings.use_color(sys.stderr), verbose=settings.verbose > 0),
     )
+
+
+def planned(stacks: Sequence[Stack], world: World, destroy: bool = False) -> list[Plan]:
+    """The plans of the stacks; Ctrl-C ends the reading at once."""
+    from whisperctl.cli.interrupts import interrupt_ends_waits
+    from whisperctl.engine import plan_stacks
+
+    with interrupt_ends_waits(world.clock):
+        return plan_stacks(stacks, world, destroy)

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from whisperctl.errors import Problem
 from whisperctl.loading.paths import dotted
 from whisperctl.spec import Path_, Stack
 
 
-def between(stacks: Sequence[Stack]) -> Iterator[Problem]:
-    """Every object that a second stack, or a second service of the same stack, claims."""
+def declared_project(stack: Stack) -> str | None:
+    """The project that the stack file itself names."""
+    return stack.project
+
+
+def between(stacks: Sequence[Stack], project_of: Callable[[Stack], str | None] = declared_project) -> Iterator[Problem]:
+    """Every object of a project that a second stack, or a second service of the same stack, claims."""
     owners: dict[tuple[str | None, str, str], tuple[Stack, Path_]] = {}
     for stack in stacks:
         for kind, name, path in _claims(stack):
-            first = owners.setdefault((stack.project, kind, name), (stack, path))
+            first = owners.setdefault((project_of(stack), kind, name), (stack, path))
             if first != (stack, path):
                 yield _clash(stack, path, kind, name, first)
 

@@ -1,0 +1,90 @@
+"""Several stacks in one apply or destroy: each in its own project, and what they share deleted last."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.reconcile.project import Project, report
+from whisperctl.engine import World, apply_plans, plan_stacks
+
+
+def world_of(one: Project, two: Project) -> World:
+    """Two projects, `one` and `two`, as the stack files name them."""
+    world = one.world()
+    apis = {"one": one.api(world.clock), "two": two.api(world.clock)}
+    return replace(world, apis=apis, project_of=lambda stack: stack.project or "")
+
+
+def test_one_stack_name_in_two_projects(project: Project, second_project: Project) -> None:
+    files = [project.write(f"{name}.yaml", project=name, env={"WHERE": name}, service=None) for name in ("one", "two")]
+    stacks = project.load(*files)
+    project.apply(
+        version={"maximum_instances": 2}, service=None
+    )  # so that the two plans differ in everything but the name
+    second_project.fault("build-fail", count=1)
+    world = world_of(project, second_project)
+    one, two = apply_plans(plan_stacks(stacks, world), world)
+    assert one.succeeded, report(one)
+    assert {result.status for result in two.results} == {"done", "failed", "not tried"}
+    assert (one.plan.project, two.plan.project) == ("one", "two")
+    one, two = apply_plans(plan_stacks(stacks, world), world)
+    assert one.results == ()
+    assert two.succeeded, report(two)
+    for where, name in ((project, "one"), (second_project, "two")):
+        assert where.books()["env_var/alpha/v1/WHERE"]["value"] == name
+    for outcome in apply_plans(plan_stacks(stacks, world, destroy=True), world):
+        assert outcome.succeeded, report(outcome)
+    assert project.names() == second_project.names() == set()
+
+
+def three_files(project: Project) -> list[Path]:
+    """Three stacks of one environment."""
+    return [
+        project.write(f"{name}.yaml", stack=name, deployment={"name": name}, service={"name": name})
+        for name in ("alpha", "beta", "gamma")
+    ]
+
+
+def test_a_shared_tag_goes_after_the_last_version_that_uses_it(project: Project) -> None:
+    files = three_files(project)
+    for outcome in project.perform(*files):
+        assert outcome.succeeded, report(outcome)
+    # The stack whose plan deletes the tag is done long before the others let go of it.
+    project.fault("latency", method="DELETE", path="/services/(beta|gamma)$", ms=500)
+    with project.counted() as made:
+        for outcome in project.perform(*files, destroy=True):
+            assert outcome.succeeded, report(outcome)
+    deleted = [line.removeprefix("DELETE /v2/projects/demo/") for line in made if line.startswith("DELETE ")]
+    [tag] = [line for line in deleted if "/tags/" in line]
+    versions = [f"deployments/{name}/versions/v1" for name in ("alpha", "beta", "gamma")]
+    assert max(map(deleted.index, versions)) < deleted.index(tag) < deleted.index("environments/whisperctl")
+    assert project.names() == set()
+
+
+@pytest.mark.parametrize("busy", ["alpha", "beta"])
+def test_a_shared_tag_goes_though_a_stack_had_to_be_planned_again(project: Project, busy: str) -> None:
+    files = three_files(project)[:2]
+    project.perform(*files)
+    world = project.world()
+    plans = plan_stacks(project.load(*files), world, destroy=True)
+    # Another apply is at work on one of them, until its lease runs out, and the other stack takes its time.
+    labels = (project.api().deployment(busy) or {})["labels"]
+    lease = {"whisperctl-lease": f"elsewhere 1 1 abcdabcd {int(time.time()) + 2}"}
+    project.api().update_deployment(busy, {"labels": labels | lease})
+    project.fault("latency", method="DELETE", path="/services/beta$", ms=4000)
+    for outcome in apply_plans(plans, world):
+        assert outcome.succeeded, report(outcome)
+    assert project.names() == set()
+
+
+def test_a_tag_that_somebody_still_uses_stays(project: Project) -> None:
+    one, two, three = three_files(project)
+    project.perform(one, two, three)
+    for outcome in project.perform(one, three, destroy=True):
+        assert outcome.succeeded, report(outcome)
+    assert len(project.api().tags("whisperctl") or []) == 1
+    assert all(plan.is_empty for plan in project.plan(two))

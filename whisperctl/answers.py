@@ -1,0 +1,53 @@
+"""What UbiOps answers when it agrees: JSON, a page of a list, a file. Errors are the transport's to tell.
+
+This module must not know any UbiOps resource.
+"""
+
+from __future__ import annotations
+
+from typing import Any, BinaryIO
+
+import requests
+
+from whisperctl.errors import ApiError, Unreachable
+
+
+def parsed(method: str, response: requests.Response) -> Any:
+    """The JSON of an answer to the client's `method`; None if it has no body.
+
+    Raises:
+        ApiError: it is something else, as from a host that is not the API.
+    """
+    if not response.content:
+        return None
+    try:
+        return response.json()
+    except ValueError:
+        raise ApiError(
+            method,
+            "",
+            0,
+            f"The host's answer to {method} is not JSON.",
+            "Check --host or UBIOPS_API_HOST: it must be the API, such as https://api.ubiops.com/v2.",
+        ) from None
+
+
+def cursor_in(link: str) -> str:
+    """The cursor in a page's `next`, which may be a bare cursor or a URL that holds one."""
+    from urllib.parse import parse_qs, urlsplit
+
+    return parse_qs(urlsplit(link).query).get("cursor", [link])[0]
+
+
+def write_to(stream: BinaryIO, response: requests.Response, what: str) -> None:
+    """Write an answer's bytes to `stream` as they come.
+
+    Raises:
+        Unreachable: they stopped coming; it names `what` broke off.
+    """
+    try:
+        # Not writelines: that of a BytesIO never calls the write of a subclass, such as one that only digests.
+        for chunk in response.iter_content(1 << 16):  # noqa: FURB122
+            stream.write(chunk)
+    except requests.RequestException:
+        raise Unreachable("GET", "", 0, f"{what} broke off.") from None
