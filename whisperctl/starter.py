@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from whisperctl import __version__, catalog
+from whisperctl import catalog
 from whisperctl.errors import Problem, SpecError, WhisperctlError
 from whisperctl.loading import load_stacks
 from whisperctl.loading.building import model_folder
@@ -110,7 +110,6 @@ def _values(start: Start) -> dict[str, str]:
         "ENV": '  VLLM_CPU_KVCACHE_SPACE: "1" # GiB; without it vLLM takes most of the memory'
         if start.gpu == "CPU"
         else "",
-        "WHISPERCTL": __version__,
     }
 
 

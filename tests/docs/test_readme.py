@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -78,13 +79,37 @@ def fresh(tmp_path: Path) -> Iterator[Terminal]:
         yield opened
 
 
-def test_from_pip_to_an_apply(fresh: Terminal) -> None:
+def with_index(fresh: Terminal) -> None:
+    """Skip where pip cannot install anything."""
     printed, code = fresh.type("pip download --quiet --no-deps --dest .. hatchling")
     if code:
         pytest.skip(f"no package index can be reached: {printed.splitlines()[-1]}")
 
+
+def test_from_pip_to_an_apply(fresh: Terminal) -> None:
+    with_index(fresh)
     for command in sections(README)["Use it"]:
         fresh.run(command)
 
     printed, _ = fresh.type("command -v whisperctl")
     assert printed.startswith(str(fresh.folder.parent / "environment"))
+
+
+def test_pipelines_install_what_their_variable_names_and_nothing_else(fresh: Terminal) -> None:
+    """Above all not the foreign project that has this one's name on PyPI."""
+    with_index(fresh)
+    assert fresh.type("pip wheel --quiet --no-deps --wheel-dir .. .")[1] == 0
+    (wheel,) = fresh.folder.parent.glob("whisperctl-*.whl")
+    for ci, file in (("github", ".github/workflows/whisperctl.yml"), ("gitlab", ".gitlab-ci.yml")):
+        subprocess.run([sys.executable, "-m", "whisperctl", "init", "--ci", ci, fresh.folder / ci], check=True)
+        lines = set(re.findall(r"(?<=- )(?:run: )?(pip install .+)", (fresh.folder / ci / file).read_text()))
+        assert len(lines) == 1
+        install = lines.pop()
+
+        printed, code = fresh.type(f"({install})")
+        assert (code != 0, "WHISPERCTL_PACKAGE: is not set" in printed) == (True, True)
+        assert fresh.type("whisperctl --version")[1] == 127
+
+        printed, code = fresh.type(f"(export PIP_NO_DEPS=1 WHISPERCTL_PACKAGE={wheel}; {install})")
+        assert code == 0, printed
+        assert fresh.type("pip uninstall --yes whisperctl")[0].count("Successfully uninstalled") == 1

@@ -238,12 +238,10 @@ def test_the_github_pipeline_plans_and_applies(newcomer: Operator) -> None:
     assert jobs["apply"]["if"] == "github.event_name == 'push'"
     for job in ("plan", "apply"):
         for step in jobs[job]["steps"]:
-            if "run" in step and not step["run"].startswith("pip install"):
+            if "run" in step and not step["run"].startswith("pip install"):  # which tests/docs/test_readme.py runs
                 done = shell(newcomer, [step["run"]], **env)
                 assert done.returncode == 0, done
     assert (newcomer.folder / "repo/summary.md").read_text().startswith("### ")
-    script = next(step["with"]["script"] for step in jobs["plan"]["steps"] if "github-script" in step.get("uses", ""))
-    assert "plan.md" in script
     assert newcomer.run("plan", "repo", "--detailed-exitcode").code == 0
 
 
