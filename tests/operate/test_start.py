@@ -114,7 +114,7 @@ def test_a_model_folder_is_packed_along(newcomer: Operator) -> None:
     assert stack["version"]["labels"]["openai-model-names"] == "whisper-nano"
 
 
-@pytest.mark.parametrize("taken", ["stack.yaml", ".gitignore", ".github/workflows/whisperctl.yml"])
+@pytest.mark.parametrize("taken", ["stack.yaml", ".github/workflows/whisperctl.yml"])
 def test_nothing_is_overwritten_and_nothing_half_written(newcomer: Operator, taken: str) -> None:
     path = newcomer.folder / "repo" / taken
     path.parent.mkdir(parents=True)
@@ -124,6 +124,14 @@ def test_nothing_is_overwritten_and_nothing_half_written(newcomer: Operator, tak
     assert f"repo/{taken} exists already.\n  Nothing was written." in ran.err
     assert files(newcomer.folder) == [f"repo/{taken}"]
     assert path.read_text() == "mine\n"
+
+
+def test_the_gitignore_of_a_repository_is_kept(newcomer: Operator) -> None:
+    newcomer.write("mine\n", ".gitignore")
+    ran = newcomer.good("init", "--ci", "gitlab")
+    assert ran.out == "stack.yaml\n.gitlab-ci.yml\n"
+    assert "note: .gitignore was there and is left alone: let it hold *.plan and .env.\n" in ran.err
+    assert (newcomer.folder / ".gitignore").read_text() == "mine\n"
 
 
 def test_a_stack_that_would_not_be_valid_leaves_no_trace(newcomer: Operator) -> None:
