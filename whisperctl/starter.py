@@ -1,7 +1,7 @@
 """The files that a new repository begins with: a commented stack.yaml, .gitignore, and a pipeline.
 
 The same arguments give the same files. Nothing that exists is overwritten, and either all files are written or none:
-the stack file is loaded, with every check, before any of them has its name.
+the stack file is loaded, with every check, before any of them has its name. A repository's own .gitignore is kept.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from whisperctl import __version__, catalog
+from whisperctl import catalog
 from whisperctl.errors import Problem, SpecError, WhisperctlError
 from whisperctl.loading import load_stacks
 from whisperctl.loading.building import model_folder
@@ -25,6 +25,7 @@ from whisperctl.spec import Gpu
 
 Pipeline = Literal["github", "gitlab"]
 STACK_FILE = "stack.yaml"
+GITIGNORE = ".gitignore"
 PIPELINES: Mapping[Pipeline, tuple[str, str]] = {
     "github": (".github/workflows/whisperctl.yml", "github.yaml"),
     "gitlab": (".gitlab-ci.yml", "gitlab.yaml"),
@@ -61,6 +62,8 @@ def write_start(start: Start) -> tuple[Sequence[str], Sequence[Problem]]:
     """
     files = {name: _filled(template, start) for name, template in _templates(start).items()}
     there = [name for name in files if (start.folder / name).exists() or (start.folder / name).is_symlink()]
+    if there == [GITIGNORE]:
+        del files[there.pop()]
     if there:
         raise WhisperctlError(
             f"{', '.join(os.fspath(start.folder / name) for name in there)} "
@@ -76,7 +79,7 @@ def write_start(start: Start) -> tuple[Sequence[str], Sequence[Problem]]:
 
 
 def _templates(start: Start) -> dict[str, str]:
-    found = {STACK_FILE: "stack.yaml", ".gitignore": "gitignore"}
+    found = {STACK_FILE: "stack.yaml", GITIGNORE: "gitignore"}
     return found | ({PIPELINES[start.pipeline][0]: PIPELINES[start.pipeline][1]} if start.pipeline else {})
 
 
@@ -110,7 +113,6 @@ def _values(start: Start) -> dict[str, str]:
         "ENV": '  VLLM_CPU_KVCACHE_SPACE: "1" # GiB; without it vLLM takes most of the memory'
         if start.gpu == "CPU"
         else "",
-        "WHISPERCTL": __version__,
     }
 
 

@@ -9,6 +9,8 @@ on the line before a fence says what is special about it:
     <!-- exit code N -->                  its last command ends so, not with 0
     <!-- runs on: WHY -->                 it is started in the background, and goes on until the end of the page
 
+A command whose shown output answers a question (`[y/N]: y`) is run on a terminal, where that is typed.
+
 In shown output a line `...` stands for any lines, and `...` inside a line for any text. Ids, ports, digests, dates and
 times are compared as such, not by value; warnings that a page does not show are left out.
 """
@@ -25,6 +27,7 @@ FENCE = re.compile(r"^(?P<indent> *)```(?P<language>[a-z]*)(?: title=\"(?P<title
 NOT_RUN = re.compile(r"<!-- not run(?:, lines with (?P<words>.+?))?: (?P<reason>.+) -->")
 EXIT_CODE = re.compile(r"<!-- exit code (\d+) -->")
 RUNS_ON = re.compile(r"<!-- runs on: .+ -->")
+QUESTION = "[y/N]: "
 
 ALIKE = (
     (re.compile(r"\x1b\[[0-9;]*m"), ""),
@@ -51,10 +54,30 @@ class Command:
     where: str
     """PAGE:LINE."""
 
+    @property
+    def answers(self) -> list[str]:
+        """What is typed when it asks."""
+        return [line.partition(QUESTION)[2] for line in self.shown.splitlines() if QUESTION in line]
+
 
 def commands(page: Path) -> list[Command]:
     """Every command of the page that is to be run, in order."""
     return [command for block in _blocks(page) for command in _commands(block)]
+
+
+def sections(page: Path) -> dict[str, list[Command]]:
+    """The page's commands by second-level heading, in order; those without any left out, "" for what is above."""
+    found = [(0, ""), *headings(page)]
+    by_heading: dict[str, list[Command]] = {}
+    for command in commands(page):
+        line = int(command.where.rpartition(":")[2])
+        by_heading.setdefault([text for number, text in found if number < line][-1], []).append(command)
+    return by_heading
+
+
+def left_out(page: Path) -> list[str]:
+    """Why blocks of the page are not run."""
+    return [reason for _, reason in NOT_RUN.findall(page.read_text())]
 
 
 def headings(page: Path) -> list[tuple[int, str]]:

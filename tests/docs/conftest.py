@@ -1,15 +1,31 @@
-"""A shell, an emulator without instances, and the stack files, for the tests that run pages."""
+"""A shell, an emulator without instances, and a reader's folder, for the tests that run pages."""
 
 from __future__ import annotations
 
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from scripts import set_up
 from tests.docs.terminal import ROOT, Terminal, terminal
 from tests.emulator_process import EmulatorProcess, start_emulator
+
+NOT_COPIED = shutil.ignore_patterns(
+    ".venv", ".git", "__pycache__", ".*_cache", ".hypothesis", "build", "site", "scripts"
+)
+
+
+def made_by_make() -> bool:
+    """Whether the tests run in the checkout's own .venv, and `make setup` would find nothing to do there."""
+    if Path(sys.prefix).resolve() != set_up.VENV.resolve() or not set_up.FINISHED.exists():
+        return False
+    return set_up.FINISHED.read_text() == set_up.digest(set_up.vllm_for_this_machine()[0])
+
+
+MADE_BY_MAKE = pytest.mark.skipif(not made_by_make(), reason="not in a .venv that is up to date: run `make test`")
 
 
 @pytest.fixture
@@ -31,3 +47,10 @@ def shell(books: EmulatorProcess, tmp_path: Path) -> Iterator[Terminal]:
 def with_specs(opened: Terminal) -> None:
     """The stack files where a reader has them: `specs/` in the folder that the commands run in."""
     shutil.copytree(ROOT / "specs", opened.folder / "specs")
+
+
+def with_checkout(opened: Terminal) -> None:
+    """What a reader has in a checkout: the sources as they are now, copied, and `make` working on this one's .venv."""
+    shutil.copytree(ROOT, opened.folder, ignore=NOT_COPIED, dirs_exist_ok=True)
+    for name in ("scripts", ".venv"):
+        (opened.folder / name).symlink_to(ROOT / name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pty
 import select
 import signal
 import socket
@@ -15,7 +16,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.docs.blocks import Command, differs
+from tests.docs.blocks import QUESTION, Command, differs
 
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE = 600.0
@@ -36,7 +37,7 @@ class Terminal:
         """Type it, wait, and hold it to what the page says; what it printed, errors included."""
         if command.runs_on:
             return self._run_on(command)
-        printed, code = self.type(command.text)
+        printed, code = self._answer(command) if command.answers else self.type(command.text)
         story = f"{command.where}: $ {command.text}\n{printed}"
         assert code == command.exit_code, f"exit code {code}, not {command.exit_code}\n{story}"
         difference = differs(command.shown, printed) if command.shown else None
@@ -83,6 +84,28 @@ class Terminal:
             time.sleep(0.1)
         return log.read_text()
 
+    def _answer(self, command: Command) -> tuple[str, int]:
+        """Run it on a terminal, in this shell's folder; type the page's answers to its questions."""
+        environment, answers = self.shell_environment(), command.answers
+        ours, theirs = pty.openpty()
+        process = subprocess.Popen(
+            ["bash", "-c", self._here(command.text)],
+            cwd=environment["PWD"],
+            env=environment,
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+        )
+        self.behind.append(process)
+        os.close(theirs)
+        printed = ""
+        while shown := _read(ours):
+            printed += shown
+            if answers and printed.endswith(QUESTION):
+                os.write(ours, f"{answers.pop(0)}\n".encode())
+        os.close(ours)
+        return printed, process.wait(PATIENCE)
+
     def shell_environment(self) -> dict[str, str]:
         printed, _ = self.type("env --null")
         return dict(entry.split("=", 1) for entry in printed.split("\0") if "=" in entry)
@@ -107,6 +130,20 @@ class Terminal:
                 stream.close()
 
 
+def _read(ours: int) -> str:
+    """What a terminal shows next; nothing when its program has ended.
+
+    Raises:
+        TimeoutError: it showed nothing in time.
+    """
+    if not select.select([ours], [], [], PATIENCE)[0]:
+        raise TimeoutError(f"nothing was shown for {PATIENCE:.0f} s")
+    try:
+        return os.read(ours, 65536).decode()
+    except OSError:  # how Linux says that nobody holds the other end any more
+        return ""
+
+
 @contextmanager
 def terminal(scratch: Path, more: Mapping[str, str] | None = None) -> Iterator[Terminal]:
     """A shell with `whisperctl` on its PATH, no UbiOps in its environment but `more`, and nothing of the user's."""
@@ -116,7 +153,9 @@ def terminal(scratch: Path, more: Mapping[str, str] | None = None) -> Iterator[T
     program = programs / "whisperctl"
     program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m whisperctl "$@"\n')
     program.chmod(program.stat().st_mode | stat.S_IXUSR)
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("UBIOPS_", "PYTEST_"))}
+    # `make test ARGS=...` would hand its own ARGS to every `make` below it.
+    foreign = ("UBIOPS_", "PYTEST_", "MAKE", "MFLAGS", "ARGS")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
     path = os.pathsep.join([str(programs), str(Path(sys.executable).parent), kept["PATH"]])
     shell = subprocess.Popen(
         ["bash", "--norc", "--noprofile"],

@@ -10,13 +10,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
-from tests.docs.blocks import Command, commands, headings
-from tests.docs.conftest import with_specs
+from tests.docs.blocks import Command, sections
+from tests.docs.conftest import MADE_BY_MAKE, with_checkout
 from tests.docs.terminal import ROOT, Terminal, terminal
 
 TUTORIAL = ROOT / "docs" / "tutorial.md"
@@ -24,19 +23,9 @@ NOTEBOOK = ROOT / "docs" / "from-the-notebook.md"
 pytestmark = [
     pytest.mark.vllm,
     pytest.mark.xdist_group("vllm"),  # one server at a time, in turn with the other tests that start one
-    pytest.mark.skipif(find_spec("vllm") is None, reason="vLLM is not installed: run `make setup`"),
+    MADE_BY_MAKE,
 ]
 LAST = ("Clean up", "On UbiOps itself")
-
-
-def sections(page: Path) -> dict[str, list[Command]]:
-    """The page's commands by heading, in order; those without any left out."""
-    found = headings(page)
-    by_heading: dict[str, list[Command]] = {}
-    for command in commands(page):
-        line = int(command.where.rpartition(":")[2])
-        by_heading.setdefault([text for number, text in found if number < line][-1], []).append(command)
-    return by_heading
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,7 +42,7 @@ def walk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Walk]:
     """Both pages, followed once."""
     told = Walk(folder=tmp_path_factory.mktemp("walk"))
     with terminal(told.folder) as shell:
-        with_specs(shell)
+        with_checkout(shell)
         tutorial = sections(TUTORIAL)
         last = {name: tutorial.pop(name) for name in LAST}
         follow(shell, tutorial, told)

@@ -181,6 +181,11 @@ def test_transcribe_stdin_to_subtitles(project: Project, folder: Path) -> None:
     assert "\nba ke\n\n2\n" in told.stdout
 
 
+def test_a_language_in_capitals_is_sent_as_the_server_knows_it(project: Project, folder: Path) -> None:
+    told = project.run(folder, "transcribe", "--language", "ES", "--format", "verbose_json", "hello.wav")
+    assert json.loads(told.stdout)["language"] == "es", told.stderr
+
+
 def test_transcribe_several(project: Project, folder: Path) -> None:
     tones.write(folder / "other.wav", [["nu"]])
     told = project.run(folder, "transcribe", "hello.wav", "other.wav", "gone.wav")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -51,11 +52,16 @@ def test_the_script_is_for_this_program(newcomer: Operator, shell: str) -> None:
         assert checked.stderr == ""
 
 
+def program(operator: Operator) -> None:
+    """`whisperctl` in the operator's folder."""
+    path = operator.folder / "whisperctl"
+    path.write_text(f'#!/bin/sh\nexec {sys.executable} -m whisperctl "$@"\n')
+    path.chmod(0o755)
+
+
 def test_bash_really_completes(newcomer: Operator) -> None:
     """The script's own function, called as bash calls it after `whisperctl hi<TAB>`."""
-    program = newcomer.folder / "whisperctl"
-    program.write_text(f'#!/bin/sh\nexec {sys.executable} -m whisperctl "$@"\n')
-    program.chmod(0o755)
+    program(newcomer)
     script = newcomer.write(newcomer.good("completion", "bash").out, "completion.bash")
     typed = (
         f"source {script}; COMP_WORDS=(./whisperctl hi); COMP_CWORD=1; _whisperctl_completion ./whisperctl hi; "
@@ -64,6 +70,17 @@ def test_bash_really_completes(newcomer: Operator) -> None:
     bash = ["bash", "-c", typed]
     done = subprocess.run(bash, cwd=newcomer.folder, env=newcomer.env(), capture_output=True, text=True, check=True)
     assert (done.stdout, done.stderr) == ("history\n", "")
+
+
+@pytest.mark.skipif(not shutil.which("fish"), reason="fish is not installed")
+def test_fish_really_completes(newcomer: Operator) -> None:
+    program(newcomer)
+    script = newcomer.write(newcomer.good("completion", "fish").out, "completion.fish")
+    typed = f"source {script}; complete -C 'whisperctl hi'; complete -C 'whisperctl plan compl'"
+    env = newcomer.env() | {"PATH": f"{newcomer.folder}:{os.environ['PATH']}", "HOME": str(newcomer.folder)}
+    fish = ["fish", "-c", typed]
+    done = subprocess.run(fish, cwd=newcomer.folder, env=env, capture_output=True, text=True, timeout=60, check=True)
+    assert [line.split("\t")[0] for line in done.stdout.splitlines()] == ["history", "completion.fish"]
 
 
 def test_another_shell_is_wrong_usage(newcomer: Operator) -> None:

@@ -134,6 +134,8 @@ def test_builds_of_environment_and_package_oldest_first(operator: Operator) -> N
     assert operator.good("logs", "--build", "--since", "1h").out == ran.out
     nothing = operator.good("logs", "--instance", "--since", "1h")
     assert (nothing.out, nothing.err) == ("", "No log lines in that time. `--since 7d` looks further back.\n")
+    nothing = operator.good("logs", "--instance", "--since", "8d")
+    assert (nothing.out, nothing.err) == ("", "No log lines in that time.\n")
 
 
 def test_since_takes_ages_and_dates(operator: Operator) -> None:

@@ -28,6 +28,7 @@ def vllm_version() -> str | None:
         return None
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups, also when these files are named as arguments
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """One server at a time, and none where vLLM is not installed."""
     here = Path(__file__).parent

@@ -12,6 +12,7 @@ from whisperctl.errors import EXIT_DONE
 
 PATH = click.argument("path", default=DEFAULT_PATH, metavar="[PATH]")
 INSTANCES = click.IntRange(min=0)
+A_WEEK = 7 * 86400
 
 
 @click.command()
@@ -71,7 +72,8 @@ def logs(settings: Settings, path: str, follow: bool, since: float, only: str | 
             click.echo(line_text(line, settings.use_color(), secrets))
             count += 1
     if not count:
-        _say("No log lines in that time. `--since 7d` looks further back.")
+        further = since > clock.time() - A_WEEK
+        _say(f"No log lines in that time.{' `--since 7d` looks further back.' if further else ''}")
     return EXIT_DONE
 
 

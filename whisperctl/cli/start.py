@@ -33,7 +33,7 @@ def init(folder: Path, model: str, gpu: str, ci: str | None) -> int:
     nothing; the stack is named after DIR. A model folder is relative to DIR.
     """
     from whisperctl.spec import Gpu
-    from whisperctl.starter import Pipeline, Start, write_start
+    from whisperctl.starter import GITIGNORE, Pipeline, Start, write_start
 
     assert gpu in get_args(Gpu)
     start = Start(folder=folder, model=model, gpu=cast("Gpu", gpu), pipeline=cast("Pipeline | None", ci))
@@ -42,6 +42,8 @@ def init(folder: Path, model: str, gpu: str, ci: str | None) -> int:
         click.echo(folder / name)
     for warning in warnings:
         click.echo(str(warning), err=True)
+    if GITIGNORE not in names:
+        click.echo(f"note: {folder / GITIGNORE} was there and is left alone: let it hold *.plan and .env.", err=True)
     if ci and (top := _repository_above(folder)):
         click.echo(
             f"note: a pipeline counts at the repository's top only: move it to {top} and set STACKS in it.", err=True

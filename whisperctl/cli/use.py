@@ -171,7 +171,7 @@ def transcribe(
 
     with live(settings, path) as target, temporary() as spool:
         task: Task = "translation" if translate else route(target.stack)
-        ask = Ask(model=target.stack.model.served_name, task=task, language=language)
+        ask = Ask(model=target.stack.model.served_name, task=task, language=language and language.lower())
         _say_limits(target.stack, ask)
         found = find(audio, Path(spool))
         _make(folder)

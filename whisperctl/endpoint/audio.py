@@ -6,6 +6,7 @@ imported. Nothing here cuts, uploads or knows the server.
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import tempfile
@@ -60,6 +61,8 @@ def opened(path: Path) -> Iterator[Pcm | None]:
         WhisperctlError: it cannot be read, or it is broken, or it holds no sound; the message follows its name.
     """
     with _readable(path) as file:
+        if not os.fstat(file.fileno()).st_size and path.is_file():  # a pipe has no size
+            raise WhisperctlError("is empty.")
         sound = _wave(file)
         if sound and (_weight(sound) <= _HEAVY or not can_decode()):
             yield _pcm_of(sound)

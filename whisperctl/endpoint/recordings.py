@@ -7,8 +7,8 @@ import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
-from itertools import takewhile
+from dataclasses import dataclass, replace
+from itertools import count, takewhile
 from pathlib import Path
 
 from whisperctl.endpoint.audio import SUFFIXES
@@ -104,19 +104,21 @@ def printable(name: str) -> str:
 
 
 def _unambiguous(found: list[Recording | Missing]) -> list[Recording | Missing]:
-    """The same, where recordings that would share an output file keep their suffix, and then get a number."""
-    places = Counter(one.place for one in found if isinstance(one, Recording))
-    taken: Counter[Path] = Counter()
-    result: list[Recording | Missing] = []
-    for one in found:
-        if isinstance(one, Recording) and places[one.place] > 1:
-            place = one.place.with_name(one.path.name)
-            taken[place] += 1
-            number = taken[place]
-            place = place if number == 1 else place.with_name(f"{place.name}-{number}")
-            one = Recording(name=one.name, path=one.path, place=place)
-        result.append(one)
-    return result
+    """The same, where recordings that would share an output file keep their suffix, then as many folders as it takes.
+
+    Never a number: the next run may name them in another order, and skips what seems to be there.
+    """
+    for kept in count(1):
+        places = Counter(one.place for one in found if isinstance(one, Recording))
+        if max(places.values(), default=1) == 1:
+            break
+        found = [_longer(one, kept) if isinstance(one, Recording) and places[one.place] > 1 else one for one in found]
+    return found
+
+
+def _longer(one: Recording, kept: int) -> Recording:
+    """With its file's whole name, and the folders right above it up to `kept` parts."""
+    return replace(one, place=Path(*one.path.resolve().parts[1:][-kept:]))
 
 
 def temporary() -> tempfile.TemporaryDirectory[str]:

@@ -15,6 +15,13 @@ _BASIS = {
     "never applied": "This stack has never been applied: there is nothing that could have drifted.",
 }
 
+_NONE = {
+    "applied": "No drift: the project is as it was last applied.",
+    "moved on": "No drift: the stack file has changed since the last apply, and the project is as it says.",
+    "unfinished": "No drift: the last apply did not finish, and the project is as the stack file says.",
+    "never applied": _BASIS["never applied"],
+}
+
 
 def drift_text(found: Sequence[Drift], color: bool) -> str:
     """What differs, who changed it last, and what to do; one block a stack."""
@@ -24,8 +31,7 @@ def drift_text(found: Sequence[Drift], color: bool) -> str:
 def _text(entry: Drift, color: bool) -> str:
     name = f"{entry.plan.stack} in project {entry.plan.project}"
     if not entry.drifted:
-        none = "" if entry.basis == "never applied" else "No drift. "
-        return f"{name}\n{none}{_BASIS[entry.basis]}"
+        return f"{name}\n{_NONE[entry.basis]}"
     lines = [plan_text([entry.plan], color), "", _BASIS[entry.basis]]
     lines += [f"  {address}: last changed {who}" for address, who in sorted(entry.culprits.items())]
     lines.append("`whisperctl apply` puts the stack file's state back.")

@@ -1,0 +1,115 @@
+"""Every command of the README, as it stands: the plan, `make`'s targets, and the way from pip to an apply.
+
+`make test` is what runs this file, so that here it is handed one small file of tests; `make demo` runs in full.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.docs.blocks import Command, commands, left_out, sections
+from tests.docs.conftest import MADE_BY_MAKE, with_checkout
+from tests.docs.terminal import ROOT, Terminal, terminal
+
+README = ROOT / "README.md"
+PIP = {"PIP_RETRIES": "1", "PIP_TIMEOUT": "10", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+VLLM = (pytest.mark.vllm, pytest.mark.xdist_group("vllm"))
+MAKE = [command for command in commands(README) if command.text.startswith("make")]
+
+
+@pytest.mark.parametrize("page", [README, ROOT / "docs" / "tutorial.md"], ids=lambda page: page.name)
+def test_no_block_is_left_out(page: Path) -> None:
+    assert left_out(page) == []
+
+
+def test_every_command_has_its_test_here() -> None:
+    elsewhere = {command.where for command in (*MAKE, *sections(README)["Use it"])}
+
+    assert [command.text for command in commands(README) if command.where not in elsewhere] == ["whisperctl plan"]
+
+
+def test_the_stack_gives_the_plan_that_is_shown(shell: Terminal) -> None:
+    label = "maximum_instances: 2\n  labels: {openai-model-names: openai/whisper-small}"  # what `books` lists as models
+    stack = README.read_text().partition("```yaml\n")[2].partition("```")[0].replace("maximum_instances: 2", label)
+    file = shell.folder / "stack.yaml"
+    file.write_text(stack.replace("maximum_instances: 2", "maximum_instances: 1"))
+    printed, code = shell.type("whisperctl apply --yes")
+    assert code == 0, printed
+    file.write_text(stack)
+
+    shell.run(sections(README)[""][0])
+
+
+def target(command: Command) -> str:
+    return command.text.partition("#")[0].strip()
+
+
+@MADE_BY_MAKE
+@pytest.mark.parametrize(
+    "command",
+    [pytest.param(one, id=target(one), marks=VLLM if target(one) == "make demo" else ()) for one in MAKE],
+)
+def test_make_does_what_it_says(command: Command, tmp_path: Path) -> None:
+    with terminal(tmp_path, {"ARGS": "tests/scripts/test_set_up.py -p no:cacheprovider"}) as shell:
+        shell.type(f"cd {shlex.quote(str(ROOT))}")
+        printed = shell.run(command)
+
+    assert printed.startswith("setup: .venv is up to date\n")
+    proof = {"make demo": "The demo did everything it says", "make check": "check: all passed", "make setup": "setup"}
+    assert proof.get(target(command), " passed in ") in printed
+
+
+@pytest.fixture
+def fresh(tmp_path: Path) -> Iterator[Terminal]:
+    """A shell in a checkout, in a virtual environment with nothing but pip."""
+    environment = tmp_path / "environment"
+    subprocess.run([sys.executable, "-m", "venv", environment], check=True)
+    own = {"PATH": f"{environment / 'bin'}{os.pathsep}{os.environ['PATH']}", "PYTHONPATH": ""}
+    own["HOME"] = str(Path.home())  # pip's settings and its cache
+    with terminal(tmp_path, {**own, **PIP}) as opened:
+        with_checkout(opened)
+        yield opened
+
+
+def with_index(fresh: Terminal) -> None:
+    """Skip where pip cannot install anything."""
+    printed, code = fresh.type("pip download --quiet --no-deps --dest .. hatchling")
+    if code:
+        pytest.skip(f"no package index can be reached: {printed.splitlines()[-1]}")
+
+
+def test_from_pip_to_an_apply(fresh: Terminal) -> None:
+    with_index(fresh)
+    for command in sections(README)["Use it"]:
+        fresh.run(command)
+
+    printed, _ = fresh.type("command -v whisperctl")
+    assert printed.startswith(str(fresh.folder.parent / "environment"))
+
+
+def test_pipelines_install_what_their_variable_names_and_nothing_else(fresh: Terminal) -> None:
+    """Above all not the foreign project that has this one's name on PyPI."""
+    with_index(fresh)
+    assert fresh.type("pip wheel --quiet --no-deps --wheel-dir .. .")[1] == 0
+    (wheel,) = fresh.folder.parent.glob("whisperctl-*.whl")
+    for ci, file in (("github", ".github/workflows/whisperctl.yml"), ("gitlab", ".gitlab-ci.yml")):
+        subprocess.run([sys.executable, "-m", "whisperctl", "init", "--ci", ci, fresh.folder / ci], check=True)
+        lines = set(re.findall(r"(?<=- )(?:run: )?(pip install .+)", (fresh.folder / ci / file).read_text()))
+        assert len(lines) == 1
+        install = lines.pop()
+
+        printed, code = fresh.type(f"({install})")
+        assert (code != 0, "WHISPERCTL_PACKAGE: is not set" in printed) == (True, True)
+        assert fresh.type("whisperctl --version")[1] == 127
+
+        printed, code = fresh.type(f"(export PIP_NO_DEPS=1 WHISPERCTL_PACKAGE={wheel}; {install})")
+        assert code == 0, printed
+        assert fresh.type("pip uninstall --yes whisperctl")[0].count("Successfully uninstalled") == 1
