@@ -65,10 +65,11 @@ def write_start(start: Start) -> tuple[Sequence[str], Sequence[Problem]]:
     if there == [GITIGNORE]:
         del files[there.pop()]
     if there:
+        alone = " A pipeline alone can be taken from a new folder." if start.pipeline and STACK_FILE in there else ""
         raise WhisperctlError(
             f"{', '.join(os.fspath(start.folder / name) for name in there)} "
             f"{'exists' if len(there) == 1 else 'exist'} already.\n"
-            "  Nothing was written. Choose another folder, or move what is there away."
+            f"  Nothing was written. Choose another folder, or move what is there away.{alone}"
         )
     try:
         with _written(start.folder, files) as partial:

@@ -8,6 +8,7 @@ run before it.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -82,6 +83,15 @@ def test_every_row_of_the_notebook_has_a_section_that_runs() -> None:
 
     assert len(rows) == 17
     assert list(sections(NOTEBOOK)) == rows
+
+
+def test_every_command_that_a_row_names_is_run() -> None:
+    table = NOTEBOOK.read_text().partition("|---|---|\n")[2].partition("\n\n")[0]
+    named = re.findall(r"`(whisperctl [a-z]+)(?: (--[a-z]+))?`|`(--[a-z]+)`", table)
+    run = "\n".join(one.text for page in (TUTORIAL, NOTEBOOK) for block in sections(page).values() for one in block)
+
+    assert len(named) > 15
+    assert [word for words in named for word in words if word not in run] == []
 
 
 @pytest.mark.parametrize(

@@ -122,6 +122,7 @@ def test_nothing_is_overwritten_and_nothing_half_written(newcomer: Operator, tak
     ran = newcomer.run("init", "repo", "--ci", "github")
     assert ran.code == 1
     assert f"repo/{taken} exists already.\n  Nothing was written." in ran.err
+    assert ("A pipeline alone can be taken from a new folder." in ran.err) == (taken == "stack.yaml")
     assert files(newcomer.folder) == [f"repo/{taken}"]
     assert path.read_text() == "mine\n"
 

@@ -1,4 +1,4 @@
-"""`make demo`'s script when it is interrupted; that it works from end to end is seen by running it."""
+"""`make demo`'s script when it is interrupted; tests/docs/test_readme.py runs it to its end."""
 
 from __future__ import annotations
 
