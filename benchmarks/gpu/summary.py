@@ -1,4 +1,4 @@
-"""The results of `compare.py` as a table and a plot: `summary.py results/side-by-side.jsonl throughput.svg`."""
+"""The results of `compare.py` as a table and a plot: `summary.py results/h100-rounds.jsonl throughput.svg H100`."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def table(found: Runs) -> str:
     return "\n".join(lines)
 
 
-def plot(found: Runs, target: Path) -> None:
+def plot(found: Runs, target: Path, card: str) -> None:
     """Medians as bars, every run as a dot."""
     import matplotlib as mpl
 
@@ -59,7 +59,7 @@ def plot(found: Runs, target: Path) -> None:
     import matplotlib.pyplot as plt
 
     levels = sorted({level for level, _ in found})
-    variants = list(dict.fromkeys(variant for _, variant in found))
+    variants = sorted({variant for _, variant in found}, key=lambda variant: (variant != BASE, variant))
     figure, axes = plt.subplots(figsize=(8, 4.2))
     for number, variant in enumerate(variants):
         places = [at + (number - (len(variants) - 1) / 2) * 0.2 for at in range(len(levels))]
@@ -70,7 +70,7 @@ def plot(found: Runs, target: Path) -> None:
     axes.set_xticks(range(len(levels)), [str(level) for level in levels])
     axes.set_xlabel("concurrent requests")
     axes.set_ylabel("audio seconds per second")
-    axes.set_title("vLLM 0.26.0, one H200, a model of large-v3-turbo's shape", fontsize=10)
+    axes.set_title(f"vLLM 0.26.0, one {card}, a model of large-v3-turbo's shape", fontsize=10)
     axes.legend(frameon=False)
     figure.tight_layout()
     figure.savefig(target, metadata={"Date": None})
@@ -80,7 +80,7 @@ def main() -> None:
     """Print the table; draw the plot."""
     found = runs(Path(sys.argv[1]))
     print(table(found))
-    plot(found, Path(sys.argv[2]))
+    plot(found, Path(sys.argv[2]), sys.argv[3])
 
 
 if __name__ == "__main__":
