@@ -260,6 +260,15 @@ def test_two_first_applies_at_once_make_one_of_everything(project: Project) -> N
     assert len(project.api().revisions("alpha", "v1")) == 1
 
 
+def test_drift_does_not_blame_ubiops_for_a_secret_that_changed_here(project: Project) -> None:
+    file = str(project.write(env=SECRET_ENV))
+    assert project.cli("apply", "--yes", file, HUB_SECRET=CANARY).code == 0
+    ran = project.cli("drift", file, HUB_SECRET="another")
+    assert ran.code == 2
+    assert "every difference was made on UbiOps" not in ran.out
+    assert "env_var/alpha/v1/HUB" in ran.out
+
+
 def test_an_expired_lease_holds_up_nobody(project: Project) -> None:
     project.apply()
     labels = (project.api().deployment("alpha") or {})["labels"]
