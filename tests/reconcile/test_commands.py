@@ -135,6 +135,15 @@ def test_adoption_is_refused_naming_the_owner(project: Project) -> None:
     ran = project.cli("plan", str(project.write(stack="beta")))
     assert ran.code == 1
     assert "belongs to the stack 'alpha'" in ran.err
+    assert "a renamed stack is destroyed under its old name first" in ran.err
+    assert "whisperctl adopt" not in ran.err, "it refuses what another stack owns"
+
+
+def test_adoption_is_what_an_object_of_nobody_asks_for(project: Project) -> None:
+    project.api().create_deployment({"name": "alpha", "input_type": "plain", "output_type": "plain"})
+    ran = project.cli("plan", str(project.write()))
+    assert ran.code == 1
+    assert "belongs to nobody that whisperctl knows" in ran.err
     assert "whisperctl adopt" in ran.err
 
 
