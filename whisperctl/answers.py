@@ -21,15 +21,19 @@ def parsed(method: str, response: requests.Response) -> Any:
     if not response.content:
         return None
     try:
-        return response.json()
+        found = response.json()
     except ValueError:
-        raise ApiError(
-            method,
-            "",
-            0,
-            f"The host's answer to {method} is not JSON.",
-            "Check --host or UBIOPS_API_HOST: it must be the API, such as https://api.ubiops.com/v2.",
-        ) from None
+        raise _not_the_api(method, "is not JSON") from None
+    page = isinstance(found, dict) and "results" in found
+    if method.endswith("_list") and not (page or isinstance(found, list)):
+        raise _not_the_api(method, "is not a list")
+    return found
+
+
+def _not_the_api(method: str, why: str) -> ApiError:
+    reason = f"The host's answer to {method} {why}."
+    advice = "Check --host or UBIOPS_API_HOST: it must be the API, such as https://api.ubiops.com/v2."
+    return ApiError(method, "", 0, reason, advice)
 
 
 def cursor_in(link: str) -> str:

@@ -184,6 +184,10 @@ class Api:
                 file=file,
             )
 
+    def cancel_tag(self, environment: str, tag: str) -> None:
+        """Cancel the build of a tag."""
+        self._call("environment_tags_update", environment, tag, data={"status": "cancelled"})
+
     def delete_tag(self, environment: str, tag: str) -> None:
         """Delete a tag; one that is gone is fine."""
         self._delete("environment_tags_delete", environment, tag)
@@ -263,9 +267,8 @@ class Api:
 
     def create_env_var(self, deployment: str, version: str, body: Mapping[str, Any]) -> Json:
         """Create an env var."""
-        found: Json = self._call(
-            "deployment_version_environment_variables_create", deployment, version, data=dict(body)
-        )
+        method = "deployment_version_environment_variables_create"
+        found: Json = self._call(method, deployment, version, data=dict(body))
         return found
 
     def update_env_var(self, deployment: str, version: str, env_id: str, body: Mapping[str, Any]) -> Json:
@@ -380,12 +383,9 @@ class Api:
 
     def audit(self, deployment: str | None = None, limit: int = 50) -> list[Json]:
         """Audit events of the project or of one deployment, newest first."""
-        found: list[Json]
         if deployment is None:
-            found = self._call("project_audit_events_list", limit=limit)
-        else:
-            found = self._call("deployment_audit_events_list", deployment, limit=limit)
-        return found
+            return list(self._call("project_audit_events_list", limit=limit))
+        return list(self._call("deployment_audit_events_list", deployment, limit=limit))
 
     def _find(self, method: str, *names: str) -> Any:
         try:

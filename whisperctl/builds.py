@@ -16,7 +16,7 @@ from whisperctl.api import Api, Json
 from whisperctl.bodies import merged
 from whisperctl.desired import digest_of
 from whisperctl.errors import ApiError, BuildFailed, NotFound, WhisperctlError
-from whisperctl.job import POST_ATTEMPTS, Job, arrived, create_once, is_lost
+from whisperctl.job import FAILED, POST_ATTEMPTS, Job, arrived, create_once, is_lost
 from whisperctl.live import RecordedRevision, owner, recorded_revisions
 from whisperctl.operations import Operation
 from whisperctl.package import EnvironmentBuild
@@ -31,7 +31,6 @@ from whisperctl.resources import (
 )
 from whisperctl.waiting import wait_for
 
-FAILED = ("failed", "cancelled")
 LAST_LINES = 20
 """Log lines shown with a failed build."""
 LOG_LINES = 500

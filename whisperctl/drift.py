@@ -11,7 +11,14 @@ from whisperctl.engine import World, plan_stacks
 from whisperctl.errors import ApiError
 from whisperctl.operations import Change
 from whisperctl.plan import Plan
-from whisperctl.resources import DIGEST_LABEL, Address, Kind, deployment_address
+from whisperctl.resources import (
+    DIGEST_LABEL,
+    SECRET_LABEL,
+    Address,
+    Kind,
+    deployment_address,
+    version_address,
+)
 from whisperctl.spec import Stack
 
 AUDIT_EVENTS = 100
@@ -54,11 +61,19 @@ def _basis(plan: Plan) -> Basis:
     address = deployment_address(plan.wanted.stack.deployment.name)
     sealed = plan.live.labels.get(address, {}).get(DIGEST_LABEL)
     if sealed == plan.wanted.digest:
-        return "applied"
+        return "moved on" if any(_has_another_secret(plan, change) for change in plan.changes) else "applied"
     ours = [a for a in plan.live.owned if a.kind not in (Kind.ENVIRONMENT, Kind.ENVIRONMENT_TAG)]
     if not ours:
         return "never applied"
     return "moved on" if sealed else "unfinished"
+
+
+def _has_another_secret(plan: Plan, change: Change) -> bool:
+    """Whether a secret has another value than the one applied, which its fingerprint tells and the digest does not."""
+    if change.address.kind is not Kind.ENV_VAR or [item.path for item in change.fields] != ["value"]:
+        return False
+    deployment, version, name = change.address.names
+    return SECRET_LABEL + name in plan.live.labels.get(version_address(deployment, version), {})
 
 
 def _culprits(api: Api, changes: Sequence[Change]) -> dict[Address, str]:

@@ -16,7 +16,7 @@ from whisperctl.errors import Interrupted, WhisperctlError
 from whisperctl.job import Job, Telling
 from whisperctl.lease import new_lease
 from whisperctl.live import read_live
-from whisperctl.operations import after_other_stacks
+from whisperctl.operations import SHARED_KINDS, after_other_stacks
 from whisperctl.package import build_environment, build_package
 from whisperctl.plan import Plan, make_plan
 from whisperctl.resources import Address
@@ -150,10 +150,22 @@ def _check_convergence(outcomes: Sequence[Outcome], world: World) -> None:
                 outcome.error = f"It cannot be shown that nothing differs any more: {error}"
             return
         left = [outcome for outcome in left if fresh[id(outcome)].operations]
+        _delete_what_was_shared([fresh[id(outcome)] for outcome in left], world)
         for outcome in outcomes:
             plan = fresh.get(id(outcome))
             if plan is not None:
                 outcome.remaining = tuple(str(o.address) for o in plan.changes or plan.operations)
+
+
+def _delete_what_was_shared(plans: Sequence[Plan], world: World) -> None:
+    """Two stacks that two processes destroy at once each leave their tag to the other: whoever is last takes it."""
+    jobs = [
+        _job(plan, world)
+        for plan in plans
+        if plan.destroy and all(operation.address.kind in SHARED_KINDS for operation in plan.operations)
+    ]
+    if jobs:
+        Run(jobs=jobs, token=world.token, clock=world.clock, listen=world.listen).perform()
 
 
 def _planned_again(outcomes: Sequence[Outcome], world: World) -> list[tuple[Outcome, Plan]]:

@@ -24,6 +24,8 @@ POST_ATTEMPTS = 5
 """Tries of a create whose answer was lost, each after a look whether it arrived."""
 LOOK_PAUSES = (0.5, 1.5, None)
 """Seconds between looks for what may be hidden by a copy of UbiOps' books that is a moment behind."""
+FAILED = ("failed", "cancelled")
+"""What the status of a tag or a revision is when its build ended badly."""
 APPEAR_SECONDS = 120.0
 """How long a parent that was just created may stay invisible to UbiOps itself (seen by the Terraform provider)."""
 

@@ -1,7 +1,8 @@
 """The lease of a stack: a label on its deployment, so that two applies of one stack do not run at once.
 
 60 s, renewed while working, given back at the end; taken over at once when its holder was a process of this host
-that is gone. UbiOps has no compare-and-swap, so whoever takes a lease reads it back before going on.
+that is gone, and after 60 s without a renewal whatever time its holder's clock tells. UbiOps has no compare-and-swap,
+so whoever takes a lease reads it back before going on.
 """
 
 from __future__ import annotations
@@ -83,13 +84,17 @@ def take(
     Returns the lease, whether somebody else's had to be waited for, and the deployment as it is now (None: it is gone).
     """
     waited = False
+    seen, since = "", 0.0
     while True:
         found = api.deployment(deployment)
         if found is None:
             return lease, waited, None
         labels = found.get("labels") or {}
         holder = parse(labels.get(LEASE_LABEL))
-        if holder is not None and holder.nonce != lease.nonce and is_held(holder, clock.time()):
+        if str(holder) != seen:
+            seen, since = str(holder), clock.monotonic()
+        renewed_lately = clock.monotonic() - since < SECONDS
+        if holder is not None and holder.nonce != lease.nonce and is_held(holder, clock.time()) and renewed_lately:
             if not waited:
                 say(f"waiting for another apply of deployment/{deployment} (process {holder.pid} on {holder.host})")
             waited = True

@@ -318,8 +318,15 @@ def _groups(
     ours = {group_address(group["name"]): group for group in [*begun, *known]}
     same = [group for group in project.groups if group["name"] == name]
     managed = bool(wanted.stack.instance_type_group.instance_types)
-    foreign = {group_address(name): same[0]} if managed and same and group_address(name) not in ours else {}
+    taken = managed and same and group_address(name) not in ours
+    foreign = {group_address(name): _with_its_owner(project, same[0])} if taken else {}
     return ours, foreign, bool(same)
+
+
+def _with_its_owner(project: Project, group: Json) -> Json:
+    """A group carries no labels: for a message, it gets those of the deployment that it goes with."""
+    owners = (raw for raw in project.deployments.values() if group["id"] in group_ids(raw))
+    return group | {"labels": next(owners, {}).get("labels")}
 
 
 def creating(group: str) -> str:

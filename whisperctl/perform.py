@@ -23,7 +23,7 @@ from whisperctl.bodies import (
 )
 from whisperctl.desired import digest_of
 from whisperctl.errors import ApiError, Contended, StalePlan
-from whisperctl.job import LOOK_PAUSES, Job, create_once, read_now, unchanged
+from whisperctl.job import FAILED, LOOK_PAUSES, Job, create_once, read_now, unchanged
 from whisperctl.live import creating, names_in, owner
 from whisperctl.operations import Operation
 from whisperctl.resources import (
@@ -147,8 +147,7 @@ def delete(job: Job, operation: Operation) -> None:
     address = operation.address
     match address.kind:
         case Kind.ENVIRONMENT_TAG:
-            if not job.api.tag_usage(*address.names):
-                job.api.delete_tag(*address.names)
+            _delete_tag(job, address)
             return
         case Kind.ENVIRONMENT:
             if not job.api.tags(*address.names):
@@ -177,6 +176,31 @@ def delete(job: Job, operation: Operation) -> None:
         what=f"{address} to be gone",
     )
     job.saw(address, None)
+
+
+def _delete_tag(job: Job, address: Address) -> None:
+    """Unless something uses it after all. A build that was left running is cancelled: UbiOps deletes none."""
+    if job.api.tag_usage(*address.names):
+        return
+    if _is_building(job.api.tag(*address.names)):
+        job.say(address, "cancelling its build")
+        try:
+            job.api.cancel_tag(*address.names)
+        except ApiError as error:
+            if error.status not in (400, 409):  # it has just ended
+                raise
+        wait_for(
+            lambda: job.api.tag(*address.names),
+            lambda tag: not _is_building(tag),
+            clock=job.clock,
+            timeout=job.timeout,
+            what=f"the build of {address} to end",
+        )
+    job.api.delete_tag(*address.names)
+
+
+def _is_building(tag: Json | None) -> bool:
+    return tag is not None and tag["status"] not in ("pending", "available", *FAILED)
 
 
 def _delete_once(job: Job, address: Address, raw: Json) -> None:

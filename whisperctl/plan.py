@@ -108,9 +108,13 @@ def refuse_foreign(wanted: Wanted, live: Live) -> None:
         + (f"the stack {owner(raw)!r}." if owner(raw) else "nobody that whisperctl knows.")
         for address, raw in sorted(live.foreign.items())
     ]
-    if lines:
+    if lines and all(owner(raw) for raw in live.foreign.values()):
         lines.append(
-            "  Nothing was changed. Choose other names, or take the objects over with\n"
+            "  Nothing was changed. Choose other names; a renamed stack is destroyed under its old name first."
+        )
+    elif lines:
+        lines.append(
+            "  Nothing was changed. Choose other names, or take over what nobody owns with\n"
             f"    whisperctl adopt {stack.file}"
         )
     group = stack.instance_type_group

@@ -135,6 +135,15 @@ def test_adoption_is_refused_naming_the_owner(project: Project) -> None:
     ran = project.cli("plan", str(project.write(stack="beta")))
     assert ran.code == 1
     assert "belongs to the stack 'alpha'" in ran.err
+    assert "a renamed stack is destroyed under its old name first" in ran.err
+    assert "whisperctl adopt" not in ran.err, "it refuses what another stack owns"
+
+
+def test_adoption_is_what_an_object_of_nobody_asks_for(project: Project) -> None:
+    project.api().create_deployment({"name": "alpha", "input_type": "plain", "output_type": "plain"})
+    ran = project.cli("plan", str(project.write()))
+    assert ran.code == 1
+    assert "belongs to nobody that whisperctl knows" in ran.err
     assert "whisperctl adopt" in ran.err
 
 
@@ -258,6 +267,15 @@ def test_two_first_applies_at_once_make_one_of_everything(project: Project) -> N
     assert [process.returncode for process in several] == [0, 0], said
     assert project.cli("plan", file, "--detailed-exitcode").code == 0
     assert len(project.api().revisions("alpha", "v1")) == 1
+
+
+def test_drift_does_not_blame_ubiops_for_a_secret_that_changed_here(project: Project) -> None:
+    file = str(project.write(env=SECRET_ENV))
+    assert project.cli("apply", "--yes", file, HUB_SECRET=CANARY).code == 0
+    ran = project.cli("drift", file, HUB_SECRET="another")
+    assert ran.code == 2
+    assert "every difference was made on UbiOps" not in ran.out
+    assert "env_var/alpha/v1/HUB" in ran.out
 
 
 def test_an_expired_lease_holds_up_nobody(project: Project) -> None:

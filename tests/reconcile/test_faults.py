@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -122,3 +126,31 @@ def test_a_version_added_since_the_plan_saves_its_deployment(project: Project) -
 def test_a_lost_deployment_request_is_made_again(project: Project, kind: str) -> None:
     project.fault(kind, method="POST", path="/requests$", count=2)
     project.apply(service=None)
+
+
+@contextmanager
+def a_host_that_says(text: str) -> Iterator[str]:
+    """Some other server: its address."""
+
+    class Answer(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(text)))
+            self.end_headers()
+            self.wfile.write(text.encode())
+
+        def log_message(self, *_: Any) -> None:
+            """Say nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Answer) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/v2"
+        server.shutdown()
+
+
+@pytest.mark.parametrize("text", ["<html>Welcome</html>", '{"detail": "hello"}', '"hello"', "7", "null"])
+def test_a_host_that_is_not_the_api_is_named(project: Project, text: str) -> None:
+    with a_host_that_says(text) as host:
+        ran = project.cli("plan", str(project.write()), "--host", host)
+    assert ran.code == 1
+    assert "it must be the API" in ran.err

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 
-from tests.reconcile.project import Project, report
+from tests.reconcile.project import Project, QuickClock, report
 from whisperctl.engine import _job, apply_plans, plan_stacks
 from whisperctl.holding import begin, give_back, renew
 from whisperctl.job import Job
@@ -59,6 +59,29 @@ def test_a_lease_that_somebody_else_took_is_neither_renewed_nor_removed(project:
     assert job.lost.is_set()
     give_back(job)
     assert labels(project)["whisperctl-lease"] == theirs
+
+
+class SkippingClock(QuickClock):
+    """Ten seconds pass with every sleep."""
+
+    skipped = 0.0
+
+    def sleep(self, seconds: float) -> None:
+        self.skipped += 10
+        super().sleep(seconds)
+
+    def monotonic(self) -> float:
+        return super().monotonic() + self.skipped
+
+
+def test_a_lease_of_a_fast_clock_that_nobody_renews_holds_up_nobody(project: Project) -> None:
+    project.apply()
+    theirs = f"elsewhere 1 1 abcdabcd {int(time.time()) + 86_400}"
+    project.api().update_deployment("alpha", {"labels": labels(project) | {"whisperctl-lease": theirs}})
+    world = project.world(SkippingClock())
+    [outcome] = project.perform(project.write(version={"maximum_instances": 2}), world=world)
+    assert outcome.succeeded, report(outcome)
+    assert "waiting for another apply" in " ".join(event.text for event in project.events)
 
 
 def test_one_request_at_a_time_is_enough_for_everything(project: Project) -> None:

@@ -177,6 +177,13 @@ def test_a_managed_group_is_created_changed_renamed_and_removed(project: Project
     }
 
 
+def test_a_group_of_another_stack_is_refused_naming_it(project: Project) -> None:
+    mine = {"name": "mine", "gpu": "T4", "instance_types": [project.api().instance_types()[0]["name"]]}
+    project.apply(instance_type_group=mine)
+    with pytest.raises(NotOwned, match="instance_type_group/mine exists and belongs to the stack 'alpha'"):
+        project.plan_one(stack="beta", deployment={"name": "beta"}, service=None, instance_type_group=mine)
+
+
 def test_a_group_that_is_no_longer_managed_is_let_go_of(project: Project) -> None:
     types = [project.api().instance_types()[0]["name"]]
     project.apply(instance_type_group={"name": "mine", "instance_types": types})
@@ -295,6 +302,14 @@ def test_destroy_removes_everything_of_ours_and_a_second_one_does_nothing(projec
     again = project.destroy(**more)
     assert again.plan.is_empty
     assert again.results == ()
+
+
+def test_destroy_cancels_a_build_that_was_left_running(project: Project) -> None:
+    project.fault("build-endless", count=1)
+    [outcome] = project.perform(project.write(rollout={"timeout": 1}))
+    assert not outcome.succeeded
+    project.destroy()
+    assert project.names() == set()
 
 
 def test_two_stacks_share_an_environment_and_the_last_one_takes_it_along(project: Project) -> None:

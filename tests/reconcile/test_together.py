@@ -81,6 +81,19 @@ def test_a_shared_tag_goes_though_a_stack_had_to_be_planned_again(project: Proje
     assert project.names() == set()
 
 
+def test_a_shared_tag_goes_though_its_stacks_are_destroyed_by_two_processes(project: Project) -> None:
+    files = three_files(project)[:2]
+    project.perform(*files)
+    one, two = project.world(), project.world()
+    # Both plan while the other stack is still there: neither takes the tag along.
+    first = plan_stacks(project.load(files[0]), one, destroy=True)
+    second = plan_stacks(project.load(files[1]), two, destroy=True)
+    for plans, world in ((first, one), (second, two)):
+        [outcome] = apply_plans(plans, world)
+        assert outcome.succeeded, report(outcome)
+    assert project.names() == set()
+
+
 def test_a_tag_that_somebody_still_uses_stays(project: Project) -> None:
     one, two, three = three_files(project)
     project.perform(one, two, three)
