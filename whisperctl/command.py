@@ -179,7 +179,7 @@ def batched_tokens(stack: Stack, known: KnownModel | None) -> int | None:
     tuned = catalog.tuning(gpu.name, known).max_num_batched_tokens
     # Left alone, vLLM takes no more than max_num_seqs clips' worth of decoder tokens.
     default = min(gpu.default_batched_tokens, (seqs or gpu.default_num_seqs) * stack.vllm.max_model_len)
-    if tuned is None and default >= ENOUGH_TOKENS:
+    if tuned is None and default >= max(ENOUGH_TOKENS, seqs or 0):
         return None
     return max(tuned or 0, TWO_CLIPS, seqs or 0)
 

@@ -98,9 +98,12 @@ def test_gpus_that_no_tensor_parallel_takes_serve_copies(stack_of):
 
 @pytest.mark.parametrize(
     ("seqs", "gpu", "tokens"),
-    [("2", "H200", "3000"), ("auto", "H200", None), ("20000", "L4", "20000"), ("auto", "L4", "18000")],
-)
-def test_a_step_holds_two_clips_whatever_the_sequences(stack_of, seqs, gpu, tokens):
+    [
+        ("2", "H200", "3000"), ("auto", "H200", None), ("8192", "H200", None), ("8193", "H200", "8193"),
+        ("20000", "L4", "20000"), ("auto", "L4", "18000"),
+    ],
+)  # fmt: skip
+def test_a_step_holds_two_clips_and_every_sequence(stack_of, seqs, gpu, tokens):
     stack = stack_of(vllm=f"{{version: 0.26.0, max_num_seqs: {seqs}}}", instance_type_group=f"{{name: g, gpu: {gpu}}}")
     words = launch(stack).arguments
     assert (
