@@ -32,15 +32,14 @@ ENGINE_GIB = 6.0
 """Memory of an engine beside weights and cache: activations of 22 recordings, graphs, CUDA's own; 4.5 were seen."""
 PACED_BY_ITSELF = "0.33.0"
 """Before, vLLM heeds --prefill-schedule-interval for mixtures of experts only (vllm/v1/core/sched/scheduler.py)."""
-ALONE = frozenset(
-    {
-        *("--data-parallel-size", "--data-parallel-size-local", "--data-parallel-rank", "--headless"),
-        *("--kv-cache-memory-bytes", "--distributed-executor-backend", "--pipeline-parallel-size"),
-        *("--scheduler-cls", "--prefill-schedule-interval"),
-        *("--async-scheduling", "--no-async-scheduling"),
-    }
+ALONE = (
+    *("--data-parallel-", "--headless", "--distributed-executor-backend", "--pipeline-parallel-size"),
+    *("--nnodes", "--node-rank", "--master-", "--kv-", "--num-gpu-blocks-override"),
+    *("--scheduler-cls", "--prefill-schedule-interval", "--async-scheduling", "--no-async-scheduling"),
 )
-"""Options that say otherwise about engines and schedulers: with one of them there is one engine."""
+"""Beginnings of the options about engines, their cache and their scheduler: with one of them there is one engine."""
+ALONE_AT_START = (*ALONE, "--gpu-memory-utilization", "--tensor-parallel-size", "-dp", "-pp", "-tp")
+"""The same for VLLM_EXTRA_ARGS, which may also say what has a key of its own in the stack."""
 
 JSON_LISTS = frozenset({"--allowed-origins", "--allowed-methods", "--allowed-headers"})
 """Options that take a list as one JSON text; every other list option takes several words."""
@@ -53,6 +52,10 @@ class Sharing:
     engines: int
     arguments: tuple[str, ...]
     """In place of the launch's own."""
+
+    def as_data(self) -> dict[str, Any]:
+        """Plain data: what a Python literal can hold."""
+        return {"engines": self.engines, "arguments": list(self.arguments), "unless": list(ALONE_AT_START)}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -93,9 +96,7 @@ class Launch:
             "environment": dict(sorted(self.environment.items())),
             "api_server_count": self.api_server_count,
             "api_servers_at_most": self.api_servers_at_most,
-            "sharing": {"engines": self.sharing.engines, "arguments": list(self.sharing.arguments)}
-            if self.sharing
-            else None,
+            "sharing": self.sharing.as_data() if self.sharing else None,
             "shutdown_timeout": self.shutdown_timeout,
             "startup_timeout": self.startup_timeout,
         }
@@ -179,7 +180,7 @@ def batched_tokens(stack: Stack, known: KnownModel | None) -> int | None:
     tuned = catalog.tuning(gpu.name, known).max_num_batched_tokens
     # Left alone, vLLM takes no more than max_num_seqs clips' worth of decoder tokens.
     default = min(gpu.default_batched_tokens, (seqs or gpu.default_num_seqs) * stack.vllm.max_model_len)
-    if tuned is None and default >= ENOUGH_TOKENS:
+    if tuned is None and default >= max(ENOUGH_TOKENS, seqs or 0):
         return None
     return max(tuned or 0, TWO_CLIPS, seqs or 0)
 
@@ -216,30 +217,43 @@ def _sharing(stack: Stack, known: KnownModel | None, flags: Mapping[str, Any]) -
     row = catalog.tuning(stack.instance_type_group.gpu, known).sharing
     if row is None or known is None or not catalog.within(stack.vllm.version, row.since, None):
         return None
-    if replicas(stack) > 1 or stack.vllm.tensor_parallel_size > 1 or stack.vllm.dtype == "float32":
+    if replicas(stack) > 1 or stack.vllm.tensor_parallel_size > 1 or stack.vllm.dtype in ("float32", "float"):
         return None
-    if any(name in flags for name in ALONE):
+    cache = _cache_bytes(stack, known, row)
+    if cache is None or any(name.startswith(ALONE) for name in flags):
         return None
     shared = {
         **flags,
         "--gpu-memory-utilization": round(stack.vllm.gpu_memory_utilization / row.engines, 3),
         # Fixed: engines that start at the same time would take each other's memory for their own.
-        "--kv-cache-memory-bytes": _cache_bytes(stack, known, row),
+        "--kv-cache-memory-bytes": cache,
         **_pace(stack, row),
     }
     if stack.vllm.max_num_batched_tokens == "auto":
-        shared["--max-num-batched-tokens"] = row.max_num_batched_tokens
+        shared["--max-num-batched-tokens"] = _step_tokens(stack, row)
     return Sharing(engines=row.engines, arguments=tuple(_words(shared)))
 
 
-def _cache_bytes(stack: Stack, known: KnownModel, row: catalog.Sharing) -> int:
-    """The key-value cache of one engine: for all its recordings, as far as its share of the memory goes."""
+def _step_tokens(stack: Stack, row: catalog.Sharing) -> int:
+    """Tokens of a step of an engine that shares its GPU; vLLM asks for at least max_num_seqs."""
     seqs, batched = stack.vllm.max_num_seqs, stack.vllm.max_num_batched_tokens
+    if batched != "auto":
+        return batched
+    return max(row.max_num_batched_tokens, 0 if seqs == "auto" else seqs)
+
+
+def _cache_bytes(stack: Stack, known: KnownModel, row: catalog.Sharing) -> int | None:
+    """The key-value cache of one engine: for all its recordings, as far as its share of the memory goes.
+
+    None: its share has no room for what vLLM counts for one request, all that a step may encode; it would not start.
+    """
+    seqs = stack.vllm.max_num_seqs
     tokens = (row.max_num_seqs if seqs == "auto" else seqs) * (CLIP_TOKENS + stack.vllm.max_model_len)
-    # vLLM does not start with less than what it counts for one request: all that a step may encode.
-    least = (row.max_num_batched_tokens if batched == "auto" else batched) + stack.vllm.max_model_len
+    least = _step_tokens(stack, row) + stack.vllm.max_model_len
     memory = (catalog.gpu(stack.instance_type_group.gpu).memory_gib or 0) * stack.vllm.gpu_memory_utilization
     share = int((memory / row.engines - ENGINE_GIB) * 2**30) - 2 * known.parameters
+    if share < least * known.kv_bytes_per_token:
+        return None
     return min(max(tokens, 2 * least) * known.kv_bytes_per_token, share)
 
 

@@ -320,3 +320,26 @@ def test_an_instance_with_few_cpus_has_one_engine(rendered_module, stack_of):
     config = launch(stack_of(**TWO_ENGINES)).as_data()
     assert [rendered_module.engine_count(config, cpus) for cpus in (1, 4, 7.9, 8, 16)] == [1, 1, 1, 2, 2]
     assert rendered_module.engine_count({"sharing": None}, 64) == 1
+
+
+@pytest.mark.parametrize(
+    ("extra", "engines"),
+    [
+        (["--seed", "7"], 2), (["--api-server-count", "3"], 2), (["--data-parallel-size", "1"], 1),
+        (["--data_parallel_size=1"], 1), (["-dp", "1"], 1), (["--gpu-memory-utilization", "0.8"], 1),
+        (["--no-async-scheduling"], 1), (["--kv-cache-dtype", "fp8"], 1),
+    ],
+)  # fmt: skip
+def test_extra_arguments_about_engines_leave_one(rendered_module, stack_of, extra, engines):
+    config = launch(stack_of(**TWO_ENGINES)).as_data()
+    assert rendered_module.engine_count(config, 64, extra) == engines
+
+
+def test_one_engine_asked_for_at_start_has_the_gpu_to_itself(instance, stack_of):
+    running = instance(stack_of(**TWO_ENGINES), VLLM_EXTRA_ARGS="--data-parallel-size 1")
+    running.wait_for("ready")
+    argv = json.loads(running.report.read_text())["argv"]
+    assert "--kv-cache-memory-bytes" not in argv
+    assert argv[argv.index("--gpu-memory-utilization") + 1] == "0.9"
+    assert argv[-2:] == ["--data-parallel-size", "1"]
+    assert not running.engine_report.exists()

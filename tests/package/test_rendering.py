@@ -98,9 +98,12 @@ def test_gpus_that_no_tensor_parallel_takes_serve_copies(stack_of):
 
 @pytest.mark.parametrize(
     ("seqs", "gpu", "tokens"),
-    [("2", "H200", "3000"), ("auto", "H200", None), ("20000", "L4", "20000"), ("auto", "L4", "18000")],
-)
-def test_a_step_holds_two_clips_whatever_the_sequences(stack_of, seqs, gpu, tokens):
+    [
+        ("2", "H200", "3000"), ("auto", "H200", None), ("8192", "H200", None), ("8193", "H200", "8193"),
+        ("20000", "L4", "20000"), ("auto", "L4", "18000"),
+    ],
+)  # fmt: skip
+def test_a_step_holds_two_clips_and_every_sequence(stack_of, seqs, gpu, tokens):
     stack = stack_of(vllm=f"{{version: 0.26.0, max_num_seqs: {seqs}}}", instance_type_group=f"{{name: g, gpu: {gpu}}}")
     words = launch(stack).arguments
     assert (
@@ -145,7 +148,8 @@ def test_vllm_0_33_keeps_the_pace_by_itself(stack_of):
     [
         ", tensor_parallel_size: 2", ", dtype: float32", ", args: {data-parallel-size: 1}",
         ", args: {scheduler_cls: my.Scheduler}", ", args: {kv-cache-memory-bytes: 5G}",
-        ", args: {async-scheduling: false}",
+        ", args: {async-scheduling: false}", ", dtype: float", ", args: {num_gpu_blocks_override: 100}",
+        ", args: {data-parallel-rpc-port: 5000}", ", gpu_memory_utilization: 0.1", ", max_num_batched_tokens: 5000000",
     ],
 )  # fmt: skip
 def test_who_says_otherwise_about_engines_gets_one(stack_of, vllm):
@@ -163,6 +167,7 @@ def test_written_limits_hold_for_engines_that_share_a_gpu(stack_of):
     # What vLLM counts for one request, twice: four recordings would need less.
     assert value(words, "--kv-cache-memory-bytes") == str(2 * 6448 * 20480)
     many = sharing(stack_of, ", max_num_seqs: 100000")[0].arguments
+    assert value(many, "--max-num-batched-tokens") == "100000"
     assert int(value(many, "--kv-cache-memory-bytes")) < 0.45 * 141e9
 
 

@@ -121,15 +121,15 @@ class Settings:
         self.vllm_version = config["vllm_version"]
         self.startup_timeout = config["startup_timeout"]
         self.shutdown_timeout = config["shutdown_timeout"]
-        cpus = available_cpus()
+        cpus, extra = available_cpus(), extra_arguments(environ)
         self.api_servers = api_server_count(config, cpus)
-        self.engines = engine_count(config, cpus)
+        self.engines = engine_count(config, cpus, extra)
         self.base_directory = os.path.abspath(base_directory)
         self.model = config["model"]
         if config["model_packed"]:
             self.model = os.path.join(self.base_directory, config["model"])
         self.rendered_commands = serve_commands(self, config)
-        self.commands = with_extra_arguments(self.rendered_commands, extra_arguments(environ))
+        self.commands = with_extra_arguments(self.rendered_commands, extra)
         self.environment = server_environment(self, config["environment"], environ)
 
 
@@ -219,10 +219,16 @@ def api_server_count(config, cpus):
     return max(1, min(config["api_servers_at_most"], int(cpus / 2)))
 
 
-def engine_count(config, cpus):
-    """Engines that share the GPU: as many as were rendered where each finds enough CPUs, else one."""
+def engine_count(config, cpus, extra=()):
+    """Engines that share the GPU: as many as were rendered where each finds enough CPUs.
+
+    One where VLLM_EXTRA_ARGS says otherwise about engines, their memory or their scheduler.
+    """
     sharing = config["sharing"]
-    return sharing["engines"] if sharing and cpus >= sharing["engines"] * CPUS_PER_ENGINE else 1
+    if not sharing or cpus < sharing["engines"] * CPUS_PER_ENGINE:
+        return 1
+    unless = tuple(sharing["unless"])
+    return 1 if any(word.replace("_", "-").startswith(unless) for word in extra) else sharing["engines"]
 
 
 def available_cpus():
