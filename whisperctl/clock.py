@@ -5,6 +5,9 @@ from __future__ import annotations
 import time
 from typing import Protocol
 
+CLOCKS_APART = 7200
+"""Seconds by which the clock here may lag behind that of UbiOps: what is asked until now is asked until then."""
+
 
 class Clock(Protocol):
     """Seconds that only go forward, the wall clock, and a sleep, all in seconds."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from whisperctl.api import Api, Json
-from whisperctl.clock import Clock
+from whisperctl.clock import CLOCKS_APART, Clock
 from whisperctl.errors import ApiError, Unreachable
 from whisperctl.package import build_environment
 from whisperctl.spec import Stack
@@ -24,8 +24,6 @@ PAGE = 5000
 """Lines that UbiOps gives at most in one answer."""
 LATE = 30 * SECOND
 """How long after its moment a line may turn up and still be found, in nanoseconds."""
-AHEAD = 3600 * SECOND
-"""How far UbiOps' clock may run ahead of ours, in nanoseconds."""
 POLL_SECONDS = 2.0
 
 
@@ -92,7 +90,7 @@ class Reader:
         start = self.since
         at_start: Counter[tuple[Any, ...]] = Counter()
         while True:
-            end = max(int(self.clock.time() * SECOND), start) + AHEAD
+            end = max(int(self.clock.time() * SECOND), start) + CLOCKS_APART * SECOND
             entries = self.api.logs(query, start, end, self.page)
             for entry in entries:
                 if at_start[_key(entry)]:

@@ -13,6 +13,7 @@ import threading
 from typing import Any
 
 from whisperctl.api import Json
+from whisperctl.clock import CLOCKS_APART
 from whisperctl.endpoint.client import Endpoint
 from whisperctl.endpoint.probe import probe as probe_endpoint
 from whisperctl.errors import ApiError, Interrupted, TimedOut, Unhealthy, WhisperctlError
@@ -162,7 +163,7 @@ class _Starts:
         return "\n  The server's last log lines:\n" + "\n".join(f"    {line[2:]}" for line in said) if said else ""
 
     def _soon(self) -> int:
-        return int((self.job.clock.time() + 5) * 1e9)
+        return int((self.job.clock.time() + CLOCKS_APART) * 1e9)
 
     def _entries(self, query: str, start: int, end: int, limit: int) -> list[Json]:
         try:
@@ -250,7 +251,7 @@ def _own_lines(job: Job) -> str:
 def _last_logs(job: Job) -> str:
     now = job.clock.time()
     try:
-        entries = job.api.logs(_own_lines(job), int((now + 5) * 1e9), int((now - 3600) * 1e9), LOG_LINES)
+        entries = job.api.logs(_own_lines(job), int((now + CLOCKS_APART) * 1e9), int((now - 3600) * 1e9), LOG_LINES)
     except ApiError as error:
         return f"\n  (no logs: {error.reason})"
     lines = [line for entry in reversed(entries) for line in job.foreign(entry["log"])]

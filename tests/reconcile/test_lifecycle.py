@@ -8,6 +8,7 @@ import pytest
 
 from tests.reconcile.project import CPU, T4, Project, actions, paths, report
 from whisperctl.errors import NotOwned, Protected
+from whisperctl.resources import Kind
 
 ENV = {"env": {"PLAIN": "1", "TOKEN_FOR_HUB": {"value": "s3cr3t-canary", "secret": True}}}
 
@@ -288,6 +289,14 @@ def test_a_foreign_revision_is_drift_and_is_replaced(project: Project, tmp_path:
     [change] = outcome.plan.changes
     assert str(change.address) == "package/alpha/v1"
     assert by_hand in change.reason
+
+
+def test_build_logs_are_seen_where_the_clock_of_ubiops_is_ahead(project: Project) -> None:
+    project.control("POST", "clock", {"advance": 60})
+    project.apply()
+    said = [(event.address.kind, event.text) for event in project.events if event.state == "log"]
+    assert (Kind.ENVIRONMENT_TAG, "Build finished") in said
+    assert (Kind.PACKAGE, "Build finished") in said
 
 
 def test_destroy_removes_everything_of_ours_and_a_second_one_does_nothing(project: Project) -> None:
