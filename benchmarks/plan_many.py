@@ -1,12 +1,14 @@
 """Plan and apply many stacks: requests, round trips, wall time and memory, each beside a naive way in the same run.
 
     .venv/bin/python benchmarks/plan_many.py
+    .venv/bin/python benchmarks/plan_many.py --rate-limited     # a quarter of an hour
 
 Starts an emulator of its own. Prints a Markdown table; the bars are the product's promises.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import statistics
@@ -15,7 +17,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -29,6 +31,8 @@ from tests.reconcile.project import BASE, Project, merged  # noqa: E402
 STACKS = 80
 NEW = 20
 RUNS = 3
+LIMIT = 300
+"""Requests a minute that UbiOps allows."""
 
 
 def write_stacks(project: Project, count: int, folder: str) -> Path:
@@ -43,8 +47,8 @@ def write_stacks(project: Project, count: int, folder: str) -> Path:
 
 
 @contextmanager
-def emulator(folder: Path, speed: float) -> Iterator[EmulatorProcess]:
-    started = start_emulator(folder, "--speed", str(speed), "--runtime", "none")
+def emulator(folder: Path, speed: float, *more: str) -> Iterator[EmulatorProcess]:
+    started = start_emulator(folder, "--speed", str(speed), "--runtime", "none", *more)
     try:
         yield started
     finally:
@@ -185,6 +189,27 @@ def applying(folder: Path) -> list[tuple[str, str, str, str]]:
     ]
 
 
+def rate_limited(folder: Path) -> list[tuple[str, ...]]:
+    """The life of many stacks at UbiOps' 300 requests a minute, beside the same without a limit."""
+    lives = [one_life(folder / f"limit-{limit}", limit) for limit in (0, LIMIT)]
+    return [
+        (step, str(free_sent), f"{free:.0f}", str(sent), str(refused), f"{seconds:.0f}", str(round(seconds - free)))
+        for (step, free_sent, _, free), (_, sent, refused, seconds) in zip(*lives, strict=True)
+    ]
+
+
+def one_life(folder: Path, limit: int) -> Iterator[tuple[str, int, int, float]]:
+    """Each step, the requests sent, those refused with 429, and the seconds of the whole process."""
+    with emulator(folder, 600, "--rate-limit", str(limit)) as started:
+        project = Project(emulator=started, folder=folder)
+        stacks = str(write_stacks(project, STACKS, "many"))
+        for line in (["plan"], ["apply", "--yes"], ["plan"], ["destroy", "--yes"]):
+            project.forget()
+            seconds = command(project, *line, stacks)  # fails unless it exits 0
+            statuses = [entry["status"] for entry in project.journal() if "/_emulator/" not in entry["path"]]
+            yield line[0], len(statuses), statuses.count(429), seconds
+
+
 def process_seconds(*line: str) -> tuple[float, float]:
     """Wall and CPU seconds, the medians of several whole processes."""
     walls, cpus = [], []
@@ -215,10 +240,22 @@ def starting() -> list[tuple[str, str, str, str]]:
 
 def main() -> None:
     """Print the table."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--rate-limited", action="store_true", help="80 stacks at 300 requests a minute, nothing else")
+    limited = parser.parse_args().rate_limited
     with tempfile.TemporaryDirectory(prefix="whisperctl-bench-") as name:
+        if limited:
+            head = (f"{STACKS} stacks", "no limit: requests", "seconds", f"{LIMIT} a minute: requests", "of them 429",
+                    "seconds", "waited")  # fmt: skip
+            print_table(head, rate_limited(Path(name)))
+            return
         rows = [*starting(), *planning(Path(name)), *applying(Path(name))]
-    print("| what | here | bar | beside it |\n|---|---|---|---|")
-    for row in rows:
+    print_table(("what", "here", "bar", "beside it"), rows)
+
+
+def print_table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
+    """As Markdown."""
+    for row in (head, ["---"] * len(head), *rows):
         print("| " + " | ".join(row) + " |")
 
 
