@@ -30,7 +30,7 @@ RUNS_ON = re.compile(r"<!-- runs on: .+ -->")
 QUESTION = "[y/N]: "
 
 ALIKE = (
-    (re.compile(r"\x1b\[[0-9;]*m"), ""),
+    (re.compile(r"\r?\x1b\[[0-?]*[ -/]*[@-~]"), ""),
     (re.compile(r"\b[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b"), "ID"),
     (re.compile(r"\b(?=[0-9a-f]*[0-9])[0-9a-f]{12,64}\b"), "DIGEST"),
     (re.compile(r"\b127\.0\.0\.1:\d+"), "127.0.0.1:PORT"),

@@ -244,6 +244,8 @@ def test_a_reset_lets_go_of_who_waits(http: httpx.Client, api: ubiops.CoreApi, n
     with ThreadPoolExecutor() as pool:
         path = f"{DEPLOYMENTS}/{name}/requests"
         waiting = pool.submit(http.post, path, content="x", headers={"Content-Type": "text/plain"})
+        pending = {"status": "pending"}
+        eventually(lambda: http.get(path, params=pending).json(), lambda listed: len(listed) == 1)
         eventually(lambda: http.get("/_emulator/processes").json(), lambda pids: len(pids) == 1)
         http.post("/_emulator/reset")
         answer = waiting.result(timeout=10)

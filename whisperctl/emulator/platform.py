@@ -153,6 +153,8 @@ class Platform:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.fleet.halt()
+        # Whoever came while instances were being stopped waits in vain, too.
+        self.dispatch.release()
         self._served.clear()
 
     def spawn(self, job: Any) -> None:
