@@ -35,10 +35,13 @@ PACED_BY_ITSELF = "0.33.0"
 ALONE = (
     *("--data-parallel-", "--headless", "--distributed-executor-backend", "--pipeline-parallel-size"),
     *("--nnodes", "--node-rank", "--master-", "--kv-", "--num-gpu-blocks-override"),
-    *("--scheduler-cls", "--prefill-schedule-interval", "--async-scheduling", "--no-async-scheduling"),
+    *("--scheduler-cls", "--prefill-schedule-interval", "--async-scheduling"),
 )
 """Beginnings of the options about engines, their cache and their scheduler: with one of them there is one engine."""
-ALONE_AT_START = (*ALONE, "--gpu-memory-utilization", "--tensor-parallel-size", "-dp", "-pp", "-tp")
+ALONE_AT_START = (
+    *(*ALONE, "--no-async-scheduling", "--gpu-memory-utilization", "--tensor-parallel-size"),
+    *("-dp", "-pp", "-tp"),
+)
 """The same for VLLM_EXTRA_ARGS, which may also say what has a key of its own in the stack."""
 
 JSON_LISTS = frozenset({"--allowed-origins", "--allowed-methods", "--allowed-headers"})
@@ -299,6 +302,8 @@ def _words(flags: Mapping[str, Any]) -> Iterator[str]:
                 yield name
             case False:
                 yield "--no-" + name.removeprefix("--")
+            case list() if name == "--middleware":  # each one with the option's name
+                yield from (f"{name}={item}" for item in value)
             case list() if name not in JSON_LISTS:
                 yield name
                 yield from (item if isinstance(item, str) else json.dumps(item) for item in value)

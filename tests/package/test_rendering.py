@@ -180,7 +180,8 @@ def test_written_arguments_become_words(stack_of):
     text = " ".join(start.arguments)
     for wanted in (
         "--enforce-eager", "--no-enable-prefix-caching", '--allowed-origins ["*"]', "--uvicorn-log-level warning",
-        "--middleware a.b c.d", "--chat-template=-x", '--compilation-config {"mode": 3}', "--shutdown-timeout 5",
+        "--middleware=a.b --middleware=c.d", "--chat-template=-x", '--compilation-config {"mode": 3}',
+        "--shutdown-timeout 5",
     ):  # fmt: skip
         assert wanted in text
     assert text.count("--shutdown-timeout") == 1

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from whisperctl import catalog
 from whisperctl.catalog import KnownModel
-from whisperctl.command import CLIP_TOKENS, batched_tokens, dtype, sequences
+from whisperctl.command import CLIP_TOKENS, batched_tokens, dtype, option_name, sequences
 from whisperctl.loading.checks.finding import Finding, warning
 from whisperctl.models import known_model
 from whisperctl.spec import Stack
@@ -83,6 +83,18 @@ def split(stack: Stack) -> Iterator[Finding]:
         yield Finding(path, f"{size} does not divide the model's {known.heads} attention heads", hint)
 
 
+def copies(stack: Stack) -> Iterator[Finding]:
+    """As many engines as are asked for find their GPUs."""
+    group, size = stack.instance_type_group, stack.vllm.tensor_parallel_size
+    for key, value in stack.vllm.args.items():
+        if option_name(key) != "--data-parallel-size" or group.gpu == "CPU" or not str(value).isdecimal():
+            continue
+        if int(value) * size > group.gpu_count:
+            gpus = f"{int(value) * size} GPUs are wanted, and instance_type_group.gpu_count is {group.gpu_count}"
+            hint = "Leave it out: every GPU of an instance serves a copy of its own."
+            yield Finding(("vllm", "args", key), gpus, hint)
+
+
 def front_ends(stack: Stack) -> Iterator[Finding]:
     """Until 0.10.1 Whisper runs on vLLM's old engine, which has one front end."""
     count = stack.vllm.api_server_count
@@ -119,4 +131,4 @@ def needed_gib(stack: Stack, known: KnownModel) -> float:
     return (known.parameters * width + cache) / stack.vllm.tensor_parallel_size / 2**30 + OVERHEAD_GIB
 
 
-CHECKS = (backend, number_format, decoder_length, batch, split, front_ends, memory)
+CHECKS = (backend, number_format, decoder_length, batch, split, copies, front_ends, memory)

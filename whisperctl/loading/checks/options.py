@@ -25,18 +25,36 @@ OURS = {
 }  # fmt: skip
 """Options with a key of their own."""
 
+SHORT = {
+    "--tp": "--tensor-parallel-size", "--dp": "--data-parallel-size", "--pp": "--pipeline-parallel-size",
+    "--q": "--quantization", "--cc": "--compilation-config", "--ac": "--attention-config",
+    "--O": "--optimization-level",
+}  # fmt: skip
+"""vLLM's short names, with the dashes that they get here."""
+
 NUMBERS = {"--port": (1, 65535), "--shutdown-timeout": (0, 3600)}
 """Options whose value whisperctl itself relies on."""
 
 REFUSED = {
     "--host": "The server listens on 0.0.0.0, because a service routes straight to it; WHISPERCTL_HOST overrides that.",
     "--config": "Write the options themselves into vllm.args: a file on this machine is not in the package.",
-    "--api-key": "A key in the package can be read by everyone who may download it, and UbiOps takes the same header. "
-    "Use service.authentication_required.",
-    "--hf-token": "A token in the package can be read by everyone who may download it. "
+    "--api-key": "A key written here can be read by everyone who may see the version, and UbiOps takes the same "
+    "header. Use service.authentication_required.",
+    "--hf-token": "A token written here can be read by everyone who may see the version. "
     "Write env: HF_TOKEN: {value: \"${HF_TOKEN}\", secret: true}.",
     "--trust-remote-code": "Whisper needs no code from the hub, and this would run what it finds there.",
+    "--pipeline-parallel-size": "vLLM does not split Whisper into a pipeline. Leave it out: several GPUs serve "
+    "a copy each.",
+    "--nnodes": "An instance is one machine. More of them: version.maximum_instances.",
+    **dict.fromkeys(("--headless", "--uds", "--grpc", "--ssl-keyfile", "--ssl-certfile"),
+        "UbiOps and the health check speak plain HTTP to the server's port, and would get no answer."),
 }  # fmt: skip
+
+NOT_AT_START = {
+    **REFUSED, "--port": "Write vllm.args.port.", "--shutdown-timeout": "Write vllm.args.shutdown-timeout.",
+    "--model": "Write model.name.", "--served-model-name": "Write model.served_name.",
+}  # fmt: skip
+"""What VLLM_EXTRA_ARGS cannot set either: the rest of the stack would not know."""
 
 INSTEAD = {
     "--task": "Whisper needs no such option: leave it out. model.task says what the endpoint is for.",
@@ -135,10 +153,11 @@ def arguments(stack: Stack) -> Iterator[Finding]:
 
 
 def _argument(stack: Stack, path: Path_, name: str, value: Any) -> Iterator[Finding]:
-    if name in OURS:
-        yield Finding(path, f"vllm.args cannot set {name}", f"Write {OURS[name]}.")
-    elif name in REFUSED and value is not False:
-        yield Finding(path, f"vllm.args cannot set {name}", REFUSED[name])
+    bare = name.partition(".")[0]
+    if bare in OURS:
+        yield Finding(path, f"vllm.args cannot set {bare}", f"Write {OURS[bare]}.")
+    elif bare in REFUSED and value is not False:
+        yield Finding(path, f"vllm.args cannot set {bare}", REFUSED[bare])
     elif name == "--attention-backend" and catalog.within(stack.vllm.version, "0.10.0", "0.13.0"):
         return  # rendered as the environment variable that these releases take
     elif name in NUMBERS and not _is_number(value, *NUMBERS[name]):
@@ -150,25 +169,55 @@ def _argument(stack: Stack, path: Path_, name: str, value: Any) -> Iterator[Find
     elif name == "--port" or catalog.release(stack.vllm.version) is None:
         return
     else:
-        yield from _unknown_option(stack.vllm.version, path, name)
+        yield from _unknown_option(stack.vllm.version, path, name) or _unfit(stack.vllm.version, path, name, value)
 
 
 def _is_number(value: Any, least: int, most: int) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
 
 
-def _unknown_option(version: str, path: Path_, name: str) -> Iterator[Finding]:
-    known = catalog.options(version)
-    bare = name.partition(".")[0]
-    if bare in known or (bare.startswith("--no-") and "--" + bare.removeprefix("--no-") in known):
-        return
-    ranges = catalog.option_ranges(bare)
-    if ranges:
-        yield Finding(path, f"vLLM {version} has no option {bare}: {_history(ranges)}", INSTEAD.get(bare, ""))
-        return
+def _unknown_option(version: str, path: Path_, name: str) -> list[Finding]:
+    known, bare = catalog.options(version), name.partition(".")[0]
+    positive = "--" + bare.removeprefix("--no-")
+    if bare in known or (positive in known and catalog.option_kind(version, positive) == "switch"):
+        return []
+    message = f"vLLM {version} has no option {bare}"
+    if positive in known:
+        return [Finding(path, message, f"{positive} is no switch: it cannot be turned off.")]
+    if ranges := catalog.option_ranges(bare):
+        return [Finding(path, f"{message}: {_history(ranges)}", INSTEAD.get(bare, ""))]
+    if bare in SHORT:
+        return [Finding(path, message, f"Write {OURS.get(SHORT[bare], SHORT[bare].removeprefix('--'))}.")]
     near = get_close_matches(bare, known, n=1)
     hint = f"Did you mean `{near[0].removeprefix('--')}`?" if near else "`vllm serve --help=all` lists its options."
-    yield Finding(path, f"vLLM {version} has no option {bare}", hint)
+    return [Finding(path, message, hint)]
+
+
+def _unfit(version: str, path: Path_, name: str, value: Any) -> list[Finding]:
+    """A switch with a value, an option without one: vLLM's parser would refuse them, and the server not start."""
+    if name not in catalog.options(version) and name.startswith("--no-"):
+        return [Finding(path, "a switch is turned off with false", f"Write {name.removeprefix('--no-')}: false.")]
+    match catalog.option_kind(version, name), value:
+        case "switch", bool():
+            return []
+        case "switch", _:
+            return [Finding(path, f"{name} is a switch and takes no value", "Write true or false.")]
+        case "bare", False:
+            return [Finding(path, f"{name} cannot be turned off", "Leave it out.")]
+        case "bare", value if value is not True:
+            return [Finding(path, f"{name} takes no value", "Write true, or leave it out.")]
+        case "value", bool() if "." not in name:
+            return [Finding(path, f"{name} wants a value, not {str(value).lower()}", "Write one, or leave it out.")]
+        case _, []:
+            return [Finding(path, f"{name} wants a value, and this list is empty", "Leave it out.")]
+        case _ if name == "--attention-config.backend" or _has_backend(name, value):
+            hint = "whisperctl renders --attention-backend where a GPU needs it, and vLLM takes one of the two."
+            return [Finding(path, "write the backend as attention-backend", hint)]
+    return []
+
+
+def _has_backend(name: str, value: Any) -> bool:
+    return name == "--attention-config" and isinstance(value, dict) and "backend" in value
 
 
 def _history(ranges: tuple[tuple[str, str | None], ...]) -> str:
@@ -206,11 +255,11 @@ def extra_arguments(stack: Stack) -> Iterator[Finding]:
         except ValueError:
             yield Finding(path, "this cannot be split into words as a shell would", "Close every quote.")
             continue
-        if catalog.release(stack.vllm.version) is None:
-            continue
-        for word in words:
-            if word.startswith("--"):
-                yield from _unknown_option(stack.vllm.version, path, option_name(word.partition("=")[0]))
+        for name in (option_name(word.partition("=")[0]) for word in words if word.startswith("--")):
+            if name in NOT_AT_START:
+                yield Finding(path, f"VLLM_EXTRA_ARGS cannot set {name}", NOT_AT_START[name])
+            elif catalog.release(stack.vllm.version) is not None:
+                yield from _unknown_option(stack.vllm.version, path, name)
 
 
 def variables(stack: Stack) -> Iterator[Finding]:
