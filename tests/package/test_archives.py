@@ -14,6 +14,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -38,6 +39,12 @@ def literal(source: str):
         if isinstance(node, ast.Assign) and node.targets[0].id == "CONFIG":
             return ast.literal_eval(node.value)
     raise AssertionError("no CONFIG")
+
+
+@pytest.mark.parametrize("name", ["null", "on", "123", "1e3", "a:", "2024-01-01", "libc6:amd64", "g++", "a=1.0~rc1"])
+def test_every_apt_package_stays_text(stack_of, name):
+    files = build_environment(stack_of(environment=json.dumps({"apt": [name]}))).files
+    assert yaml.safe_load(files["ubiops.yaml"]) == {"apt": {"packages": [name]}}
 
 
 def test_same_input_same_bytes(stack_of):
