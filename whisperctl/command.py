@@ -276,7 +276,7 @@ def _rule_flags(stack: Stack) -> dict[str, Any]:
     for rule in catalog.rules(stack.vllm.version, stack.instance_type_group.gpu):
         flags.update(rule.flags)
     written = {var.name: var.value for var in stack.env if not var.secret}
-    if "--attention-backend" in flags and "VLLM_ATTENTION_BACKEND" in written:
+    if "VLLM_ATTENTION_BACKEND" in written and catalog.within(stack.vllm.version, "0.13.0", "0.15.0"):
         flags["--attention-backend"] = written["VLLM_ATTENTION_BACKEND"]
     return flags
 

@@ -195,10 +195,11 @@ def test_before_0_13_the_backend_is_a_variable(stack_of):
     assert "--attention-backend" not in start.arguments
 
 
-def test_the_variable_becomes_the_flag_where_both_exist(stack_of):
+@pytest.mark.parametrize("gpu", ["T4", "L4"])
+def test_the_variable_becomes_the_flag_where_both_exist(stack_of, gpu):
     stack = stack_of(
         vllm="{version: 0.13.0}",
-        instance_type_group="{name: g, gpu: T4}",
+        instance_type_group=f"{{name: g, gpu: {gpu}}}",
         env="{VLLM_ATTENTION_BACKEND: FLEX_ATTENTION}",
     )
     words = launch(stack).arguments
