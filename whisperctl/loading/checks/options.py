@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from whisperctl import catalog
-from whisperctl.command import option_name
+from whisperctl.command import option_name, server_environment
 from whisperctl.loading.checks.finding import Finding, warning
 from whisperctl.spec import Path_, Stack
 
@@ -67,6 +67,11 @@ DEAD_VARIABLES = {
     "VLLM_ATTENTION_BACKEND": "From 0.15.0 on it is read nowhere. Write vllm.args: {attention-backend: …}, or nothing: "
     "whisperctl renders what the GPU needs.",
 }  # fmt: skip
+
+SECONDS, DECODED_BYTES = "VLLM_MAX_AUDIO_DECODE_DURATION_S", "VLLM_MAX_AUDIO_DECODE_BYTES"
+AUDIO_LIMITS = ("VLLM_MAX_AUDIO_CLIP_FILESIZE_MB", SECONDS, DECODED_BYTES)
+BYTES_PER_SECOND = 48000 * 2 * 4
+"""Decoded audio of 48 kHz in stereo: vLLM counts before it resamples."""
 
 OUR_VARIABLES = frozenset({"VLLM_EXTRA_ARGS"})
 DANGEROUS = {
@@ -285,6 +290,21 @@ def _unread(version: str, path: Path_, name: str, known: frozenset[str]) -> Find
     )
 
 
+def audio_limits(stack: Stack) -> Iterator[Finding]:
+    """Limits on uploads are numbers, and an hour more of audio is let through as decoded bytes, too."""
+    written = {var.name: var.value for var in stack.env if var.name in AUDIO_LIMITS}
+    for name, value in written.items():
+        if not value.isdecimal():
+            yield Finding(("env", name), "must be a whole number: vLLM would not start", "Write it without a unit.")
+    seconds = written.get(SECONDS, "")
+    rendered = server_environment(stack).get(DECODED_BYTES)
+    if rendered and DECODED_BYTES not in written and seconds.isdecimal():
+        needed = int(seconds) * BYTES_PER_SECOND
+        if needed > int(rendered):
+            message = f"{seconds} s of stereo are {needed} bytes, and {DECODED_BYTES} is {rendered}"
+            yield warning(("env", SECONDS), message, f'Add {DECODED_BYTES}: "{needed}".')
+
+
 def backend_variable(stack: Stack) -> Iterator[Finding]:
     """0.13 and 0.14 still read the variable, and announce its end."""
     names: Mapping[str, object] = {var.name: var for var in stack.env}
@@ -305,5 +325,6 @@ CHECKS = (
     api_key,
     extra_arguments,
     variables,
+    audio_limits,
     backend_variable,
 )
