@@ -17,6 +17,9 @@ Numbers = tuple[int, ...]
 Kind = Literal["switch", "bare", "either", "value"]
 """An option's: `--x` or `--no-x`; `--x` alone; `--x` or `--x VALUE`; `--x VALUE`."""
 
+DECODER_POSITIONS = 448
+"""Of every Whisper that OpenAI published: tokens of one request, prompt and output."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class KnownModel:
@@ -36,6 +39,7 @@ class KnownModel:
     source: str
     revision: str = ""
     """A commit of its repository that is known to work; empty: none is."""
+    decoder_positions: int = DECODER_POSITIONS
 
     @property
     def kv_bytes_per_token(self) -> int:

@@ -11,7 +11,6 @@ from whisperctl.loading.checks.finding import Finding, warning
 from whisperctl.models import known_model
 from whisperctl.spec import Stack
 
-DECODER_POSITIONS = 448
 OVERHEAD_GIB = 1.5
 """CUDA context, kernels and the encoder's activations: assumed."""
 
@@ -38,16 +37,16 @@ def number_format(stack: Stack) -> Iterator[Finding]:
 
 
 def decoder_length(stack: Stack) -> Iterator[Finding]:
-    """A Whisper decoder has 448 positions."""
-    path = ("vllm", "max_model_len")
-    if stack.vllm.max_model_len > DECODER_POSITIONS:
-        hint = (
-            "It counts decoder tokens, not audio: long files are cut into 30-second pieces. Write 448 or leave it out."
-        )
-        yield Finding(path, f"a Whisper decoder has {DECODER_POSITIONS} positions", hint)
+    """A Whisper decoder has 448 positions, or what its folder's config says."""
+    known = known_model(stack.model)
+    most = known.decoder_positions if known else catalog.DECODER_POSITIONS
+    if stack.vllm.max_model_len > most:
+        hint = f"It counts decoder tokens, not audio: long files are cut into 30-second pieces. Write {most}"
+        hint += " or leave it out." if most == catalog.DECODER_POSITIONS else "."
+        yield Finding(("vllm", "max_model_len"), f"this model's decoder has {most} positions", hint)
     for var in stack.env:
-        if var.name == "MAX_MODEL_LEN" and not _up_to(var.value, DECODER_POSITIONS):
-            yield Finding(("env", var.name), f"must be a whole number from 1 to {DECODER_POSITIONS}")
+        if var.name == "MAX_MODEL_LEN" and not _up_to(var.value, most):
+            yield Finding(("env", var.name), f"must be a whole number from 1 to {most}")
 
 
 def _up_to(text: str, most: int) -> bool:
