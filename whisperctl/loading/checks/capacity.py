@@ -86,10 +86,10 @@ def copies(stack: Stack) -> Iterator[Finding]:
     """As many engines as are asked for find their GPUs."""
     group, size = stack.instance_type_group, stack.vllm.tensor_parallel_size
     for key, value in stack.vllm.args.items():
-        if option_name(key) != "--data-parallel-size" or group.gpu == "CPU" or not str(value).isdecimal():
+        if option_name(key) != "--data-parallel-size" or group.gpu == "CPU" or not isinstance(value, int):
             continue
-        if int(value) * size > group.gpu_count:
-            gpus = f"{int(value) * size} GPUs are wanted, and instance_type_group.gpu_count is {group.gpu_count}"
+        if value * size > group.gpu_count:
+            gpus = f"{value * size} GPUs are wanted, and instance_type_group.gpu_count is {group.gpu_count}"
             hint = "Leave it out: every GPU of an instance serves a copy of its own."
             yield Finding(("vllm", "args", key), gpus, hint)
 

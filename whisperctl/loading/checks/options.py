@@ -32,7 +32,7 @@ SHORT = {
 }  # fmt: skip
 """vLLM's short names, with the dashes that they get here."""
 
-NUMBERS = {"--port": (1, 65535), "--shutdown-timeout": (0, 3600)}
+NUMBERS = {"--port": (1, 65535), "--shutdown-timeout": (0, 3600), "--data-parallel-size": (1, 64)}
 """Options whose value whisperctl itself relies on."""
 
 REFUSED = {
