@@ -19,8 +19,9 @@ from whisperctl.spec import Stack
 
 ARGS = st.dictionaries(
     st.sampled_from([
-        "enforce-eager", "no_enforce_eager", "--enforce-eager", "seed", "no-seed", "-tp", "data_parallel_size",
-        "headless", "compilation-config", "compilation-config.mode", "max_logprobs", "attention-backend", "shutdown-timeout",
+        "enforce-eager", "no_enforce_eager", "--enforce-eager", "seed", "no-seed", "-tp",
+        "data_parallel_size", "headless", "compilation-config", "compilation-config.mode", "max_logprobs",
+        "attention-backend", "shutdown-timeout",
         "async-scheduling", "data-parallel-size", "middleware", "allowed-origins", "disable-log-stats", "port",
     ]),
     st.sampled_from([True, False, 1, "1", 8000, 0.5, "yes", "", "-x", None, [], ["a"], ["a b", "-c"], {"mode": 3}, {}]),

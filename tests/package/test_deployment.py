@@ -295,6 +295,17 @@ def test_the_death_of_an_engine_beside_the_front_ends_ends_the_instance(instance
     wait_until_gone(json.loads(running.report.read_text())["pid"], 5)
 
 
+def test_an_engine_that_dies_before_the_front_ends_are_healthy_ends_the_start(instance, stack_of, tmp_path):
+    (tmp_path / "die").touch()
+    running = instance(stack_of(**TWO_ENGINES), STAND_IN_UNHEALTHY="1", STAND_IN_ENGINE_DIES=str(tmp_path / "die"))
+    code, out, errors = running.end()
+    assert code == 1
+    assert "The server ended with exit code 5." in errors
+    assert "ready" not in out
+    for report in running.folder.glob("report.json*"):
+        wait_until_gone(json.loads(report.read_text())["pid"], 5)
+
+
 @pytest.mark.parametrize("end", ["drain", "kill", "die"])
 def test_the_engines_go_with_the_front_ends(instance, stack_of, end):
     running = instance(stack_of(**TWO_ENGINES))
