@@ -111,15 +111,17 @@ def memory(stack: Stack) -> Iterator[Finding]:
     needs = needed_gib(stack, known)
     if needs > may_take:
         message = f"{stack.model.name} needs about {needs:.1f} GiB, and vLLM may take {may_take:.1f} of an {gpu.label}"
-        yield Finding(("vllm", "gpu_memory_utilization"), message, _smaller(stack, needs, gpu.memory_gib))
+        key, hint = _smaller(stack, needs, gpu.memory_gib)
+        yield Finding(("vllm", key), message, hint)
 
 
-def _smaller(stack: Stack, needs: float, memory_gib: float) -> str:
+def _smaller(stack: Stack, needs: float, memory_gib: float) -> tuple[str, str]:
+    """The key that is to blame, and what to write."""
     if needs <= memory_gib * 0.9:
-        return "Write 0.9."
+        return "gpu_memory_utilization", "Write 0.9."
     if stack.vllm.max_num_batched_tokens != "auto":
-        return "Write max_num_batched_tokens: auto, take a smaller model, or a larger GPU."
-    return "Take a smaller model, or a larger GPU."
+        return "max_num_batched_tokens", "Write auto, take a smaller model, or a larger GPU."
+    return "gpu_memory_utilization", "Take a smaller model, or a larger GPU."
 
 
 def needed_gib(stack: Stack, known: KnownModel) -> float:
