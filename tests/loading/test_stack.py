@@ -182,6 +182,14 @@ def test_substitution(tmp_path, text, wanted):
     assert problems == []
 
 
+def test_a_variable_that_is_no_utf_8_is_told(tmp_path):
+    file = tmp_path / "stack.yaml"
+    file.write_text("description: ${A}\n")
+    problems = []
+    assert plain(merged(file, {"A": "secret\udcff"}, problems)) == {"description": ""}
+    assert [problem.message for problem in problems] == ["the environment variable A holds no UTF-8 text"]
+
+
 def test_a_secret_shows_in_no_repr():
     assert "hf_never_shown" not in repr(load("everything"))
 
