@@ -205,7 +205,14 @@ def dtype(stack: Stack) -> str | None:
 def replicas(stack: Stack) -> int:
     """Engines in one instance: a GPU that no tensor parallel takes serves a copy of its own."""
     group = stack.instance_type_group
-    return 1 if group.gpu == "CPU" else max(1, group.gpu_count // stack.vllm.tensor_parallel_size)
+    if group.gpu == "CPU" or is_old_engine(stack):
+        return 1
+    return max(1, group.gpu_count // stack.vllm.tensor_parallel_size)
+
+
+def is_old_engine(stack: Stack) -> bool:
+    """Whether this release serves Whisper on vLLM's V0 engine: one front end, one engine."""
+    return catalog.within(stack.vllm.version, "0.10.0", "0.10.2")
 
 
 def scheduler_interval(stack: Stack) -> int | None:

@@ -94,6 +94,8 @@ def test_gpus_that_no_tensor_parallel_takes_serve_copies(stack_of):
     assert words[words.index("--tensor-parallel-size") + 1] == "2"
     assert words[words.index("--data-parallel-size") + 1] == "2"
     assert "--data-parallel-size" not in launch(stack_of(vllm="{version: 0.26.0}")).arguments
+    # The V0 engine would wait for the others, which nobody starts.
+    assert "--data-parallel-size" not in launch(stack_of(instance_type_group=group, vllm="{version: 0.10.1}")).arguments
 
 
 @pytest.mark.parametrize(

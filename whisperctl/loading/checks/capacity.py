@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from whisperctl import catalog
 from whisperctl.catalog import KnownModel
-from whisperctl.command import CLIP_TOKENS, batched_tokens, dtype, option_name, sequences
+from whisperctl.command import CLIP_TOKENS, batched_tokens, dtype, is_old_engine, option_name, sequences
 from whisperctl.loading.checks.finding import Finding, warning
 from whisperctl.models import known_model
 from whisperctl.spec import Stack
@@ -74,6 +74,10 @@ def split(stack: Stack) -> Iterator[Finding]:
     known = known_model(stack.model)
     if size > group.gpu_count:
         yield Finding(path, f"{size} GPUs are wanted, and instance_type_group.gpu_count is {group.gpu_count}")
+    elif is_old_engine(stack) and group.gpu_count > size:
+        idle = f"{group.gpu_count - size} of {group.gpu_count} GPUs would stay idle"
+        hint = f"vLLM {stack.vllm.version} starts one engine for Whisper: take 0.12.0 or newer."
+        yield warning(("instance_type_group", "gpu_count"), idle, hint)
     elif group.gpu_count % size:
         yield warning(path, f"{group.gpu_count % size} of {group.gpu_count} GPUs would stay idle", "Write 1.")
     if known is not None and known.heads % size:
@@ -95,9 +99,9 @@ def copies(stack: Stack) -> Iterator[Finding]:
 
 
 def front_ends(stack: Stack) -> Iterator[Finding]:
-    """Until 0.10.1 Whisper runs on vLLM's old engine, which has one front end."""
+    """Until 0.10.1 Whisper runs on vLLM's old engine, which has one front end and one engine."""
     count = stack.vllm.api_server_count
-    if count != "auto" and count > 1 and catalog.within(stack.vllm.version, "0.10.0", "0.10.2"):
+    if count != "auto" and count > 1 and is_old_engine(stack):
         message = f"vLLM {stack.vllm.version} serves Whisper with one API server only"
         yield Finding(("vllm", "api_server_count"), message, "Write 1, or auto.")
 
