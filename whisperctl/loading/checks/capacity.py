@@ -3,16 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from math import ceil
 
 from whisperctl import catalog
 from whisperctl.catalog import KnownModel
-from whisperctl.command import CLIP_TOKENS, batched_tokens, dtype, is_old_engine, option_name, sequences
+from whisperctl.command import (
+    CLIP_TOKENS,
+    batched_tokens,
+    dtype,
+    is_old_engine,
+    option_name,
+    sequences,
+    server_environment,
+    written_options,
+)
 from whisperctl.loading.checks.finding import Finding, warning
 from whisperctl.models import known_model
 from whisperctl.spec import Stack
 
 OVERHEAD_GIB = 1.5
 """CUDA context, kernels and the encoder's activations: assumed."""
+CPU_CACHE = "VLLM_CPU_KVCACHE_SPACE"
+ROUNDED = 1.05
+"""vLLM counts whole blocks, and keeps one back."""
 
 
 def backend(stack: Stack) -> Iterator[Finding]:
@@ -130,10 +143,34 @@ def _smaller(stack: Stack, needs: float, memory_gib: float) -> tuple[str, str]:
 
 def needed_gib(stack: Stack, known: KnownModel) -> float:
     """GiB of one GPU that must be there for the server to start."""
-    width = 4 if dtype(stack) in ("float32", "float") else 2
+    weights = known.parameters * _width(stack) / 2**30
+    return (weights + cache_gib(stack, known)) / stack.vllm.tensor_parallel_size + OVERHEAD_GIB
+
+
+def cache_gib(stack: Stack, known: KnownModel) -> float:
+    """GiB of key-value cache without which vLLM does not start: what it counts for one request."""
     tokens = batched_tokens(stack, known) or catalog.gpu(stack.instance_type_group.gpu).default_batched_tokens
-    cache = known.kv_bytes_per_token * width / 2 * (tokens + stack.vllm.max_model_len)
-    return (known.parameters * width + cache) / stack.vllm.tensor_parallel_size / 2**30 + OVERHEAD_GIB
+    return known.kv_bytes_per_token * _width(stack) / 2 * (tokens + stack.vllm.max_model_len) / 2**30
 
 
-CHECKS = (backend, number_format, decoder_length, batch, split, copies, front_ends, memory)
+def _width(stack: Stack) -> int:
+    return 4 if dtype(stack) in ("float32", "float") else 2
+
+
+def cpu_cache(stack: Stack) -> Iterator[Finding]:
+    """On a CPU the cache is as large as a variable says, and holds what a step may encode."""
+    known = known_model(stack.model)
+    in_env = any(var.name == CPU_CACHE for var in stack.env)
+    path = ("env", CPU_CACHE) if in_env else ("vllm", "max_num_batched_tokens")
+    if known is None or stack.instance_type_group.gpu != "CPU":
+        return
+    written = {**server_environment(stack), **{var.name: var.value for var in stack.env}}.get(CPU_CACHE, "0")
+    needs = cache_gib(stack, known) * ROUNDED
+    if not written.isdecimal():
+        yield Finding(path, "must be a whole number of GiB: vLLM would not start", f'Write "{ceil(needs)}".')
+    elif 0 < int(written) < needs and "--kv-cache-memory-bytes" not in written_options(stack.vllm.args):
+        message = f"{stack.model.name} needs {needs:.1f} GiB of cache for one step, and {CPU_CACHE} is {written}"
+        yield Finding(path, message, f'Write env: {CPU_CACHE}: "{ceil(needs)}", or fewer max_num_batched_tokens.')
+
+
+CHECKS = (backend, number_format, decoder_length, batch, split, copies, front_ends, memory, cpu_cache)
