@@ -104,6 +104,7 @@ def check_words(stack: Stack, words: Sequence[str]) -> None:
         assert positive in catalog.options(stack.vllm.version), name
         kind = catalog.option_kind(stack.vllm.version, positive)
         assert (kind in ("switch", "bare")) == (not values), (name, values)
+        assert len(values) <= 1 or kind == "list", (name, values)
         assert positive == bare or kind == "switch", name
     check_numbers(stack, given)
 

@@ -105,7 +105,7 @@ def sources(version: str) -> Mapping[str, str]:
 
 
 Kind = str
-"""`switch` (--x and --no-x), `bare` (--x only), `either` (--x, or --x VALUE) or `value` (--x VALUE)."""
+"""As in the catalogue's: a switch is --x and --no-x, bare --x only, either --x or --x VALUE, a list --x A B."""
 
 
 def options(files: Mapping[str, str]) -> dict[str, Kind]:
@@ -129,7 +129,9 @@ def _fields(tree: ast.AST) -> Iterator[tuple[str, dict[str, Kind]]]:
 
 def _kind_of_type(annotation: ast.expr) -> Kind:
     words = set(re.findall(r"\w+", ast.unparse(annotation)))
-    return "value" if "bool" not in words else "either" if "str" in words else "switch"
+    if "bool" in words:
+        return "either" if "str" in words else "switch"
+    return "list" if words & {"list", "List", "tuple", "Tuple", "set"} and "dict" not in words else "value"
 
 
 def _declared(tree: ast.AST, fields: Mapping[str, Mapping[str, Kind]]) -> Iterator[tuple[str, Kind]]:
@@ -160,6 +162,8 @@ def _kind_of_call(call: ast.Call, classes: Mapping[str, str], fields: Mapping[st
                 return "switch"
             case "nargs", ast.Constant(value="?"):
                 return "either"
+            case "nargs", ast.Constant(value="+" | "*"):
+                return "list"
             case None, (
                 ast.Subscript(value=ast.Name(id=name), slice=ast.Constant(value=field))
                 | ast.Dict(values=[ast.Subscript(value=ast.Name(id=name), slice=ast.Constant(value=field)), *_])
@@ -211,10 +215,11 @@ def rewrite(read: Callable[[str], Mapping[str, str]] = sources) -> None:
     declared = {version: options(text) for version, text in files.items()}
     head = (
         "argument parsers and envs.py of the PyPI wheels; each name with the [first, first without] releases it is in;"
-        " switch: --x and --no-x, bare: --x only, either: --x or --x VALUE, all others: --x VALUE"
+        " switch: --x and --no-x, bare: --x only, either: --x or --x VALUE, list: --x A B or one JSON text,"
+        " all others: --x VALUE"
     )
     tables = {"options": {version: set(kinds) for version, kinds in declared.items()}}
-    for kind in ("switch", "bare", "either"):
+    for kind in ("switch", "bare", "either", "list"):
         tables[kind] = {version: {x for x, k in kinds.items() if k == kind} for version, kinds in declared.items()}
     tables["environment"] = {version: variables(text) for version, text in files.items()}
     parts = [f' "{name}": {{\n{_ranges(seen)}\n }}' for name, seen in tables.items()]

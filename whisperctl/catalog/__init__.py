@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 Numbers = tuple[int, ...]
-Kind = Literal["switch", "bare", "either", "value"]
-"""An option's: `--x` or `--no-x`; `--x` alone; `--x` or `--x VALUE`; `--x VALUE`."""
+Kind = Literal["switch", "bare", "either", "list", "value"]
+"""An option's: `--x` or `--no-x`; `--x` alone; `--x` or `--x VALUE`; `--x A B` or one JSON text; `--x VALUE`."""
 
 DECODER_POSITIONS = 448
 """Of every Whisper that OpenAI published: tokens of one request, prompt and output."""
@@ -193,7 +193,7 @@ def options(version: str) -> frozenset[str]:
 
 def option_kind(version: str, option: str) -> Kind:
     """What stands behind `option`, which `version` knows."""
-    kinds: tuple[Kind, ...] = ("switch", "bare", "either")
+    kinds: tuple[Kind, ...] = ("switch", "bare", "either", "list")
     for kind in kinds:
         if option in _in_release(kind, version):
             return kind

@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from whisperctl import catalog
-from whisperctl.command import option_name, server_environment
+from whisperctl.command import backend_is_variable, option_name, server_environment
 from whisperctl.loading.checks.finding import Finding, warning
 from whisperctl.spec import Path_, Stack
 
@@ -181,7 +181,7 @@ def _argument(stack: Stack, path: Path_, name: str, value: Any) -> Iterator[Find
         yield Finding(path, f"vllm.args cannot set {bare}", f"Write {OURS[bare]}.")
     elif bare in REFUSED and value is not False:
         yield Finding(path, f"vllm.args cannot set {bare}", REFUSED[bare])
-    elif name == "--attention-backend" and catalog.within(stack.vllm.version, "0.10.0", "0.13.0"):
+    elif name == "--attention-backend" and isinstance(value, str) and backend_is_variable(stack):
         return  # rendered as the environment variable that these releases take
     elif name in NUMBERS and not _is_number(value, *NUMBERS[name]):
         yield Finding(path, f"must be a whole number from {NUMBERS[name][0]} to {NUMBERS[name][1]}")
@@ -229,10 +229,16 @@ def _unfit(version: str, path: Path_, name: str, value: Any) -> list[Finding]:
             return [Finding(path, f"{name} cannot be turned off", "Leave it out.")]
         case "bare", value if value is not True:
             return [Finding(path, f"{name} takes no value", "Write true, or leave it out.")]
-        case "value", bool() if "." not in name:
+        case "value" | "list", bool() if "." not in name:
             return [Finding(path, f"{name} wants a value, not {str(value).lower()}", "Write one, or leave it out.")]
         case _, []:
             return [Finding(path, f"{name} wants a value, and this list is empty", "Leave it out.")]
+        case "value", list() if "." not in name:
+            return [Finding(path, f"{name} takes one value, not a list", "Write one, without the brackets.")]
+        case "list", list() if any(item is None or str(item).startswith("-") for item in value):
+            return [
+                Finding(path, "a value is null, or would be taken for an option", "Begin it with another character.")
+            ]
         case _ if name == "--attention-config.backend" or _has_backend(name, value):
             hint = "whisperctl renders --attention-backend where a GPU needs it, and vLLM takes one of the two."
             return [Finding(path, "write the backend as attention-backend", hint)]
