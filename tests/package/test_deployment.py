@@ -6,6 +6,7 @@ import json
 import shutil
 import signal
 import socket
+import time
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -159,6 +160,21 @@ def test_sigterm_drains_and_leaves_no_zombie(instance):
     assert code == -signal.SIGTERM
     assert "INFO drained" in out
     wait_until_gone(json.loads(running.report.read_text())["pid"], 5)
+
+
+def test_a_second_sigterm_changes_nothing(instance):
+    running = instance()
+    running.wait_for("ready")
+    with socket.create_connection(("127.0.0.1", running.port)) as client:
+        client.sendall(b"GET /slow HTTP/1.0\r\n\r\n")
+        running.wait_for("slow began")
+        for _ in range(3):
+            running.process.send_signal(signal.SIGTERM)
+            time.sleep(0.1)
+        assert b" 200 " in client.makefile("rb").readline()
+    code, out, _ = running.end()
+    assert code == -signal.SIGTERM
+    assert out.count("INFO drained") == 1
 
 
 def test_a_server_that_ignores_sigterm_is_killed_with_its_children(instance, stack_of, tmp_path):
