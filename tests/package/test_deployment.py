@@ -135,10 +135,10 @@ def test_a_taken_port_is_told(instance):
 
 
 def test_the_deadline_ends_the_wait(instance, stack_of):
-    running = instance(stack_of(vllm="{version: 0.32.0, startup_timeout: 1}"), STAND_IN_NEVER_READY="1")
+    running = instance(stack_of(vllm="{version: 0.32.0, startup_timeout: 3}"), STAND_IN_NEVER_READY="1")
     code, _, errors = running.end()
     assert code == 1
-    assert "The server was not healthy after 1 s." in errors
+    assert "The server was not healthy after 3 s." in errors
     assert "  INFO stand-in starts" in errors
     wait_until_gone(json.loads(running.report.read_text())["pid"], 5)
 
