@@ -72,7 +72,8 @@ def folder_model(folder: Path) -> KnownModel:
     if config.get("model_type") != "whisper":
         named = config.get("model_type", "nothing")
         raise Unusable(f"its config.json names the model type {named!r}, not 'whisper'")
-    if ARCHITECTURE not in (config.get("architectures") or ()):
+    architectures = config.get("architectures")
+    if not isinstance(architectures, list) or ARCHITECTURE not in architectures:
         hint = f"Export it with `{ARCHITECTURE}.save_pretrained`."
         raise Unusable(f"its config.json does not name the architecture {ARCHITECTURE}", hint)
     try:
@@ -133,8 +134,8 @@ def weight_files(folder: Path) -> tuple[Path, ...]:
         if (folder / single).is_file():
             return (folder / single,)
         found = [file for file in sorted(folder.glob(pattern)) if file.is_file()]
-        if files := _named_by_index(folder / f"{single}.index.json") or found:
-            return tuple(files)
+        if found:
+            return tuple(_named_by_index(folder / f"{single}.index.json") or found)
     return ()
 
 

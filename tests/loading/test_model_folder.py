@@ -95,6 +95,7 @@ def test_what_cannot_translate_is_not_asked_to(folder, values, why):
         ('{"model_type": "whisper"}', "does not name the architecture WhisperForConditionalGeneration"),
         ('{"model_type": "whisper", "architectures": ["WhisperModel"]}', "does not name the architecture"),
         ('{"model_type": "whisper", "architectures": ["WhisperForConditionalGeneration"]}', "lacks a usable d_model"),
+        ('{"model_type": "whisper", "architectures": 5}', "does not name the architecture"),
         ("[" * 100_000, "is not readable JSON"),
     ],
 )
@@ -160,6 +161,7 @@ def test_of_several_copies_of_the_weights_one_is_packed(folder):
 
 def test_pytorchs_files_are_taken_where_there_are_no_others(folder):
     (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+    (folder / "model.safetensors.index.json").write_text('{"weight_map": {"a": "model-00001-of-00002.safetensors"}}')
     assert "pytorch_model.bin" in folder_files(folder)
     load(folder)
 
