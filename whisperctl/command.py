@@ -35,10 +35,13 @@ PACED_BY_ITSELF = "0.33.0"
 ALONE = (
     *("--data-parallel-", "--headless", "--distributed-executor-backend", "--pipeline-parallel-size"),
     *("--nnodes", "--node-rank", "--master-", "--kv-", "--num-gpu-blocks-override"),
-    *("--scheduler-cls", "--prefill-schedule-interval", "--async-scheduling", "--no-async-scheduling"),
+    *("--scheduler-cls", "--prefill-schedule-interval", "--async-scheduling"),
 )
 """Beginnings of the options about engines, their cache and their scheduler: with one of them there is one engine."""
-ALONE_AT_START = (*ALONE, "--gpu-memory-utilization", "--tensor-parallel-size", "-dp", "-pp", "-tp")
+ALONE_AT_START = (
+    *(*ALONE, "--no-async-scheduling", "--gpu-memory-utilization", "--tensor-parallel-size"),
+    *("-dp", "-pp", "-tp"),
+)
 """The same for VLLM_EXTRA_ARGS, which may also say what has a key of its own in the stack."""
 
 JSON_LISTS = frozenset({"--allowed-origins", "--allowed-methods", "--allowed-headers"})
@@ -202,7 +205,14 @@ def dtype(stack: Stack) -> str | None:
 def replicas(stack: Stack) -> int:
     """Engines in one instance: a GPU that no tensor parallel takes serves a copy of its own."""
     group = stack.instance_type_group
-    return 1 if group.gpu == "CPU" else max(1, group.gpu_count // stack.vllm.tensor_parallel_size)
+    if group.gpu == "CPU" or is_old_engine(stack):
+        return 1
+    return max(1, group.gpu_count // stack.vllm.tensor_parallel_size)
+
+
+def is_old_engine(stack: Stack) -> bool:
+    """Whether this release serves Whisper on vLLM's V0 engine: one front end, one engine."""
+    return catalog.within(stack.vllm.version, "0.10.0", "0.10.2")
 
 
 def scheduler_interval(stack: Stack) -> int | None:
@@ -273,7 +283,7 @@ def _rule_flags(stack: Stack) -> dict[str, Any]:
     for rule in catalog.rules(stack.vllm.version, stack.instance_type_group.gpu):
         flags.update(rule.flags)
     written = {var.name: var.value for var in stack.env if not var.secret}
-    if "--attention-backend" in flags and "VLLM_ATTENTION_BACKEND" in written:
+    if "VLLM_ATTENTION_BACKEND" in written and catalog.within(stack.vllm.version, "0.13.0", "0.15.0"):
         flags["--attention-backend"] = written["VLLM_ATTENTION_BACKEND"]
     return flags
 
@@ -299,6 +309,8 @@ def _words(flags: Mapping[str, Any]) -> Iterator[str]:
                 yield name
             case False:
                 yield "--no-" + name.removeprefix("--")
+            case list() if name == "--middleware":  # each one with the option's name
+                yield from (f"{name}={item}" for item in value)
             case list() if name not in JSON_LISTS:
                 yield name
                 yield from (item if isinstance(item, str) else json.dumps(item) for item in value)

@@ -11,7 +11,8 @@ import pytest
 from whisperctl import catalog
 from whisperctl.errors import SpecError
 from whisperctl.loading import load_stacks
-from whisperctl.models import Unusable, folder_model
+from whisperctl.models import Unusable, folder_files, folder_model, weight_files
+from whisperctl.package import build_package
 
 NANO = Path(__file__).parents[2] / "specs" / "whisper-nano"
 STACK = """\
@@ -91,7 +92,11 @@ def test_what_cannot_translate_is_not_asked_to(folder, values, why):
         ("{", "is not readable JSON"),
         ("[]", "holds no object"),
         ('{"model_type": "llama"}', "names the model type 'llama', not 'whisper'"),
-        ('{"model_type": "whisper"}', "lacks a usable d_model"),
+        ('{"model_type": "whisper"}', "does not name the architecture WhisperForConditionalGeneration"),
+        ('{"model_type": "whisper", "architectures": ["WhisperModel"]}', "does not name the architecture"),
+        ('{"model_type": "whisper", "architectures": ["WhisperForConditionalGeneration"]}', "lacks a usable d_model"),
+        ('{"model_type": "whisper", "architectures": 5}', "does not name the architecture"),
+        ("[" * 100_000, "is not readable JSON"),
     ],
 )
 def test_a_folder_that_is_no_whisper(folder, text, why):
@@ -99,6 +104,97 @@ def test_a_folder_that_is_no_whisper(folder, text, why):
     with pytest.raises(Unusable) as caught:
         folder_model(folder)
     assert why in caught.value.message
+
+
+@pytest.mark.parametrize("value", [0, -1, 1e999, 10**400, "384", None, True])
+def test_a_shape_that_is_no_number_is_told(folder, value):
+    change(folder, d_model=value)
+    with pytest.raises(SpecError, match="lacks a usable d_model"):
+        load(folder)
+
+
+def test_a_shorter_decoder_is_heeded(folder):
+    change(folder, max_target_positions=224)
+    with pytest.raises(SpecError, match="this model's decoder has 224 positions"):
+        load(folder)
+
+
+def shards(folder: Path, *, of: int = 2) -> None:
+    """Weights in several files, as `save_pretrained` writes them."""
+    names = [f"model-{n:05}-of-{of:05}.safetensors" for n in range(1, of + 1)]
+    for name in names:
+        (folder / name).write_bytes(b"weights")
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": dict(enumerate(names))}))
+    (folder / "model.safetensors").unlink()
+
+
+def test_all_files_of_the_weights_are_packed(folder):
+    shards(folder)
+    (folder / "optimizer.safetensors").touch()
+    packed = {name for name in folder_files(folder) if "safetensors" in name}
+    assert packed == {
+        "model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors", "model.safetensors.index.json",
+    }  # fmt: skip
+    load(folder)
+
+
+def test_a_missing_file_of_the_weights_is_told(folder):
+    shards(folder)
+    (folder / "model-00002-of-00002.safetensors").unlink()
+    with pytest.raises(SpecError, match=r"lacks model-00002-of-00002\.safetensors\n"):
+        load(folder)
+
+
+def test_an_index_names_no_file_outside_the_folder(folder):
+    shards(folder)
+    (folder / "model.safetensors.index.json").write_text('{"weight_map": {"a": "../../etc/passwd"}}')
+    assert weight_files(folder) == (folder / "passwd",)
+
+
+def test_of_several_copies_of_the_weights_one_is_packed(folder):
+    """As `hf download openai/whisper-large-v3` leaves them."""
+    for name in ("model.fp32-00001-of-00002.safetensors", "model.safetensors.index.json", "pytorch_model.bin"):
+        (folder / name).write_text("{}")
+    packed = [name for name in folder_files(folder) if "model." in name]
+    assert packed == ["model.safetensors"]
+
+
+def test_pytorchs_files_are_taken_where_there_are_no_others(folder):
+    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+    (folder / "model.safetensors.index.json").write_text('{"weight_map": {"a": "model-00001-of-00002.safetensors"}}')
+    assert "pytorch_model.bin" in folder_files(folder)
+    load(folder)
+
+
+def test_links_are_followed_and_broken_ones_told(folder):
+    (folder / "model.safetensors").rename(folder.parent / "blob")
+    (folder / "model.safetensors").symlink_to(folder.parent / "blob")
+    assert load(folder).stacks[0].model.folder == folder
+    (folder.parent / "blob").unlink()
+    with pytest.raises(SpecError, match=r"lacks weights \(model\.safetensors\)"):
+        load(folder)
+
+
+def test_a_pointer_is_no_weights(folder):
+    (folder / "model.safetensors").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n")
+    with pytest.raises(SpecError, match="holds a Git LFS pointer"):
+        load(folder)
+
+
+def test_an_adapter_is_told_apart(folder):
+    (folder / "config.json").unlink()
+    (folder / "adapter_config.json").touch()
+    with pytest.raises(SpecError, match="It is a LoRA adapter"):
+        load(folder)
+
+
+def test_a_folder_may_be_called_anything(folder):
+    odd = folder.rename(folder.parent / "mein Modell ü🎙 'x' {y}")
+    name = json.dumps(f"./{odd.name}", ensure_ascii=False)
+    (folder.parent / "stack.yaml").write_text((STACK % ("transcription", 1)).replace("name: mine", f"name: {name}"))
+    [stack] = load_stacks([folder.parent / "stack.yaml"], {}).stacks
+    assert stack.model.folder == odd
+    assert set(build_package(stack).files) >= {"model/model.safetensors", "model/config.json"}
 
 
 def test_versions_compare_as_numbers():

@@ -121,6 +121,18 @@ def test_everything_is_read():
     assert stack.protect is True
 
 
+@pytest.mark.parametrize("key", ["port", "--port"])
+def test_the_servers_port_is_the_health_checks_and_the_services_default(tmp_path, key):
+    text = (
+        (SPECS / "valid" / "minimal.yaml")
+        .read_text()
+        .replace("version: 0.33.0", f"version: 0.33.0, args: {{{key}: 90}}")
+    )
+    (tmp_path / "stack.yaml").write_text(f"{text}\nservice: {{name: one}}\n")
+    stack = load_stacks([tmp_path / "stack.yaml"], ENVIRON).stacks[0]
+    assert (stack.version.fields["health_check"]["port"], stack.services[0].port) == (90, 90)
+
+
 def test_extends_merges_and_null_removes():
     stack = load("extends")
     assert stack.vllm.version == "0.26.0"
@@ -168,6 +180,14 @@ def test_substitution(tmp_path, text, wanted):
     tree = merged(file, {"A": "one", "E": ""}, problems)
     assert plain(tree) == {"description": wanted}
     assert problems == []
+
+
+def test_a_variable_that_is_no_utf_8_is_told(tmp_path):
+    file = tmp_path / "stack.yaml"
+    file.write_text("description: ${A}\n")
+    problems = []
+    assert plain(merged(file, {"A": "secret\udcff"}, problems)) == {"description": ""}
+    assert [problem.message for problem in problems] == ["the environment variable A holds no UTF-8 text"]
 
 
 def test_a_secret_shows_in_no_repr():

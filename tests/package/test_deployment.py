@@ -6,6 +6,7 @@ import json
 import shutil
 import signal
 import socket
+import time
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -134,10 +135,10 @@ def test_a_taken_port_is_told(instance):
 
 
 def test_the_deadline_ends_the_wait(instance, stack_of):
-    running = instance(stack_of(vllm="{version: 0.32.0, startup_timeout: 1}"), STAND_IN_NEVER_READY="1")
+    running = instance(stack_of(vllm="{version: 0.32.0, startup_timeout: 3}"), STAND_IN_NEVER_READY="1")
     code, _, errors = running.end()
     assert code == 1
-    assert "The server was not healthy after 1 s." in errors
+    assert "The server was not healthy after 3 s." in errors
     assert "  INFO stand-in starts" in errors
     wait_until_gone(json.loads(running.report.read_text())["pid"], 5)
 
@@ -159,6 +160,21 @@ def test_sigterm_drains_and_leaves_no_zombie(instance):
     assert code == -signal.SIGTERM
     assert "INFO drained" in out
     wait_until_gone(json.loads(running.report.read_text())["pid"], 5)
+
+
+def test_a_second_sigterm_changes_nothing(instance):
+    running = instance()
+    running.wait_for("ready")
+    with socket.create_connection(("127.0.0.1", running.port)) as client:
+        client.sendall(b"GET /slow HTTP/1.0\r\n\r\n")
+        running.wait_for("slow began")
+        for _ in range(3):
+            running.process.send_signal(signal.SIGTERM)
+            time.sleep(0.1)
+        assert b" 200 " in client.makefile("rb").readline()
+    code, out, _ = running.end()
+    assert code == -signal.SIGTERM
+    assert out.count("INFO drained") == 1
 
 
 def test_a_server_that_ignores_sigterm_is_killed_with_its_children(instance, stack_of, tmp_path):
@@ -293,6 +309,17 @@ def test_the_death_of_an_engine_beside_the_front_ends_ends_the_instance(instance
     assert "The server ended with exit code 5." in errors
     assert "  CUDA error: out of memory" in errors
     wait_until_gone(json.loads(running.report.read_text())["pid"], 5)
+
+
+def test_an_engine_that_dies_before_the_front_ends_are_healthy_ends_the_start(instance, stack_of, tmp_path):
+    (tmp_path / "die").touch()
+    running = instance(stack_of(**TWO_ENGINES), STAND_IN_UNHEALTHY="1", STAND_IN_ENGINE_DIES=str(tmp_path / "die"))
+    code, out, errors = running.end()
+    assert code == 1
+    assert "The server ended with exit code 5." in errors
+    assert "ready" not in out
+    for report in running.folder.glob("report.json*"):
+        wait_until_gone(json.loads(report.read_text())["pid"], 5)
 
 
 @pytest.mark.parametrize("end", ["drain", "kill", "die"])

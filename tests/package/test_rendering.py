@@ -94,6 +94,8 @@ def test_gpus_that_no_tensor_parallel_takes_serve_copies(stack_of):
     assert words[words.index("--tensor-parallel-size") + 1] == "2"
     assert words[words.index("--data-parallel-size") + 1] == "2"
     assert "--data-parallel-size" not in launch(stack_of(vllm="{version: 0.26.0}")).arguments
+    # The V0 engine would wait for the others, which nobody starts.
+    assert "--data-parallel-size" not in launch(stack_of(instance_type_group=group, vllm="{version: 0.10.1}")).arguments
 
 
 @pytest.mark.parametrize(
@@ -180,7 +182,8 @@ def test_written_arguments_become_words(stack_of):
     text = " ".join(start.arguments)
     for wanted in (
         "--enforce-eager", "--no-enable-prefix-caching", '--allowed-origins ["*"]', "--uvicorn-log-level warning",
-        "--middleware a.b c.d", "--chat-template=-x", '--compilation-config {"mode": 3}', "--shutdown-timeout 5",
+        "--middleware=a.b --middleware=c.d", "--chat-template=-x", '--compilation-config {"mode": 3}',
+        "--shutdown-timeout 5",
     ):  # fmt: skip
         assert wanted in text
     assert text.count("--shutdown-timeout") == 1
@@ -194,10 +197,11 @@ def test_before_0_13_the_backend_is_a_variable(stack_of):
     assert "--attention-backend" not in start.arguments
 
 
-def test_the_variable_becomes_the_flag_where_both_exist(stack_of):
+@pytest.mark.parametrize("gpu", ["T4", "L4"])
+def test_the_variable_becomes_the_flag_where_both_exist(stack_of, gpu):
     stack = stack_of(
         vllm="{version: 0.13.0}",
-        instance_type_group="{name: g, gpu: T4}",
+        instance_type_group=f"{{name: g, gpu: {gpu}}}",
         env="{VLLM_ATTENTION_BACKEND: FLEX_ATTENTION}",
     )
     words = launch(stack).arguments

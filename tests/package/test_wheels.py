@@ -36,7 +36,7 @@ def test_every_rendered_flag_exists_in_the_wheel(version, stack_of):
             )
             start = launch(stack)
             given = {word for word in start.arguments if word.startswith("--")} | DEPLOYMENT_SETS
-            assert given <= known, given - known
+            assert given <= set(known), given - set(known)
             assert {name for name in start.environment if name.startswith("VLLM_")} <= read
 
 
@@ -52,7 +52,7 @@ def test_what_engines_share_a_gpu_with_exists_in_the_wheel(version, stack_of):
         instance_type_group="{name: g, gpu: H200}",
     )
     words = launch(stack).sharing.arguments
-    assert {word for word in words if word.startswith("--")} <= options(files)
+    assert {word for word in words if word.startswith("--")} <= set(options(files))
     scheduler = functions(files["vllm/v1/core/sched/scheduler.py"], "Scheduler")
     if "--scheduler-cls" in words:
         # What whisperctl_scheduler.py builds on; from 0.33 on vLLM keeps the pace that it is told.
@@ -71,5 +71,7 @@ def test_the_catalogue_lists_what_the_wheel_declares(version):
         files = sources(version)
     except Unreachable as reason:
         pytest.skip(f"the wheel's source cannot be read: {reason}")
-    assert options(files) == set(catalog.options(version))
+    declared = options(files)
+    assert set(declared) == set(catalog.options(version))
+    assert declared == {name: catalog.option_kind(version, name) for name in declared}
     assert variables(files) == set(catalog.variables(version))

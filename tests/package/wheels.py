@@ -19,11 +19,13 @@ import urllib.error
 import urllib.request
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 CATALOG = Path(__file__).parents[2] / "whisperctl" / "catalog"
 PARSERS = re.compile(r"^vllm/(engine/arg_utils|utils/argparse_utils|entrypoints/(?!cli/).*(cli_args|serve))\.py$")
 SERVE = re.compile(r"^vllm/entrypoints/cli/serve\.py$")
+CONFIGS = re.compile(r"^vllm/config(/\w+)?\.py$")
 ENVS = "vllm/envs.py"
 SCHEDULING = re.compile(r"^vllm/v1/core/sched/(scheduler|async_scheduler|output)\.py$")
 
@@ -95,30 +97,79 @@ class Remote(io.RawIOBase):
 
 
 def sources(version: str) -> Mapping[str, str]:
-    """The argument parsers, the environment table and the scheduler of a release: file name -> text."""
+    """The argument parsers, their configs, the environment table and the scheduler: file name -> text."""
     with zipfile.ZipFile(io.BufferedReader(Remote(wheel_address(version)), 1 << 18)) as wheel:
-        wanted = (PARSERS, SERVE, SCHEDULING)
+        wanted = (PARSERS, SERVE, SCHEDULING, CONFIGS)
         names = [name for name in wheel.namelist() if name == ENVS or any(part.match(name) for part in wanted)]
         return {name: wheel.read(name).decode() for name in names}
 
 
-def options(files: Mapping[str, str]) -> set[str]:
+Kind = str
+"""As in the catalogue's: a switch is --x and --no-x, bare --x only, either --x or --x VALUE, a list --x A B."""
+
+
+def options(files: Mapping[str, str]) -> dict[str, Kind]:
     """Every long option that `vllm serve` declares: literal `add_argument` calls, and the front end's own fields."""
-    found: set[str] = set()
-    for name, text in files.items():
-        if name != ENVS:
-            found.update(_declared(ast.parse(text)))
-    return {option for option in found if option.startswith("--")}
+    trees = {name: ast.parse(text) for name, text in files.items() if name != ENVS}
+    fields = {name: kinds for tree in trees.values() for name, kinds in _fields(tree)}
+    found: dict[str, Kind] = {}
+    for name, tree in trees.items():
+        if PARSERS.match(name) or SERVE.match(name):
+            found.update(_declared(tree, fields))
+    return {option: kind for option, kind in found.items() if option.startswith("--")}
 
 
-def _declared(tree: ast.AST) -> Iterator[str]:
+def _fields(tree: ast.AST) -> Iterator[tuple[str, dict[str, Kind]]]:
+    """Class name -> the kind of option that each of its fields becomes."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ClassDef):
+            fields = [part for part in node.body if isinstance(part, ast.AnnAssign)]
+            yield node.name, {ast.unparse(field.target): _kind_of_type(field.annotation) for field in fields}
+
+
+def _kind_of_type(annotation: ast.expr) -> Kind:
+    words = set(re.findall(r"\w+", ast.unparse(annotation)))
+    if "bool" in words:
+        return "either" if "str" in words else "switch"
+    return "list" if words & {"list", "List", "tuple", "Tuple", "set"} and "dict" not in words else "value"
+
+
+def _declared(tree: ast.AST, fields: Mapping[str, Mapping[str, Kind]]) -> Iterator[tuple[str, Kind]]:
+    classes = dict(_classes(tree))
     for node in ast.walk(tree):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "add_argument":
-            yield from (arg.value for arg in node.args if isinstance(arg, ast.Constant) and isinstance(arg.value, str))
+            kind = _kind_of_call(node, classes, fields)
+            names = (arg.value for arg in node.args if isinstance(arg, ast.Constant) and isinstance(arg.value, str))
+            yield from ((name, kind) for name in names)
         if isinstance(node, ast.ClassDef) and node.name.endswith("FrontendArgs"):
-            for field in node.body:
-                if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name):
-                    yield "--" + field.target.id.replace("_", "-")
+            yield from (("--" + name.replace("_", "-"), kind) for name, kind in fields[node.name].items())
+
+
+def _classes(tree: ast.AST) -> Iterator[tuple[str, str]]:
+    """`model_kwargs = get_kwargs(ModelConfig)`: variable -> class."""
+    for node in ast.walk(tree):
+        match node:
+            case ast.Assign(targets=[ast.Name(id=name)], value=ast.Call(func=ast.Name(), args=[ast.Name(id=owner)])):
+                yield name, owner
+
+
+def _kind_of_call(call: ast.Call, classes: Mapping[str, str], fields: Mapping[str, Mapping[str, Kind]]) -> Kind:
+    for keyword in call.keywords:
+        match keyword.arg, keyword.value:
+            case "action", ast.Constant(value="store_true" | "store_false"):
+                return "bare"
+            case "action", ast.Attribute(attr="BooleanOptionalAction"):
+                return "switch"
+            case "nargs", ast.Constant(value="?"):
+                return "either"
+            case "nargs", ast.Constant(value="+" | "*"):
+                return "list"
+            case None, (
+                ast.Subscript(value=ast.Name(id=name), slice=ast.Constant(value=field))
+                | ast.Dict(values=[ast.Subscript(value=ast.Name(id=name), slice=ast.Constant(value=field)), *_])
+            ):
+                return fields.get(classes.get(name, ""), {}).get(field, "value")
+    return "value"
 
 
 def functions(text: str, owner: str) -> dict[str, list[str]]:
@@ -159,20 +210,20 @@ def _ranges(seen: Mapping[str, set[str]]) -> str:
 def rewrite(read: Callable[[str], Mapping[str, str]] = sources) -> None:
     """Write the catalogue's table of options anew, from every listed release."""
     releases = [row["version"] for row in json.loads((CATALOG / "releases.json").read_text())["rows"]]
-    files = {}
-    for version in releases:
-        print(version, flush=True)
-        files[version] = read(version)
+    with ThreadPoolExecutor(8) as pool:
+        files = dict(zip(releases, pool.map(read, releases), strict=True))
+    declared = {version: options(text) for version, text in files.items()}
     head = (
-        "argument parsers and envs.py of the PyPI wheels; each name with the [first, first without] releases it is in"
+        "argument parsers and envs.py of the PyPI wheels; each name with the [first, first without] releases it is in;"
+        " switch: --x and --no-x, bare: --x only, either: --x or --x VALUE, list: --x A B or one JSON text,"
+        " all others: --x VALUE"
     )
-    (CATALOG / "options.json").write_text(
-        f'{{\n "source": "{head}",\n "options": {{\n'
-        + _ranges({version: options(text) for version, text in files.items()})
-        + '\n },\n "environment": {\n'
-        + _ranges({version: variables(text) for version, text in files.items()})
-        + "\n }\n}\n"
-    )
+    tables = {"options": {version: set(kinds) for version, kinds in declared.items()}}
+    for kind in ("switch", "bare", "either", "list"):
+        tables[kind] = {version: {x for x, k in kinds.items() if k == kind} for version, kinds in declared.items()}
+    tables["environment"] = {version: variables(text) for version, text in files.items()}
+    parts = [f' "{name}": {{\n{_ranges(seen)}\n }}' for name, seen in tables.items()]
+    (CATALOG / "options.json").write_text(f'{{\n "source": "{head}",\n' + ",\n".join(parts) + "\n}\n")
 
 
 if __name__ == "__main__":

@@ -11,9 +11,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 Numbers = tuple[int, ...]
+Kind = Literal["switch", "bare", "either", "list", "value"]
+"""An option's: `--x` or `--no-x`; `--x` alone; `--x` or `--x VALUE`; `--x A B` or one JSON text; `--x VALUE`."""
+
+DECODER_POSITIONS = 448
+"""Of every Whisper that OpenAI published: tokens of one request, prompt and output."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -34,6 +39,7 @@ class KnownModel:
     source: str
     revision: str = ""
     """A commit of its repository that is known to work; empty: none is."""
+    decoder_positions: int = DECODER_POSITIONS
 
     @property
     def kv_bytes_per_token(self) -> int:
@@ -182,8 +188,16 @@ def option_ranges(option: str) -> tuple[tuple[str, str | None], ...]:
 @cache
 def options(version: str) -> frozenset[str]:
     """Every long option that `vllm serve` of `version` knows, with its dashes."""
-    known: Mapping[str, Any] = _document("options")["options"]
-    return frozenset(name for name, ranges in known.items() if any(within(version, a, b) for a, b in ranges))
+    return _in_release("options", version)
+
+
+def option_kind(version: str, option: str) -> Kind:
+    """What stands behind `option`, which `version` knows."""
+    kinds: tuple[Kind, ...] = ("switch", "bare", "either", "list")
+    for kind in kinds:
+        if option in _in_release(kind, version):
+            return kind
+    return "value"
 
 
 def variable_ranges(name: str) -> tuple[tuple[str, str | None], ...]:
@@ -194,7 +208,12 @@ def variable_ranges(name: str) -> tuple[tuple[str, str | None], ...]:
 @cache
 def variables(version: str) -> frozenset[str]:
     """Every `VLLM_*` environment variable that `version` reads."""
-    known: Mapping[str, Any] = _document("options")["environment"]
+    return _in_release("environment", version)
+
+
+@cache
+def _in_release(table: str, version: str) -> frozenset[str]:
+    known: Mapping[str, Any] = _document("options")[table]
     return frozenset(name for name, ranges in known.items() if any(within(version, a, b) for a, b in ranges))
 
 

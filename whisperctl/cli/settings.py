@@ -78,7 +78,7 @@ def bare_token(text: str) -> str:
         WhisperctlError: the rest is empty or has spaces or control characters; the text itself is not repeated.
     """
     words = text.split()
-    if len(words) == 2 and words[0].lower() in ("token", "bearer"):
+    if words[:1] and words[0].lower() in ("token", "bearer"):
         words = words[1:]
     if len(words) != 1 or not words[0].isprintable() or not words[0].isascii():
         raise WhisperctlError(

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from whisperctl.command import SERVER_PORT, written_options
 from whisperctl.errors import Mark
 from whisperctl.loading.document import Value, plain
 from whisperctl.spec import (
@@ -29,7 +30,6 @@ from whisperctl.spec import (
     Vllm,
 )
 
-SERVER_PORT = 8080
 HEALTH_CHECK = {"port": SERVER_PORT, "path": "/health", "interval": 30, "timeout": 5, "failure_threshold": 3}
 APT = ["build-essential", "python3-dev", "ffmpeg"]
 
@@ -56,7 +56,7 @@ def build(tree: Value, file: str) -> Stack:
 
 
 def _server_port(data: Mapping[str, Any]) -> int:
-    port = data.get("vllm", {}).get("args", {}).get("port")
+    port = written_options(data.get("vllm", {}).get("args", {})).get("--port")
     return port if isinstance(port, int) else SERVER_PORT
 
 

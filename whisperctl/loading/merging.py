@@ -107,12 +107,22 @@ class _Substitution:
             return ""
         name, has_default, default = named.groups()
         if self.environ.get(name) or (name in self.environ and not has_default):
-            return self.environ[name]
+            return self.text(name, where, path)
         if has_default:
             return str(default)
         hint = f"Set it, or write ${{{name}:-default}}."
         self.note(where, path, f"the environment variable {name} is not set", hint)
         return ""
+
+    def text(self, name: str, where: Mark, path: tuple[str, ...]) -> str:
+        """What the variable holds; bytes that are no UTF-8 reach Python as half characters, which nobody can send."""
+        value = self.environ[name]
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            self.note(where, path, f"the environment variable {name} holds no UTF-8 text", "Set it again.")
+            return ""
+        return value
 
     def note(self, where: Mark, path: tuple[str, ...], message: str, hint: str) -> None:
         self.problems.append(Problem(where=where, path=".".join(path), message=message, hint=hint))

@@ -3,17 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from math import ceil
 
 from whisperctl import catalog
 from whisperctl.catalog import KnownModel
-from whisperctl.command import CLIP_TOKENS, batched_tokens, dtype, sequences
+from whisperctl.command import (
+    CLIP_TOKENS,
+    batched_tokens,
+    dtype,
+    is_old_engine,
+    option_name,
+    sequences,
+    server_environment,
+    written_options,
+)
 from whisperctl.loading.checks.finding import Finding, warning
 from whisperctl.models import known_model
 from whisperctl.spec import Stack
 
-DECODER_POSITIONS = 448
 OVERHEAD_GIB = 1.5
 """CUDA context, kernels and the encoder's activations: assumed."""
+CPU_CACHE = "VLLM_CPU_KVCACHE_SPACE"
+ROUNDED = 1.05
+"""vLLM counts whole blocks, and keeps one back."""
 
 
 def backend(stack: Stack) -> Iterator[Finding]:
@@ -38,16 +50,16 @@ def number_format(stack: Stack) -> Iterator[Finding]:
 
 
 def decoder_length(stack: Stack) -> Iterator[Finding]:
-    """A Whisper decoder has 448 positions."""
-    path = ("vllm", "max_model_len")
-    if stack.vllm.max_model_len > DECODER_POSITIONS:
-        hint = (
-            "It counts decoder tokens, not audio: long files are cut into 30-second pieces. Write 448 or leave it out."
-        )
-        yield Finding(path, f"a Whisper decoder has {DECODER_POSITIONS} positions", hint)
+    """A Whisper decoder has 448 positions, or what its folder's config says."""
+    known = known_model(stack.model)
+    most = known.decoder_positions if known else catalog.DECODER_POSITIONS
+    if stack.vllm.max_model_len > most:
+        hint = f"It counts decoder tokens, not audio: long files are cut into 30-second pieces. Write {most}"
+        hint += " or leave it out." if most == catalog.DECODER_POSITIONS else "."
+        yield Finding(("vllm", "max_model_len"), f"this model's decoder has {most} positions", hint)
     for var in stack.env:
-        if var.name == "MAX_MODEL_LEN" and not _up_to(var.value, DECODER_POSITIONS):
-            yield Finding(("env", var.name), f"must be a whole number from 1 to {DECODER_POSITIONS}")
+        if var.name == "MAX_MODEL_LEN" and not _up_to(var.value, most):
+            yield Finding(("env", var.name), f"must be a whole number from 1 to {most}")
 
 
 def _up_to(text: str, most: int) -> bool:
@@ -75,6 +87,10 @@ def split(stack: Stack) -> Iterator[Finding]:
     known = known_model(stack.model)
     if size > group.gpu_count:
         yield Finding(path, f"{size} GPUs are wanted, and instance_type_group.gpu_count is {group.gpu_count}")
+    elif is_old_engine(stack) and group.gpu_count > size:
+        idle = f"{group.gpu_count - size} of {group.gpu_count} GPUs would stay idle"
+        hint = f"vLLM {stack.vllm.version} starts one engine for Whisper: take 0.12.0 or newer."
+        yield warning(("instance_type_group", "gpu_count"), idle, hint)
     elif group.gpu_count % size:
         yield warning(path, f"{group.gpu_count % size} of {group.gpu_count} GPUs would stay idle", "Write 1.")
     if known is not None and known.heads % size:
@@ -83,10 +99,22 @@ def split(stack: Stack) -> Iterator[Finding]:
         yield Finding(path, f"{size} does not divide the model's {known.heads} attention heads", hint)
 
 
+def copies(stack: Stack) -> Iterator[Finding]:
+    """As many engines as are asked for find their GPUs."""
+    group, size = stack.instance_type_group, stack.vllm.tensor_parallel_size
+    for key, value in stack.vllm.args.items():
+        if option_name(key) != "--data-parallel-size" or group.gpu == "CPU" or not isinstance(value, int):
+            continue
+        if value * size > group.gpu_count:
+            gpus = f"{value * size} GPUs are wanted, and instance_type_group.gpu_count is {group.gpu_count}"
+            hint = "Leave it out: every GPU of an instance serves a copy of its own."
+            yield Finding(("vllm", "args", key), gpus, hint)
+
+
 def front_ends(stack: Stack) -> Iterator[Finding]:
-    """Until 0.10.1 Whisper runs on vLLM's old engine, which has one front end."""
+    """Until 0.10.1 Whisper runs on vLLM's old engine, which has one front end and one engine."""
     count = stack.vllm.api_server_count
-    if count != "auto" and count > 1 and catalog.within(stack.vllm.version, "0.10.0", "0.10.2"):
+    if count != "auto" and count > 1 and is_old_engine(stack):
         message = f"vLLM {stack.vllm.version} serves Whisper with one API server only"
         yield Finding(("vllm", "api_server_count"), message, "Write 1, or auto.")
 
@@ -100,23 +128,49 @@ def memory(stack: Stack) -> Iterator[Finding]:
     needs = needed_gib(stack, known)
     if needs > may_take:
         message = f"{stack.model.name} needs about {needs:.1f} GiB, and vLLM may take {may_take:.1f} of an {gpu.label}"
-        yield Finding(("vllm", "gpu_memory_utilization"), message, _smaller(stack, needs, gpu.memory_gib))
+        key, hint = _smaller(stack, needs, gpu.memory_gib)
+        yield Finding(("vllm", key), message, hint)
 
 
-def _smaller(stack: Stack, needs: float, memory_gib: float) -> str:
+def _smaller(stack: Stack, needs: float, memory_gib: float) -> tuple[str, str]:
+    """The key that is to blame, and what to write."""
     if needs <= memory_gib * 0.9:
-        return "Write 0.9."
+        return "gpu_memory_utilization", "Write 0.9."
     if stack.vllm.max_num_batched_tokens != "auto":
-        return "Write max_num_batched_tokens: auto, take a smaller model, or a larger GPU."
-    return "Take a smaller model, or a larger GPU."
+        return "max_num_batched_tokens", "Write auto, take a smaller model, or a larger GPU."
+    return "gpu_memory_utilization", "Take a smaller model, or a larger GPU."
 
 
 def needed_gib(stack: Stack, known: KnownModel) -> float:
     """GiB of one GPU that must be there for the server to start."""
-    width = 4 if dtype(stack) in ("float32", "float") else 2
+    weights = known.parameters * _width(stack) / 2**30
+    return (weights + cache_gib(stack, known)) / stack.vllm.tensor_parallel_size + OVERHEAD_GIB
+
+
+def cache_gib(stack: Stack, known: KnownModel) -> float:
+    """GiB of key-value cache without which vLLM does not start: what it counts for one request."""
     tokens = batched_tokens(stack, known) or catalog.gpu(stack.instance_type_group.gpu).default_batched_tokens
-    cache = known.kv_bytes_per_token * width / 2 * (tokens + stack.vllm.max_model_len)
-    return (known.parameters * width + cache) / stack.vllm.tensor_parallel_size / 2**30 + OVERHEAD_GIB
+    return known.kv_bytes_per_token * _width(stack) / 2 * (tokens + stack.vllm.max_model_len) / 2**30
 
 
-CHECKS = (backend, number_format, decoder_length, batch, split, front_ends, memory)
+def _width(stack: Stack) -> int:
+    return 4 if dtype(stack) in ("float32", "float") else 2
+
+
+def cpu_cache(stack: Stack) -> Iterator[Finding]:
+    """On a CPU the cache is as large as a variable says, and holds what a step may encode."""
+    known = known_model(stack.model)
+    in_env = any(var.name == CPU_CACHE for var in stack.env)
+    path = ("env", CPU_CACHE) if in_env else ("vllm", "max_num_batched_tokens")
+    if known is None or stack.instance_type_group.gpu != "CPU":
+        return
+    written = {**server_environment(stack), **{var.name: var.value for var in stack.env}}.get(CPU_CACHE, "0")
+    needs = cache_gib(stack, known) * ROUNDED
+    if not written.isdecimal():
+        yield Finding(path, "must be a whole number of GiB: vLLM would not start", f'Write "{ceil(needs)}".')
+    elif 0 < int(written) < needs and "--kv-cache-memory-bytes" not in written_options(stack.vllm.args):
+        message = f"{stack.model.name} needs {needs:.1f} GiB of cache for one step, and {CPU_CACHE} is {written}"
+        yield Finding(path, message, f'Write env: {CPU_CACHE}: "{ceil(needs)}", or fewer max_num_batched_tokens.')
+
+
+CHECKS = (backend, number_format, decoder_length, batch, split, copies, front_ends, memory, cpu_cache)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from whisperctl.command import served_names
 from whisperctl.loading.checks.finding import Finding, warning
 from whisperctl.models import MOST, USUAL_LIMIT, Unusable, folder_files, folder_model, known_model, missing_files
 from whisperctl.spec import Path_, Stack
@@ -85,4 +86,12 @@ def served_name(stack: Stack) -> Iterator[Finding]:
         yield Finding(path, f"the label says `{label}`, the server answers to `{served}`", hint)
 
 
-CHECKS = (hub_name, revision, folder, task, served_name)
+def names_as_words(stack: Stack) -> Iterator[Finding]:
+    """vLLM's parser takes what begins with a dash for an option."""
+    for name in served_names(stack):
+        if name.startswith("-"):
+            path = ("model", "served_name") if name == stack.model.served_name else NAME
+            yield Finding(path, f"vLLM takes the name `{name}` for an option", "Let it begin with another character.")
+
+
+CHECKS = (hub_name, revision, folder, task, served_name, names_as_words)

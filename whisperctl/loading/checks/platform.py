@@ -11,6 +11,8 @@ from whisperctl.spec import EnvVar, Path_, Service, Stack
 GPU_IDLE_SECONDS = 300
 RESERVED = "whisperctl-"
 SECRET_NAMES = ("TOKEN", "SECRET", "PASSWORD", "API_KEY")
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+OFFLINE = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
 NOT_OURS_TO_SET = {
     "SYS_DEPLOYMENT_FILE_NAME": "The package's code is deployment.py.",
     "ML_MODEL_FILE_NAME": "The package's code is deployment.py.",
@@ -61,6 +63,17 @@ def endpoints(stack: Stack) -> Iterator[Finding]:
         hint = "Write 1 for an endpoint that always answers; a deployment request"
         hint += " (`whisperctl transcribe` makes one) wakes it."
         yield warning(("version", "minimum_instances"), message, hint)
+
+
+def reach(stack: Stack) -> Iterator[Finding]:
+    """The server can be reached from outside the instance, and the hub from inside."""
+    for var in stack.env:
+        path = ("env", var.name)
+        if var.name == "WHISPERCTL_HOST" and var.value in LOOPBACK and stack.services:
+            yield Finding(path, "the service could not reach the server there", "Leave it out.")
+        if var.name in OFFLINE and var.value == "1" and stack.model.folder is None:
+            message = "the model is not in the package, and may not be downloaded"
+            yield warning(path, message, "Leave it out, or name a folder as model.name.")
 
 
 def labels(stack: Stack) -> Iterator[Finding]:
@@ -125,4 +138,4 @@ def smoke(stack: Stack) -> Iterator[Finding]:
         yield Finding(("rollout", "smoke", "audio"), "there is no such audio file", hint)
 
 
-CHECKS = (scaling, instances, without_effect, ports, endpoints, labels, env_vars, smoke)
+CHECKS = (scaling, instances, without_effect, ports, endpoints, reach, labels, env_vars, smoke)

@@ -415,7 +415,8 @@ class Server:
                 raise ServerFailed(
                     f"The server was not healthy after {self.settings.startup_timeout} s.\n{self.last_lines()}"
                 )
-            self.ended.wait(POLL_SECONDS)
+            # Not ended.wait(): SIGTERM's handler waits for it, and would find its lock held by this very thread.
+            time.sleep(POLL_SECONDS)
         raise ServerFailed(self.epitaph())
 
     def epitaph(self):
@@ -453,6 +454,7 @@ class Server:
         before = signal.getsignal(signal.SIGTERM)
 
         def drain(number, frame):
+            signal.signal(number, signal.SIG_IGN)  # a second one would drain inside the first
             self.stop()
             signal.signal(signal.SIGTERM, before if before is not None else signal.SIG_DFL)
             if callable(before):
