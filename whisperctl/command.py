@@ -55,6 +55,8 @@ class Sharing:
     engines: int
     arguments: tuple[str, ...]
     """In place of the launch's own."""
+    own_interval: int | None
+    """The pace of the scheduler that the package brings along; None: vLLM keeps the pace by itself."""
 
     def as_data(self) -> dict[str, Any]:
         """Plain data: what a Python literal can hold."""
@@ -215,13 +217,6 @@ def is_old_engine(stack: Stack) -> bool:
     return catalog.within(stack.vllm.version, "0.10.0", "0.10.2")
 
 
-def scheduler_interval(stack: Stack) -> int | None:
-    """The pace of the scheduler that the package brings along; None: it brings none."""
-    shared = launch(stack).sharing
-    row = catalog.tuning(stack.instance_type_group.gpu, known_model(stack.model)).sharing
-    return row.prefill_schedule_interval if shared and row and SCHEDULER in shared.arguments else None
-
-
 def _sharing(stack: Stack, known: KnownModel | None, flags: Mapping[str, Any]) -> Sharing | None:
     """How engines share the GPU, unless the stack says otherwise about engines, their memory or their scheduler."""
     row = catalog.tuning(stack.instance_type_group.gpu, known).sharing
@@ -232,16 +227,19 @@ def _sharing(stack: Stack, known: KnownModel | None, flags: Mapping[str, Any]) -
     cache = _cache_bytes(stack, known, row)
     if cache is None or any(name.startswith(ALONE) for name in flags):
         return None
+    itself = catalog.within(stack.vllm.version, PACED_BY_ITSELF, None)
+    pace = {"--prefill-schedule-interval": row.prefill_schedule_interval} if itself else {"--scheduler-cls": SCHEDULER}
     shared = {
         **flags,
         "--gpu-memory-utilization": round(stack.vllm.gpu_memory_utilization / row.engines, 3),
         # Fixed: engines that start at the same time would take each other's memory for their own.
         "--kv-cache-memory-bytes": cache,
-        **_pace(stack, row),
+        **pace,
     }
     if stack.vllm.max_num_batched_tokens == "auto":
         shared["--max-num-batched-tokens"] = _step_tokens(stack, row)
-    return Sharing(engines=row.engines, arguments=tuple(_words(shared)))
+    interval = None if itself else row.prefill_schedule_interval
+    return Sharing(engines=row.engines, arguments=tuple(_words(shared)), own_interval=interval)
 
 
 def _step_tokens(stack: Stack, row: catalog.Sharing) -> int:
@@ -265,12 +263,6 @@ def _cache_bytes(stack: Stack, known: KnownModel, row: catalog.Sharing) -> int |
     if share < least * known.kv_bytes_per_token:
         return None
     return min(max(tokens, 2 * least) * known.kv_bytes_per_token, share)
-
-
-def _pace(stack: Stack, row: catalog.Sharing) -> dict[str, Any]:
-    if catalog.within(stack.vllm.version, PACED_BY_ITSELF, None):
-        return {"--prefill-schedule-interval": row.prefill_schedule_interval}
-    return {"--scheduler-cls": SCHEDULER}
 
 
 def _has_api_servers(stack: Stack) -> bool:

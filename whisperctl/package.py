@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
 from whisperctl import catalog
-from whisperctl.command import MODEL_FOLDER, SCHEDULER_MODULE, launch, scheduler_interval
+from whisperctl.command import MODEL_FOLDER, SCHEDULER_MODULE, launch
 from whisperctl.models import folder_files
 from whisperctl.shipped import shipped
 from whisperctl.spec import Stack
@@ -68,9 +68,10 @@ class EnvironmentBuild:
 def build_package(stack: Stack) -> Package:
     """The deployment package of `stack`."""
     files: dict[str, bytes | Path] = {"deployment.py": deployment_source(stack).encode()}
-    interval = scheduler_interval(stack)
-    if interval is not None:
-        files[f"{SCHEDULER_MODULE}.py"] = _render(f"{SCHEDULER_MODULE}.py.j2", interval=interval).encode()
+    shared = launch(stack).sharing
+    if shared and shared.own_interval is not None:
+        source = _render(f"{SCHEDULER_MODULE}.py.j2", interval=shared.own_interval)
+        files[f"{SCHEDULER_MODULE}.py"] = source.encode()
     if stack.environment.mode == "package":
         files |= _environment_files(stack)
     if stack.model.folder:
