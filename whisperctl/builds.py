@@ -14,7 +14,7 @@ from typing import Any
 
 from whisperctl.api import Api, Json
 from whisperctl.bodies import merged
-from whisperctl.clock import CLOCKS_APART
+from whisperctl.clock import latest_moment
 from whisperctl.desired import digest_of
 from whisperctl.errors import ApiError, BuildFailed, NotFound, WhisperctlError
 from whisperctl.job import FAILED, POST_ATTEMPTS, Job, arrived, create_once, is_lost
@@ -260,7 +260,7 @@ class _Logs:
 
     def more(self) -> None:
         """Ask for new lines, logs are a comfort, a failure is said once."""
-        end = int((self.job.clock.time() + CLOCKS_APART) * 1e9)
+        end = latest_moment(self.job.clock)
         try:
             entries = self.job.api.logs(self.query, self.since, end, LOG_LINES)
         except ApiError as error:

@@ -9,7 +9,7 @@ import itertools
 from collections.abc import Sequence
 
 from whisperctl.api import Json
-from whisperctl.clock import CLOCKS_APART
+from whisperctl.clock import latest_moment
 from whisperctl.errors import ApiError, Unhealthy
 from whisperctl.job import Job
 from whisperctl.resources import Address
@@ -64,20 +64,17 @@ class Starts:
     def _failures(self) -> list[Json]:
         """Log entries of the failures, newest first; none also when the log cannot be read: that decides nothing."""
         query = f"{own_lines(self.job)} |= `{FAILED_START}`"
-        return self._entries(query, self._soon(), self.since, MOST_FAILED_STARTS)
+        return self._entries(query, latest_moment(self.job.clock), self.since, MOST_FAILED_STARTS)
 
     def _last_words(self, failed_at: int) -> str:
         """What the server itself said last before the failure of that nanosecond."""
-        entries = self._entries(own_lines(self.job), failed_at, self._soon(), 500)
+        entries = self._entries(own_lines(self.job), failed_at, latest_moment(self.job.clock), 500)
         lines = self._text(entries).partition(WORDS)[2].splitlines()[1:]
         said = list(itertools.takewhile(lambda line: line.startswith("  ") or not line, lines))[-LOG_LINES:]
         return "\n  The server's last log lines:\n" + "\n".join(f"    {line[2:]}" for line in said) if said else ""
 
     def _text(self, entries: Sequence[Json]) -> str:
         return "\n".join(line for entry in entries for line in self.job.foreign(entry["log"]))
-
-    def _soon(self) -> int:
-        return int((self.job.clock.time() + CLOCKS_APART) * 1e9)
 
     def _entries(self, query: str, start: int, end: int, limit: int) -> list[Json]:
         try:
@@ -95,7 +92,7 @@ def last_logs(job: Job) -> str:
     """The end of the version's log, as part of a message; empty when there is none."""
     now = job.clock.time()
     try:
-        entries = job.api.logs(own_lines(job), int((now + CLOCKS_APART) * 1e9), int((now - 3600) * 1e9), LOG_LINES)
+        entries = job.api.logs(own_lines(job), latest_moment(job.clock), int((now - 3600) * 1e9), LOG_LINES)
     except ApiError as error:
         return f"\n  (no logs: {error.reason})"
     lines = [line for entry in reversed(entries) for line in job.foreign(entry["log"])]
