@@ -34,6 +34,7 @@ QUICKER = {
     "POLL_SECONDS = 0.5": "POLL_SECONDS = 0.05",
     "TEARDOWN_SECONDS = 15": "TEARDOWN_SECONDS = 1",
     "CPUS_PER_ENGINE = 4": "CPUS_PER_ENGINE = 0",  # engines that share a GPU do so on any machine
+    "MPS_SECONDS = 20": "MPS_SECONDS = 2",
 }
 DRIVER = """\
 import os, signal, sys
@@ -117,7 +118,9 @@ def instance(tmp_path: Path, stack_of: Callable[..., Stack]) -> Iterator[Callabl
     program.write_text(f"#!{sys.executable}\n" + (HERE / "stand_in.py").read_text())
     program.chmod(0o755)
 
-    def start(stack: Stack | None = None, port: int | None = None, path: str | None = None, **how: str) -> Instance:
+    def start(
+        stack: Stack | None = None, port: int | None = None, path: str | None = None, **how: str | None
+    ) -> Instance:
         port = port or free_port()
         folder = tmp_path / f"package-{len(started)}"
         write_files(build_package(stack or stack_of()).files, folder)
@@ -128,9 +131,12 @@ def instance(tmp_path: Path, stack_of: Callable[..., Stack]) -> Iterator[Callabl
         environment = {
             "PATH": path or f"{programs}:{os.environ['PATH']}", "HOME": str(tmp_path),
             "WHISPERCTL_PORT": str(port), "WHISPERCTL_HOST": "127.0.0.1",
-            "STAND_IN_REPORT": str(folder / "report.json"), **how,
+            "STAND_IN_REPORT": str(folder / "report.json"),
+            "CUDA_MPS_PIPE_DIRECTORY": "/nowhere/at/all",  # the machine's own MPS, if it has one, is left alone
+            **how,
         }  # fmt: skip
-        started.append(Instance(folder, environment, port))
+        given = {name: value for name, value in environment.items() if value is not None}
+        started.append(Instance(folder, given, port))
         return started[-1]
 
     yield start

@@ -12,6 +12,7 @@ import http.client
 import json
 import os
 import shlex
+import shutil
 import signal
 import socket
 import subprocess
@@ -62,6 +63,8 @@ LOG_LINES = 100
 POLL_SECONDS = 0.5
 TEARDOWN_SECONDS = 15  # an idle engine takes about 10 to let go of everything
 CPUS_PER_ENGINE = 4  # an engine keeps one or two busy, its share of the front ends as many
+MPS = "nvidia-cuda-mps-control"  # comes with the driver: NVIDIA's container runtime puts it beside nvidia-smi
+MPS_SECONDS = 20  # for its start and for a first program on it, which take less than one on an H100
 TASKS = ("transcription", "translation")
 
 # Ends with this process: the kernel sends SIGTERM when the thread that started it is gone (PR_SET_PDEATHSIG is 1).
@@ -76,6 +79,15 @@ try:
 except OSError as error:
     print(f"whisperctl: {sys.argv[2]} cannot be started: {error.strerror}", file=sys.stderr, flush=True)
     os._exit(127)
+"""
+
+# A CUDA program: makes a context and ends. Where MPS cannot serve it, an engine could not start either.
+CUDA_PROGRAM = """
+import ctypes, sys
+cuda, device, context = ctypes.CDLL("libcuda.so.1"), ctypes.c_int(), ctypes.c_void_p()
+problem = cuda.cuInit(0) or cuda.cuDeviceGet(ctypes.byref(device), 0)
+problem = problem or cuda.cuDevicePrimaryCtxRetain(ctypes.byref(context), device)
+sys.exit(f"CUDA error {problem}" if problem else 0)
 """
 
 
@@ -285,17 +297,19 @@ def is_healthy(settings, timeout=5):
 class Process:
     """One process of the server: started, its output handed on, waited for."""
 
-    def __init__(self, command, environment, lines, ended):
+    def __init__(self, command, environment, lines, ended=None, shown=True):
         self.command, self.environment, self.lines, self.ended = command, environment, lines, ended
+        self.shown = shown
         self.process = None
         self.start_error = None
         self.started = threading.Event()
         self.running = False
+        # The thread that starts the process must outlive it: the kernel ties the process to that thread.
+        self.watch = threading.Thread(target=self.run, name=f"watch {command[0]}", daemon=True)
 
     def start(self):
-        """Start it; `ended` is called with it, from another thread, once it is gone."""
-        # The thread that starts the process must outlive it: the kernel ties the server to that thread.
-        threading.Thread(target=self.run, name="vllm-watch", daemon=True).start()
+        """Start it; `ended`, if there is one, is called with it, from another thread, once it is gone."""
+        self.watch.start()
         self.started.wait()
         if self.start_error is not None:
             raise ServerFailed(f"The server cannot be started: {self.start_error}") from self.start_error
@@ -327,13 +341,16 @@ class Process:
         self.reap()
         for pump in pumps:
             pump.join(timeout=2)
-        self.ended(self)
+        if self.ended is not None:
+            self.ended(self)
 
     def pump(self, stream, target):
-        """Hand the server's output on to this process's own, keeping the last lines."""
+        """Hand the server's output on to this process's own if it is to be shown, keeping the last lines."""
         with stream:
             while line := stream.readline(65536):
                 self.lines.append(line.decode("utf-8", errors="replace").rstrip())
+                if not self.shown:
+                    continue
                 # Where nobody reads our output, the server's pipe must be emptied all the same.
                 with contextlib.suppress(OSError):
                     os.write(target, line)
@@ -359,11 +376,79 @@ class Process:
                 os.killpg(self.process.pid, signal.SIGKILL)
 
 
+class SharedGpu:
+    """NVIDIA's Multi-Process Service: the kernels of several engines run at once, where else they take turns.
+
+    Whoever sets CUDA_MPS_PIPE_DIRECTORY has one, or wants none. Where it does not work, engines take turns.
+    """
+
+    def __init__(self, settings):
+        self.environment = settings.environment
+        self.wanted = settings.engines > 1 and "CUDA_MPS_PIPE_DIRECTORY" not in self.environment
+        self.folder = self.program = self.daemon = None
+        self.variables = {}
+        self.lines = collections.deque(maxlen=LOG_LINES)
+
+    def start(self):
+        """Start it, try it, and point the engines to it."""
+        if not self.wanted:
+            return
+        try:
+            self.try_out()
+        except (OSError, subprocess.SubprocessError, ServerFailed) as error:
+            self.stop()
+            print(f"whisperctl: the engines take turns on the GPU: {error}", *self.lines, sep="\n  ", flush=True)
+        else:
+            self.environment.update(self.variables)
+            print("whisperctl: the engines share the GPU through NVIDIA's Multi-Process Service", flush=True)
+
+    def try_out(self):
+        """Start the daemon and have a CUDA program served; raise where that fails."""
+        self.program = shutil.which(MPS, path=self.environment.get("PATH"))
+        if self.program is None:
+            raise ServerFailed(f"{MPS} is not here.")
+        self.folder = tempfile.mkdtemp(prefix="whisperctl-mps-")
+        self.variables = {"CUDA_MPS_PIPE_DIRECTORY": self.folder, "CUDA_MPS_LOG_DIRECTORY": self.folder}
+        # It numbers the GPUs that it sees anew. With all of them in sight, the engines' own choice holds.
+        daemon = {name: value for name, value in self.environment.items() if name != "CUDA_VISIBLE_DEVICES"}
+        self.daemon = Process([self.program, "-f"], {**daemon, **self.variables}, self.lines, shown=False)
+        self.daemon.start()
+        deadline = time.monotonic() + MPS_SECONDS
+        while not os.path.exists(os.path.join(self.folder, "control")):
+            if not self.daemon.running or time.monotonic() > deadline:
+                raise ServerFailed(f"{MPS} does not start.")
+            time.sleep(0.02)
+        self.run([sys.executable or "python3", "-I", "-c", CUDA_PROGRAM])
+        # CUDA goes on alone where it finds no daemon. Where there is a server now, it came for that program.
+        if not self.run([self.program], "get_server_list\n").split():
+            raise ServerFailed(f"{MPS} has no server.")
+
+    def run(self, command, words="", timeout=MPS_SECONDS):
+        """The output of a program that ends by itself."""
+        environment = {**self.environment, **self.variables}
+        done = subprocess.run(command, input=words, env=environment, capture_output=True, text=True, timeout=timeout)
+        if done.returncode != 0:
+            raise ServerFailed(f"{os.path.basename(command[0])}: {done.stderr.strip() or done.stdout.strip()}")
+        return done.stdout
+
+    def stop(self):
+        """End it; nobody may be using it any more."""
+        if self.daemon is not None and self.daemon.running:
+            with contextlib.suppress(OSError, subprocess.SubprocessError, ServerFailed):
+                self.run([self.program], "quit\n", timeout=5)
+                self.daemon.watch.join(5)
+            self.daemon.kill_group()
+            self.daemon.watch.join()
+        if self.folder is not None:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+
 class Server:
     """`vllm serve`, one process or several that need each other: started, watched, drained."""
 
     def __init__(self, settings):
         self.settings = settings
+        self.gpu = SharedGpu(settings)
         self.lines = collections.deque(maxlen=LOG_LINES)
         self.processes = [
             Process(command, settings.environment, self.lines, self.process_ended) for command in settings.commands
@@ -380,11 +465,13 @@ class Server:
             print("whisperctl: starting", shlex.join(command), flush=True)
         self.drain_on_sigterm()
         atexit.register(self.stop)
+        self.gpu.start()
         try:
             for process in self.processes:
                 process.start()
         except ServerFailed:
             self.kill()
+            self.gpu.stop()
             raise
         if self.first_ended is not None:  # it ended while a later one was being started
             self.kill()
@@ -395,6 +482,7 @@ class Server:
         if any(other.running for other in self.processes):
             self.kill()
             return
+        self.gpu.stop()
         self.ended.set()
         if self.healthy and not self.stopping:
             print(f"whisperctl: {self.epitaph()}", file=sys.stderr, flush=True)
@@ -435,6 +523,7 @@ class Server:
         """Ask the front ends to finish what is in flight; kill everything when it takes too long."""
         self.stopping = True
         if self.processes[0].process is None or self.ended.is_set():
+            self.gpu.stop()
             return
         # The engines beside it go with it: until then they are needed.
         self.processes[0].terminate()
