@@ -48,6 +48,8 @@ VARIANTS = {
     "auto": Variant(package="auto"),
     "one-engine": one(),
     "one-engine-profile": one(),
+    "auto-in-turns": Variant(package="auto", env={"CUDA_MPS_PIPE_DIRECTORY": "/nowhere"}),
+    "auto-fp8": Variant(package="auto", extra=["--quantization", "fp8"]),
     "auto-servers-12": Variant(package="auto", extra=servers(12)),
     "auto-triton": Variant(package="auto", extra=TRITON),
     "batch": one(*BATCH),
