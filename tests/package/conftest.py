@@ -41,6 +41,8 @@ import os, signal, sys
 import deployment
 if "IGNORE_CHILDREN" in os.environ:
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+if "IGNORE_TERM" in os.environ:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
 print("driver", os.getpid(), flush=True)
 made = deployment.Deployment(os.path.dirname(os.path.abspath(deployment.__file__)), {})
 print("ready", made.request("x"), flush=True)

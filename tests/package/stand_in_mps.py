@@ -11,25 +11,30 @@ import time
 from pathlib import Path
 
 FOLDER = Path(os.environ["CUDA_MPS_PIPE_DIRECTORY"])
+REPORT = Path(os.environ["STAND_IN_MPS_REPORT"])
 HOW = os.environ.get("STAND_IN_MPS", "")
 
 
 def be_the_daemon():
     """Stay until told to quit."""
-    Path(os.environ["STAND_IN_MPS_REPORT"]).write_text(json.dumps({"pid": os.getpid(), "env": dict(os.environ)}))
+    REPORT.write_text(json.dumps({"pid": os.getpid(), "env": dict(os.environ)}))
     if HOW == "refuses":
-        sys.exit("Cannot access CUDA_MPS_PIPE_DIRECTORY")
+        sys.stderr.buffer.write("Cannot access CUDA_MPS_PIPE_DIRECTORY, not even in a café".encode())
+        sys.exit(1)
     if HOW != "never ready":
         (FOLDER / "control").touch()
     while not (FOLDER / "quit").exists():
         time.sleep(0.01)
-    Path(os.environ["STAND_IN_MPS_REPORT"]).with_suffix(".quit").touch()
+    REPORT.with_suffix(".quit").touch()
 
 
 def answer(question):
     """Do what was asked for."""
     if HOW == "never answers":
+        REPORT.with_suffix(".question").write_text(str(os.getpid()))
         time.sleep(600)
+    if HOW == "mumbles":
+        sys.stdout.buffer.write(b"\xb5\n")
     if question == "get_server_list" and (FOLDER / "servers").exists():
         print((FOLDER / "servers").read_text())
     if question == "quit":

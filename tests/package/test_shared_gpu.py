@@ -124,9 +124,11 @@ def test_the_daemon_goes_with_the_engines(sharing, end):
     ("how", "told"),
     [
         ({"STAND_IN_MPS": "refuses"}, "nvidia-cuda-mps-control does not start.\n  Cannot access CUDA_MPS_PIPE"),
+        ({"STAND_IN_MPS": "refuses", "PYTHONIOENCODING": "ascii"}, "not even in a caf\\xe9"),
         ({"STAND_IN_MPS": "never ready"}, "nvidia-cuda-mps-control does not start."),
-        ({"STAND_IN_MPS": "never answers"}, "timed out after 2 seconds"),
-        ({"STAND_IN_CUDA_ERROR": "805"}, "CUDA error 805"),
+        ({"STAND_IN_MPS": "never answers"}, "nvidia-cuda-mps-control did not end in 2 seconds.\n"),
+        ({"STAND_IN_CUDA_ERROR": "805"}, "ended with 1: CUDA error 805"),
+        ({"STAND_IN_CUDA_ERROR": "805", "IGNORE_CHILDREN": "1"}, "a CUDA program gets no GPU."),
         ({"STAND_IN_CUDA_ALONE": "1"}, "nvidia-cuda-mps-control has no server."),
         ({"LD_LIBRARY_PATH": "/nowhere"}, "libcuda.so.1: cannot open shared object file"),
     ],
@@ -134,10 +136,14 @@ def test_the_daemon_goes_with_the_engines(sharing, end):
 def test_where_it_does_not_work_engines_take_turns(sharing, how, told):
     shared = sharing(**how)
     shared.running.wait_for("ready")
-    assert "whisperctl: the engines take turns on the GPU: " in shared.said()
-    assert told in shared.said()
-    assert all("CUDA_MPS_PIPE_DIRECTORY" not in engine for engine in shared.engines())
+    engines = shared.engines()
     shared.nothing_is_left()
+    shared.running.let_go()
+    _, out, errors = shared.running.end()
+    assert "whisperctl: the engines take turns on the GPU: " in errors
+    assert told in errors
+    assert "share the GPU" not in out
+    assert all("CUDA_MPS_PIPE_DIRECTORY" not in engine for engine in engines)
 
 
 def test_where_it_is_not_installed_engines_take_turns(sharing, tmp_path):
@@ -145,7 +151,8 @@ def test_where_it_is_not_installed_engines_take_turns(sharing, tmp_path):
     (tmp_path / "empty" / "vllm").symlink_to(tmp_path / "bin" / "vllm")
     shared = sharing(PATH=str(tmp_path / "empty"))
     shared.running.wait_for("ready")
-    assert "take turns on the GPU: nvidia-cuda-mps-control is not here." in shared.said()
+    shared.running.let_go()
+    assert "take turns on the GPU: nvidia-cuda-mps-control is not here." in shared.running.end()[2]
 
 
 def test_whoever_has_a_daemon_keeps_it(sharing):
@@ -173,4 +180,44 @@ def test_sigterm_while_it_is_tried_out_leaves_nothing(sharing):
     wait_until(lambda: shared.report.exists() and bool(shared.report.read_text()))
     shared.running.process.send_signal(signal.SIGTERM)
     assert shared.running.end()[0] == -signal.SIGTERM
+    shared.nothing_is_left()
+
+
+def test_sigterm_while_it_is_tried_out_starts_no_engine(sharing):
+    shared = sharing(STAND_IN_MPS="never ready", IGNORE_TERM="1")  # as process 1 of a container, or with a handler
+    wait_until(lambda: shared.report.exists() and bool(shared.report.read_text()))
+    shared.running.process.send_signal(signal.SIGTERM)
+    code, out, errors = shared.running.end()
+    assert code == 1
+    assert "The server was stopped before it was started." in errors
+    assert "ready" not in out
+    assert not shared.running.report.exists()
+    shared.nothing_is_left()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_what_is_asked_ends_with_the_instance(sharing, number):
+    shared = sharing(STAND_IN_MPS="never answers")
+    question = shared.report.with_suffix(".question")
+    wait_until(lambda: question.exists() and bool(question.read_text()))
+    asked = int(question.read_text())
+    shared.running.process.send_signal(number)
+    shared.running.end()
+    wait_until_gone(asked, 10)
+
+
+def test_a_daemon_that_mumbles_keeps_no_instance_alive(sharing):
+    shared = sharing(STAND_IN_MPS="mumbles")
+    shared.running.wait_for("ready")
+    with pytest.raises((urllib.error.URLError, ConnectionError)):
+        urllib.request.urlopen(f"http://127.0.0.1:{shared.running.port}/die", timeout=10)
+    assert shared.running.end()[0] == 3
+    shared.nothing_is_left()
+
+
+def test_the_deadline_counts_from_the_try_out(sharing):
+    shared = sharing(vllm="{version: 0.26.0, startup_timeout: 1}", STAND_IN_MPS="never ready")  # two seconds for that
+    code, _, errors = shared.running.end()
+    assert code == 1
+    assert "The server was not healthy after 1 s." in errors
     shared.nothing_is_left()
