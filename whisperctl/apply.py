@@ -8,12 +8,14 @@ else. Interrupting starts nothing more and ends the waits. Decides neither what 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field, replace
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Literal
 
 from whisperctl import builds, perform, proving
+from whisperctl.clock import Clock
 from whisperctl.errors import Contended, Interrupted, StalePlan, WhisperctlError
 from whisperctl.holding import begin, give_back, renew
 from whisperctl.job import Job, Telling
@@ -32,7 +34,7 @@ THREADS = 192
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Event:
-    """Something to show while an apply runs."""
+    """Something to show while an apply or a rollback runs."""
 
     stack: str
     address: Address
@@ -45,6 +47,36 @@ class Event:
 Listen = Callable[[Event], None]
 Replan = Callable[[Plan, int], Plan]
 """Plans a stack again; the number is the first free operation id."""
+
+
+@contextmanager
+def told(
+    operation: Operation,
+    stack: str,
+    clock: Clock,
+    listen: Listen,
+    stops: tuple[type[WhisperctlError], ...] = (Interrupted,),
+) -> Iterator[None]:
+    """Tell that an operation starts and how it ends, with the seconds in between; what it raises goes on.
+
+    `stops` are the errors that end it without being its failure.
+    """
+    start = clock.monotonic()
+
+    def tell(state: State, text: str) -> None:
+        seconds = round(clock.monotonic() - start, 3)
+        listen(Event(stack=stack, address=operation.address, state=state, text=text, seconds=seconds))
+
+    tell("start", operation.kind)
+    try:
+        yield
+    except stops:
+        tell("stopped", operation.kind)
+        raise
+    except WhisperctlError as error:
+        tell("failed", str(error))
+        raise
+    tell("done", operation.kind)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -179,29 +211,19 @@ class Run:
             self.waiting |= {o.id: (other, o) for o in operations if o.id in self.waiting}
 
     def _do(self, job: Job, operation: Operation) -> Result:
+        stops = (Interrupted,) if self.replan is None else (Interrupted, Contended)
         start = self.clock.monotonic()
-        result = Result(operation=operation, status="done")
-        self._tell(job, operation.address, "start", operation.kind)
+        status: Status = "done"
+        reason = ""
         try:
-            self._dispatch(job, operation)
-        except Contended as error:
-            if self.replan is not None:
-                self._tell(job, operation.address, "stopped", operation.kind)
-                raise
-            result = replace(result, status="failed", error=str(error))
-        except Interrupted as error:
-            result = replace(result, status="interrupted", error=str(error))
+            with told(operation, job.plan.stack, self.clock, self.listen, stops):
+                self._dispatch(job, operation)
         except WhisperctlError as error:
-            result = replace(result, status="failed", error=str(error))
-        result = replace(result, seconds=self._since(start))
-        match result.status:
-            case "done":
-                self._tell(job, operation.address, "done", operation.kind, result.seconds)
-            case "failed":
-                self._tell(job, operation.address, "failed", result.error, result.seconds)
-            case _:
-                self._tell(job, operation.address, "stopped", operation.kind, result.seconds)
-        return result
+            if isinstance(error, Contended) and self.replan is not None:
+                raise
+            status, reason = "interrupted" if isinstance(error, Interrupted) else "failed", str(error)
+        seconds = round(self.clock.monotonic() - start, 3)
+        return Result(operation=operation, status=status, seconds=seconds, error=reason)
 
     def _dispatch(self, job: Job, operation: Operation) -> None:
         if self.clock.stop.is_set():
@@ -227,12 +249,6 @@ class Run:
                 proving.prove(job, operation, self.token)
             case "seal":
                 perform.seal(job, operation)
-
-    def _since(self, start: float) -> float:
-        return round(self.clock.monotonic() - start, 3)
-
-    def _tell(self, job: Job, address: Address, state: State, text: str, s: float = 0.0) -> None:
-        self.listen(Event(stack=job.plan.stack, address=address, state=state, text=text, seconds=s))
 
     def _renew(self) -> None:
         """Keep the leases alive while the run lasts; one that cannot be renewed now is tried again in time."""

@@ -14,6 +14,7 @@ from whisperctl.resources import (
     FIELDS_LABEL,
     GROUP_LABEL,
     LEASE_LABEL,
+    PAUSED_LABEL,
     STACK_LABEL,
     TAGS_LABEL,
     Address,
@@ -48,6 +49,7 @@ def wanted_labels(job: Job, address: Address, raw: Json) -> dict[str, str]:
         FIELDS_LABEL: track(address.kind, tracked) or None,
     }
     if address.kind is Kind.VERSION:
+        labels[PAUSED_LABEL] = job.plan.wanted.paused
         names = [*names_in(raw, ENV_LABEL), *(variable.name for variable in job.plan.wanted.stack.env)]
         labels[ENV_LABEL] = ";".join(dict.fromkeys(names)) or None
     return merged({}, labels)

@@ -51,6 +51,8 @@ class Wanted:
     """The state as the spec alone gives it, before `settle`."""
     digest: str
     """What the deployment's digest label says once all of this is reached and proven: 32 hex digits."""
+    paused: str | None = None
+    """minimum_instances that `resume` puts back, as the label of a pause says it; None when the stack is awake."""
 
 
 def desired(stack: Stack, package: Package, build: EnvironmentBuild | None) -> Wanted:
@@ -140,13 +142,14 @@ def settle(wanted: Wanted, live_labels: Mapping[Address, Mapping[str, str]]) -> 
     stack = wanted.stack
     version = version_address(stack.deployment.name, stack.version.name)
     on_version = live_labels.get(version, {})
+    paused = _pause(stack, live_labels)
     state = dict(wanted.state)
     for address, resource in wanted.state.items():
         labels = live_labels.get(address, {})
         fields = {**left_out(address.kind, resource.fields, labels), **resource.fields}
         if "labels" in fields:
             fields["labels"] = {**_left_labels(resource.fields, labels), **resource.fields["labels"]}
-        if address == version and PAUSED_LABEL in labels:
+        if address == version and paused is not None:
             fields["minimum_instances"] = 0
         state[address] = replace(resource, fields=fields)
     for variable in stack.env:
@@ -155,7 +158,17 @@ def settle(wanted: Wanted, live_labels: Mapping[Address, Mapping[str, str]]) -> 
         written = on_version.get(SECRET_LABEL + variable.name, "")
         if variable.secret and address in live_labels and not secret.matches(variable.value, written):
             state[address] = replace(state[address], fields={"value": SECRET_CHANGED, "secret": True})
-    return replace(wanted, state=state)
+    return replace(wanted, state=state, paused=paused)
+
+
+def _pause(stack: Stack, live_labels: Mapping[Address, Mapping[str, str]]) -> str | None:
+    """The label of the pause that the stack is in: its version's own, or of those whose place a new version takes."""
+    versions = {address: labels for address, labels in live_labels.items() if address.kind is Kind.VERSION}
+    version = version_address(stack.deployment.name, stack.version.name)
+    asked = [versions[version]] if version in versions else list(versions.values())
+    pauses = [labels.get(PAUSED_LABEL) for labels in asked]
+    # One that is awake outweighs the others: they are what is left of a renaming that did not get to its end.
+    return pauses[0] if pauses and None not in pauses else None
 
 
 def left_out(kind: Kind, fields: Mapping[str, Any], labels: Mapping[str, str]) -> dict[str, Any]:

@@ -15,7 +15,6 @@ from whisperctl.live import Live, names_in
 from whisperctl.resources import (
     DIGEST_LABEL,
     ENV_LABEL,
-    PAUSED_LABEL,
     SECRET_LABEL,
     Address,
     Kind,
@@ -191,12 +190,11 @@ class Operations:
 
     def _probe(self, made: list[int]) -> list[int]:
         stack = self.wanted.stack
-        labels = self.live.labels
-        if PAUSED_LABEL in labels.get(version_address(stack.deployment.name, stack.version.name), {}):
+        if self.wanted.paused is not None:
             return []
         running = (Kind.VERSION, Kind.ENV_VAR, Kind.PACKAGE, Kind.SERVICE)
         touched = any(change.address.kind in running and change.action != "delete" for change in self.changes)
-        proven = DIGEST_LABEL in labels.get(deployment_address(stack.deployment.name), {})
+        proven = DIGEST_LABEL in self.live.labels.get(deployment_address(stack.deployment.name), {})
         if not touched and proven:
             return []
         return [self._add("probe", version_address(stack.deployment.name, stack.version.name), made)]

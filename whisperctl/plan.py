@@ -16,7 +16,6 @@ from whisperctl.live import Live, combined, owner
 from whisperctl.operations import DEPLOYMENT_REPLACED, Action, Change, Operation, Operations
 from whisperctl.resources import (
     IMMUTABLE,
-    PAUSED_LABEL,
     SECRET,
     SECRET_CHANGED,
     Address,
@@ -24,7 +23,6 @@ from whisperctl.resources import (
     Resource,
     deployment_address,
     group_address,
-    version_address,
 )
 
 DESTROYED = "the stack is destroyed"
@@ -96,7 +94,7 @@ def make_plan(
         changes=tuple(changes),
         operations=tuple(operations),
         unchanged=sum(address not in touched for address in live.owned),
-        warnings=(*warnings, *_warnings(wanted, live, destroy)),
+        warnings=(*warnings, *_warnings(wanted, destroy)),
     )
 
 
@@ -149,12 +147,11 @@ def _kept_deployments(live: Live) -> tuple[set[Address], list[str]]:
     return kept, warnings
 
 
-def _warnings(wanted: Wanted, live: Live, destroy: bool) -> list[str]:
-    version = version_address(wanted.stack.deployment.name, wanted.stack.version.name)
+def _warnings(wanted: Wanted, destroy: bool) -> list[str]:
     if destroy:
         return []
     warnings = []
-    if PAUSED_LABEL in live.labels.get(version, {}):
+    if wanted.paused is not None:
         warnings.append("the stack is paused: minimum_instances stays 0 until `whisperctl resume`")
     if wanted.stack.rollout.strategy == "blue_green":
         place = wanted.stack.source("rollout", "strategy")

@@ -32,7 +32,7 @@ FIELDS_LABEL: Final = "whisperctl-fields"
 TAGS_LABEL: Final = "whisperctl-tags"
 """Environment tags that the stack uses, keeps for a rollback or has still to delete, on the deployment."""
 PAUSED_LABEL: Final = "whisperctl-paused"
-"""minimum_instances before a pause, on the version."""
+"""minimum_instances before a pause, on the version; goes on to one that takes its place."""
 BOOKKEEPING: Final = frozenset({DIGEST_LABEL, VERSION_LABEL, TAGS_LABEL, LEASE_LABEL})
 """Labels of the deployment that taking and giving back the lease write."""
 OWN_PREFIX: Final = "whisperctl-"

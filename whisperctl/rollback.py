@@ -19,7 +19,7 @@ from typing import Any, BinaryIO
 
 from whisperctl import builds, proving
 from whisperctl.api import Api
-from whisperctl.apply import Event
+from whisperctl.apply import Event, told
 from whisperctl.desired import desired
 from whisperctl.engine import World
 from whisperctl.errors import Interrupted, StalePlan, WhisperctlError
@@ -124,10 +124,13 @@ def _perform(rollback: Rollback, world: World) -> str:
         with held(api, stack.deployment.name, world.clock, lambda text: say(address, text)):
             _refuse_changed(api, rollback)
             job = _job(rollback, world, file)
-            with _tag_set(api, rollback, say):
-                builds.upload(job, Operation(id=1, kind="upload", address=package_address(*address.names)))
+            upload = Operation(id=1, kind="upload", address=package_address(*address.names))
+            with _tag_set(api, rollback, say), told(upload, stack.name, world.clock, world.listen):
+                builds.upload(job, upload)
             if not rollback.paused:
-                proving.prove(job, Operation(id=2, kind="probe", address=address), world.token)
+                probe = Operation(id=2, kind="probe", address=address)
+                with told(probe, stack.name, world.clock, world.listen):
+                    proving.prove(job, probe, world.token)
     return str((api.version(*address.names) or {}).get("active_revision"))
 
 

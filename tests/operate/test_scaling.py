@@ -7,7 +7,7 @@ import time
 import httpx
 import pytest
 
-from tests.operate.conftest import HOLD, Operator, writes
+from tests.operate.conftest import FIRST, HOLD, SECOND, Operator, writes
 from whisperctl.api import Api
 
 VERSION = "PATCH /v2/projects/demo/deployments/speech/versions/v1"
@@ -19,14 +19,14 @@ def version(api: Api) -> dict[str, object]:
     return found
 
 
-def running(api: Api) -> list[str]:
-    return [item["id"] for item in api.instances("speech", "v1") if item["status"] == "running"]
+def running(api: Api, version: str) -> list[str]:
+    return [item["id"] for item in api.instances("speech", version) if item["status"] == "running"]
 
 
-def until_running(api: Api, count: int) -> list[str]:
+def until_running(api: Api, count: int, version: str = "v1") -> list[str]:
     deadline = time.monotonic() + 20
-    while len(found := running(api)) != count:
-        assert time.monotonic() < deadline, f"{api.instances('speech', 'v1')}"
+    while len(found := running(api, version)) != count:
+        assert time.monotonic() < deadline, f"{api.instances('speech', version)}"
         time.sleep(0.05)
     return found
 
@@ -104,6 +104,36 @@ def test_a_paused_stack_plans_as_unchanged_and_resumes_as_it_was(operator: Opera
     assert operator.run("plan", "--detailed-exitcode").code == 0
 
 
+def test_a_pause_goes_on_to_a_renamed_version(operator: Operator, api: Api) -> None:
+    operator.good("pause")
+    operator.write(SECOND.replace("name: v1", "name: v2"))
+    planned = operator.run("plan", "--detailed-exitcode")
+    assert planned.code == 2
+    assert "the stack is paused: minimum_instances stays 0 until `whisperctl resume`" in planned.out
+    assert "minimum_instances        = 0\n" in planned.out
+    applied = operator.good("apply", "--yes")
+    assert "healthy" not in applied.err
+    found = api.version("speech", "v2")
+    assert found is not None
+    assert (found["minimum_instances"], found["labels"]["whisperctl-paused"]) == (0, "1")
+    assert api.instances("speech", "v2") == []
+    assert "paused: minimum 0 until `whisperctl resume` puts 1 back" in operator.good("status").out
+    assert operator.run("plan", "--detailed-exitcode").code == 0
+    assert operator.run("drift").code == 0
+    assert "possible" not in operator.good("history").out
+    operator.write(FIRST.replace("name: v1", "name: v2"))
+    operator.good("apply", "--yes")
+    assert "stays asleep" in operator.good("rollback", "--yes").out
+    operator.write(SECOND.replace("name: v1", "name: v2"))
+    operator.good("apply", "--yes")
+    found = api.version("speech", "v2")
+    assert found is not None
+    assert (found["minimum_instances"], found["labels"]["whisperctl-paused"]) == (0, "1")
+    assert operator.good("resume").out.startswith("version/speech/v2 is resumed: minimum_instances is 1.\n")
+    assert operator.run("plan", "--detailed-exitcode").code == 0
+    until_running(api, 1, "v2")
+
+
 def test_pausing_twice_still_resumes_to_the_first_minimum(operator: Operator, api: Api) -> None:
     operator.good("scale", "--min", "2")
     operator.good("pause")
@@ -147,8 +177,6 @@ def test_what_nobody_owns_is_refused(
 
 
 def test_what_is_not_there_says_so(newcomer: Operator) -> None:
-    from tests.operate.conftest import SECOND
-
     newcomer.write(SECOND)
     for args in (("pause",), ("history",), ("rollback", "--yes")):
         ran = newcomer.run(*args)

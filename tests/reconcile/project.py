@@ -123,6 +123,12 @@ class Project:
         assert outcome.succeeded, report(outcome)
         return outcome
 
+    def apply_twice(self) -> str:
+        """The path of a stack file that was applied with two packages, so that there is one to go back to."""
+        for length in (400, 448):
+            self.apply(vllm={"max_model_len": length})
+        return str(self.folder / "stack.yaml")
+
     def destroy(self, **changes: Any) -> Outcome:
         [outcome] = self.perform(self.write(**changes), destroy=True)
         assert outcome.succeeded, report(outcome)

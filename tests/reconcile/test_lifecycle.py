@@ -358,14 +358,68 @@ def test_the_tags_of_the_last_three_revisions_are_kept(project: Project) -> None
 def test_a_paused_stack_is_left_asleep(project: Project) -> None:
     project.apply()
     api = project.api()
-    labels = (api.version("alpha", "v1") or {})["labels"]
-    api.update_version("alpha", "v1", {"minimum_instances": 0, "labels": labels | {"whisperctl-paused": "1"}})
+    pause(project)
     plan = project.plan_one()
     assert plan.changes == ()
     assert "paused" in plan.warnings[0]
     outcome = project.apply(version={"maximum_instances": 4})
     assert "probe" not in {r.operation.kind for r in outcome.results}
     assert (api.version("alpha", "v1") or {})["minimum_instances"] == 0
+
+
+def pause(project: Project) -> None:
+    """As the command does it, but with no instance to stop."""
+    api = project.api()
+    labels = (api.version("alpha", "v1") or {})["labels"]
+    api.update_version("alpha", "v1", {"minimum_instances": 0, "labels": labels | {"whisperctl-paused": "1"}})
+
+
+@pytest.mark.parametrize(
+    ("changes", "deployment", "version"),
+    [
+        ({"version": {"name": "v2"}}, "alpha", "v2"),
+        ({"deployment": {"name": "beta"}}, "beta", "v1"),
+        ({"deployment": {"name": "beta"}, "version": {"name": "v2"}}, "beta", "v2"),
+    ],
+)
+def test_a_pause_goes_on_to_a_version_that_takes_the_place_of_the_paused_one(
+    project: Project, changes: dict[str, Any], deployment: str, version: str
+) -> None:
+    project.apply()
+    pause(project)
+    outcome = project.apply(**changes)
+    assert outcome.plan.warnings == ("the stack is paused: minimum_instances stays 0 until `whisperctl resume`",)
+    assert "probe" not in {r.operation.kind for r in outcome.results}
+    found = project.api().version(deployment, version) or {}
+    assert (found["minimum_instances"], found["labels"]["whisperctl-paused"]) == (0, "1")
+    assert project.plan_one(**changes).is_empty
+
+
+def test_a_pause_goes_on_through_a_replaced_deployment(project: Project) -> None:
+    _apply_then_make_it_structured(project)
+    pause(project)
+    outcome = project.apply()
+    assert actions(outcome.plan)["version/alpha/v1"] == "replace"
+    found = project.api().version("alpha", "v1") or {}
+    assert (found["minimum_instances"], found["labels"]["whisperctl-paused"]) == (0, "1")
+    assert project.plan_one().is_empty
+
+
+def test_a_stack_that_was_resumed_while_its_version_is_renamed_is_awake(project: Project) -> None:
+    """The new version was born asleep and woken; what is left of the old one must not put a third to sleep."""
+    project.apply()
+    pause(project)
+    project.fault("build-fail", count=1)
+    [outcome] = project.perform(project.write(version={"name": "v2"}, vllm={"max_model_len": 400}))
+    assert not outcome.succeeded
+    api = project.api()
+    labels = dict((api.version("alpha", "v2") or {})["labels"])
+    assert labels.pop("whisperctl-paused") == "1"
+    api.update_version("alpha", "v2", {"minimum_instances": 1, "labels": labels})
+    assert project.plan_one(version={"name": "v2"}).warnings == ()
+    assert project.plan_one(version={"name": "v3"}).warnings == ()
+    project.apply(version={"name": "v3"})
+    assert (api.version("alpha", "v3") or {})["minimum_instances"] == 1
 
 
 def test_a_stack_without_a_service_is_proven_by_its_deployment(project: Project) -> None:

@@ -1,4 +1,4 @@
-"""apply and destroy on a terminal: a line for each operation in progress, plain lines for what has ended."""
+"""apply, destroy and rollback on a terminal: a line for each operation in progress, plain lines for what has ended."""
 
 from __future__ import annotations
 
@@ -120,6 +120,49 @@ def test_a_failure_shows_its_last_lines_at_once_while_others_go_on(project: Proj
     terminal.process.send_signal(signal.SIGINT)
     assert terminal.end() == 130
     assert "\n[beta] deployment/beta: created" in terminal.shown
+
+
+def test_a_rollback_is_shown_like_an_apply(project: Project) -> None:
+    file = project.apply_twice()
+    terminal = Terminal(project, "rollback", file, columns=200)
+    terminal.until(r"Roll back\? \[y/N\]:")
+    assert "\x1b[2K" not in terminal.raw
+    terminal.type("y\n")
+    assert terminal.end() == 0
+    seen = re.sub(r"\d+\.\d s", "T", terminal.shown).partition("Roll back? [y/N]: y\n")[2].split("\n")
+    assert re.fullmatch(r"version/alpha/v1: downloading the package of revision \S+", seen[0])
+    assert re.fullmatch(r"package/alpha/v1: built and active \(T, \d+ log lines\)", seen[1])
+    assert seen[2] == "version/alpha/v1: the endpoint works (T)"
+    assert seen[3].startswith("Rolled back alpha: ")
+    assert not terminal.screen.cursor.hidden
+
+
+def test_a_rollback_in_progress_has_its_time_and_its_last_lines_and_goes_when_interrupted(project: Project) -> None:
+    file = project.apply_twice()
+    project.fault("build-endless", count=1)
+    terminal = Terminal(project, "rollback", "--yes", file, columns=400)
+    terminal.until(r"^package/alpha/v1: uploading\.\.\. \d+ s\n    revision \S+ is building\n    \| Build started$")
+    terminal.process.send_signal(signal.SIGINT)
+    assert terminal.end() == 130
+    assert "uploading..." not in terminal.shown
+    assert (
+        "\n\nInterrupted: nothing more is started. Press Ctrl-C again to leave at once.\n"
+        "error: Interrupted. What UbiOps is building goes on there; finish with\n"
+        f"  whisperctl rollback {file} --to "
+    ) in terminal.shown
+    assert not terminal.screen.cursor.hidden
+    assert terminal.screen.cursor.x == 0
+
+
+def test_a_rollback_that_fails_is_told_once_with_its_last_lines(project: Project) -> None:
+    file = project.apply_twice()
+    project.fault("build-fail", count=1, text="no space left")
+    terminal = Terminal(project, "rollback", "--yes", file, columns=200)
+    assert terminal.end() == 1
+    assert re.search(
+        r"^package/alpha/v1: failed after \d\.\d s\nerror: package/alpha/v1: ", terminal.shown, re.MULTILINE
+    )
+    assert terminal.shown.count("    Build started\n") == 1
 
 
 def test_the_question_comes_before_the_view(project: Project) -> None:

@@ -90,6 +90,39 @@ def test_a_build_is_one_section_on_gitlab(project: Project) -> None:
     assert re.search(section, ran.err, re.MULTILINE)
 
 
+def test_a_rollback_says_the_same_lines(project: Project) -> None:
+    ran = project.cli("rollback", "--yes", project.apply_twice())
+    assert ran.code == 0
+    said = re.sub(r"revision [0-9a-f-]{36}", "revision R", re.sub(r"\d\.\d s", "T", ran.err)).splitlines()
+    varying = re.compile(" is up after |: waking an instance |: waiting for the instances of ")
+    assert [line for line in said if not varying.search(line)] == [
+        "version/alpha/v1: downloading the package of revision R",
+        "package/alpha/v1: uploading...",
+        "package/alpha/v1: revision R is building",
+        "package/alpha/v1: | Build started",
+        "package/alpha/v1: | Package structure is valid",
+        "package/alpha/v1: | Build finished",
+        "package/alpha/v1: built and active (T)",
+        "version/alpha/v1: proving the endpoint...",
+        "version/alpha/v1: alpha: healthy",
+        "version/alpha/v1: alpha: serves openai/whisper-small",
+        "version/alpha/v1: the endpoint works (T)",
+    ]
+
+
+def test_the_build_of_a_rollback_is_one_group_too(project: Project) -> None:
+    ran = project.cli("rollback", "--yes", project.apply_twice(), GITHUB_ACTIONS="true")
+    assert ran.code == 0
+    assert re.search(
+        r"^::group::package/alpha/v1: 3 log lines\n\| Build started\n(\| .*\n)+::endgroup::\n"
+        r"package/alpha/v1: built and active",
+        ran.err,
+        re.MULTILINE,
+    )
+    assert ran.err.count("Build started") == 1
+    assert "::" not in ran.out
+
+
 @pytest.mark.parametrize("job", ["GITHUB_ACTIONS", "GITLAB_CI"])
 def test_a_log_gives_no_commands_to_the_job(project: Project, job: str) -> None:
     project.fault("build-fail", count=1, text=HOSTILE)

@@ -9,14 +9,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-import click
-
 from whisperctl.errors import EXIT_INTERRUPTED
 from whisperctl.waiting import StoppableClock
-
-
-def _echo(text: str) -> None:
-    click.echo(text, err=True)
 
 
 @contextmanager
@@ -45,9 +39,11 @@ def interrupt_ends_waits(clock: StoppableClock) -> Iterator[None]:
 
 @contextmanager
 def second_interrupt_exits(
-    clock: StoppableClock, show: Callable[[str], None] = _echo, leave: Callable[[], None] = lambda: None
+    clock: StoppableClock, show: Callable[[str], None], leave: Callable[[], None]
 ) -> Iterator[None]:
-    """While this lasts, SIGINT and SIGTERM stop `clock`; the second one calls `leave` and ends the process at once."""
+    """While this lasts, SIGINT and SIGTERM stop `clock` and `show` says so; the second one calls `leave` and ends the
+    process at once.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return

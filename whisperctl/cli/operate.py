@@ -107,8 +107,8 @@ def scale(settings: Settings, path: str, minimum: int | None, maximum: int | Non
 def pause(settings: Settings, path: str) -> int:
     """Put the endpoint to sleep: minimum_instances to 0, running instances stopped, at once and without asking.
 
-    PATH is a stack file [stack.yaml]. The pause is written on the version: plans leave it alone until `resume`.
-    Nothing is deleted.
+    PATH is a stack file [stack.yaml]. The pause is written on the version and goes on to one that takes its
+    place: plans leave it alone until `resume`. Nothing is deleted.
     """
     from whisperctl import scaling
     from whisperctl.views.scaling import paused_text

@@ -46,7 +46,7 @@ def rollback(settings: Settings, path: str, to: str | None, yes: bool) -> int:
 
     PATH is a stack file [stack.yaml], which is left as it is. Env vars stay, too. The endpoint is proven as by apply.
     """
-    from whisperctl.cli.interrupts import second_interrupt_exits
+    from whisperctl.cli.watching import watched
     from whisperctl.rollback import perform_rollback, plan_rollback
     from whisperctl.views.rollback import rollback_text, rolled_back_text
 
@@ -55,7 +55,7 @@ def rollback(settings: Settings, path: str, to: str | None, yes: bool) -> int:
     wanted = plan_rollback(world.api(stack), stack, to)
     click.echo(rollback_text(wanted))
     confirm("Roll back?", yes)
-    with second_interrupt_exits(world.clock):
-        revision = perform_rollback(wanted, world)
+    with watched(settings, world, several=False, live=True) as seen:
+        revision = perform_rollback(wanted, seen)
     click.echo(rolled_back_text(wanted, revision))
     return EXIT_DONE

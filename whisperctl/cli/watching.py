@@ -1,4 +1,4 @@
-"""What shows an apply while it runs: a live view on a terminal, logs that fold in a CI job, else plain lines.
+"""What shows an apply or a rollback while it runs: a live view on a terminal, logs that fold in a CI job, or lines.
 
 Nothing may be asked meanwhile: a live view would wipe the question away.
 """

@@ -1,4 +1,4 @@
-"""Plain lines on stderr while an apply runs: for pipes and files, and what every other view leaves behind."""
+"""Plain lines on stderr while an apply or a rollback runs: for pipes and files, and what other views leave behind."""
 
 from __future__ import annotations
 
