@@ -134,6 +134,18 @@ def test_a_pause_goes_on_to_a_renamed_version(operator: Operator, api: Api) -> N
     until_running(api, 1, "v2")
 
 
+def test_a_pause_between_plan_and_apply_makes_the_plan_stale(operator: Operator, api: Api) -> None:
+    asleep = FIRST.replace("minimum_instances: 1", "minimum_instances: 0")
+    assert asleep != FIRST
+    operator.write(asleep)
+    operator.good("apply", "--yes")
+    operator.write(asleep.replace("maximum_instances: 2", "maximum_instances: 3"))
+    operator.run("plan", "-o", "plan.json")
+    operator.good("pause")
+    assert "plan.json is stale" in operator.run("apply", "--plan", "plan.json", "--yes").err
+    assert "whisperctl-paused" in version(api)["labels"]
+
+
 def test_pausing_twice_still_resumes_to_the_first_minimum(operator: Operator, api: Api) -> None:
     operator.good("scale", "--min", "2")
     operator.good("pause")
