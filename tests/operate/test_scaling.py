@@ -211,3 +211,16 @@ def test_pause_waits_for_an_apply_and_says_so(operator: Operator, api: Api) -> N
     assert (process.returncode, rest) == (0, "")
     assert version(api)["minimum_instances"] == 0
     assert (api.deployment("speech") or {})["labels"] == labels
+
+
+def test_whoever_only_runs_the_endpoint_needs_no_secrets(operator: Operator, api: Api) -> None:
+    operator.write(FIRST.replace("hunter2-hf-secret", '"${HF_TOKEN}"'))
+    told = "env.HF_TOKEN.value: the environment variable HF_TOKEN is not set"
+    for command in (["plan"], ["drift"], ["apply", "--yes"], ["validate"]):
+        ran = operator.run(*command)
+        assert ran.code == 1
+        assert told in ran.err
+    for command in (["status"], ["logs"], ["history"], ["curl"], ["pause"], ["resume"], ["scale", "--max", "1"]):
+        operator.good(*command)
+    assert operator.good("destroy", "--yes").out.endswith("deleted.\n")
+    assert api.deployments() == []

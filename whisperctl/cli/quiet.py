@@ -1,4 +1,8 @@
-"""Stack files for commands that run what is applied: read without their warnings, which `validate` and `plan` tell."""
+"""Stack files for commands that run what is applied.
+
+Read without their warnings, which `validate` and `plan` tell, and without secrets: whoever pauses an endpoint or looks
+at its logs need not hold them.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +22,7 @@ def quiet_stacks(paths: Sequence[str]) -> tuple[Stack, ...]:
     """The stacks of the given files and directories (default `stack.yaml`)."""
     from whisperctl.loading import load_stacks
 
-    return load_stacks([Path(path) for path in paths or (DEFAULT_PATH,)], os.environ).stacks
+    return load_stacks([Path(path) for path in paths or (DEFAULT_PATH,)], os.environ, secrets=False).stacks
 
 
 def quiet_stack(path: str) -> Stack:

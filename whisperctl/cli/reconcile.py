@@ -93,7 +93,7 @@ def destroy(settings: Settings, paths: Sequence[str], yes: bool, form: str, para
 def _reconcile(
     settings: Settings, paths: Sequence[str], yes: bool, form: str, parallelism: int, *, destroy: bool
 ) -> int:
-    stacks = read_stacks(paths)
+    stacks = read_stacks(paths, secrets=not destroy)
     world = open_world(settings, stacks, parallelism)
     plans = planned(stacks, world, destroy)
     # With JSON the one document on stdout comes at the end; people still see the plan.

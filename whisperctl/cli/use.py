@@ -104,14 +104,14 @@ def served(stack: Stack) -> Service:
 
 
 def one_stack(path: str) -> Stack:
-    """The stack at `path`; its warnings are for those who change it, not for those who use it.
+    """The stack at `path`; its warnings and its secrets are for those who change it, not for those who use it.
 
     Raises:
         WhisperctlError: there are none or several.
     """
     from whisperctl.loading import load_stacks
 
-    stacks = load_stacks([Path(path)], os.environ).stacks
+    stacks = load_stacks([Path(path)], os.environ, secrets=False).stacks
     if len(stacks) != 1:
         names = ", ".join(stack.file for stack in stacks) or "none"
         raise WhisperctlError(f"{path} must hold exactly one stack; found: {names}.")

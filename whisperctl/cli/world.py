@@ -22,11 +22,14 @@ if TYPE_CHECKING:
 DEFAULT_PATH = "stack.yaml"
 
 
-def read_stacks(paths: Sequence[str]) -> tuple[Stack, ...]:
-    """The stacks of the given files and directories (default `stack.yaml`); warnings go to stderr."""
+def read_stacks(paths: Sequence[str], *, secrets: bool = True) -> tuple[Stack, ...]:
+    """The stacks of the given files and directories (default `stack.yaml`); warnings go to stderr.
+
+    Without `secrets`, the values of secret env vars may be missing.
+    """
     from whisperctl.loading import load_stacks
 
-    loaded = load_stacks([Path(path) for path in paths or (DEFAULT_PATH,)], os.environ)
+    loaded = load_stacks([Path(path) for path in paths or (DEFAULT_PATH,)], os.environ, secrets=secrets)
     for warning in loaded.warnings:
         click.echo(str(warning), err=True)
     return loaded.stacks

@@ -26,14 +26,16 @@ class Loaded:
     warnings: tuple[Problem, ...]
 
 
-def load_stacks(paths: Sequence[Path], environ: Mapping[str, str]) -> Loaded:
+def load_stacks(paths: Sequence[Path], environ: Mapping[str, str], *, secrets: bool = True) -> Loaded:
     """Every stack that `paths` (files or directories) declare, with `${NAME}` taken from `environ`.
+
+    Without `secrets`, the values of secret env vars may be missing: for those who neither send nor compare them.
 
     Raises:
         SpecError: with every problem of every file.
     """
     problems: list[Problem] = []
-    stacks = [stack for file in stack_files(paths, problems) for stack in _load(file, environ, problems)]
+    stacks = [stack for file in stack_files(paths, problems) for stack in _load(file, environ, problems, secrets)]
     problems += checks.between(stacks)
     problems = list(dict.fromkeys(problems))  # two stacks may extend one part
     problems.sort(key=lambda problem: (problem.where.file, problem.where.line, problem.where.column))
@@ -42,7 +44,7 @@ def load_stacks(paths: Sequence[Path], environ: Mapping[str, str]) -> Loaded:
     return Loaded(stacks=tuple(stacks), warnings=tuple(problems))
 
 
-def _load(file: Path, environ: Mapping[str, str], problems: list[Problem]) -> list[Stack]:
+def _load(file: Path, environ: Mapping[str, str], problems: list[Problem], secrets: bool) -> list[Stack]:
     unread: list[Problem] = []
     try:
         tree = merging.merged(file, environ, unread)
@@ -55,5 +57,7 @@ def _load(file: Path, environ: Mapping[str, str], problems: list[Problem]) -> li
     found += (problem for path, problem in checks.within(stack) if not below(path, broken))
     # A value that could not be read properly is not judged again.
     told = {problem.path for problem in unread}
-    problems += [*unread, *(problem for problem in found if problem.path not in told)]
+    unused = set() if secrets else {f"env.{variable.name}.value" for variable in stack.env if variable.secret}
+    read = [*unread, *(problem for problem in found if problem.path not in told)]
+    problems += (problem for problem in read if problem.path not in unused)
     return [stack]
