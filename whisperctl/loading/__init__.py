@@ -54,6 +54,6 @@ def _load(file: Path, environ: Mapping[str, str], problems: list[Problem]) -> li
     stack = building.build(tree, os.fspath(file))
     found += (problem for path, problem in checks.within(stack) if not below(path, broken))
     # A value that could not be read properly is not judged again.
-    told = {problem.path for problem in unread}
+    told = {problem.path for problem in unread if problem.severity == "error"}
     problems += [*unread, *(problem for problem in found if problem.path not in told)]
     return [stack]
