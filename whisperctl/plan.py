@@ -148,15 +148,9 @@ def _kept_deployments(live: Live) -> tuple[set[Address], list[str]]:
 
 
 def _warnings(wanted: Wanted, destroy: bool) -> list[str]:
-    if destroy:
+    if destroy or wanted.paused is None:
         return []
-    warnings = []
-    if wanted.paused is not None:
-        warnings.append("the stack is paused: minimum_instances stays 0 until `whisperctl resume`")
-    if wanted.stack.rollout.strategy == "blue_green":
-        place = wanted.stack.source("rollout", "strategy")
-        warnings.append(f"{place}: blue_green is not built yet: the running version is changed in place")
-    return warnings
+    return ["the stack is paused: minimum_instances stays 0 until `whisperctl resume`"]
 
 
 def _changes(wanted: Wanted, live: Live, kept: set[Address]) -> list[Change]:
