@@ -47,8 +47,9 @@ Required keys are marked with \\*; a required key inside an optional mapping is 
 ABOUT_COMMANDS = """\
 # Commands
 
-PATH is a stack file, or a directory: every `*.yaml` below it with `apiVersion: whisperctl/v1` and `stack:`. Without
-PATH it is `stack.yaml`. The global options are accepted before and after the command.
+PATH is a stack file, or a directory: every `*.yaml` below it with `apiVersion: whisperctl/v1` and `stack:`. A
+file that looks like a stack and is passed over (a `*.yml`, or a misspelt `stack:`) is warned of, unless a stack extends
+it. Without PATH it is `stack.yaml`. The global options are accepted before and after the command.
 
 | exit code | meaning |
 |---|---|

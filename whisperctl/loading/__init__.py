@@ -13,7 +13,7 @@ from pathlib import Path
 from whisperctl.errors import Problem, SpecError
 from whisperctl.loading import building, checks, merging, schema
 from whisperctl.loading.document import Malformed
-from whisperctl.loading.files import stack_files
+from whisperctl.loading.files import passed_over, stack_files
 from whisperctl.loading.paths import below
 from whisperctl.spec import Stack
 
@@ -35,6 +35,8 @@ def load_stacks(paths: Sequence[Path], environ: Mapping[str, str]) -> Loaded:
     problems: list[Problem] = []
     stacks = [stack for file in stack_files(paths, problems) for stack in _load(file, environ, problems)]
     problems += checks.between(stacks)
+    used = {mark.file for stack in stacks for mark in stack.marks.values()}  # parts that a stack extends, too
+    problems += passed_over(paths, {Path(file).resolve() for file in used})
     problems = list(dict.fromkeys(problems))  # two stacks may extend one part
     problems.sort(key=lambda problem: (problem.where.file, problem.where.line, problem.where.column))
     if any(problem.severity == "error" for problem in problems):
