@@ -35,7 +35,8 @@ One file declares one endpoint. Field names are UbiOps' and vLLM's own, so their
 duplicate keys and wrong types are errors with file, line and column; `whisperctl validate` reports all of them at once.
 
 - `${NAME}` and `${NAME:-default}` in any string value take an environment variable; `$$` is a literal `$`. A missing
-  variable is an error that names it.
+  variable is an error that names it; so are an unclosed `${` and GitHub's own `${{ }}`, which nothing replaces here.
+  `$NAME` without braces stays as it is, with a warning where it is the whole value.
 - `extends: other.yaml` merges this file over another: mappings merge, lists and scalars replace, `null` removes.
 - Fields of UbiOps that the file does not name are left as they are on UbiOps.
 - Editors complete and check the file through its first line,
@@ -46,8 +47,9 @@ Required keys are marked with \\*; a required key inside an optional mapping is 
 ABOUT_COMMANDS = """\
 # Commands
 
-PATH is a stack file, or a directory: every `*.yaml` below it with `apiVersion: whisperctl/v1` and `stack:`. Without
-PATH it is `stack.yaml`. The global options are accepted before and after the command.
+PATH is a stack file, or a directory: every `*.yaml` below it with `apiVersion: whisperctl/v1` and `stack:`. A
+file that looks like a stack and is passed over (a `*.yml`, or a misspelt `stack:`) is warned of, unless a stack extends
+it. Without PATH it is `stack.yaml`. The global options are accepted before and after the command.
 
 | exit code | meaning |
 |---|---|

@@ -23,6 +23,7 @@ from whisperctl.resources import (
     Resource,
     deployment_address,
     group_address,
+    version_address,
 )
 
 DESTROYED = "the stack is destroyed"
@@ -148,15 +149,9 @@ def _kept_deployments(live: Live) -> tuple[set[Address], list[str]]:
 
 
 def _warnings(wanted: Wanted, destroy: bool) -> list[str]:
-    if destroy:
+    if destroy or wanted.paused is None:
         return []
-    warnings = []
-    if wanted.paused is not None:
-        warnings.append("the stack is paused: minimum_instances stays 0 until `whisperctl resume`")
-    if wanted.stack.rollout.strategy == "blue_green":
-        place = wanted.stack.source("rollout", "strategy")
-        warnings.append(f"{place}: blue_green is not built yet: the running version is changed in place")
-    return warnings
+    return ["the stack is paused: minimum_instances stays 0 until `whisperctl resume`"]
 
 
 def _changes(wanted: Wanted, live: Live, kept: set[Address]) -> list[Change]:
@@ -235,7 +230,7 @@ def _change(wanted: Wanted, resource: Resource, action: Action, fields: tuple[Fi
         action=action,
         fields=fields,
         reason=reason,
-        effect=_effect(address, action, fields),
+        effect=_effect(wanted, address, action, fields),
         source=stack.source(*spec_path(stack, address, first)),
     )
 
@@ -281,7 +276,7 @@ _VERSION_EFFECTS: Mapping[str, str] = {
 }
 
 
-def _effect(address: Address, action: Action, fields: Sequence[FieldChange]) -> str:
+def _effect(wanted: Wanted, address: Address, action: Action, fields: Sequence[FieldChange]) -> str:
     match address.kind, action:
         case Kind.DEPLOYMENT, "replace":
             return "the endpoint is down until everything below it is made again; the service gets a new URL"
@@ -292,7 +287,7 @@ def _effect(address: Address, action: Action, fields: Sequence[FieldChange]) -> 
         case Kind.ENVIRONMENT_TAG, _:
             return "environment build, 10 to 15 minutes"
         case Kind.PACKAGE, "create":
-            return "first revision: an instance starts on the first request"
+            return f"first revision: {_first_start(wanted)}"
         case Kind.PACKAGE, _:
             return "new revision: instances are replaced"
         case Kind.ENV_VAR, _:
@@ -306,3 +301,15 @@ def _effect(address: Address, action: Action, fields: Sequence[FieldChange]) -> 
             return "; ".join(sorted(effects, reverse=True)) if len(effects) < 2 else _INSTANCES
         case _:
             return _IN_PLACE
+
+
+def _first_start(wanted: Wanted) -> str:
+    """When instances start, by the minimum that the version will have: 0 while the stack is paused."""
+    version = version_address(wanted.stack.deployment.name, wanted.stack.version.name)
+    match wanted.state[version].fields["minimum_instances"]:
+        case 0:
+            return "an instance starts on the first request"
+        case 1:
+            return "an instance starts at once"
+        case minimum:
+            return f"{minimum} instances start at once"

@@ -98,7 +98,6 @@ def _values(start: Start) -> dict[str, str]:
     served = Path(os.path.normpath(start.folder / model)).name if local else model
     name = stack_name(start.folder)
     return {
-        "SCHEMA": json.loads((shipped("schemas") / "stack.schema.json").read_text(encoding="utf-8"))["$id"],
         "STACK": name,
         "STACKS": STACK_FILE,
         "MODEL": _scalar(model),

@@ -55,6 +55,91 @@ def test_a_directory_means_its_stacks_and_nothing_else(write):
     assert names("team") == ["one", "two"]
 
 
+def warnings(*paths: str) -> list[str]:
+    found = load_stacks([Path(path) for path in paths], {}).warnings
+    return [str(problem).replace("\n", "") for problem in found if "passed over" in problem.message]
+
+
+API, NAME = "apiVersion: whisperctl/v1\n", "stack: two\n"
+SECTIONS = STACK.format(name="two").removeprefix(API + NAME)
+LOOKS = "1:1: warning: this looks like a stack and is passed over:"
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "told"),
+    [
+        ("two.yml", API + NAME + SECTIONS, "a directory means its *.yaml files  Rename it to two.yaml."),
+        (
+            "two.yml",
+            json.dumps(yaml.safe_load(API + NAME + SECTIONS)),
+            "a directory means its *.yaml files  Rename it to two.yaml.",
+        ),
+        ("two.yml", API + NAME + "extends: one.yaml\n", "a directory means its *.yaml files  Rename it to two.yaml."),
+        ("two.yaml", API + "stak: two\n" + SECTIONS, "it has no `stack: NAME`  Write `stack: NAME`."),
+        ("two.yaml", API + SECTIONS, "it has no `stack: NAME`  Write `stack: NAME`."),
+        ("two.yaml", API + "stak: two\nextends: one.yaml\n", "it has no `stack: NAME`  Write `stack: NAME`."),
+        (
+            "two.yaml",
+            "apiversion: whisperctl/v1\n" + NAME + "extends: one.yaml\n",
+            "it has no `apiVersion: whisperctl/v1`  Write `apiVersion: whisperctl/v1`.",
+        ),
+        (
+            "two.yaml",
+            "apiVersion: whispercontrol/v1\n" + NAME + SECTIONS,
+            "it has no `apiVersion: whisperctl/v1`  Write `apiVersion: whisperctl/v1`.",
+        ),
+        (
+            "two.yml",
+            SECTIONS,
+            (
+                "a directory means its *.yaml files, and it has no `apiVersion: whisperctl/v1` and no `stack: NAME`"
+                "  Rename it to two.yaml and write `apiVersion: whisperctl/v1` and `stack: NAME`."
+            ),
+        ),
+    ],
+)
+def test_what_looks_like_a_stack_and_is_passed_over_is_told(write, name, text, told):
+    write("team/one.yaml", STACK.format(name="one"))
+    write(f"team/{name}", text)
+    assert warnings("team") == [f"team/{name}:{LOOKS} {told}"]
+
+
+def test_a_directory_of_nothing_else_says_what_was_passed_over(write):
+    write("team/one.yml", STACK.format(name="one"))
+    with pytest.raises(SpecError) as caught:
+        load_stacks([Path("team")], {})
+    assert [problem.severity for problem in caught.value.problems] == ["error", "warning"]
+
+
+def test_parts_that_are_extended_and_files_that_are_named_are_not_passed_over(write):
+    write("team/parts/part.yaml", API + SECTIONS)
+    write("team/parts/other.yml", API + "extends: part.yaml\nprotect: true\n")
+    write("team/one.yml", API + "stack: one\nextends: parts/other.yml\n")
+    write("team/two.yaml", API + "stack: two\nextends: parts/part.yaml\ndeployment: {name: other}\n")
+    assert warnings("team", "team/one.yml") == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: x}\nspec:\n  model: whisperctl/v1\n",
+        "apiVersion: v1\nkind: ConfigMap\ndata:\n  stack.yaml: |\n"
+        + "".join(f"    {line}\n" for line in STACK.format(name="two").splitlines()),
+        "name: whisperctl\non: push\nenv: {A: b}\njobs: {a: {uses: whisperctl/action@v1}}\n",
+        "name: stacks\nversion: '3'\nservices: {a: {image: whisperctl/image}}\nextends: {file: b}\n",
+        "stack: a\nmodel: b\ndeployment: c\nversion: 1\nenv: {}\nservice: d\nproject: e\nenvironment: f\n",
+        "stages: [deploy]\ninclude: [a]\nvariables: {A: b}\ndeploy:\n  extends: .a\n  environment: prod\n",
+        API + "vllm: {version: 0.26.0}\nenvironment: {apt: []}\nrollout: {timeout: 60}\n",
+        "vllm: {version: 0.26.0}\nversion: {name: v1}\n",
+    ],
+)
+@pytest.mark.parametrize("name", ["other.yml", "other.yaml"])
+def test_files_of_other_tools_and_parts_are_passed_over_in_silence(write, name, text):
+    write("team/one.yaml", STACK.format(name="one"))
+    write(f"team/{name}", text)
+    assert warnings("team") == []
+
+
 def test_a_stack_may_be_written_as_json_is(write):
     document = yaml.safe_load(STACK.format(name="one"))
     write("team/one.yaml", json.dumps(document))

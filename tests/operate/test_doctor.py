@@ -76,6 +76,15 @@ def test_a_host_that_does_not_answer(operator: Operator) -> None:
     assert "made for v2" in ran.out
 
 
+@pytest.mark.parametrize("host", ["ftp://somebody:hunter2@x/v2", "HTTPS://x/v2"])
+@pytest.mark.parametrize("command", ["doctor", "plan"])
+def test_a_host_of_another_scheme_is_wrong_usage(operator: Operator, command: str, host: str) -> None:
+    for ran in (operator.run(command, "--host", host), operator.run(command, UBIOPS_API_HOST=host)):
+        assert ran.code == 64
+        assert f"The host begins with {host.partition(':')[0]}://: write https:// (or http://)" in ran.err
+        assert "hunter2" not in ran.all
+
+
 @pytest.mark.parametrize(
     ("role", "read", "change"),
     [("project-viewer", "ok", "failed"), ("project-admin", "ok", "ok"), (None, "failed", "skipped")],

@@ -38,6 +38,7 @@ def test_the_defaults_are_a_valid_stack_named_after_the_folder(newcomer: Operato
     assert stack["instance_type_group"] == {"name": "12288 MB + NVIDIA Tesla T4", "gpu": "T4"}
     assert text.count("#") > 20
     assert "@" not in text
+    assert "://" not in text  # no schema of ours is published anywhere; the file says how to get it
     assert newcomer.good("validate", "Call Center_2").out.count("is valid") == 1
 
 

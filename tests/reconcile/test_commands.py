@@ -46,6 +46,11 @@ def test_without_a_terminal_nothing_is_changed_unless_yes_is_said(project: Proje
     assert project.names() == set()
 
 
+def test_a_plan_says_once_that_blue_green_is_not_built_yet(project: Project) -> None:
+    ran = project.cli("plan", str(project.write(rollout={"strategy": "blue_green"})))
+    assert (ran.code, ran.err.count("blue_green is not built yet"), ran.out.count("blue_green")) == (0, 1, 0)
+
+
 def test_json_of_a_plan_and_of_an_apply(project: Project) -> None:
     file = str(project.write(env=SECRET_ENV))
     document = project.cli("plan", file, "--format", "json", HUB_SECRET=CANARY).json

@@ -8,6 +8,7 @@ import pytest
 
 from tests.reconcile.project import CPU, T4, Project, actions, paths, report
 from whisperctl.errors import NotOwned, Protected
+from whisperctl.plan import Plan
 from whisperctl.resources import Kind
 
 ENV = {"env": {"PLAIN": "1", "TOKEN_FOR_HUB": {"value": "s3cr3t-canary", "secret": True}}}
@@ -23,6 +24,31 @@ def test_a_fresh_stack_is_created_and_a_second_plan_is_empty(project: Project) -
     plan = project.plan_one(**ENV)
     assert plan.is_empty
     assert plan.unchanged == len(outcome.plan.changes)
+
+
+@pytest.mark.parametrize(
+    ("minimum", "told"),
+    [
+        (0, "an instance starts on the first request"),
+        (1, "an instance starts at once"),
+        (2, "2 instances start at once"),
+    ],
+)
+def test_a_first_revision_says_when_instances_start(project: Project, minimum: int, told: str) -> None:
+    plan = project.plan_one(version={"minimum_instances": minimum, "maximum_instances": 2})
+    assert effect_of(plan, Kind.PACKAGE) == f"first revision: {told}"
+
+
+def test_the_first_revision_of_a_paused_stack_starts_no_instance_at_once(project: Project) -> None:
+    project.apply()
+    pause(project)
+    plan = project.plan_one(version={"name": "v2", "minimum_instances": 1})
+    assert effect_of(plan, Kind.PACKAGE) == "first revision: an instance starts on the first request"
+
+
+def effect_of(plan: Plan, kind: Kind) -> str:
+    [change] = [change for change in plan.changes if change.address.kind is kind and change.action != "delete"]
+    return change.effect
 
 
 def test_no_lease_is_left_and_no_write_is_made_for_nothing(project: Project) -> None:

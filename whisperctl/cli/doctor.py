@@ -39,4 +39,4 @@ def doctor(settings: Settings, path: str | None) -> int:
 def _connect(settings: Settings, project: str, token: str) -> Api:
     from whisperctl.api import Api
 
-    return Api(settings.host, project, token, timeout=settings.timeout)
+    return Api(settings.api_host(), project, token, timeout=settings.timeout)

@@ -27,6 +27,20 @@ class Settings:
         self.timeout: float = 60.0
         self.verbose: int = 0
 
+    def api_host(self) -> str:
+        """The address of UbiOps' API; the official client puts `https://` before whatever does not begin as it expects.
+
+        Raises:
+            click.UsageError: another scheme than http or https; the rest may hold a password and is not repeated.
+        """
+        scheme, separator, _rest = self.host.partition("://")
+        if separator and scheme not in ("http", "https"):
+            raise click.UsageError(
+                f"The host begins with {scheme}://: write https:// (or http://), as in {DEFAULT_HOST}.\n"
+                "  Check --host or UBIOPS_API_HOST."
+            )
+        return self.host
+
     def project(self, declared: str | None = None) -> str:
         """The project: the flag, else what the stack declares, else UBIOPS_PROJECT.
 

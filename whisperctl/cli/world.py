@@ -41,7 +41,7 @@ def open_api(settings: Settings, stack: Stack | None = None, parallelism: int = 
 
     project = settings.project(stack.project if stack else None)
     return Api(
-        settings.host,
+        settings.api_host(),
         project,
         settings.token(),
         timeout=settings.timeout,

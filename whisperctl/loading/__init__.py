@@ -13,7 +13,7 @@ from pathlib import Path
 from whisperctl.errors import Problem, SpecError
 from whisperctl.loading import building, checks, merging, schema
 from whisperctl.loading.document import Malformed
-from whisperctl.loading.files import stack_files
+from whisperctl.loading.files import passed_over, stack_files
 from whisperctl.loading.paths import below
 from whisperctl.spec import Stack
 
@@ -37,6 +37,8 @@ def load_stacks(paths: Sequence[Path], environ: Mapping[str, str], *, secrets: b
     problems: list[Problem] = []
     stacks = [stack for file in stack_files(paths, problems) for stack in _load(file, environ, problems, secrets)]
     problems += checks.between(stacks)
+    used = {mark.file for stack in stacks for mark in stack.marks.values()}  # parts that a stack extends, too
+    problems += passed_over(paths, {Path(file).resolve() for file in used})
     problems = list(dict.fromkeys(problems))  # two stacks may extend one part
     problems.sort(key=lambda problem: (problem.where.file, problem.where.line, problem.where.column))
     if any(problem.severity == "error" for problem in problems):
@@ -56,7 +58,7 @@ def _load(file: Path, environ: Mapping[str, str], problems: list[Problem], secre
     stack = building.build(tree, os.fspath(file))
     found += (problem for path, problem in checks.within(stack) if not below(path, broken))
     # A value that could not be read properly is not judged again.
-    told = {problem.path for problem in unread}
+    told = {problem.path for problem in unread if problem.severity == "error"}
     unused = set() if secrets else {f"env.{variable.name}.value" for variable in stack.env if variable.secret}
     read = [*unread, *(problem for problem in found if problem.path not in told)]
     problems += (problem for problem in read if problem.path not in unused)

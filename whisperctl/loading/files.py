@@ -1,7 +1,8 @@
 """Paths on the command line -> the stack files they mean.
 
 A file is taken as it is. A directory means every `*.yaml` below it that says `apiVersion: whisperctl/…` and `stack:`;
-hidden folders and foreign YAML are passed over, a broken file that claims to be ours is not.
+hidden folders and foreign YAML are passed over, a broken file that claims to be ours is not. What is passed over and
+looks like a stack all the same is worth a warning: its endpoint would never exist, and nothing else would tell.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 
 from whisperctl.errors import Mark, Problem
@@ -16,6 +18,12 @@ from whisperctl.loading.document import Malformed, parse
 
 _OURS = re.compile(r"""^["']?apiVersion["']?\s*:\s*["']?whisperctl/""", re.MULTILINE)
 _STACK = re.compile(r"""^["']?stack["']?\s*:""", re.MULTILINE)
+_CLAIM = re.compile(r"""^["']?\w+["']?\s*:\s*["']?whisperctl/""", re.MULTILINE)
+_KEY = re.compile(r"""^["']?(\w+)["']?\s*:""", re.MULTILINE)
+_REQUIRED = frozenset({"stack", "model", "vllm", "deployment", "instance_type_group", "version"})
+"""Top-level keys without which nothing is a stack, unless it extends a file that has them; beside `apiVersion`."""
+_NOBODY_ELSES = frozenset({"vllm", "instance_type_group"})
+_MOST = 4
 
 
 def stack_files(paths: Sequence[Path], problems: list[Problem]) -> tuple[Path, ...]:
@@ -36,26 +44,73 @@ def _single(path: Path, problems: list[Problem]) -> Iterator[Path]:
 
 
 def _below(folder: Path, problems: list[Problem]) -> Iterator[Path]:
-    files = [file for file in _yaml_files(folder) if _claims_to_be_stack(file)]
+    texts = ((file, _text(file)) for file in _files(folder, ".yaml"))
+    # What cannot be read stays: reading it properly says why.
+    files = [file for file, text in texts if text is None or _claims_to_be_stack(text)]
     if not files:
         hint = "A stack file says `apiVersion: whisperctl/v1` and `stack: NAME`, and its name ends in .yaml."
         problems.append(Problem(where=_start(folder), path="", message="holds no stack file", hint=hint))
     yield from files
 
 
-def _yaml_files(folder: Path) -> Iterator[Path]:
+def passed_over(paths: Sequence[Path], used: AbstractSet[Path]) -> Iterator[Problem]:
+    """A warning for each file of the directories in `paths` that looks like a stack and is not among those `used`."""
+    for file in (file for path in paths if path.is_dir() for file in _files(path, ".yaml", ".yml")):
+        if file.resolve() not in used:
+            yield from _overlooked(file)
+
+
+def _overlooked(file: Path) -> Iterator[Problem]:
+    text = _text(file) or ""
+    keys = set(_KEY.findall(text))
+    lacking = []
+    if not _claims_to_be_stack(text):
+        lacking += [] if _OURS.search(text) else ["`apiVersion: whisperctl/v1`"]
+        lacking += [] if "stack" in keys else ["`stack: NAME`"]
+        if not _looks_like_stack(keys, bool(_CLAIM.search(text))):
+            return
+    if file.suffix == ".yaml" and not lacking:
+        return  # it was read, and is broken
+    reasons = ["a directory means its *.yaml files"] if file.suffix == ".yml" else []
+    reasons += [f"it has no {' and no '.join(lacking)}"] if lacking else []
+    steps = [f"Rename it to {file.stem}.yaml"] if file.suffix == ".yml" else []
+    steps += [f"{'w' if steps else 'W'}rite {' and '.join(lacking)}"] if lacking else []
+    yield Problem(
+        where=_start(file),
+        path="",
+        message=f"this looks like a stack and is passed over: {', and '.join(reasons)}",
+        hint=" and ".join(steps) + ".",
+        severity="warning",
+    )
+
+
+def _looks_like_stack(keys: AbstractSet[str], claims: bool) -> bool:
+    """Whether top-level `keys` are most of a stack's; `claims` when one of them, whatever its name, says whisperctl.
+
+    Most of the words are common ones, so that a file of another tool needs one that nobody else uses.
+    """
+    if "extends" in keys:
+        return claims or ("stack" in keys and len(keys & _REQUIRED) > 1)
+    return (claims or bool(keys & _NOBODY_ELSES)) and len(keys & _REQUIRED) + claims >= _MOST
+
+
+def _files(folder: Path, *endings: str) -> Iterator[Path]:
     for parent, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(names):
-            if name.endswith(".yaml"):
+            if name.endswith(endings):
                 yield Path(parent, name)
 
 
-def _claims_to_be_stack(file: Path) -> bool:
+def _text(file: Path) -> str | None:
+    """What is written there; None when it cannot be read."""
     try:
-        text = file.read_bytes().decode("utf-8", errors="replace")
+        return file.read_bytes().decode("utf-8", errors="replace")
     except OSError:
-        return True  # reading it properly says why it cannot be read
+        return None
+
+
+def _claims_to_be_stack(text: str) -> bool:
     if _OURS.search(text) and _STACK.search(text):
         return True
     return "whisperctl/" in text and "stack" in text and _says_so_in_another_style(text)

@@ -13,7 +13,10 @@ from pathlib import Path
 from whisperctl.errors import Mark, Problem
 from whisperctl.loading.document import Malformed, Value, kind, read
 
-_REFERENCE = re.compile(r"\$(?:(\$)|\{([^{}]*)\})")
+_REFERENCE = re.compile(r"\$(?:(\$)|\{(\{)|\{([^{}]*)(\})?)")
+"""`$$`, the start of GitHub's `${{`, or `${` with what follows it, and whether that is closed."""
+GITHUB_SYNTAX = "`${{ }}` is the syntax of GitHub's workflows, and is not replaced in a stack file"
+_BARE = re.compile(r"\$[A-Za-z_][A-Za-z0-9_]*")
 _NAME = re.compile(r"^([A-Za-z_][A-Za-z0-9_]*)(:-(.*))?$", re.DOTALL)
 
 
@@ -89,21 +92,27 @@ class _Substitution:
             case list(items):
                 return replace(value, data=[self.tree(v, (*path, str(i))) for i, v in enumerate(items)])
             case str(text) if "$" in text:
+                if _BARE.fullmatch(text):
+                    self.warn_of_bare_name(value.mark, path)
                 new = _REFERENCE.sub(lambda found: self.put_in(found, value.mark, path), text)
                 return replace(value, data=new, substituted=new != text)
         return value
 
     def put_in(self, found: re.Match[str], where: Mark, path: tuple[str, ...]) -> str:
-        if found[1]:
+        dollar, github, inside, closed = found.groups()
+        if dollar:
             return "$"
-        named = _NAME.match(found[2])
+        if github:
+            hint = "Pass it through `env:` of the job (NAME: ${{ secrets.NAME }}) and write ${NAME} here; "
+            self.note(where, path, GITHUB_SYNTAX, hint + "a literal $ is $$.")
+            return ""
+        hint = "Write ${NAME} or ${NAME:-default}; a literal $ is $$."
+        if not closed:  # what follows is not repeated: it may be a password that happens to hold `${`
+            self.note(where, path, "`${` is not closed by a `}`, with no other brace between", hint)
+            return ""
+        named = _NAME.match(inside)
         if named is None:
-            self.note(
-                where,
-                path,
-                f"`${{{found[2]}}}` names no variable",
-                "Write ${NAME} or ${NAME:-default}; a literal $ is $$.",
-            )
+            self.note(where, path, f"`${{{inside}}}` names no variable", hint)
             return ""
         name, has_default, default = named.groups()
         if self.environ.get(name) or (name in self.environ and not has_default):
@@ -123,6 +132,12 @@ class _Substitution:
             self.note(where, path, f"the environment variable {name} holds no UTF-8 text", "Set it again.")
             return ""
         return value
+
+    def warn_of_bare_name(self, where: Mark, path: tuple[str, ...]) -> None:
+        """`$NAME` stays what it is, and a shell reads it otherwise. It may be a password: it is not repeated."""
+        message = "without braces no environment variable is put in: this text is taken as it stands"
+        hint = "Write ${NAME} for the variable, $$NAME if the text is meant."
+        self.problems.append(Problem(where=where, path=".".join(path), message=message, hint=hint, severity="warning"))
 
     def note(self, where: Mark, path: tuple[str, ...], message: str, hint: str) -> None:
         self.problems.append(Problem(where=where, path=".".join(path), message=message, hint=hint))

@@ -130,6 +130,13 @@ def without_effect(stack: Stack) -> Iterator[Finding]:
             )
 
 
+def strategy(stack: Stack) -> Iterator[Finding]:
+    """What the rollout says is what an apply does."""
+    if stack.rollout.strategy == "blue_green":
+        message = "blue_green is not built yet: the running version is changed in place"
+        yield warning(("rollout", "strategy"), message, "Write in_place, or nothing.")
+
+
 def smoke(stack: Stack) -> Iterator[Finding]:
     """The audio that an apply ends with is there."""
     wanted = stack.rollout.smoke
@@ -138,4 +145,4 @@ def smoke(stack: Stack) -> Iterator[Finding]:
         yield Finding(("rollout", "smoke", "audio"), "there is no such audio file", hint)
 
 
-CHECKS = (scaling, instances, without_effect, ports, endpoints, reach, labels, env_vars, smoke)
+CHECKS = (scaling, instances, without_effect, ports, endpoints, reach, labels, env_vars, strategy, smoke)
