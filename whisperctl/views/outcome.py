@@ -33,10 +33,10 @@ def _outcome_text(plan: Plan, outcome: Outcome) -> str:
             return f"{outcome.stack}: nothing to do."
         proof = "" if plan.destroy else " Nothing differs any more."
         return f"{what} {outcome.stack}" + (f": {counts}." if counts else ".") + proof
-    return "\n".join(_failure_lines(outcome))
+    return "\n".join(_failure_lines(plan, outcome))
 
 
-def _failure_lines(outcome: Outcome) -> list[str]:
+def _failure_lines(plan: Plan, outcome: Outcome) -> list[str]:
     lines = [f"{outcome.stack}: {'interrupted' if outcome.interrupted else 'not finished'}."]
     for status, title in (
         ("done", "Done"),
@@ -58,11 +58,9 @@ def _failure_lines(outcome: Outcome) -> list[str]:
     building = [address for address in building if address.kind in (Kind.ENVIRONMENT_TAG, Kind.PACKAGE)]
     if building:
         lines.append(f"  Still building on UbiOps: {', '.join(map(str, building))}")
-    lines.append(f"  What was done stays done: {_ADVICE[outcome.interrupted]} to finish.")
+    again = f"{'' if outcome.interrupted else 'mend the cause and '}{'destroy' if plan.destroy else 'apply'} again"
+    lines.append(f"  What was done stays done: {again} to finish.")
     return lines
-
-
-_ADVICE = {True: "apply again", False: "mend the cause and apply again"}
 
 
 def outcome_document(outcomes: Sequence[Outcome]) -> dict[str, Any]:
