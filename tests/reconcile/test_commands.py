@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import signal
 import stat
 import time
@@ -128,6 +129,39 @@ def test_a_saved_plan_is_stale_when_anything_changed(project: Project, change: A
     ran = project.cli("apply", "--plan", str(plan), **change(project))
     assert ran.code == 1
     assert not project.names() - {"deployment/alpha"}
+
+
+@pytest.mark.parametrize("destroys", [False, True], ids=["apply", "destroy"])
+def test_a_stale_plan_names_the_whole_command_that_makes_it_again(project: Project, destroys: bool) -> None:
+    file, plan = str(project.write("my stack.yaml")), str(project.folder / "my.plan")
+    flag = ["--destroy"] if destroys else []
+    assert project.cli("plan", *flag, file, "-o", plan).code == 0
+    project.apply()
+    stale = project.cli("apply", "--plan", plan)
+    command = ["whisperctl", "plan", *flag, "-o", plan, file]
+    assert stale.code == 1
+    assert stale.err.endswith(f"  Nothing was changed. Plan again: {shlex.join(command)}\n")
+    Path(plan).write_text(Path(plan).read_text().replace('"format_version": "1"', '"format_version": "0"', 1))
+    old = project.cli("apply", "--plan", plan)
+    assert old.err.endswith(f"made by another version of whisperctl.\n  Plan again: {shlex.join(command)}\n")
+    assert project.cli(*command[1:]).code == 0
+    assert project.cli("apply", "--plan", plan).code == 0
+
+
+@pytest.mark.parametrize("path", [(), ("stack.yaml",)], ids=["default", "named"])
+def test_a_saved_plan_in_another_folder_says_where_it_looked(
+    project: Project, path: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project.write()
+    monkeypatch.chdir(project.folder)
+    assert project.cli("plan", *path, "-o", "saved.plan").code == 0
+    (project.folder / "elsewhere").mkdir()
+    monkeypatch.chdir(project.folder / "elsewhere")
+    ran = project.cli("apply", "--plan", "../saved.plan")
+    assert ran.code == 1
+    assert f"there is no {project.folder / 'elsewhere' / 'stack.yaml'}" in ran.err
+    assert "relative to the folder that it was made in" in ran.err
+    assert "whisperctl init" not in ran.err
 
 
 def test_adoption_is_refused_naming_the_owner(project: Project) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from whisperctl.cli.settings import Settings
-from whisperctl.cli.world import open_world, planned, read_stacks
+from whisperctl.cli.world import DEFAULT_PATH, open_world, planned, read_stacks
 from whisperctl.errors import EXIT_CHANGES_PENDING, EXIT_FAILED, EXIT_INTERRUPTED, WhisperctlError
 
 if TYPE_CHECKING:
@@ -45,12 +45,14 @@ def plan(
     stacks = read_stacks(paths)
     plans = planned(stacks, open_world(settings, stacks, parallelism), destroy)
     if out:
+        import shlex
+
         from whisperctl.saved import save
 
-        save(out, plans, paths)
+        save(out, plans, paths or (DEFAULT_PATH,))
     click.echo(_rendered(plans, form, settings))
     if out:
-        click.echo(f"Saved to {out}. Perform exactly this with\n  whisperctl apply --plan {out}", err=True)
+        click.echo(f"Saved to {out}. Perform exactly this with\n  whisperctl apply --plan {shlex.quote(out)}", err=True)
     pending = any(not entry.is_empty for entry in plans)
     return EXIT_CHANGES_PENDING if detailed_exitcode and pending else 0
 
