@@ -218,7 +218,10 @@ class Run:
         try:
             with told(operation, job.plan.stack, self.clock, self.listen, stops):
                 self._dispatch(job, operation)
+            job.touched = True
         except WhisperctlError as error:
+            if not isinstance(error, StalePlan):  # which is raised before an operation's first write
+                job.touched = True
             if isinstance(error, Contended) and self.replan is not None:
                 raise
             status, reason = "interrupted" if isinstance(error, Interrupted) else "failed", str(error)

@@ -18,7 +18,7 @@ from whisperctl.lease import new_lease
 from whisperctl.live import read_live
 from whisperctl.operations import SHARED_KINDS, after_other_stacks
 from whisperctl.package import build_environment, build_package
-from whisperctl.plan import Plan, make_plan
+from whisperctl.plan import Plan, make_plan, new_changes
 from whisperctl.resources import Address
 from whisperctl.retire import retired_tags
 from whisperctl.spec import Stack
@@ -86,17 +86,22 @@ def _plan_project(
     return [replace(plan, operations=operations) for plan, operations in zip(plans, ordered, strict=True)]
 
 
-def apply_plans(plans: Sequence[Plan], world: World, *, replan: bool = True) -> list[Outcome]:
+def apply_plans(
+    plans: Sequence[Plan], world: World, *, replan: bool = True, revised: Callable[[Plan, Plan], None] | None = None
+) -> list[Outcome]:
     """Perform the plans and prove that nothing differs any more.
 
     With `replan`, a stack whose lease had to be waited for is planned again before anything is written; without it
-    (a saved plan) that is stale and told in its outcome.
+    (a saved plan) that is stale and told in its outcome. `revised` is called with the plan so far and the new one
+    before that is performed, if it changes anything that the plan so far does not; a StalePlan from it ends that stack.
     """
 
     def again(plan: Plan, first_id: int) -> Plan:
         stack, project = plan.wanted.stack, world.project_of(plan.wanted.stack)
         beside = [p for p in plans if p.project == project and p.stack != plan.stack]
         [fresh] = _plan_project(project, [stack], world, plan.destroy, first_id, beside)
+        if revised is not None and new_changes(plan, fresh):
+            revised(plan, fresh)
         return fresh
 
     jobs = {position: _job(plan, world) for position, plan in enumerate(plans) if not plan.is_empty}

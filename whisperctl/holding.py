@@ -12,7 +12,18 @@ from whisperctl.job import Job
 from whisperctl.lease import renewed
 from whisperctl.live import fingerprint
 from whisperctl.plan import Plan
-from whisperctl.resources import BOOKKEEPING, LEASE_LABEL, TAGS_LABEL, VERSION_LABEL, Kind, deployment_address
+from whisperctl.resources import (
+    BOOKKEEPING,
+    DIGEST_LABEL,
+    LEASE_LABEL,
+    TAGS_LABEL,
+    VERSION_LABEL,
+    Kind,
+    deployment_address,
+)
+
+_WITH_LEASE = (DIGEST_LABEL, TAGS_LABEL, VERSION_LABEL)
+"""Labels that are written when the lease is taken."""
 
 
 def begin(job: Job, first_id: int, replan: Callable[[Plan, int], Plan] | None) -> None:
@@ -24,7 +35,7 @@ def begin(job: Job, first_id: int, replan: Callable[[Plan, int], Plan] | None) -
     address = deployment_address(job.deployment)
     appeared = job.created_elsewhere
     while appeared or address in job.plan.live.owned:
-        waited, now = _take(job)
+        waited, now = _take(job, appeared)
         if not (waited or appeared):
             if now is not None:
                 _refuse_changed(job, now)
@@ -40,20 +51,23 @@ def begin(job: Job, first_id: int, replan: Callable[[Plan, int], Plan] | None) -
             return
 
 
-def _take(job: Job) -> tuple[bool, Json | None]:
-    """Whether another apply had to be waited for, and the deployment as it is now."""
+def _take(job: Job, is_outdated: bool) -> tuple[bool, Json | None]:
+    """Whether another apply had to be waited for, and the deployment as it is now.
+
+    An outdated plan is not performed, so that nothing is written about it.
+    """
     address = deployment_address(job.deployment)
-    job.lease, waited, now = leases.take(
+    taken = leases.take(
         job.api,
         job.deployment,
         job.lease,
         job.clock,
         lambda text: job.say(address, text),
-        unproven=any(operation.kind == "probe" for operation in job.plan.operations),
-        more=_unsettled(job),
+        unproven=not is_outdated and any(operation.kind == "probe" for operation in job.plan.operations),
+        more={} if is_outdated else _unsettled(job),
     )
-    job.held = now is not None
-    return waited, now
+    job.lease, job.held, job.before = taken.lease, taken.now is not None, taken.before
+    return taken.waited, taken.now
 
 
 def _unsettled(job: Job) -> dict[str, str | None]:
@@ -111,7 +125,10 @@ def _renew_one(job: Job, listed: Json | None) -> None:
 
 
 def give_back(job: Job) -> None:
-    """Remove the lease of a plan that was not sealed: a failed or interrupted apply holds up nobody."""
+    """Remove the lease of a plan that was not sealed: a failed or interrupted apply holds up nobody.
+
+    An apply that wrote nothing also puts back the labels that went with its lease: it is not one that did not finish.
+    """
     if not job.held:
         return
     with job.lock:
@@ -120,8 +137,13 @@ def give_back(job: Job) -> None:
         except (ApiError, Interrupted):
             return  # it runs out by itself, and is free at once when this process has ended
         if current is not None:
-            _write(job, current, None)
+            _write(job, current if job.touched else _as_before(job, current), None)
         job.held = False
+
+
+def _as_before(job: Job, raw: Json) -> Json:
+    labels = {key: value for key, value in (raw.get("labels") or {}).items() if key not in _WITH_LEASE}
+    return {**raw, "labels": labels | {key: job.before[key] for key in _WITH_LEASE if key in job.before}}
 
 
 def _write(job: Job, raw: Json, text: str | None) -> None:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, TypeVar
 
@@ -50,6 +50,10 @@ class Job:
     """Ids of instances that run what was active before this apply's upload."""
     held: bool = False
     """Whether our lease is written on the deployment."""
+    before: Mapping[str, str] = field(default_factory=dict)
+    """The deployment's labels as they were when the lease was taken."""
+    touched: bool = False
+    """Whether an operation may have written anything."""
     created_elsewhere: bool = False
     """Whether another apply of this stack was found to have created the deployment meanwhile."""
     lost: threading.Event = field(default_factory=threading.Event)

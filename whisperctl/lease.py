@@ -67,6 +67,19 @@ def is_held(lease: Lease | None, now: float) -> bool:
     return lease.host != socket.gethostname() or _started(lease.pid) == lease.started
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Taken:
+    """A lease that was taken."""
+
+    lease: Lease
+    waited: bool
+    """Whether somebody else's had to be waited for."""
+    now: Json | None
+    """The deployment as it is now; None: it is gone, and the lease is written nowhere."""
+    before: Mapping[str, str]
+    """Its labels as they were found."""
+
+
 def take(
     api: Api,
     deployment: str,
@@ -76,19 +89,19 @@ def take(
     *,
     unproven: bool,
     more: Mapping[str, str | None] = MappingProxyType({}),
-) -> tuple[Lease, bool, Json | None]:
+) -> Taken:
     """Wait until the lease of `deployment` is free and write ours.
 
     `unproven` also removes the digest label: until it is sealed again, a later plan knows that the proof is missing.
-    `more` are other labels to write with it; None removes one.
-    Returns the lease, whether somebody else's had to be waited for, and the deployment as it is now (None: it is gone).
+    `more` are other labels to write with it; None removes one. Neither is written after a wait: whoever waited looks
+    again at what there is to do, and takes the lease once more before it does that.
     """
     waited = False
     seen, since = "", 0.0
     while True:
         found = api.deployment(deployment)
         if found is None:
-            return lease, waited, None
+            return Taken(lease=lease, waited=waited, now=None, before={})
         labels = found.get("labels") or {}
         holder = parse(labels.get(LEASE_LABEL))
         if str(holder) != seen:
@@ -101,13 +114,16 @@ def take(
             clock.sleep(2.0)
             continue
         lease = renewed(lease, clock.time())
-        api.update_deployment(deployment, {"labels": _with(labels, lease, unproven, more)})
+        api.update_deployment(
+            deployment,
+            {"labels": {**labels, LEASE_LABEL: str(lease)} if waited else _with(labels, lease, unproven, more)},
+        )
         if holder is not None or waited:
             clock.sleep(SETTLE)
         found = api.deployment(deployment)
         written = parse(((found or {}).get("labels") or {}).get(LEASE_LABEL))
         if written is not None and written.nonce == lease.nonce:
-            return lease, waited, found
+            return Taken(lease=lease, waited=waited, now=found, before=labels)
         waited = True
 
 

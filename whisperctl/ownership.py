@@ -52,7 +52,7 @@ def _refuse_foreign(stack: Stack, address: Address, raw: Json | None) -> None:
 @contextmanager
 def held(api: Api, deployment: str, clock: StoppableClock, say: Callable[[str], None]) -> Iterator[None]:
     """Hold the lease of `deployment`: no apply runs meanwhile. Waits for one that does, and says so."""
-    lease, _, _ = leases.take(api, deployment, leases.new_lease(clock.time()), clock, say, unproven=False)
+    lease = leases.take(api, deployment, leases.new_lease(clock.time()), clock, say, unproven=False).lease
     done = threading.Event()
     renewing = threading.Thread(target=_renew, args=(api, deployment, lease, clock, done), daemon=True)
     renewing.start()

@@ -99,6 +99,17 @@ def make_plan(
     )
 
 
+def new_changes(before: Plan, after: Plan) -> list[Change]:
+    """The changes of `after` that are not all in `before`: another object, action, field or value."""
+    known = {(change.address, change.action): change.fields for change in before.changes}
+    return [
+        change
+        for change in after.changes
+        if (change.address, change.action) not in known
+        or any(item not in known[change.address, change.action] for item in change.fields)
+    ]
+
+
 def refuse_foreign(wanted: Wanted, live: Live) -> None:
     """Raise NotOwned for every wanted name that is taken, and for a group that must exist and does not."""
     stack = wanted.stack

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,7 +79,9 @@ def load(file: str) -> Saved:
     if not isinstance(content, dict) or content.get("kind") != _MAGIC:
         raise WhisperctlError(f"{file} is not a saved plan.\n  Make one with `whisperctl plan -o FILE`.")
     if content["format_version"] != FORMAT_VERSION:
-        raise WhisperctlError(f"{file} was made by another version of whisperctl.\n  Plan again.")
+        advice = _plan_again(file, content.get("paths", ()), content.get("destroy", False))
+        raise WhisperctlError(f"{file} was made by another version of whisperctl.\n  {advice}")
+    _refuse_missing(file, content["paths"])
     return Saved(
         paths=tuple(content["paths"]),
         destroy=content["destroy"],
@@ -88,13 +91,28 @@ def load(file: str) -> Saved:
     )
 
 
+def _refuse_missing(file: str, paths: Sequence[str]) -> None:
+    missing = ", ".join(str(Path(path).absolute()) for path in paths if not Path(path).exists())
+    if missing:
+        raise WhisperctlError(
+            f"{file} was made from stack files that are not here: there is no {missing}.\n"
+            "  The paths in a saved plan are relative to the folder that it was made in: apply it there."
+        )
+
+
+def _plan_again(file: str, paths: Sequence[str], destroy: bool) -> str:
+    """The command that made the plan file."""
+    command = ["whisperctl", "plan", *(["--destroy"] if destroy else []), "-o", file, *paths]
+    return f"Plan again: {shlex.join(command)}"
+
+
 def check(file: str, saved: Saved, plans: Sequence[Plan]) -> None:
     """Return if the plans made now are those in the file.
 
     Raises:
         StalePlan: the stack files, the secrets or the live objects changed since.
     """
-    advice = f"  Nothing was changed. Plan again: whisperctl plan -o {file}"
+    advice = f"  Nothing was changed. {_plan_again(file, saved.paths, saved.destroy)}"
     if saved.wanted != tuple(_wanted(plan) for plan in plans):
         raise StalePlan(f"{file} is stale: the stack files or the model changed since it was made.\n{advice}")
     for address, value in _secrets(plans).items():

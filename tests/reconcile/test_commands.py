@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import signal
 import stat
+import subprocess
 import time
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ from typing import Any
 import pytest
 
 from tests.reconcile.project import Project, Ran
+from tests.reconcile.terminal import Terminal
 
 CANARY = "canary-hunter2"
 SECRET_ENV = {"HUB": {"value": "${HUB_SECRET}", "secret": True}, "PLAIN": "1"}
@@ -135,6 +138,39 @@ def test_a_saved_plan_is_stale_when_anything_changed(project: Project, change: A
     assert not project.names() - {"deployment/alpha"}
 
 
+@pytest.mark.parametrize("destroys", [False, True], ids=["apply", "destroy"])
+def test_a_stale_plan_names_the_whole_command_that_makes_it_again(project: Project, destroys: bool) -> None:
+    file, plan = str(project.write("my stack.yaml")), str(project.folder / "my.plan")
+    flag = ["--destroy"] if destroys else []
+    assert project.cli("plan", *flag, file, "-o", plan).code == 0
+    project.apply()
+    stale = project.cli("apply", "--plan", plan)
+    command = ["whisperctl", "plan", *flag, "-o", plan, file]
+    assert stale.code == 1
+    assert stale.err.endswith(f"  Nothing was changed. Plan again: {shlex.join(command)}\n")
+    Path(plan).write_text(Path(plan).read_text().replace('"format_version": "1"', '"format_version": "0"', 1))
+    old = project.cli("apply", "--plan", plan)
+    assert old.err.endswith(f"made by another version of whisperctl.\n  Plan again: {shlex.join(command)}\n")
+    assert project.cli(*command[1:]).code == 0
+    assert project.cli("apply", "--plan", plan).code == 0
+
+
+@pytest.mark.parametrize("path", [(), ("stack.yaml",)], ids=["default", "named"])
+def test_a_saved_plan_in_another_folder_says_where_it_looked(
+    project: Project, path: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project.write()
+    monkeypatch.chdir(project.folder)
+    assert project.cli("plan", *path, "-o", "saved.plan").code == 0
+    (project.folder / "elsewhere").mkdir()
+    monkeypatch.chdir(project.folder / "elsewhere")
+    ran = project.cli("apply", "--plan", "../saved.plan")
+    assert ran.code == 1
+    assert f"there is no {project.folder / 'elsewhere' / 'stack.yaml'}" in ran.err
+    assert "relative to the folder that it was made in" in ran.err
+    assert "whisperctl init" not in ran.err
+
+
 def test_adoption_is_refused_naming_the_owner(project: Project) -> None:
     project.apply()
     ran = project.cli("plan", str(project.write(stack="beta")))
@@ -245,6 +281,7 @@ def test_ctrl_c_ends_a_wait_for_the_rate_limit(project: Project, command: tuple[
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "nterrupted" in err
+    assert command[0] != "destroy" or "What was done stays done: destroy again to finish." in err
     assert "Traceback" not in err
 
 
@@ -253,16 +290,71 @@ def test_two_applies_at_once_one_waits_says_so_and_goes_on(project: Project) -> 
     first = str(project.write("first.yaml", version={"maximum_instances": 2}, vllm={"max_model_len": 300}))
     second = str(project.write("second.yaml", version={"maximum_instances": 3}))
     project.fault("latency", method="POST", path="/revisions$", ms=2500, count=1)
-    process = project.spawn("apply", "--yes", first)
-    assert process.stderr is not None
-    while "uploading" not in process.stderr.readline():
-        assert process.poll() is None
+    process = uploading(project, first)
     ran = project.cli("apply", "--yes", second)
     process.communicate(timeout=60)
     assert process.returncode == 0
     assert ran.code == 0, ran.err
     assert "waiting for another apply" in ran.err
     assert (project.api().version("alpha", "v1") or {})["maximum_instances"] == 3
+
+
+@pytest.mark.parametrize("command", ["apply", "destroy"])
+def test_a_plan_that_another_apply_has_changed_is_not_performed_unseen(project: Project, command: str) -> None:
+    project.apply()
+    mine = str(project.write("mine.yaml", version={"maximum_instances": 3}))
+    theirs = str(project.write("theirs.yaml", env={"THEIRS": "1"}, vllm={"max_model_len": 300}))
+    project.fault("latency", method="POST", path="/revisions$", ms=2500, count=1)
+    terminal = Terminal(project, command, mine)
+    terminal.until(r"\[y/N\]")
+    other = uploading(project, theirs)
+    terminal.type("y\n")
+    terminal.until("waiting for another apply")
+    other.communicate(timeout=60)
+    assert other.returncode == 0
+    assert terminal.end() == 1
+    said = " ".join(terminal.shown.split())
+    assert "alpha: nothing was changed. Another apply changed the stack while this one waited" in said
+    assert "delete env_var/alpha/v1/THEIRS" in said.partition("New or different:")[2]
+    assert said.endswith(f"Run {command} again to see the new plan.")
+    assert project.cli("plan", theirs, "--detailed-exitcode").code == 0
+    assert "as it was last applied" in project.cli("drift", theirs).out
+
+
+def test_a_plan_that_another_apply_has_changed_is_shown_before_it_is_performed(project: Project) -> None:
+    project.apply()
+    mine = str(project.write("mine.yaml", version={"maximum_instances": 3}))
+    theirs = str(project.write("theirs.yaml", env={"THEIRS": "1"}, vllm={"max_model_len": 300}))
+    project.fault("latency", method="POST", path="/revisions$", ms=2500, count=1)
+    other = uploading(project, theirs)
+    ran = project.cli("apply", "--yes", mine)
+    other.communicate(timeout=60)
+    assert ran.code == 0, ran.err
+    shown = ran.err.partition("waiting for another apply")[2].partition("version/alpha/v1: updating")[0]
+    assert "\n  - env_var/alpha/v1/THEIRS\n" in shown
+    assert "1 to delete" in shown
+
+
+def test_a_plan_that_is_the_same_after_the_wait_is_performed(project: Project) -> None:
+    project.apply()
+    terminal = Terminal(project, "apply", str(project.write(version={"maximum_instances": 3})))
+    terminal.until(r"\[y/N\]")
+    labels = (project.api().deployment("alpha") or {})["labels"]
+    lease = {"whisperctl-lease": f"elsewhere 1 1 abcd {int(time.time()) + 3}"}
+    project.api().update_deployment("alpha", {"labels": labels | lease})
+    terminal.type("y\n")
+    assert terminal.end() == 0
+    assert "waiting for another apply" in terminal.shown
+    assert terminal.shown.count("Plan: 1 to update") == 1
+
+
+def uploading(project: Project, file: str) -> subprocess.Popen[str]:
+    """An apply that has come to its upload."""
+    process = project.spawn("apply", "--yes", file)
+    assert process.stderr is not None
+    while "uploading" not in process.stderr.readline():
+        assert process.poll() is None
+    return process
 
 
 def test_two_first_applies_at_once_make_one_of_everything(project: Project) -> None:

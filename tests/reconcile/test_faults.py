@@ -110,6 +110,14 @@ def test_an_object_that_changed_since_the_plan_is_left_alone(project: Project) -
     assert (project.api().version("alpha", "v1") or {})["maximum_instances"] == 7
 
 
+def test_a_failed_destroy_asks_to_destroy_again(project: Project) -> None:
+    project.apply()
+    project.fault("error", status=403, method="DELETE", path="/services/alpha$")
+    ran = project.cli("destroy", "--yes", str(project.folder / "stack.yaml"))
+    assert ran.code == 1
+    assert ran.err.endswith("  What was done stays done: mend the cause and destroy again to finish.\n")
+
+
 def test_a_version_added_since_the_plan_saves_its_deployment(project: Project) -> None:
     from whisperctl.engine import apply_plans, plan_stacks
 

@@ -61,6 +61,30 @@ def test_a_lease_that_somebody_else_took_is_neither_renewed_nor_removed(project:
     assert labels(project)["whisperctl-lease"] == theirs
 
 
+def test_an_apply_that_is_refused_before_it_wrote_anything_leaves_the_labels(project: Project) -> None:
+    project.apply()
+    before = labels(project)
+    world = project.world()
+    file = project.write(version={"maximum_instances": 2})
+    plans = plan_stacks(project.load(file), world)
+    project.api().update_version("alpha", "v1", {"maximum_instances": 7})
+    [outcome] = apply_plans(plans, world)
+    assert not outcome.succeeded
+    assert labels(project) == before
+    assert "did not finish" not in project.cli("drift", str(file)).out
+
+
+def test_an_apply_that_is_refused_after_it_wrote_something_is_one_that_did_not_finish(project: Project) -> None:
+    project.apply()
+    world = project.world()
+    file = project.write(version={"maximum_instances": 2}, service={"description": "new"})
+    plans = plan_stacks(project.load(file), world)
+    project.api().update_service("alpha", {"description": "theirs"})
+    [outcome] = apply_plans(plans, world)
+    assert {result.status for result in outcome.results} == {"done", "failed", "not tried"}
+    assert "The last apply did not finish" in project.cli("drift", str(file)).out
+
+
 class SkippingClock(QuickClock):
     """Ten seconds pass with every sleep."""
 

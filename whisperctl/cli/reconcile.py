@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import click
 
 from whisperctl.cli.settings import Settings
-from whisperctl.cli.world import open_world, planned, read_stacks
-from whisperctl.errors import EXIT_CHANGES_PENDING, EXIT_FAILED, EXIT_INTERRUPTED, WhisperctlError
+from whisperctl.cli.world import DEFAULT_PATH, open_world, planned, read_stacks
+from whisperctl.errors import EXIT_CHANGES_PENDING, EXIT_FAILED, EXIT_INTERRUPTED, StalePlan, WhisperctlError
 
 if TYPE_CHECKING:
     from whisperctl.apply import Outcome
@@ -45,12 +45,14 @@ def plan(
     stacks = read_stacks(paths)
     plans = planned(stacks, open_world(settings, stacks, parallelism), destroy)
     if out:
+        import shlex
+
         from whisperctl.saved import save
 
-        save(out, plans, paths)
+        save(out, plans, paths or (DEFAULT_PATH,))
     click.echo(_rendered(plans, form, settings))
     if out:
-        click.echo(f"Saved to {out}. Perform exactly this with\n  whisperctl apply --plan {out}", err=True)
+        click.echo(f"Saved to {out}. Perform exactly this with\n  whisperctl apply --plan {shlex.quote(out)}", err=True)
     pending = any(not entry.is_empty for entry in plans)
     return EXIT_CHANGES_PENDING if detailed_exitcode and pending else 0
 
@@ -100,7 +102,7 @@ def _reconcile(
     click.echo(_rendered(plans, "text", settings), err=form == "json")
     if any(not entry.is_empty for entry in plans) and not yes:
         _ask(destroy)
-    return _perform(settings, plans, world, form, replan=True)
+    return _perform(settings, plans, world, form, replan=True, yes=yes)
 
 
 def _ask(destroy: bool) -> None:
@@ -125,17 +127,24 @@ def _apply_saved(settings: Settings, file: str, form: str, parallelism: int) -> 
     plans = planned(stacks, world, document.destroy)
     check(file, document, plans)
     click.echo(_rendered(plans, "text", settings), err=form == "json")
-    return _perform(settings, plans, world, form, replan=False)
+    return _perform(settings, plans, world, form, replan=False, yes=False)
 
 
-def _perform(settings: Settings, plans: Sequence[Plan], world: World, form: str, *, replan: bool) -> int:
+def _perform(settings: Settings, plans: Sequence[Plan], world: World, form: str, *, replan: bool, yes: bool) -> int:
     from whisperctl.cli.watching import watched
     from whisperctl.engine import apply_plans
     from whisperctl.foreign import harmless
-    from whisperctl.views.outcome import outcome_document, outcome_text
+    from whisperctl.views.outcome import not_approved_text, outcome_document, outcome_text
+    from whisperctl.views.plan import plan_text
 
-    with watched(settings, world, several=len(plans) > 1, live=form == "text") as seen:
-        outcomes = apply_plans(plans, seen, replan=replan)
+    with watched(settings, world, several=len(plans) > 1, live=form == "text") as (seen, show):
+
+        def revised(approved: Plan, fresh: Plan) -> None:
+            if not yes:
+                raise StalePlan(not_approved_text(approved, fresh))
+            show(plan_text([fresh], settings.use_color(sys.stderr)))
+
+        outcomes = apply_plans(plans, seen, replan=replan, revised=revised)
     if form == "json":
         click.echo(json.dumps(outcome_document(outcomes), indent=2, ensure_ascii=False))
     elif any(outcome.results for outcome in outcomes):

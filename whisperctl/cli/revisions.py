@@ -55,7 +55,7 @@ def rollback(settings: Settings, path: str, to: str | None, yes: bool) -> int:
     wanted = plan_rollback(world.api(stack), stack, to)
     click.echo(rollback_text(wanted))
     confirm("Roll back?", yes)
-    with watched(settings, world, several=False, live=True) as seen:
+    with watched(settings, world, several=False, live=True) as (seen, _):
         revision = perform_rollback(wanted, seen)
     click.echo(rolled_back_text(wanted, revision))
     return EXIT_DONE

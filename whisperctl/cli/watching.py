@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -24,13 +24,18 @@ DUMB = ("", "dumb", "unknown")
 
 
 @contextmanager
-def watched(settings: Settings, world: World, *, several: bool, live: bool) -> Iterator[World]:
-    """The world with a view that listens; Ctrl-C ends what it shows in an orderly way."""
+def watched(
+    settings: Settings, world: World, *, several: bool, live: bool
+) -> Iterator[tuple[World, Callable[[str], None]]]:
+    """The world with a view that listens, and how to print a text above what that shows.
+
+    Ctrl-C ends what it shows in an orderly way.
+    """
     options = {"several": several, "color": settings.use_color(sys.stderr), "verbose": settings.verbose > 0}
     # -vv names every request, from below and straight to stderr: lines for a log, not for a view that moves.
     view = _view(world.clock, live and settings.verbose < 2, options)
     with second_interrupt_exits(world.clock, view.show, view.close), view:
-        yield replace(world, listen=view)
+        yield replace(world, listen=view), view.show
 
 
 def _view(clock: Clock, live: bool, options: dict[str, Any]) -> Lines:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from whisperctl.apply import Outcome
-from whisperctl.plan import Plan
+from whisperctl.plan import Plan, new_changes
 from whisperctl.resources import Kind
 from whisperctl.views.plan import plan_document
 
@@ -33,10 +33,12 @@ def _outcome_text(plan: Plan, outcome: Outcome) -> str:
             return f"{outcome.stack}: nothing to do."
         proof = "" if plan.destroy else " Nothing differs any more."
         return f"{what} {outcome.stack}" + (f": {counts}." if counts else ".") + proof
-    return "\n".join(_failure_lines(outcome))
+    return "\n".join(_failure_lines(plan, outcome))
 
 
-def _failure_lines(outcome: Outcome) -> list[str]:
+def _failure_lines(plan: Plan, outcome: Outcome) -> list[str]:
+    if outcome.error and all(result.status == "not tried" for result in outcome.results):
+        return [f"{outcome.stack}: nothing was changed.", *(f"  {line}" for line in outcome.error.splitlines())]
     lines = [f"{outcome.stack}: {'interrupted' if outcome.interrupted else 'not finished'}."]
     for status, title in (
         ("done", "Done"),
@@ -58,11 +60,17 @@ def _failure_lines(outcome: Outcome) -> list[str]:
     building = [address for address in building if address.kind in (Kind.ENVIRONMENT_TAG, Kind.PACKAGE)]
     if building:
         lines.append(f"  Still building on UbiOps: {', '.join(map(str, building))}")
-    lines.append(f"  What was done stays done: {_ADVICE[outcome.interrupted]} to finish.")
+    again = f"{'' if outcome.interrupted else 'mend the cause and '}{'destroy' if plan.destroy else 'apply'} again"
+    lines.append(f"  What was done stays done: {again} to finish.")
     return lines
 
 
-_ADVICE = {True: "apply again", False: "mend the cause and apply again"}
+def not_approved_text(approved: Plan, fresh: Plan) -> str:
+    """Why a plan is not performed that does more than the one that was agreed to."""
+    again = "destroy" if approved.destroy else "apply"
+    changes = ", ".join(f"{change.action} {change.address}" for change in new_changes(approved, fresh))
+    head = "Another apply changed the stack while this one waited: this is no longer what you agreed to."
+    return f"{head}\n  New or different: {changes}\n  Run {again} again to see the new plan."
 
 
 def outcome_document(outcomes: Sequence[Outcome]) -> dict[str, Any]:
