@@ -147,7 +147,7 @@ class Project:
                 code = int(exit_.code or 0)
         return Ran(code, out.getvalue(), err.getvalue())
 
-    def spawn(self, *args: str, **environ: str) -> subprocess.Popen[str]:
+    def spawn(self, *args: str, cwd: Path | None = None, **environ: str) -> subprocess.Popen[str]:
         """The program as a process of its own."""
         return subprocess.Popen(
             [sys.executable, "-m", "whisperctl", *args],
@@ -155,6 +155,7 @@ class Project:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            cwd=cwd,
             env=self.environ(**environ),
         )
 

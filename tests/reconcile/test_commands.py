@@ -130,6 +130,44 @@ def test_a_saved_plan_is_stale_when_anything_changed(project: Project, change: A
     assert not project.names() - {"deployment/alpha"}
 
 
+@pytest.mark.parametrize("held", ["a stack", "notes", "nothing", "a link"])
+def test_a_plan_is_never_saved_over_anything_but_a_saved_plan(project: Project, held: str) -> None:
+    file, there = project.write(), project.folder / "there"
+    before = {"a stack": file.read_text(), "notes": '{"kind": "notes"}', "nothing": ""}.get(held, "linked")
+    if held == "a link":
+        there.symlink_to(project.folder / "linked")
+    there.write_text(before)
+    with project.counted() as requests:
+        ran = project.cli("plan", str(file), "-o", str(there))
+    assert (ran.code, requests) == (1, [])
+    assert ran.err.startswith(f"error: {there} exists and is not a saved plan")
+    assert there.read_text() == before
+
+
+def test_a_saved_plan_gives_way_to_a_newer_one(project: Project) -> None:
+    plan = str(project.folder / "saved.plan")
+    assert project.cli("plan", str(project.write()), "-o", plan).code == 0
+    file = str(project.write(version={"maximum_instances": 3}))
+    assert project.cli("plan", file, "-o", plan).code == 0
+    assert project.cli("apply", "--plan", plan).code == 0
+
+
+def test_terraforms_spelling_of_out_is_wrong_usage(project: Project) -> None:
+    ran = project.cli("plan", str(project.write()), "-out=saved.plan")
+    assert ran.code == 64
+    assert "-o FILE" in ran.err
+
+
+@pytest.mark.parametrize("place", [".", "/", "", "stack.yaml/x", "nowhere/x", pytest.param("x" * 300, id="long")])
+def test_a_place_where_no_plan_can_be_saved_is_told(project: Project, place: str) -> None:
+    project.write()
+    process = project.spawn("plan", "-o", place, cwd=project.folder)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert err[err.index("error:") :].startswith(f"error: The plan cannot be saved to {place or '(no name)'}: ")
+    assert [file.name for file in project.folder.iterdir()] == ["stack.yaml"]
+
+
 def test_adoption_is_refused_naming_the_owner(project: Project) -> None:
     project.apply()
     ran = project.cli("plan", str(project.write(stack="beta")))

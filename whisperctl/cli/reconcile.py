@@ -42,14 +42,18 @@ def plan(
     parallelism: int,
 ) -> int:
     """Read the live project and show what apply would change. PATH is a stack file or a directory [stack.yaml]."""
+    from whisperctl.saved import check_target, save
+
+    if out is not None:
+        if out.startswith("ut="):  # what is left of Terraform's -out=FILE
+            raise click.UsageError("No such option '-out'. Write `-o FILE`.")
+        check_target(out)
     stacks = read_stacks(paths)
     plans = planned(stacks, open_world(settings, stacks, parallelism), destroy)
-    if out:
-        from whisperctl.saved import save
-
+    if out is not None:
         save(out, plans, paths)
     click.echo(_rendered(plans, form, settings))
-    if out:
+    if out is not None:
         click.echo(f"Saved to {out}. Perform exactly this with\n  whisperctl apply --plan {out}", err=True)
     pending = any(not entry.is_empty for entry in plans)
     return EXIT_CHANGES_PENDING if detailed_exitcode and pending else 0
