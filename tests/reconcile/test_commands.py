@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import stat
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +46,36 @@ def test_without_a_terminal_nothing_is_changed_unless_yes_is_said(project: Proje
     assert process.returncode == 1
     assert "--yes" in err
     assert project.names() == set()
+
+
+@pytest.fixture
+def full() -> Iterator[int]:
+    """A disk without room."""
+    descriptor = os.open("/dev/full", os.O_WRONLY)
+    yield descriptor
+    os.close(descriptor)
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("command", [("plan",), ("apply", "--yes")])
+def test_a_plan_that_cannot_be_shown_is_told_and_not_applied(
+    project: Project, full: int, command: tuple[str, ...], unbuffered: str
+) -> None:
+    process = project.spawn(*command, str(project.write()), out=full, PYTHONUNBUFFERED=unbuffered)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert err.endswith("\nerror: The output cannot be written: No space left on device.\n")
+    assert "Traceback" not in err
+    assert project.names() == set()
+
+
+def test_what_was_applied_is_told_when_the_output_cannot_be_written(project: Project, full: int) -> None:
+    process = project.spawn("apply", "--yes", str(project.write()), "--format", "json", out=full)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 1
+    said = "Applied alpha: 6 created. Nothing differs any more.\nerror: The output cannot be written: No space left on"
+    assert said in err
+    assert "Traceback" not in err
 
 
 def test_json_of_a_plan_and_of_an_apply(project: Project) -> None:

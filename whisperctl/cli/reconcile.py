@@ -140,11 +140,16 @@ def _perform(settings: Settings, plans: Sequence[Plan], world: World, form: str,
 
     with watched(settings, world, several=len(plans) > 1, live=form == "text") as seen:
         outcomes = apply_plans(plans, seen, replan=replan)
-    if form == "json":
-        click.echo(json.dumps(outcome_document(outcomes), indent=2, ensure_ascii=False))
-    elif any(outcome.results for outcome in outcomes):
-        click.echo(harmless(outcome_text(outcomes)), err=not all(outcome.succeeded for outcome in outcomes))
-        _echo_endpoints(outcomes, world)
+    done = harmless(outcome_text(outcomes))
+    try:
+        if form == "json":
+            click.echo(json.dumps(outcome_document(outcomes), indent=2, ensure_ascii=False))
+        elif any(outcome.results for outcome in outcomes):
+            click.echo(done, err=not all(outcome.succeeded for outcome in outcomes))
+            _echo_endpoints(outcomes, world)
+    except OSError:
+        click.echo(done, err=True)  # what was done to the project must not get lost with the output
+        raise
     return _exit_code(outcomes)
 
 
