@@ -10,6 +10,7 @@ import hashlib
 import io
 import re
 import threading
+from datetime import datetime
 from typing import Any
 
 from whisperctl.api import Api, Json
@@ -52,8 +53,9 @@ def build(job: Job, operation: Operation) -> None:
         raise AssertionError("a plan in mode `package` builds no tag")
     # Stacks that are applied together share tags: the first one builds, the others find it built.
     with _lock_of(job.api, wanted):
-        if _start_tag(job, operation.address, wanted):
-            _wait_for_tag(job, operation.address, wanted)
+        started = _start_tag(job, operation.address, wanted)
+        if started is not None:
+            _wait_for_tag(job, operation.address, wanted, started)
 
 
 def _lock_of(api: Api, wanted: EnvironmentBuild) -> threading.Lock:
@@ -61,8 +63,8 @@ def _lock_of(api: Api, wanted: EnvironmentBuild) -> threading.Lock:
         return _builds.setdefault((api.host, api.project, wanted.name, wanted.tag), threading.Lock())
 
 
-def _start_tag(job: Job, address: Address, wanted: EnvironmentBuild) -> bool:
-    """Create the tag and upload its files unless that was done; whether there is something to wait for."""
+def _start_tag(job: Job, address: Address, wanted: EnvironmentBuild) -> Json | None:
+    """Create the tag and upload its files unless that was done; the tag to wait for, None if it is built."""
     api = job.api
     found = api.tag(wanted.name, wanted.tag)
     if found is not None and found["status"] in FAILED:
@@ -75,13 +77,14 @@ def _start_tag(job: Job, address: Address, wanted: EnvironmentBuild) -> bool:
         found = create_once(
             job, address, lambda: api.create_tag(wanted.name, body), lambda: api.tag(wanted.name, wanted.tag)
         )
-    if found is None or found["status"] == "pending":
+        assert found is not None, "create_once waits until the tag is there"
+    if found["status"] == "pending":
         base = (wanted.base_name, wanted.base_tag or _newest_tag(job, wanted.base_name))
         job.say(address, f"building on {base[0]}:{base[1]}")
         _send_build(job, address, wanted, base)
     elif found["status"] != "available":
         job.say(address, f"already {found['status']}: waiting for that build")
-    return found is None or found["status"] != "available"
+    return found if found["status"] != "available" else None
 
 
 def _send_build(job: Job, address: Address, wanted: EnvironmentBuild, base: tuple[str, str]) -> None:
@@ -127,9 +130,10 @@ def _natural(name: str) -> list[tuple[int, str]]:
     return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
 
 
-def _wait_for_tag(job: Job, address: Address, wanted: EnvironmentBuild) -> None:
+def _wait_for_tag(job: Job, address: Address, wanted: EnvironmentBuild, started: Json) -> None:
     query = f"| environment_name=`{wanted.name}` and environment_tag=`{wanted.tag}`"
-    logs = _Logs(job, address, query)
+    # Lines before it was created are of an earlier tag of this name, and of versions that ran in that one.
+    logs = _Logs(job, address, query, datetime.fromisoformat(started["creation_date"]).timestamp())
     found = wait_for(
         lambda: job.api.tag(wanted.name, wanted.tag) or {"status": "gone"},
         lambda tag: tag["status"] in ("available", "gone", *FAILED),
@@ -167,7 +171,7 @@ def upload(job: Job, operation: Operation) -> None:
         f"| deployment_name=`{job.deployment}` and deployment_version=`{job.version}`"
         f" and deployment_version_revision_id=`{revision}`"
     )
-    logs = _Logs(job, address, query)
+    logs = _Logs(job, address, query, job.clock.time() - 60)
     found = wait_for(
         lambda: job.api.revision(job.deployment, job.version, revision),
         lambda answer: answer["status"] in ("success", *FAILED),
@@ -252,9 +256,9 @@ def _record_revision(job: Job, revision: str) -> None:
 class _Logs:
     """The log lines of one build, said as they come."""
 
-    def __init__(self, job: Job, address: Address, query: str) -> None:
+    def __init__(self, job: Job, address: Address, query: str, since: float) -> None:
         self.job, self.address, self.query = job, address, query
-        self.since = int((job.clock.time() - 60) * 1e9)
+        self.since = int(since * 1e9)
         self.asked = job.clock.monotonic()
         self.lines: list[str] = []
 

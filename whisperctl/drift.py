@@ -23,7 +23,7 @@ from whisperctl.spec import Stack
 
 AUDIT_EVENTS = 100
 """The newest events that are searched: the most that the official CLI asks for at once."""
-Basis = Literal["applied", "moved on", "unfinished", "never applied"]
+Basis = Literal["applied", "moved on", "unfinished", "absent"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -33,14 +33,15 @@ class Drift:
     plan: Plan
     basis: Basis
     """applied: the spec is what was applied, so every change is drift. moved on: the spec changed since, so its own
-    changes are among them. unfinished: the last apply did not end. never applied: nothing of it is on UbiOps."""
+    changes are among them. unfinished: the last apply did not end. absent: nothing of it is on UbiOps,
+    and so nothing that tells whether it was never applied, was destroyed, or was deleted by hand."""
     culprits: Mapping[Address, str]
     """The newest audit event of each changed object: when, who, what."""
 
     @property
     def drifted(self) -> bool:
         """Whether live objects differ from what was applied, or may do so."""
-        return bool(self.plan.changes) and self.basis != "never applied"
+        return bool(self.plan.changes) and self.basis != "absent"
 
 
 def find_drift(stacks: Sequence[Stack], world: World) -> list[Drift]:
@@ -64,7 +65,7 @@ def _basis(plan: Plan) -> Basis:
         return "moved on" if any(_has_another_secret(plan, change) for change in plan.changes) else "applied"
     ours = [a for a in plan.live.owned if a.kind not in (Kind.ENVIRONMENT, Kind.ENVIRONMENT_TAG)]
     if not ours:
-        return "never applied"
+        return "absent"
     return "moved on" if sealed else "unfinished"
 
 

@@ -11,7 +11,9 @@ import hashlib
 import json
 import os
 import shlex
+import stat
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,6 +39,26 @@ class Saved:
     """Address of an env var -> salted fingerprint of its value."""
 
 
+def check_target(file: str) -> None:
+    """Return if a plan may be saved there: nothing but an older saved plan is ever replaced.
+
+    Raises:
+        WhisperctlError: something else is there.
+    """
+    try:
+        there = Path(file).stat()
+    except OSError:
+        return  # nothing is there; whether something can be, saving tells
+    if stat.S_ISDIR(there.st_mode):
+        raise WhisperctlError(f"The plan cannot be saved to {file or '(no name)'}: it is a directory.\n  Name a file.")
+    # Only what is a plain file is read: a device or a pipe might never end. An empty one is mktemp's.
+    if not (stat.S_ISREG(there.st_mode) and (there.st_size == 0 or _is_saved_plan(_content(file)))):
+        raise WhisperctlError(
+            f"{file} exists and is not a saved plan: it is left as it is.\n"
+            "  Name another file with `-o FILE`, or remove this one first."
+        )
+
+
 def save(file: str, plans: Sequence[Plan], paths: Sequence[str]) -> None:
     """Write the plan file, readable by its owner only; a crash leaves the old file or the new one.
 
@@ -60,8 +82,9 @@ def save(file: str, plans: Sequence[Plan], paths: Sequence[str]) -> None:
             json.dump(content, stream, indent=2, ensure_ascii=False)
         partial.replace(target)
     except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise WhisperctlError(f"The plan cannot be written to {file}: {error.strerror}.") from None
+        with suppress(OSError):  # where nothing can be written, nothing can be removed either
+            partial.unlink()
+        raise WhisperctlError(f"The plan cannot be saved to {file}: {error.strerror}.") from None
 
 
 def load(file: str) -> Saved:
@@ -70,13 +93,8 @@ def load(file: str) -> Saved:
     Raises:
         WhisperctlError: it cannot be read or is no plan of this version.
     """
-    try:
-        content = json.loads(Path(file).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise WhisperctlError(f"The plan file {file} cannot be read: {error.strerror}.") from None
-    except ValueError:
-        content = None
-    if not isinstance(content, dict) or content.get("kind") != _MAGIC:
+    content = _content(file)
+    if not _is_saved_plan(content):
         raise WhisperctlError(f"{file} is not a saved plan.\n  Make one with `whisperctl plan -o FILE`.")
     if content["format_version"] != FORMAT_VERSION:
         advice = _plan_again(file, content.get("paths", ()), content.get("destroy", False))
@@ -104,6 +122,20 @@ def _plan_again(file: str, paths: Sequence[str], destroy: bool) -> str:
     """The command that made the plan file."""
     command = ["whisperctl", "plan", *(["--destroy"] if destroy else []), "-o", file, *paths]
     return f"Plan again: {shlex.join(command)}"
+
+
+def _content(file: str) -> Any:
+    """What the file holds as JSON; None for anything else."""
+    try:
+        return json.loads(Path(file).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise WhisperctlError(f"The plan file {file} cannot be read: {error.strerror}.") from None
+    except ValueError:
+        return None
+
+
+def _is_saved_plan(content: Any) -> bool:
+    return isinstance(content, dict) and content.get("kind") == _MAGIC
 
 
 def check(file: str, saved: Saved, plans: Sequence[Plan]) -> None:

@@ -89,6 +89,38 @@ def test_schema_prints_the_schema(tmp_path):
     assert (ran.returncode, ran.stdout, ran.stderr) == (0, schema_text(), "")
 
 
+SCREENS = [("--help",), ("plan", "--help"), ("schema",), ("validate", "specs/demo.yaml", "--format", "json")]
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("args", SCREENS, ids=" ".join)
+def test_output_that_cannot_be_written_is_told(args, unbuffered):
+    with Path("/dev/full").open("w") as full:
+        ran = subprocess.run(
+            [sys.executable, "-m", "whisperctl", *args],
+            cwd=ROOT, text=True, stdout=full, stderr=subprocess.PIPE, timeout=60, check=False,
+            env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
+        )  # fmt: skip
+    assert ran.returncode == 1
+    assert ran.stderr == "error: The output cannot be written: No space left on device.\n"
+
+
+@pytest.mark.parametrize("args", [*SCREENS, ("plan",)], ids=" ".join)
+def test_a_closed_output_is_told(args):
+    ran = subprocess.run(
+        ["sh", "-c", 'exec "$0" -m whisperctl "$@" <&- >&-', sys.executable, *args],
+        cwd=ROOT, text=True, stderr=subprocess.PIPE, timeout=60, check=False,
+    )  # fmt: skip
+    assert ran.returncode == 1
+    assert ran.stderr == "error: The output cannot be written: standard output is closed.\n"
+
+
+def test_ctrl_c_while_the_program_is_loaded_ends_it_as_later(tmp_path):
+    (tmp_path / "click.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n")
+    ran = run("--help", cwd=tmp_path, PYTHONPATH=f"{tmp_path}{os.pathsep}{ROOT}")
+    assert (ran.returncode, ran.stdout, ran.stderr) == (130, "", "interrupted\n")
+
+
 def test_validate_imports_neither_jsonschema_nor_jinja_for_a_right_file():
     code = (
         "import sys; sys.argv = ['whisperctl', 'validate', 'extends.yaml']\n"

@@ -169,6 +169,16 @@ def test_a_broken_stack_in_a_directory_is_not_passed_over(write):
     assert problems("team") != []
 
 
+def test_a_link_to_itself_is_told(write):
+    write("team/one.yaml", STACK.format(name="one"))
+    Path("team/loop.yaml").symlink_to("loop.yaml")
+    [told] = problems("team")
+    assert told.startswith("team/loop.yaml:1:1: error: ")
+    write("two.yaml", "extends: team/loop.yaml\n" + STACK.format(name="two"))
+    [told] = problems("two.yaml")
+    assert "there is no file team/loop.yaml" in told
+
+
 def test_a_part_named_by_itself_lacks_its_stack(write):
     write("part.yaml", "apiVersion: whisperctl/v1\nvllm: {version: 0.26.0}\n")
     assert any("stack: this key is required" in problem for problem in problems("part.yaml"))

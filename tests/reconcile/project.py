@@ -147,14 +147,17 @@ class Project:
                 code = int(exit_.code or 0)
         return Ran(code, out.getvalue(), err.getvalue())
 
-    def spawn(self, *args: str, **environ: str) -> subprocess.Popen[str]:
+    def spawn(
+        self, *args: str, cwd: Path | None = None, out: int = subprocess.PIPE, **environ: str
+    ) -> subprocess.Popen[str]:
         """The program as a process of its own."""
         return subprocess.Popen(
             [sys.executable, "-m", "whisperctl", *args],
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
+            stdout=out,
             stderr=subprocess.PIPE,
             text=True,
+            cwd=cwd,
             env=self.environ(**environ),
         )
 

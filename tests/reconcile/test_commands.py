@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
 import signal
 import stat
 import subprocess
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +54,36 @@ def test_without_a_terminal_nothing_is_changed_unless_yes_is_said(project: Proje
 def test_a_plan_says_once_that_blue_green_is_not_built_yet(project: Project) -> None:
     ran = project.cli("plan", str(project.write(rollout={"strategy": "blue_green"})))
     assert (ran.code, ran.err.count("blue_green is not built yet"), ran.out.count("blue_green")) == (0, 1, 0)
+
+
+@pytest.fixture
+def full() -> Iterator[int]:
+    """A disk without room."""
+    descriptor = os.open("/dev/full", os.O_WRONLY)
+    yield descriptor
+    os.close(descriptor)
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("command", [("plan",), ("apply", "--yes")])
+def test_a_plan_that_cannot_be_shown_is_told_and_not_applied(
+    project: Project, full: int, command: tuple[str, ...], unbuffered: str
+) -> None:
+    process = project.spawn(*command, str(project.write()), out=full, PYTHONUNBUFFERED=unbuffered)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert err.endswith("\nerror: The output cannot be written: No space left on device.\n")
+    assert "Traceback" not in err
+    assert project.names() == set()
+
+
+def test_what_was_applied_is_told_when_the_output_cannot_be_written(project: Project, full: int) -> None:
+    process = project.spawn("apply", "--yes", str(project.write()), "--format", "json", out=full)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 1
+    said = "Applied alpha: 6 created. Nothing differs any more.\nerror: The output cannot be written: No space left on"
+    assert said in err
+    assert "Traceback" not in err
 
 
 def test_json_of_a_plan_and_of_an_apply(project: Project) -> None:
@@ -169,6 +201,45 @@ def test_a_saved_plan_in_another_folder_says_where_it_looked(
     assert f"there is no {project.folder / 'elsewhere' / 'stack.yaml'}" in ran.err
     assert "relative to the folder that it was made in" in ran.err
     assert "whisperctl init" not in ran.err
+
+
+@pytest.mark.parametrize("held", ["a stack", "notes", "a link"])
+def test_a_plan_is_never_saved_over_anything_but_a_saved_plan(project: Project, held: str) -> None:
+    file, there = project.write(), project.folder / "there"
+    before = {"a stack": file.read_text(), "notes": '{"kind": "notes"}'}.get(held, "linked")
+    if held == "a link":
+        there.symlink_to(project.folder / "linked")
+    there.write_text(before)
+    with project.counted() as requests:
+        ran = project.cli("plan", str(file), "-o", str(there))
+    assert (ran.code, requests) == (1, [])
+    assert ran.err.startswith(f"error: {there} exists and is not a saved plan")
+    assert there.read_text() == before
+
+
+def test_a_saved_plan_and_an_empty_file_give_way_to_a_newer_one(project: Project) -> None:
+    plan = str(project.folder / "saved.plan")
+    Path(plan).touch()
+    assert project.cli("plan", str(project.write()), "-o", plan).code == 0
+    file = str(project.write(version={"maximum_instances": 3}))
+    assert project.cli("plan", file, "-o", plan).code == 0
+    assert project.cli("apply", "--plan", plan).code == 0
+
+
+def test_terraforms_spelling_of_out_is_wrong_usage(project: Project) -> None:
+    ran = project.cli("plan", str(project.write()), "-out=saved.plan")
+    assert ran.code == 64
+    assert "-o FILE" in ran.err
+
+
+@pytest.mark.parametrize("place", [".", "/", "", "stack.yaml/x", "nowhere/x", pytest.param("x" * 300, id="long")])
+def test_a_place_where_no_plan_can_be_saved_is_told(project: Project, place: str) -> None:
+    project.write()
+    process = project.spawn("plan", "-o", place, cwd=project.folder)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert err[err.index("error:") :].startswith(f"error: The plan cannot be saved to {place or '(no name)'}: ")
+    assert [file.name for file in project.folder.iterdir()] == ["stack.yaml"]
 
 
 def test_adoption_is_refused_naming_the_owner(project: Project) -> None:
@@ -364,6 +435,25 @@ def test_two_first_applies_at_once_make_one_of_everything(project: Project) -> N
     assert [process.returncode for process in several] == [0, 0], said
     assert project.cli("plan", file, "--detailed-exitcode").code == 0
     assert len(project.api().revisions("alpha", "v1")) == 1
+
+
+def test_drift_says_what_can_be_told_of_a_stack_that_is_not_there(project: Project) -> None:
+    file = str(project.write())
+    absent = "Nothing of this stack is on UbiOps: it was never applied, was destroyed, or was deleted by hand.\n"
+    assert project.cli("drift", file).out == f"alpha in project demo\n{absent}"
+    project.apply()
+    api = project.api()
+    api.delete_service("alpha")
+    assert project.cli("drift", file).code == 2
+    api.delete_version("alpha", "v1")
+    assert project.cli("drift", file).code == 2
+    api.delete_deployment("alpha")
+    ran = project.cli("drift", file)
+    assert ran.code == 0
+    assert absent in ran.out
+    assert re.search(r"deployment/alpha: last changed \S+ \S+@\S+: .*delete", ran.out)
+    assert project.cli("drift", file, "--format", "json").json["basis"] == "absent"
+    assert project.cli("plan", file, "--detailed-exitcode").code == 2
 
 
 def test_drift_does_not_blame_ubiops_for_a_secret_that_changed_here(project: Project) -> None:

@@ -34,6 +34,17 @@ def event(state: State, text: str, name: str = "one", seconds: float = 0.0) -> E
     return Event(stack="alpha", address=address, state=state, text=text, seconds=seconds)
 
 
+def test_a_build_shows_its_own_lines_only(project: Project) -> None:
+    file = str(project.write())
+    assert project.cli("apply", "--yes", file).code == 0
+    assert project.cli("destroy", "--yes", file).code == 0
+    ran = project.cli("apply", "--yes", file)
+    assert ran.code == 0
+    lines = [line.partition(": | ")[2] for line in ran.err.splitlines() if line.startswith("environment_tag/")]
+    assert [line for line in lines if line.startswith("Build ")] == ["Build started", "Build finished"]
+    assert "Package structure is valid" not in lines
+
+
 def test_plain_lines_are_what_pipes_get(project: Project) -> None:
     ran = project.cli("apply", "--yes", str(project.write()))
     assert ran.code == 0

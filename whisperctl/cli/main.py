@@ -6,6 +6,7 @@ is imported when that command runs.
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from importlib import import_module
@@ -15,7 +16,7 @@ import click
 
 from whisperctl import __version__
 from whisperctl.cli.settings import Settings, global_options
-from whisperctl.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, WhisperctlError
+from whisperctl.errors import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, WhisperctlError
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "init": ("start", "Write a commented stack.yaml, and a pipeline if asked."),
@@ -43,6 +44,9 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "completion": ("completion", "Print the shell completion script."),
 }
 """Command name -> module under `whisperctl.cli` (which holds a click command of that name), and its one-line help."""
+
+UNWRITABLE = (errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+"""What stdout answers where it takes no more. Commands that write files themselves tell of those by name."""
 
 
 class Commands(click.Group):
@@ -102,6 +106,23 @@ def whisperctl(ctx: click.Context) -> None:
 
 def main() -> None:
     """Run the program and exit: 0, 1, 2 (changes pending), 64 (usage) or 130 (interrupted)."""
+    if sys.stdin is None:
+        sys.stdin = open(os.devnull)  # noqa: PTH123, SIM115 - pathlib is dear, and it stays open
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w")  # noqa: PTH123, SIM115
+    if sys.stdout is None:
+        click.echo("error: The output cannot be written: standard output is closed.", err=True)
+        sys.exit(EXIT_FAILED)
+    code = _exit_code()
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        code = _give_up_output(error)
+    sys.exit(code)
+
+
+def _exit_code() -> int:
+    """Run the command; every failure but a defect of ours becomes one message and its exit code."""
     try:
         code: Any = whisperctl.main(standalone_mode=False, obj=Settings(), prog_name="whisperctl")
     except click.UsageError as error:
@@ -118,8 +139,17 @@ def main() -> None:
     except (click.Abort, KeyboardInterrupt):
         click.echo("interrupted", err=True)
         code = EXIT_INTERRUPTED
-    except BrokenPipeError:
-        # Whoever read our output is gone (`whisperctl logs | head`): nothing more can be said to them.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = EXIT_FAILED
-    sys.exit(code if isinstance(code, int) else 0)
+    except OSError as error:
+        if error.errno not in UNWRITABLE:
+            raise
+        return _give_up_output(error)
+    return code if isinstance(code, int) else EXIT_DONE
+
+
+def _give_up_output(error: OSError) -> int:
+    """Say that the output is not complete, and let the rest of it go nowhere, lest the interpreter complain again."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    # Whoever read our output may be gone (`whisperctl logs | head`): that is their choice.
+    if not isinstance(error, BrokenPipeError):
+        click.echo(f"error: The output cannot be written: {error.strerror}.", err=True)
+    return EXIT_FAILED

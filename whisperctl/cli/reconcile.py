@@ -42,16 +42,20 @@ def plan(
     parallelism: int,
 ) -> int:
     """Read the live project and show what apply would change. PATH is a stack file or a directory [stack.yaml]."""
+    import shlex
+
+    from whisperctl.saved import check_target, save
+
+    if out is not None:
+        if out.startswith("ut="):  # what is left of Terraform's -out=FILE
+            raise click.UsageError("No such option '-out'. Write `-o FILE`.")
+        check_target(out)
     stacks = read_stacks(paths)
     plans = planned(stacks, open_world(settings, stacks, parallelism), destroy)
-    if out:
-        import shlex
-
-        from whisperctl.saved import save
-
+    if out is not None:
         save(out, plans, paths or (DEFAULT_PATH,))
     click.echo(_rendered(plans, form, settings))
-    if out:
+    if out is not None:
         click.echo(f"Saved to {out}. Perform exactly this with\n  whisperctl apply --plan {shlex.quote(out)}", err=True)
     pending = any(not entry.is_empty for entry in plans)
     return EXIT_CHANGES_PENDING if detailed_exitcode and pending else 0
@@ -145,11 +149,16 @@ def _perform(settings: Settings, plans: Sequence[Plan], world: World, form: str,
             show(plan_text([fresh], settings.use_color(sys.stderr)))
 
         outcomes = apply_plans(plans, seen, replan=replan, revised=revised)
-    if form == "json":
-        click.echo(json.dumps(outcome_document(outcomes), indent=2, ensure_ascii=False))
-    elif any(outcome.results for outcome in outcomes):
-        click.echo(harmless(outcome_text(outcomes)), err=not all(outcome.succeeded for outcome in outcomes))
-        _echo_endpoints(outcomes, world)
+    done = harmless(outcome_text(outcomes))
+    try:
+        if form == "json":
+            click.echo(json.dumps(outcome_document(outcomes), indent=2, ensure_ascii=False))
+        elif any(outcome.results for outcome in outcomes):
+            click.echo(done, err=not all(outcome.succeeded for outcome in outcomes))
+            _echo_endpoints(outcomes, world)
+    except OSError:
+        click.echo(done, err=True)  # what was done to the project must not get lost with the output
+        raise
     return _exit_code(outcomes)
 
 

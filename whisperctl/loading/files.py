@@ -28,10 +28,10 @@ _MOST = 4
 
 def stack_files(paths: Sequence[Path], problems: list[Problem]) -> tuple[Path, ...]:
     """The stack files that `paths` mean, each once, in order; what cannot be found is added to `problems`."""
-    found: dict[Path, Path] = {}
+    found: dict[str, Path] = {}
     for path in paths:
         for file in _below(path, problems) if path.is_dir() else _single(path, problems):
-            found.setdefault(file.resolve(), file)
+            found.setdefault(os.path.realpath(file), file)  # resolve() raises where a link leads to itself
     return tuple(found.values())
 
 

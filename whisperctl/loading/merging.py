@@ -5,6 +5,7 @@ Mappings merge, lists and scalars replace, null removes. Every value keeps the p
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import replace
@@ -32,7 +33,7 @@ def merged(path: Path, environ: Mapping[str, str], problems: list[Problem]) -> V
 
 
 def _with_parents(
-    path: Path, name: str, environ: Mapping[str, str], problems: list[Problem], seen: tuple[Path, ...]
+    path: Path, name: str, environ: Mapping[str, str], problems: list[Problem], seen: tuple[str, ...]
 ) -> Value:
     value = read(path, name, problems)
     assert isinstance(value.data, dict)
@@ -42,8 +43,8 @@ def _with_parents(
     target = _parent_file(parent, environ, problems)
     if target is None:
         return value
-    chain = (*seen, path.resolve())
-    if target.resolve() in chain:
+    chain = (*seen, os.path.realpath(path))
+    if os.path.realpath(target) in chain:
         raise Malformed(Problem(where=parent.mark, path="extends", message=f"{target} extends itself in the end"))
     if not target.exists():
         hint = "The path counts from the folder of the file that it is written in."

@@ -12,14 +12,13 @@ _BASIS = {
     "applied": "The stack file is what was last applied: every difference was made on UbiOps.",
     "moved on": "The stack file has changed since the last apply: its own changes are among the differences.",
     "unfinished": "The last apply did not finish: what it left undone is among the differences.",
-    "never applied": "This stack has never been applied: there is nothing that could have drifted.",
 }
 
 _NONE = {
     "applied": "No drift: the project is as it was last applied.",
     "moved on": "No drift: the stack file has changed since the last apply, and the project is as it says.",
     "unfinished": "No drift: the last apply did not finish, and the project is as the stack file says.",
-    "never applied": _BASIS["never applied"],
+    "absent": "Nothing of this stack is on UbiOps: it was never applied, was destroyed, or was deleted by hand.",
 }
 
 
@@ -30,10 +29,11 @@ def drift_text(found: Sequence[Drift], color: bool) -> str:
 
 def _text(entry: Drift, color: bool) -> str:
     name = f"{entry.plan.stack} in project {entry.plan.project}"
+    culprits = [f"  {address}: last changed {who}" for address, who in sorted(entry.culprits.items())]
     if not entry.drifted:
-        return f"{name}\n{_NONE[entry.basis]}"
-    lines = [plan_text([entry.plan], color), "", _BASIS[entry.basis]]
-    lines += [f"  {address}: last changed {who}" for address, who in sorted(entry.culprits.items())]
+        # Where the stack is absent, the audit trail may still know who deleted it.
+        return "\n".join([name, _NONE[entry.basis], *culprits])
+    lines = [plan_text([entry.plan], color), "", _BASIS[entry.basis], *culprits]
     lines.append("`whisperctl apply` puts the stack file's state back.")
     return "\n".join(lines)
 
