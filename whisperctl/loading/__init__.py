@@ -38,7 +38,7 @@ def load_stacks(paths: Sequence[Path], environ: Mapping[str, str], *, secrets: b
     stacks = [stack for file in stack_files(paths, problems) for stack in _load(file, environ, problems, secrets)]
     problems += checks.between(stacks)
     used = {mark.file for stack in stacks for mark in stack.marks.values()}  # parts that a stack extends, too
-    problems += passed_over(paths, {Path(file).resolve() for file in used})
+    problems += passed_over(paths, {os.path.realpath(file) for file in used})
     problems = list(dict.fromkeys(problems))  # two stacks may extend one part
     problems.sort(key=lambda problem: (problem.where.file, problem.where.line, problem.where.column))
     if any(problem.severity == "error" for problem in problems):

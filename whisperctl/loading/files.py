@@ -53,10 +53,10 @@ def _below(folder: Path, problems: list[Problem]) -> Iterator[Path]:
     yield from files
 
 
-def passed_over(paths: Sequence[Path], used: AbstractSet[Path]) -> Iterator[Problem]:
-    """A warning for each file of the directories in `paths` that looks like a stack and is not among those `used`."""
+def passed_over(paths: Sequence[Path], used: AbstractSet[str]) -> Iterator[Problem]:
+    """A warning for each file of the directories in `paths` that looks like a stack and is not among those `used` (real paths)."""
     for file in (file for path in paths if path.is_dir() for file in _files(path, ".yaml", ".yml")):
-        if file.resolve() not in used:
+        if os.path.realpath(file) not in used:
             yield from _overlooked(file)
 
 

@@ -87,7 +87,7 @@ import ctypes, sys
 cuda, device, context = ctypes.CDLL("libcuda.so.1"), ctypes.c_int(), ctypes.c_void_p()
 problem = cuda.cuInit(0) or cuda.cuDeviceGet(ctypes.byref(device), 0)
 problem = problem or cuda.cuDevicePrimaryCtxRetain(ctypes.byref(context), device)
-sys.exit(f"CUDA error {problem}" if problem else 0)
+sys.exit(f"CUDA error {problem}") if problem else print("served")
 """
 
 
@@ -294,6 +294,11 @@ def is_healthy(settings, timeout=5):
         connection.close()
 
 
+def launched(command):
+    """The command line that runs `command` and lets it end with this process."""
+    return [sys.executable or "python3", "-I", "-c", LAUNCHER, str(os.getpid()), *command]
+
+
 class Process:
     """One process of the server: started, its output handed on, waited for."""
 
@@ -312,14 +317,13 @@ class Process:
         self.watch.start()
         self.started.wait()
         if self.start_error is not None:
-            raise ServerFailed(f"The server cannot be started: {self.start_error}") from self.start_error
+            raise ServerFailed(f"{self.command[0]} cannot be started: {self.start_error}") from self.start_error
 
     def run(self):
         """Start it, wait for its end, and tell."""
-        launcher = [sys.executable or "python3", "-I", "-c", LAUNCHER, str(os.getpid()), *self.command]
         try:
             self.process = subprocess.Popen(
-                launcher,
+                launched(self.command),
                 env=self.environment,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
@@ -397,7 +401,9 @@ class SharedGpu:
             self.try_out()
         except (OSError, subprocess.SubprocessError, ServerFailed) as error:
             self.stop()
-            print(f"whisperctl: the engines take turns on the GPU: {error}", *self.lines, sep="\n  ", flush=True)
+            words = [f"whisperctl: the engines take turns on the GPU: {error}", *self.lines]
+            # Not to standard output, which may be unable to show what the daemon said.
+            print(*words, sep="\n  ", file=sys.stderr, flush=True)
         else:
             self.environment.update(self.variables)
             print("whisperctl: the engines share the GPU through NVIDIA's Multi-Process Service", flush=True)
@@ -418,17 +424,32 @@ class SharedGpu:
             if not self.daemon.running or time.monotonic() > deadline:
                 raise ServerFailed(f"{MPS} does not start.")
             time.sleep(0.02)
-        self.run([sys.executable or "python3", "-I", "-c", CUDA_PROGRAM])
+        # Its exit code alone does not tell: where SIGCHLD is ignored, every program seems to end with 0.
+        if self.run([sys.executable or "python3", "-I", "-c", CUDA_PROGRAM]).strip() != "served":
+            raise ServerFailed("a CUDA program gets no GPU.")
         # CUDA goes on alone where it finds no daemon. Where there is a server now, it came for that program.
         if not self.run([self.program], "get_server_list\n").split():
             raise ServerFailed(f"{MPS} has no server.")
 
     def run(self, command, words="", timeout=MPS_SECONDS):
-        """The output of a program that ends by itself."""
-        environment = {**self.environment, **self.variables}
-        done = subprocess.run(command, input=words, env=environment, capture_output=True, text=True, timeout=timeout)
+        """The output of a program that ends by itself, or with this process."""
+        name = os.path.basename(command[0])
+        try:
+            done = subprocess.run(
+                launched(command),
+                input=words,
+                env={**self.environment, **self.variables},
+                capture_output=True,
+                text=True,
+                errors="replace",
+                timeout=timeout,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:  # whose own message holds the whole command
+            raise ServerFailed(f"{name} did not end in {timeout} seconds.") from None
         if done.returncode != 0:
-            raise ServerFailed(f"{os.path.basename(command[0])}: {done.stderr.strip() or done.stdout.strip()}")
+            said = done.stderr.strip() or done.stdout.strip()
+            raise ServerFailed(f"{name} ended with {done.returncode}: {said}")
         return done.stdout
 
     def stop(self):
@@ -438,7 +459,7 @@ class SharedGpu:
                 self.run([self.program], "quit\n", timeout=5)
                 self.daemon.watch.join(5)
             self.daemon.kill_group()
-            self.daemon.watch.join()
+            self.daemon.watch.join(5)
         if self.folder is not None:
             shutil.rmtree(self.folder, ignore_errors=True)
 
@@ -457,6 +478,7 @@ class Server:
         self.ended = threading.Event()
         self.healthy = False
         self.stopping = False
+        self.deadline = time.monotonic() + settings.startup_timeout
 
     def start(self):
         """Start the processes; from here on SIGTERM and the end of this process stop them."""
@@ -466,6 +488,8 @@ class Server:
         self.drain_on_sigterm()
         atexit.register(self.stop)
         self.gpu.start()
+        if self.stopping:  # SIGTERM came meanwhile, and what it did before drain_on_sigterm let this process go on
+            raise ServerFailed("The server was stopped before it was started.")
         try:
             for process in self.processes:
                 process.start()
@@ -491,14 +515,13 @@ class Server:
 
     def wait_until_healthy(self):
         """Return when /health answers; raise when the process ends first or the deadline passes."""
-        deadline = time.monotonic() + self.settings.startup_timeout
         while not self.ended.is_set():
             if is_healthy(self.settings):
                 self.healthy = True
                 if not self.ended.is_set():
                     print("whisperctl: the server is healthy", flush=True)
                     return
-            if time.monotonic() > deadline:
+            if time.monotonic() > self.deadline:
                 self.stop(grace=5)
                 raise ServerFailed(
                     f"The server was not healthy after {self.settings.startup_timeout} s.\n{self.last_lines()}"
