@@ -54,7 +54,7 @@ def _below(folder: Path, problems: list[Problem]) -> Iterator[Path]:
 
 
 def passed_over(paths: Sequence[Path], used: AbstractSet[str]) -> Iterator[Problem]:
-    """A warning for each file of the directories in `paths` that looks like a stack and is none of the real paths `used`."""
+    """A warning for each file of the directories in `paths` that looks like a stack and is not `used` (real paths)."""
     for file in (file for path in paths if path.is_dir() for file in _files(path, ".yaml", ".yml")):
         if os.path.realpath(file) not in used:
             yield from _overlooked(file)
