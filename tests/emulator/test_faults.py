@@ -235,6 +235,7 @@ def test_wrong_switches_are_refused(http: httpx.Client) -> None:
 
 
 def test_a_reset_lets_go_of_who_waits(http: httpx.Client, api: ubiops.CoreApi, name: str, tmp_path: Path) -> None:
+    http.post("/_emulator/reset")  # instances of other tests may still be ending
     http.post(DEPLOYMENTS, json={"name": name} | PLAIN)
     http.post(f"{DEPLOYMENTS}/{name}/versions", json={"version": "v1"})
     never = (
