@@ -23,7 +23,9 @@ _KEY = re.compile(r"""^["']?(\w+)["']?\s*:""", re.MULTILINE)
 _REQUIRED = frozenset({"stack", "model", "vllm", "deployment", "instance_type_group", "version"})
 """Top-level keys without which nothing is a stack, unless it extends a file that has them; beside `apiVersion`."""
 _NOBODY_ELSES = frozenset({"vllm", "instance_type_group"})
-_MOST = 4
+"""Of these, what no other tool's file has."""
+_ENOUGH_KEYS = 4
+"""With fewer, it is a part that others extend, or something else."""
 
 
 def stack_files(paths: Sequence[Path], problems: list[Problem]) -> tuple[Path, ...]:
@@ -91,7 +93,7 @@ def _looks_like_stack(keys: AbstractSet[str], claims: bool) -> bool:
     """
     if "extends" in keys:
         return claims or ("stack" in keys and len(keys & _REQUIRED) > 1)
-    return (claims or bool(keys & _NOBODY_ELSES)) and len(keys & _REQUIRED) + claims >= _MOST
+    return (claims or bool(keys & _NOBODY_ELSES)) and len(keys & _REQUIRED) + claims >= _ENOUGH_KEYS
 
 
 def _files(folder: Path, *endings: str) -> Iterator[Path]:
