@@ -60,7 +60,8 @@ def main() -> None:
     parser.add_argument("--packages", type=Path, required=True, help="folder of rendered packages: auto, one-engine")
     parser.add_argument("--name", required=True, help="the packages' served name")
     parser.add_argument("--variants", default="tutorial,auto")
-    parser.add_argument("--levels", default="256,64 8,1", help="all rounds of the first group, then of the next")
+    levels = "all rounds of the first group, then of the next; 256v: outputs of varying length"
+    parser.add_argument("--levels", default="256,64 8,1", help=levels)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--cache-gb", type=int, default=12, help="key-value cache of every variant but auto")
@@ -77,11 +78,13 @@ def main() -> None:
         for name, server in servers.items():
             loads[VARIANTS[name].rendered].run([server.url], 256 if VARIANTS[name].rendered else 64, seconds=0.5)
         for group, turn in product(options.levels.split(), range(options.rounds)):
-            for level in map(int, group.split(",")):
+            for level in group.split(","):
+                at, varied = int(level.rstrip("v")), level.endswith("v")
+                requests = max(4, round(REQUESTS[at] * options.scale))
                 for name in list(servers)[:: -1 if turn % 2 else 1]:
                     record = {"variant": name, "round": turn + 1, "at": round(time.monotonic() - begin, 1)}
-                    load, requests = loads[VARIANTS[name].rendered], max(4, round(REQUESTS[level] * options.scale))
-                    keep({**record, **measure(servers[name], load, gpu, level, requests)}, options.out)
+                    load = loads[VARIANTS[name].rendered]
+                    keep({**record, **measure(servers[name], load, gpu, at, requests, varied=varied)}, options.out)
             if turn == 0 and options.profile in servers:
                 sample(servers[options.profile], loads[True], options.out / "stacks")
     finally:

@@ -12,6 +12,10 @@ TUTORIAL = [
 """The tutorial's own options for `vllm serve`, without `--task`, which vLLM dropped in 0.13."""
 
 TRITON = ["--attention-backend", "TRITON_ATTN"]
+SYNC = ["--no-async-scheduling"]
+RENDERERS = ["--renderer-num-workers", "8"]
+AUDIO = {"OMP_NUM_THREADS": "1", "VLLM_MAX_AUDIO_PREPROCESS_WORKERS": "8"}
+BF16 = ["--dtype", "bfloat16"]
 BATCH = ["--max-num-batched-tokens", "33000", "--max-num-seqs", "256"]
 APART = ["--distributed-executor-backend", "mp"]
 """The model runs in a process of its own beside the engine's."""
@@ -52,15 +56,18 @@ VARIANTS = {
     "auto-fp8": Variant(package="auto", extra=["--quantization", "fp8"]),
     "auto-servers-12": Variant(package="auto", extra=servers(12)),
     "auto-triton": Variant(package="auto", extra=TRITON),
+    "auto-renderers-1": Variant(package="auto", extra=[*servers(1), *RENDERERS], env=AUDIO),
+    "auto-renderers-2": Variant(package="auto", extra=[*servers(2), *RENDERERS], env=AUDIO),
+    "auto-renderers-4": Variant(package="auto", extra=[*servers(4), *RENDERERS], env=AUDIO),
+    "auto-renderers-8": Variant(package="auto", extra=RENDERERS, env=AUDIO),
+    "auto-bf16": Variant(package="auto", extra=BF16),
+    "auto-encoder-triton": Variant(package="auto", extra=["--mm-encoder-attn-backend", "TRITON_ATTN"]),
     "batch": one(*BATCH),
     "triton": one(*TRITON),
     "apart": one(*APART),
     "servers-12": one(*servers(12)),
     "seqs-64": one("--max-num-seqs", "64"),
-    "bf16": one("--dtype", "bfloat16"),
-    "sync": one("--no-async-scheduling"),
-    "one-server-renderers": one(
-        *(*servers(1), "--renderer-num-workers", "8"),
-        env={"OMP_NUM_THREADS": "1", "VLLM_MAX_AUDIO_PREPROCESS_WORKERS": "8"},
-    ),
+    "bf16": one(*BF16),
+    "sync": one(*SYNC),
+    "one-server-renderers": one(*servers(1), *RENDERERS, env=AUDIO),
 }
