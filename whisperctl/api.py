@@ -7,7 +7,8 @@ that they do not know, so that a nullable field could never be cleared (UbiOps r
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, BinaryIO
 
 import requests
@@ -75,6 +76,16 @@ class Api:
                 return found
             cursor = {"cursor": cursor_in(page["next"])}
 
+    @contextlib.contextmanager
+    def _project_named(self) -> Iterator[None]:
+        """Around a call whose path names nothing but the project: a 404 then says that there is no such project."""
+        try:
+            yield
+        except NotFound as error:
+            advice = "Check --project, UBIOPS_PROJECT or `project:` in the stack file, and whose token it is."
+            reason = f"There is no project {self.project!r} that this token can see."
+            raise NotFound(error.verb, error.path, 0, reason, advice) from None
+
     # --- project ---------------------------------------------------------------------------------------------------
 
     def status(self) -> Json:
@@ -119,8 +130,9 @@ class Api:
     # --- instance type groups --------------------------------------------------------------------------------------
 
     def groups(self) -> list[Json]:
-        """All instance type groups; names are not unique."""
-        return self._pages("instance_type_groups_list")
+        """All instance type groups; names are not unique. NotFound tells of a wrong project."""
+        with self._project_named():
+            return self._pages("instance_type_groups_list")
 
     def create_group(self, body: Mapping[str, Any]) -> Json:
         """Create an instance type group."""
@@ -205,12 +217,8 @@ class Api:
         Raises:
             NotFound: there is no such project, or the token may not see it.
         """
-        try:
+        with self._project_named():
             found: list[Json] = self._call("deployments_list")
-        except NotFound as error:
-            advice = "Check --project, UBIOPS_PROJECT or `project:` in the stack file, and whose token it is."
-            reason = f"There is no project {self.project!r} that this token can see."
-            raise NotFound(error.verb, error.path, 0, reason, advice) from None
         return found
 
     def deployment(self, name: str) -> Json | None:
@@ -377,8 +385,12 @@ class Api:
         return found
 
     def logs(self, query: str, start: int, end: int, limit: int = 1000) -> list[Json]:
-        """Log lines that match `query`; `start` and `end` in nanoseconds, newest first when start > end."""
-        found: list[Json] = self._call("logs_list", query=query, start=start, end=end, limit=limit)
+        """Log lines that match `query`; `start` and `end` in nanoseconds, newest first when start > end.
+
+        NotFound tells of a wrong project.
+        """
+        with self._project_named():
+            found: list[Json] = self._call("logs_list", query=query, start=start, end=end, limit=limit)
         return found
 
     def audit(self, deployment: str | None = None, limit: int = 50) -> list[Json]:

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from whisperctl.api import Api, Json
-from whisperctl.errors import WhisperctlError
 from whisperctl.live import ENVIRONMENT, RecordedRevision, recorded_revisions
-from whisperctl.resources import KEPT_REVISIONS, version_address
+from whisperctl.ownership import absent
+from whisperctl.resources import KEPT_REVISIONS
 from whisperctl.spec import Stack
 
 
@@ -64,10 +64,7 @@ def read_history(api: Api, stack: Stack) -> History:
     names = (stack.deployment.name, stack.version.name)
     version = api.version(*names)
     if version is None:
-        raise WhisperctlError(
-            f"{version_address(*names)} does not exist in project {api.project}.\n"
-            f"  Run `whisperctl apply {stack.file}` first."
-        )
+        raise absent(api, stack)
     known = {item.revision: item for item in recorded_revisions(version.get("labels") or {})}
     usable = _usable_tags(api) if any(item.tag for item in known.values()) else frozenset()
     found = [_revision(raw, version, known.get(raw["id"]), usable) for raw in api.revisions(*names)]

@@ -32,11 +32,21 @@ def owned_version(api: Api, stack: Stack) -> Json:
     found = api.version(deployment, version)
     _refuse_foreign(stack, version_address(deployment, version), found)
     if found is None:
-        raise WhisperctlError(
-            f"{version_address(deployment, version)} does not exist in project {api.project}.\n"
-            f"  Run `whisperctl apply {stack.file}` first."
-        )
+        raise absent(api, stack)
     return found
+
+
+def absent(api: Api, stack: Stack) -> WhisperctlError:
+    """That the stack's version does not exist.
+
+    Raises:
+        NotFound: its project does not exist either, for which UbiOps has the same status.
+    """
+    api.deployments()
+    address = version_address(stack.deployment.name, stack.version.name)
+    return WhisperctlError(
+        f"{address} does not exist in project {api.project}.\n  Run `whisperctl apply {stack.file}` first."
+    )
 
 
 def _refuse_foreign(stack: Stack, address: Address, raw: Json | None) -> None:

@@ -141,3 +141,18 @@ def test_every_command_tells_its_help_in_the_words_of_the_table(operator: Operat
     ran = operator.good(name, "--help")
     assert ran.out.startswith(f"Usage: whisperctl {name}")
     assert len(ran.out.splitlines()) > 4
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        *("status", "logs", "history", "pause", "resume", "scale --min 0", "rollback --yes"),
+        *("smoke", "curl", "proxy --port 0", "plan", "drift", "adopt stack.yaml", "destroy --yes"),
+    ],
+)
+def test_a_project_that_is_not_there_is_called_so(operator: Operator, command: str) -> None:
+    ran = operator.run(*command.split(), UBIOPS_PROJECT="nope")
+    assert ran.code == 1
+    assert "error: There is no project 'nope' that this token can see.\n  Check --project" in ran.err
+    assert "404" not in ran.err
+    assert "apply" not in ran.err

@@ -77,6 +77,8 @@ def live(settings: Settings, path: str) -> Iterator[Live]:
     api = open_api(settings, stack)
     service = served(stack)
     found = api.find_service(service.name)
+    if not found:
+        api.deployments()  # of a wrong project UbiOps says the same as of a missing service; this tells of the project
     url = (found or {}).get("endpoint")
     if not url:
         what = "has no endpoint yet" if found else "does not exist"
