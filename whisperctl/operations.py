@@ -40,6 +40,8 @@ class Change:
     effect: str
     source: str
     """`stack.yaml:41`."""
+    contents: tuple[FieldChange, ...] = ()
+    """Of a package: the settings and files in it that differ, as far as they could be read."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

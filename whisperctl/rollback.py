@@ -6,7 +6,6 @@ so that the next plan says how the spec differs. When the new revision does not 
 
 from __future__ import annotations
 
-import ast
 import shutil
 import zipfile
 from collections.abc import Callable, Iterator
@@ -15,11 +14,12 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from whisperctl import builds, proving
 from whisperctl.api import Api
 from whisperctl.apply import Event, told
+from whisperctl.contents import config
 from whisperctl.desired import desired
 from whisperctl.engine import World
 from whisperctl.errors import Interrupted, StalePlan, WhisperctlError
@@ -228,25 +228,9 @@ class _Stored(Package):
 
 def _as_packaged(stack: Stack, file: Path) -> Stack:
     """The stack with the name that the old package serves its model under, so that the proof asks for that one."""
-    names = _config(file).get("served_names")
+    with zipfile.ZipFile(file) as archive:
+        code = next((name for name in archive.namelist() if name.endswith("deployment.py")), None)
+        names = config(archive.read(code) if code else b"").get("served_names")
     if not isinstance(names, list) or not names or stack.model.served_name in names:
         return stack
     return replace(stack, model=replace(stack.model, served_name=str(names[0])))
-
-
-def _config(file: Path) -> dict[str, Any]:
-    """The one literal of a rendered `deployment.py`; {} for a package that has none."""
-    with zipfile.ZipFile(file) as archive:
-        name = next((name for name in archive.namelist() if name.endswith("deployment.py")), None)
-        source = archive.read(name).decode(errors="replace") if name else ""
-    try:
-        tree = ast.parse(source)
-        values = [node.value for node in tree.body if isinstance(node, ast.Assign) and _is_config(node)]
-        found = ast.literal_eval(values[0]) if values else {}
-    except (SyntaxError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
-def _is_config(node: ast.Assign) -> bool:
-    return any(isinstance(target, ast.Name) and target.id == "CONFIG" for target in node.targets)

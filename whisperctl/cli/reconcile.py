@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from whisperctl.cli.settings import Settings
-from whisperctl.cli.world import DEFAULT_PATH, open_world, planned, read_stacks
+from whisperctl.cli.world import DEFAULT_PATH, explained, open_world, planned, read_stacks
 from whisperctl.errors import EXIT_CHANGES_PENDING, EXIT_FAILED, EXIT_INTERRUPTED, StalePlan, WhisperctlError
 
 if TYPE_CHECKING:
@@ -51,10 +51,11 @@ def plan(
             raise click.UsageError("No such option '-out'. Write `-o FILE`.")
         check_target(out)
     stacks = read_stacks(paths)
-    plans = planned(stacks, open_world(settings, stacks, parallelism), destroy)
+    world = open_world(settings, stacks, parallelism)
+    plans = planned(stacks, world, destroy)
     if out is not None:
         save(out, plans, paths or (DEFAULT_PATH,))
-    click.echo(_rendered(plans, form, settings))
+    click.echo(_rendered(explained(plans, world), form, settings))
     if out is not None:
         click.echo(f"Saved to {out}. Perform exactly this with\n  whisperctl apply --plan {shlex.quote(out)}", err=True)
     pending = any(not entry.is_empty for entry in plans)
@@ -103,7 +104,7 @@ def _reconcile(
     world = open_world(settings, stacks, parallelism)
     plans = planned(stacks, world, destroy)
     # With JSON the one document on stdout comes at the end; people still see the plan.
-    click.echo(_rendered(plans, "text", settings), err=form == "json")
+    click.echo(_rendered(explained(plans, world), "text", settings), err=form == "json")
     if any(not entry.is_empty for entry in plans) and not yes:
         _ask(destroy)
     return _perform(settings, plans, world, form, replan=True, yes=yes)
@@ -130,7 +131,7 @@ def _apply_saved(settings: Settings, file: str, form: str, parallelism: int) -> 
     world = open_world(settings, stacks, parallelism)
     plans = planned(stacks, world, document.destroy)
     check(file, document, plans)
-    click.echo(_rendered(plans, "text", settings), err=form == "json")
+    click.echo(_rendered(explained(plans, world), "text", settings), err=form == "json")
     return _perform(settings, plans, world, form, replan=False, yes=False)
 
 

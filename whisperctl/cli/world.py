@@ -87,3 +87,12 @@ def planned(stacks: Sequence[Stack], world: World, destroy: bool = False) -> lis
 
     with interrupt_ends_waits(world.clock):
         return plan_stacks(stacks, world, destroy)
+
+
+def explained(plans: Sequence[Plan], world: World) -> list[Plan]:
+    """The plans as they are shown: with what each new package changes."""
+    from whisperctl.cli.interrupts import interrupt_ends_waits
+    from whisperctl.contents import explained as with_contents
+
+    with interrupt_ends_waits(world.clock):
+        return with_contents(plans, world)

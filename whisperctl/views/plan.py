@@ -41,13 +41,18 @@ def _change_text(change: Change, color: bool) -> Iterator[str]:
     told = change.source in change.reason
     reason = change.reason if told else f"{change.reason} ({change.source})"
     yield f"      {reason if change.action != 'create' else change.source}"
-    width = max((len(field.path) for field in change.fields), default=0)
-    for field in change.fields:
+    fields = (*change.fields, *change.contents)
+    width = max((len(field.path) for field in fields), default=0)
+    for field in fields:
         if change.action == "create":
             yield f"      {field.path:<{width}} = {shown(field.after)}"
         else:
-            yield f"      {field.path:<{width}} : {shown(field.before)} -> {shown(field.after)}"
+            yield f"      {field.path:<{width}} : {_step(field)}"
     yield f"      => {change.effect}"
+
+
+def _step(field: FieldChange) -> str:
+    return f"{shown(field.before)} -> {shown(field.after)}"
 
 
 def shown(value: Any) -> str:
@@ -94,7 +99,7 @@ def _document(plan: Plan) -> dict[str, Any]:
                 "address": str(change.address),
                 "action": change.action,
                 "fields": [_field(field) for field in change.fields],
-                "reason": change.reason,
+                "reason": _full_reason(change),
                 "effect": change.effect,
                 "source": change.source,
             }
@@ -105,6 +110,12 @@ def _document(plan: Plan) -> dict[str, Any]:
         ],
         "warnings": list(plan.warnings),
     }
+
+
+def _full_reason(change: Change) -> str:
+    """The reason with what the text form has as lines: `fields` are UbiOps' own, and a package has but a digest."""
+    steps = [f"{field.path} {_step(field)}" for field in change.contents]
+    return f"{change.reason}: {'; '.join(steps)}" if steps else change.reason
 
 
 def _field(field: FieldChange) -> dict[str, Any]:

@@ -1,0 +1,144 @@
+"""A plan tells what a new package changes about the server: it reads the active one back."""
+
+from __future__ import annotations
+
+import io
+import json
+import time
+import zipfile
+from dataclasses import replace
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.operate.conftest import SECOND, Operator
+from whisperctl.api import Api
+from whisperctl.contents import differences
+from whisperctl.diff import FieldChange
+from whisperctl.loading import load_stacks
+from whisperctl.package import Package, build_package
+
+CHANGED = SECOND.replace("max_model_len: 448", "max_model_len: 440, args: {seed: 7, enforce-eager: true}")
+DIGEST_ALONE = "what is rendered from the stack file has changed"
+
+
+def package_of(folder: Path, text: str) -> Package:
+    file = folder / "stack.yaml"
+    file.write_text(text)
+    [stack] = load_stacks([file], {}).stacks
+    return build_package(stack)
+
+
+def zipped(package: Package) -> io.BytesIO:
+    stream = io.BytesIO()
+    package.write(stream)
+    return stream
+
+
+def told(text: str) -> dict[str, str]:
+    """The lines of the package's change: name -> step."""
+    block = text.split("package/speech/v1\n", 1)[1].split("=>", 1)[0]
+    return {name.strip(): step for name, _, step in (line.partition(" : ") for line in block.splitlines()) if step}
+
+
+def test_each_setting_and_option_has_a_line(operator: Operator) -> None:
+    operator.write(CHANGED)
+    lines = told(operator.good("plan").out)
+    assert {name: step for name, step in lines.items() if name != "digest"} == {
+        "max_model_len": "448 -> 440",
+        "--seed": '(not set) -> "7"',
+        "--enforce-eager": '(not set) -> "on"',
+    }
+    assert " -> " in lines["digest"]
+    assert told(operator.good("plan", "--format", "markdown").out) == lines
+
+
+def test_json_has_it_in_the_reason(operator: Operator) -> None:
+    operator.write(CHANGED)
+    document = json.loads(operator.good("plan", "--format", "json").out)
+    [change] = document["changes"]
+    assert [field["path"] for field in change["fields"]] == ["digest"]
+    assert change["reason"] == (
+        f'{DIGEST_ALONE}: max_model_len 448 -> 440; --seed (not set) -> "7"; --enforce-eager (not set) -> "on"'
+    )
+
+
+def test_a_saved_plan_shows_it_too_and_is_not_stale(operator: Operator) -> None:
+    operator.write(CHANGED)
+    operator.good("plan", "-o", "plan.bin")
+    ran = operator.good("apply", "--plan", "plan.bin")
+    assert told(ran.out)["max_model_len"] == "448 -> 440"
+
+
+def test_an_apply_shows_it_before_it_asks(operator: Operator) -> None:
+    operator.write(CHANGED)
+    ran = operator.run("apply")
+    assert ran.code == 1
+    assert told(ran.out)["max_model_len"] == "448 -> 440"
+
+
+@pytest.mark.parametrize("status", [403, 404])
+def test_where_the_package_cannot_be_read_the_plan_is_the_same_without(
+    operator: Operator, control: httpx.Client, status: int
+) -> None:
+    operator.write(CHANGED)
+    fault = {"kind": "error", "status": status, "method": "GET", "path": "/download$"}
+    control.post("/faults", json=fault).raise_for_status()
+    assert list(told(operator.good("plan").out)) == ["digest"]
+
+
+def test_what_somebody_else_uploaded_is_not_shown(operator: Operator, api: Api) -> None:
+    class Foreign:
+        def write(self, stream: io.BufferedIOBase) -> None:
+            with zipfile.ZipFile(stream, "w") as archive:
+                archive.writestr("p/deployment.py", "CONFIG = {'token': 'hunter2'}\nclass Deployment: ...\n")
+
+    revision = api.upload("speech", "v1", Foreign())
+    deadline = time.monotonic() + 20
+    while (api.version("speech", "v1") or {})["active_revision"] != revision:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    ran = operator.good("plan")
+    assert "hunter2" not in ran.all
+    assert list(told(ran.out)) == ["digest"]
+
+
+def test_an_unchanged_stack_reads_no_package(operator: Operator, control: httpx.Client) -> None:
+    operator.good("plan")
+    paths = [line["path"] for line in control.get("/journal").json()]
+    assert paths
+    assert not [path for path in paths if path.endswith("/download")]
+
+
+def test_files_are_compared_whole(tmp_path: Path) -> None:
+    text = SECOND.replace("environment: {", "environment: {mode: package, apt: [ffmpeg], ").replace(
+        "hunter2-hf-secret, secret: true", "x"
+    )
+    old = package_of(tmp_path, text)
+    new = package_of(tmp_path, text.replace("[anyio]", "[httpx]").replace(" apt: [ffmpeg],", ""))
+    code = new.files["deployment.py"]
+    assert isinstance(code, bytes)
+    new = replace(new, files={**new.files, "deployment.py": code + b"# changed\n", "model/config.json": b"{}"})
+    found = {change.path: change for change in differences(zipped(old), new)}
+    assert list(found) == ["deployment.py", "model/config.json", "requirements.txt", "ubiops.yaml"]
+    assert found["requirements.txt"].before == ["vllm[audio]==0.32.0", "anyio"]
+    assert found["requirements.txt"].after == ["vllm[audio]==0.32.0", "httpx"]
+    assert '    - "python3-dev"' in found["ubiops.yaml"].after
+    assert '    - "python3-dev"' not in found["ubiops.yaml"].before
+    assert str(found["deployment.py"].before).startswith("sha256 ")
+    assert found["model/config.json"] == FieldChange(path="model/config.json", before=None, after="sha256 44136fa355b3")
+
+
+@pytest.mark.parametrize("gpu", ["T4", "H100"])
+def test_a_package_does_not_differ_from_itself(tmp_path: Path, gpu: str) -> None:
+    package = package_of(tmp_path, SECOND.replace("gpu: T4", f"gpu: {gpu}").replace("hunter2-hf-secret", "x"))
+    assert differences(zipped(package), package) == ()
+
+
+@pytest.mark.parametrize("code", [b"", b"CONFIG = [", b"CONFIG = open('x')", b"\x00\xff", b"class Deployment: ..."])
+def test_code_without_a_literal_is_one_file(tmp_path: Path, code: bytes) -> None:
+    new = package_of(tmp_path, SECOND.replace("hunter2-hf-secret", "x"))
+    found = differences(zipped(Package(files={"deployment.py": code})), new)
+    assert "deployment.py" in {change.path for change in found}
+    assert found[0].before is None
