@@ -188,6 +188,8 @@ class Stack:
     protect: bool
     marks: Mapping[Path_, Mark] = field(repr=False, compare=False)
     """Where each value stands; a list of services has `("service", 0, "port")`, a single one `("service", "port")`."""
+    substituted: frozenset[Path_] = field(default=frozenset(), repr=False, compare=False)
+    """Values that hold what an environment variable held: messages do not show them."""
 
     def mark(self, *path: str | int) -> Mark:
         """The place of the value at `path`, or of its nearest enclosing value that is written down."""

@@ -9,7 +9,7 @@ import pytest
 from whisperctl import catalog
 from whisperctl.command import launch
 
-from .wheels import Unreachable, functions, options, sources, variables
+from .wheels import Option, Unreachable, functions, options, sources, variables
 
 DEPLOYMENT_SETS = {
     *("--host", "--port", "--served-model-name", "--max-model-len", "--api-server-count", "--headless"),
@@ -74,5 +74,93 @@ def test_the_catalogue_lists_what_the_wheel_declares(version):
     files = readable(version)
     declared = options(files)
     assert set(declared) == set(catalog.options(version))
-    assert declared == {name: catalog.option_kind(version, name) for name in declared}
+    for name, option in declared.items():
+        accepted = catalog.accepted(version, name)
+        known = (accepted.number, frozenset(accepted.choices), accepted.any_case, accepted.suggested)
+        assert (catalog.option_kind(version, name), *known) == option, name
     assert variables(files) == set(catalog.variables(version))
+
+
+CONFIG = """
+from typing import Annotated, Literal, Optional
+
+Mode = Literal["auto", "slow"]
+Wide = Literal["none", Mode]
+Twice = Literal["a"]
+
+class Backend(Enum):
+    FAST = 1
+    SLOW = 2
+    _private = 3
+
+class Config:
+    seed: int | None = None
+    share: Optional[float] = None
+    size: SkipValidation[int] = None
+    sizes: list[int] | None = None
+    rank: Literal[8, 16] = 8
+    mode: Mode = "auto"
+    wide: Annotated[Wide, 1] | None = None
+    plugin: Mode | str = "auto"
+    twice: Twice = "a"
+    number: int | float = 1
+    bytes: int = 1
+    changed: Mode = "auto"
+    lowered: Mode = "auto"
+    backend: Backend | None = None
+    other: Backend | None = None
+    extra: dict[str, int] | None = None
+
+    @field_validator("backend", mode="before")
+    def read(cls, value):
+        if value.lower() == "auto":
+            return None
+        return Backend[value.upper()]
+"""
+PARSER = """
+Twice = str
+
+def _compute_kwargs(cls):
+    if name in {"bytes"}:
+        pass
+
+def add_cli_args(parser):
+    kwargs = get_kwargs(Config)
+    kwargs["changed"]["choices"] += ["fast"]
+    lowered_kwargs = kwargs["lowered"]
+    lowered_kwargs["type"] = lambda text: text.lower()
+    parser.add_argument("--lowered", **lowered_kwargs)
+    parser.add_argument("--port", type=int, help="port")
+    parser.add_argument("--level", type=str.upper, choices=["A"])
+    parser.add_argument("--either-way", choices=["a", "b"], default="a")
+    parser.add_argument("--platform", choices=["a", *more])
+    parser.add_argument("--default", **{**kwargs["seed"], "default": None})
+    parser.add_argument("--other-type", **{**kwargs["number"], "type": str})
+    parser.add_argument("--more-choices", **kwargs["mode"], choices=["x"])
+"""
+FIELDS = (
+    *("seed", "share", "size", "sizes", "rank", "mode", "wide", "plugin", "twice", "number", "bytes"),
+    *("changed", "backend", "other", "extra"),
+)
+
+
+def test_of_a_value_only_what_is_certain_is_read():
+    calls = "".join(f'    parser.add_argument("--{field}", **kwargs["{field}"])\n' for field in FIELDS)
+    read = options({"vllm/config/some.py": CONFIG, "vllm/engine/arg_utils.py": PARSER + calls})
+    auto = frozenset({"auto", "slow"})
+    assert read == {
+        "--seed": Option("value", "integer"),
+        "--share": Option("value", "number"),
+        "--size": Option("value", "integer"),
+        "--sizes": Option("list", "integer"),
+        "--rank": Option("value", "integer", frozenset({"8", "16"})),
+        "--mode": Option("value", "", auto),
+        "--wide": Option("value", "", auto | {"none"}),
+        "--plugin": Option("value", "", auto, suggested=True),
+        "--backend": Option("value", "", frozenset({"FAST", "SLOW", "auto"}), any_case=True),
+        "--port": Option("value", "integer"),
+        "--either-way": Option("value", "", frozenset({"a", "b"})),
+        "--default": Option("value", "integer"),
+        **dict.fromkeys(("--twice", "--number", "--bytes", "--changed", "--lowered", "--other"), Option("value")),
+        **dict.fromkeys(("--extra", "--level", "--platform", "--other-type", "--more-choices"), Option("value")),
+    }

@@ -18,14 +18,16 @@ import tempfile
 import urllib.error
 import urllib.request
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import NamedTuple
 
 CATALOG = Path(__file__).parents[2] / "whisperctl" / "catalog"
 PARSERS = re.compile(r"^vllm/(engine/arg_utils|utils/argparse_utils|entrypoints/(?!cli/).*(cli_args|serve))\.py$")
 SERVE = re.compile(r"^vllm/entrypoints/cli/serve\.py$")
 CONFIGS = re.compile(r"^vllm/config(/\w+)?\.py$")
+ENUMS = re.compile(r"^vllm/(v1/)?attention/backends/registry\.py$")
 ENVS = "vllm/envs.py"
 SCHEDULING = re.compile(r"^vllm/v1/core/sched/(scheduler|async_scheduler|output)\.py$")
 
@@ -99,7 +101,7 @@ class Remote(io.RawIOBase):
 def sources(version: str) -> Mapping[str, str]:
     """The argument parsers, their configs, the environment table and the scheduler: file name -> text."""
     with zipfile.ZipFile(io.BufferedReader(Remote(wheel_address(version)), 1 << 18)) as wheel:
-        wanted = (PARSERS, SERVE, SCHEDULING, CONFIGS)
+        wanted = (PARSERS, SERVE, SCHEDULING, CONFIGS, ENUMS)
         names = [name for name in wheel.namelist() if name == ENVS or any(part.match(name) for part in wanted)]
         return {name: wheel.read(name).decode() for name in names}
 
@@ -108,23 +110,184 @@ Kind = str
 """As in the catalogue's: a switch is --x and --no-x, bare --x only, either --x or --x VALUE, a list --x A B."""
 
 
-def options(files: Mapping[str, str]) -> dict[str, Kind]:
+class Option(NamedTuple):
+    """What a release declares about one option; where the source leaves a doubt, any value is taken."""
+
+    kind: Kind
+    value: str = ""
+    """`integer` or `number`: what Python's `int` or `float` reads; empty: any text."""
+    choices: frozenset[str] = frozenset()
+    """Empty: no closed list."""
+    any_case: bool = False
+    suggested: bool = False
+    """The choices are what vLLM brings along; plugins may add others."""
+
+
+def options(files: Mapping[str, str]) -> dict[str, Option]:
     """Every long option that `vllm serve` declares: literal `add_argument` calls, and the front end's own fields."""
     trees = {name: ast.parse(text) for name, text in files.items() if name != ENVS}
-    fields = {name: kinds for tree in trees.values() for name, kinds in _fields(tree)}
-    found: dict[str, Kind] = {}
-    for name, tree in trees.items():
-        if PARSERS.match(name) or SERVE.match(name):
-            found.update(_declared(tree, fields))
-    return {option: kind for option, kind in found.items() if option.startswith("--")}
+    parsers = [tree for name, tree in trees.items() if PARSERS.match(name) or SERVE.match(name)]
+    source = Source(trees.values(), parsers)
+    found: dict[str, Option] = {}
+    for option, declared in (each for tree in parsers for each in _declared(tree, source)):
+        same = found.get(option, declared)[1:] == declared[1:]
+        found[option] = declared if same else Option(declared.kind)
+    return {name: option for name, option in found.items() if name.startswith("--")}
 
 
-def _fields(tree: ast.AST) -> Iterator[tuple[str, dict[str, Kind]]]:
-    """Class name -> the kind of option that each of its fields becomes."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.ClassDef):
-            fields = [part for part in node.body if isinstance(part, ast.AnnAssign)]
-            yield node.name, {ast.unparse(field.target): _kind_of_type(field.annotation) for field in fields}
+class Source:
+    """What annotations in a release's source refer to."""
+
+    def __init__(self, trees: Iterable[ast.AST], parsers: Iterable[ast.AST]) -> None:
+        nodes = [node for tree in trees for node in ast.walk(tree)]
+        self.classes: dict[str, list[ast.ClassDef]] = {}
+        self.aliases: dict[str, dict[str, ast.expr]] = {}
+        self.special: set[tuple[str, str]] = set()
+        """Class (empty: any) and field: what `get_kwargs` names, or whose arguments are changed before their use."""
+        for node in nodes:
+            match node:
+                case ast.ClassDef():
+                    self.classes.setdefault(node.name, []).append(node)
+                case (
+                    ast.Assign(targets=[ast.Name(id=name)], value=value)
+                    | ast.AnnAssign(target=ast.Name(id=name), value=ast.expr() as value)
+                ):
+                    self.aliases.setdefault(name, {})[ast.unparse(value)] = value
+                case ast.FunctionDef(name="get_kwargs" | "_compute_kwargs"):
+                    self.special |= {("", part.value) for part in ast.walk(node) if _is_text(part)}
+        plain = {id(part) for node in nodes if isinstance(node, ast.Call) for part in _handed_on(node)}
+        for tree in parsers:
+            variables = dict(_variables(tree))
+            used = (_kwargs_of(node) for node in ast.walk(tree) if id(node) not in plain)
+            self.special |= {(variables.get(use[0], ""), use[1]) for use in used if use}
+
+    def annotation(self, owner: str, field: str) -> ast.expr | None:
+        """The type of a field, of the last class so called."""
+        parts = self.classes[owner][-1].body if owner in self.classes else []
+        fields = [part for part in parts if isinstance(part, ast.AnnAssign)]
+        return next((part.annotation for part in fields if ast.unparse(part.target) == field), None)
+
+    def option(self, owner: str, field: str) -> Option:
+        """The option that vLLM's `get_kwargs` makes of a field."""
+        annotation = self.annotation(owner, field)
+        if annotation is None:
+            return Option("value")
+        kind = _kind_of_type(annotation)
+        if (
+            kind not in ("value", "list")
+            or {(owner, field), ("", field)} & self.special
+            or len(self.classes[owner]) > 1
+        ):
+            return Option(kind)
+        return self._typed(kind, [part for part in self.union(annotation) if not _is_none(part)], owner, field)
+
+    def _typed(self, kind: Kind, union: list[ast.expr], owner: str, field: str) -> Option:
+        match union:
+            case [ast.Name(id="int")]:
+                return Option(kind, "integer")
+            case [ast.Name(id="float")]:
+                return Option(kind, "number")
+            case [ast.Subscript(value=ast.Name(id="list" | "List" | "tuple" | "set"), slice=inner)] if kind == "list":
+                parts = inner.elts[:1] if isinstance(inner, ast.Tuple) else [inner]
+                element = [part for each in parts for part in self.union(each)]
+                return self._typed(kind, element, owner, "") if _is_number(element) else Option(kind)
+            case [ast.Subscript(value=ast.Name(id="Literal"), slice=inner)]:
+                return self._chosen(kind, inner)
+            case [ast.Name(id="str"), literal] | [literal, ast.Name(id="str")] if _is_literal(literal):
+                return self._typed(kind, [literal], owner, "")._replace(suggested=True)
+            case [ast.Name(id=name)] if names := self._names(name, self.classes[owner][0], field):
+                return Option(kind, "", names, any_case=True)
+        return Option(kind)
+
+    def union(self, annotation: ast.expr) -> Iterator[ast.expr]:
+        """The members of a union, with names of types looked up where they have one meaning."""
+        match annotation:
+            case ast.BinOp(op=ast.BitOr(), left=left, right=right):
+                yield from (*self.union(left), *self.union(right))
+            case ast.Subscript(value=ast.Name(id="Union"), slice=ast.Tuple(elts=parts)):
+                yield from (found for part in parts for found in self.union(part))
+            case ast.Subscript(value=ast.Name(id="Annotated"), slice=ast.Tuple(elts=[part, *_])):
+                yield from self.union(part)
+            case ast.Subscript(value=ast.Name(id="Optional" | "SkipValidation"), slice=part):
+                yield from self.union(part)
+            case ast.Name(id=name) if len(self.aliases.get(name, ())) == 1:
+                yield from self.union(next(iter(self.aliases[name].values())))
+            case _:
+                yield annotation
+
+    def _chosen(self, kind: Kind, inner: ast.expr) -> Option:
+        """One of some literals, some of which may be another `Literal`'s."""
+        choices: list[ast.expr] = []
+        for part in inner.elts if isinstance(inner, ast.Tuple) else [inner]:
+            match list(self.union(part)):
+                case [ast.Subscript(value=ast.Name(id="Literal"), slice=more)]:
+                    choices += more.elts if isinstance(more, ast.Tuple) else [more]
+                case other:
+                    choices += other
+        return _chosen(kind, choices)
+
+    def _names(self, enum: str, owner: ast.ClassDef, field: str) -> frozenset[str]:
+        """The members of an enum whose field takes them by name, in any case, as its validator says."""
+        validators = [part for part in owner.body if isinstance(part, ast.FunctionDef) and _validates(part, field)]
+        if len(validators) != 1 or len(self.classes.get(enum, ())) != 1:
+            return frozenset()
+        text = ast.unparse(validators[0])
+        if f"return {enum}[value.upper()]" not in text:
+            return frozenset()
+        members = [part.targets[0] for part in self.classes[enum][0].body if isinstance(part, ast.Assign)]
+        names = {member.id for member in members if isinstance(member, ast.Name) and not member.id.startswith("_")}
+        return frozenset(names | ({"auto"} if "value.lower() == 'auto'" in text else set()))
+
+
+def _is_text(node: ast.AST) -> bool:
+    return isinstance(node, ast.Constant) and isinstance(node.value, str)
+
+
+def _is_none(node: ast.expr) -> bool:
+    return isinstance(node, ast.Constant) and node.value is None
+
+
+def _is_literal(node: ast.expr) -> bool:
+    return isinstance(node, ast.Subscript) and ast.unparse(node.value) == "Literal"
+
+
+def _is_number(union: list[ast.expr]) -> bool:
+    return len(union) == 1 and isinstance(union[0], ast.Name) and union[0].id in ("int", "float")
+
+
+def _chosen(kind: Kind, choices: list[ast.expr]) -> Option:
+    """An option that takes one of some literals: all text, or all whole numbers."""
+    values = [choice.value for choice in choices if isinstance(choice, ast.Constant)]
+    if len(values) == len(choices) and {type(value) for value in values} in ({str}, {int}):
+        return Option(kind, "integer" if isinstance(values[0], int) else "", frozenset(map(str, values)))
+    return Option(kind)
+
+
+def _validates(function: ast.FunctionDef, field: str) -> bool:
+    return any(ast.unparse(mark).startswith(f"field_validator('{field}'") for mark in function.decorator_list)
+
+
+def _kwargs_of(node: ast.AST | None) -> tuple[str, str] | None:
+    """`model_kwargs["seed"]`: the variable and the field."""
+    match node:
+        case ast.Subscript(value=ast.Name(id=name), slice=ast.Constant(value=str() as field)) if "kwargs" in name:
+            return name, field
+    return None
+
+
+def _handed_on(call: ast.Call) -> Iterator[ast.expr]:
+    """`**model_kwargs["seed"]`, or as the first of `**{**model_kwargs["seed"], "default": None}`: left as it is."""
+    for keyword in call.keywords:
+        match keyword.arg, keyword.value:
+            case None, ast.Dict(keys=[None, *others], values=[first, *_]):
+                if {other.value for other in others if isinstance(other, ast.Constant)} <= HARMLESS:
+                    yield first
+            case None, value:
+                yield value
+
+
+HARMLESS = {"default", "help", "deprecated", "dest", "metavar", "required"}
+"""Arguments of `add_argument` that say nothing about the value."""
 
 
 def _kind_of_type(annotation: ast.expr) -> Kind:
@@ -134,18 +297,18 @@ def _kind_of_type(annotation: ast.expr) -> Kind:
     return "list" if words & {"list", "List", "tuple", "Tuple", "set"} and "dict" not in words else "value"
 
 
-def _declared(tree: ast.AST, fields: Mapping[str, Mapping[str, Kind]]) -> Iterator[tuple[str, Kind]]:
-    classes = dict(_classes(tree))
+def _declared(tree: ast.AST, source: Source) -> Iterator[tuple[str, Option]]:
+    variables = dict(_variables(tree))
     for node in ast.walk(tree):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "add_argument":
-            kind = _kind_of_call(node, classes, fields)
-            names = (arg.value for arg in node.args if isinstance(arg, ast.Constant) and isinstance(arg.value, str))
-            yield from ((name, kind) for name in names)
+            option = _option_of_call(node, variables, source)
+            yield from ((name.value, option) for name in node.args if _is_text(name))
         if isinstance(node, ast.ClassDef) and node.name.endswith("FrontendArgs"):
-            yield from (("--" + name.replace("_", "-"), kind) for name, kind in fields[node.name].items())
+            fields = [ast.unparse(part.target) for part in node.body if isinstance(part, ast.AnnAssign)]
+            yield from (("--" + name.replace("_", "-"), source.option(node.name, name)) for name in fields)
 
 
-def _classes(tree: ast.AST) -> Iterator[tuple[str, str]]:
+def _variables(tree: ast.AST) -> Iterator[tuple[str, str]]:
     """`model_kwargs = get_kwargs(ModelConfig)`: variable -> class."""
     for node in ast.walk(tree):
         match node:
@@ -153,23 +316,38 @@ def _classes(tree: ast.AST) -> Iterator[tuple[str, str]]:
                 yield name, owner
 
 
-def _kind_of_call(call: ast.Call, classes: Mapping[str, str], fields: Mapping[str, Mapping[str, Kind]]) -> Kind:
-    for keyword in call.keywords:
-        match keyword.arg, keyword.value:
+def _option_of_call(call: ast.Call, variables: Mapping[str, str], source: Source) -> Option:
+    given = {keyword.arg: keyword.value for keyword in call.keywords}
+    for name, value in given.items():
+        match name, value:
             case "action", ast.Constant(value="store_true" | "store_false"):
-                return "bare"
+                return Option("bare")
             case "action", ast.Attribute(attr="BooleanOptionalAction"):
-                return "switch"
+                return Option("switch")
             case "nargs", ast.Constant(value="?"):
-                return "either"
+                return Option("either")
             case "nargs", ast.Constant(value="+" | "*"):
-                return "list"
-            case None, (
-                ast.Subscript(value=ast.Name(id=name), slice=ast.Constant(value=field))
-                | ast.Dict(values=[ast.Subscript(value=ast.Name(id=name), slice=ast.Constant(value=field)), *_])
-            ):
-                return fields.get(classes.get(name, ""), {}).get(field, "value")
-    return "value"
+                return Option("list")
+            case None, _:
+                first = value.values[0] if isinstance(value, ast.Dict) and value.values else value
+                variable, field = _kwargs_of(first) or ("", "")
+                found = source.option(variables.get(variable, ""), field)
+                return found if given.keys() - {None} <= HARMLESS else Option(found.kind)
+    return _spelt_out(given)
+
+
+def _spelt_out(given: Mapping[str | None, ast.expr]) -> Option:
+    """`add_argument("--x", type=int, choices=[…])`."""
+    if not given.keys() <= HARMLESS | {"type", "choices"}:
+        return Option("value")
+    match given.get("type"), given.get("choices"):
+        case ast.Name(id="int"), None:
+            return Option("value", "integer")
+        case ast.Name(id="float"), None:
+            return Option("value", "number")
+        case None | ast.Name(id="str"), ast.List(elts=[_, *_] as choices):
+            return _chosen("value", choices)
+    return Option("value")
 
 
 def functions(text: str, owner: str) -> dict[str, list[str]]:
@@ -191,11 +369,14 @@ def variables(files: Mapping[str, str]) -> set[str]:
     return set()
 
 
-def _ranges(seen: Mapping[str, set[str]]) -> str:
-    """Name -> ranges of releases, one name a line, as JSON."""
-    lines = []
-    for name in sorted(set().union(*seen.values())):
-        spans: list[list[str | None]] = []
+Ranges = list[list[str | None]]
+
+
+def _ranges(seen: Mapping[str, Collection[str]]) -> dict[str, Ranges]:
+    """Name -> ranges of releases, from release -> names."""
+    found: dict[str, Ranges] = {}
+    for name in sorted({name for names in seen.values() for name in names}):
+        spans = found[name] = []
         inside = False
         for version, names in seen.items():
             if name in names and not inside:
@@ -203,8 +384,7 @@ def _ranges(seen: Mapping[str, set[str]]) -> str:
             elif name not in names and inside:
                 spans[-1][1] = version
             inside = name in names
-        lines.append(f"  {json.dumps(name)}: {json.dumps(spans)}")
-    return ",\n".join(lines)
+    return found
 
 
 def rewrite(read: Callable[[str], Mapping[str, str]] = sources) -> None:
@@ -213,16 +393,36 @@ def rewrite(read: Callable[[str], Mapping[str, str]] = sources) -> None:
     with ThreadPoolExecutor(8) as pool:
         files = dict(zip(releases, pool.map(read, releases), strict=True))
     declared = {version: options(text) for version, text in files.items()}
+
+    def such(wanted: Callable[[Option], bool]) -> dict[str, Ranges]:
+        return _ranges(
+            {version: [name for name in found if wanted(found[name])] for version, found in declared.items()}
+        )
+
     head = (
         "argument parsers and envs.py of the PyPI wheels; each name with the [first, first without] releases it is in;"
         " switch: --x and --no-x, bare: --x only, either: --x or --x VALUE, list: --x A B or one JSON text,"
-        " all others: --x VALUE"
+        " all others: --x VALUE; integer, number: what VALUE must be; choices: each with its releases, in any_case or"
+        " as it stands, and suggested where plugins may add more"
     )
-    tables = {"options": {version: set(kinds) for version, kinds in declared.items()}}
-    for kind in ("switch", "bare", "either", "list"):
-        tables[kind] = {version: {x for x, k in kinds.items() if k == kind} for version, kinds in declared.items()}
-    tables["environment"] = {version: variables(text) for version, text in files.items()}
-    parts = [f' "{name}": {{\n{_ranges(seen)}\n }}' for name, seen in tables.items()]
+    tables = {"options": _ranges(declared)}
+    tables |= {
+        kind: such(lambda option, kind=kind: option.kind == kind) for kind in ("switch", "bare", "either", "list")
+    }
+    tables |= {value: such(lambda option, value=value: option.value == value) for value in ("integer", "number")}
+    chosen = {
+        name: _ranges({version: found[name].choices if name in found else () for version, found in declared.items()})
+        for name in such(lambda option: bool(option.choices))
+    }
+    tables |= {"choices": chosen, "any_case": such(lambda option: option.any_case)}
+    tables |= {"suggested": such(lambda option: option.suggested)}
+    tables["environment"] = _ranges({version: variables(text) for version, text in files.items()})
+    parts = [
+        f' "{table}": {{\n'
+        + ",\n".join(f"  {json.dumps(name)}: {json.dumps(row)}" for name, row in rows.items())
+        + "\n }"
+        for table, rows in tables.items()
+    ]
     (CATALOG / "options.json").write_text(f'{{\n "source": "{head}",\n' + ",\n".join(parts) + "\n}\n")
 
 

@@ -115,6 +115,18 @@ class Tuning:
     sharing: Sharing | None = None
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Accepted:
+    """What is known for certain of the value that an option takes; left empty, it may be anything."""
+
+    number: Literal["integer", "number", ""]
+    choices: tuple[str, ...]
+    any_case: bool
+    """Whether choices may be written in capitals or not."""
+    suggested: bool
+    """Whether plugins may bring along more choices."""
+
+
 @cache
 def numbers(version: str) -> Numbers:
     """A version in comparable form, without pre-release or local parts: `0.10.1.1` -> (0, 10, 1, 1)."""
@@ -200,6 +212,24 @@ def option_kind(version: str, option: str) -> Kind:
     return "value"
 
 
+def accepted(version: str, option: str) -> Accepted:
+    """What `option` takes in `version`, which knows it."""
+    numeric: tuple[Literal["integer", "number"], ...] = ("integer", "number")
+    choices: Mapping[str, Any] = _document("options")["choices"].get(option, {})
+    return Accepted(
+        number=next((table for table in numeric if option in _in_release(table, version)), ""),
+        choices=tuple(choice for choice in choices if _in_any(version, choices[choice])),
+        any_case=option in _in_release("any_case", version),
+        suggested=option in _in_release("suggested", version),
+    )
+
+
+def choice_ranges(option: str, choice: str) -> tuple[tuple[str, str | None], ...]:
+    """The ranges of releases in which `option` takes `choice`; empty: none does."""
+    found = _document("options")["choices"].get(option, {}).get(choice, ())
+    return tuple((first, below) for first, below in found)
+
+
 def variable_ranges(name: str) -> tuple[tuple[str, str | None], ...]:
     """The ranges of releases that read the environment variable `name`; empty: none does."""
     return tuple((first, below) for first, below in _document("options")["environment"].get(name, ()))
@@ -214,7 +244,11 @@ def variables(version: str) -> frozenset[str]:
 @cache
 def _in_release(table: str, version: str) -> frozenset[str]:
     known: Mapping[str, Any] = _document("options")[table]
-    return frozenset(name for name, ranges in known.items() if any(within(version, a, b) for a, b in ranges))
+    return frozenset(name for name, ranges in known.items() if _in_any(version, ranges))
+
+
+def _in_any(version: str, ranges: list[tuple[str, str | None]]) -> bool:
+    return any(within(version, first, below) for first, below in ranges)
 
 
 def _rows(name: str) -> list[dict[str, Any]]:

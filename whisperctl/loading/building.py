@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from whisperctl.command import SERVER_PORT, written_options
-from whisperctl.errors import Mark
 from whisperctl.loading.document import Value, plain
 from whisperctl.spec import (
     Deployment,
@@ -51,7 +50,8 @@ def build(tree: Value, file: str) -> Stack:
         services=tuple(_services(data.get("service", []), _server_port(data))),
         rollout=_rollout(tree, data.get("rollout", {})),
         protect=data.get("protect", False),
-        marks=dict(_marks(tree, ())),
+        marks={path: value.place for path, value in _values(tree, ())},
+        substituted=frozenset(path for path, value in _values(tree, ()) if value.substituted),
     )
 
 
@@ -60,15 +60,15 @@ def _server_port(data: Mapping[str, Any]) -> int:
     return port if isinstance(port, int) else SERVER_PORT
 
 
-def _marks(value: Value, path: Path_) -> Iterator[tuple[Path_, Mark]]:
-    yield path, value.place
+def _values(value: Value, path: Path_) -> Iterator[tuple[Path_, Value]]:
+    yield path, value
     match value.data:
         case dict(entries):
             for key, entry in entries.items():
-                yield from _marks(entry, (*path, key))
+                yield from _values(entry, (*path, key))
         case list(items):
             for index, item in enumerate(items):
-                yield from _marks(item, (*path, index))
+                yield from _values(item, (*path, index))
 
 
 def _folder_of(tree: Value, *path: str) -> Path:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from whisperctl.errors import Problem
-from whisperctl.loading.checks import capacity, checkpoint, options, platform
+from whisperctl.loading.checks import capacity, checkpoint, options, platform, requirements
 from whisperctl.loading.checks.claims import between
 from whisperctl.loading.checks.finding import Finding
 from whisperctl.loading.paths import dotted
@@ -16,7 +16,7 @@ from whisperctl.spec import Path_, Stack
 
 __all__ = ["between", "within"]
 
-CHECKS = (*checkpoint.CHECKS, *options.CHECKS, *capacity.CHECKS, *platform.CHECKS)
+CHECKS = (*checkpoint.CHECKS, *options.CHECKS, *requirements.CHECKS, *capacity.CHECKS, *platform.CHECKS)
 
 
 def within(stack: Stack) -> Iterator[tuple[Path_, Problem]]:

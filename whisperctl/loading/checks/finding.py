@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from whisperctl.spec import Path_
+from whisperctl.spec import Path_, Stack
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,3 +21,15 @@ class Finding:
 def warning(path: Path_, message: str, hint: str = "") -> Finding:
     """Something that may be meant."""
     return Finding(path, message, hint, "warning")
+
+
+def is_hidden(stack: Stack, path: Path_) -> bool:
+    """Whether a value holds what an environment variable held: no message shows or describes that."""
+    return any(each[: len(path)] == path for each in stack.substituted)
+
+
+def said(stack: Stack, path: Path_, text: str) -> str:
+    """A value as a message shows it, in short."""
+    if is_hidden(stack, path):
+        return "what `${…}` stands for"
+    return f"`{text if len(text) <= 60 else text[:57] + '…'}`"

