@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 
 import pytest
 
@@ -19,6 +20,15 @@ DEPLOYMENT_SETS = {
 """Options that the rendered code itself adds."""
 
 
+def releases(*versions: str) -> pytest.MarkDecorator:
+    """Each release as the argument `version`, all its tests in one process, which reads its source once."""
+    rows = [
+        pytest.param(version, marks=pytest.mark.xdist_group(f"wheel {version}"), id=version) for version in versions
+    ]
+    return pytest.mark.parametrize("version", rows)
+
+
+@cache
 def readable(version: str) -> Mapping[str, str]:
     """The release's own source; the test is skipped where it cannot be had."""
     try:
@@ -27,7 +37,7 @@ def readable(version: str) -> Mapping[str, str]:
         pytest.skip(f"the wheel's source cannot be read: {reason}")
 
 
-@pytest.mark.parametrize("version", ["0.12.0", "0.19.1", "0.26.0", "0.33.0"])
+@releases("0.12.0", "0.19.1", "0.26.0", "0.33.0")
 def test_every_rendered_flag_exists_in_the_wheel(version, stack_of):
     files = readable(version)
     known, read = options(files), variables(files)
@@ -47,7 +57,7 @@ def test_every_rendered_flag_exists_in_the_wheel(version, stack_of):
             assert {name for name in start.environment if name.startswith("VLLM_")} <= read
 
 
-@pytest.mark.parametrize("version", ["0.24.0", "0.26.0", "0.32.0", "0.33.0"])
+@releases("0.24.0", "0.26.0", "0.32.0", "0.33.0")
 def test_what_engines_share_a_gpu_with_exists_in_the_wheel(version, stack_of):
     files = readable(version)
     stack = stack_of(
@@ -69,7 +79,7 @@ def test_what_engines_share_a_gpu_with_exists_in_the_wheel(version, stack_of):
         assert "self.local_prefill_interval = (" in files["vllm/v1/core/sched/scheduler.py"]
 
 
-@pytest.mark.parametrize("version", ["0.12.0", "0.33.0"])
+@releases("0.12.0", "0.33.0")
 def test_the_catalogue_lists_what_the_wheel_declares(version):
     files = readable(version)
     declared = options(files)

@@ -34,6 +34,9 @@ SHORT = {
 NUMBERS = {"--port": (1, 65535), "--shutdown-timeout": (0, 3600), "--data-parallel-size": (1, 64)}
 """Options whose value whisperctl itself relies on."""
 
+SHOWN_CHOICES = 12
+"""Of a long list, such as that of attention backends, more would hide the message."""
+
 UNSET = ("", "None")
 """What vLLM reads as no value where it may be missing."""
 
@@ -254,13 +257,19 @@ def _unlisted_choice(stack: Stack, path: Path_, name: str, word: str, accepted: 
     if accepted.suggested:
         if slip:
             message = f"vLLM {version} brings no {shown} along for {name}"
-            yield warning(path, message, f"{hint} It has {', '.join(choices)}.")
+            yield warning(path, message, f"{hint} It has {_some(choices)}.")
     elif ranges := catalog.choice_ranges(name, word):
         spans = (f"{first} to below {below}" if below else f"{first} and newer" for first, below in ranges)
         message = f"vLLM {version} has no {shown} for {name}: it is in {', '.join(spans)}"
-        yield Finding(path, message, f"Here it is one of {', '.join(choices)}.")
+        yield Finding(path, message, f"Here it is one of {_some(choices)}.")
     else:
-        yield Finding(path, f"{shown} is not one of {', '.join(choices)}", hint)
+        yield Finding(path, f"{shown} is not one of {_some(choices)}", hint)
+
+
+def _some(choices: Sequence[str]) -> str:
+    """The first of them, as many as a line holds."""
+    more = len(choices) - SHOWN_CHOICES
+    return ", ".join(choices[:SHOWN_CHOICES]) + (f" and {more} more" if more > 0 else "")
 
 
 def _number(word: str, kind: str) -> int | float | None:
