@@ -80,7 +80,7 @@ LOOKS = "1:1: warning: this looks like a stack and is passed over:"
         ("two.yaml", API + "stak: two\nextends: one.yaml\n", "it has no `stack: NAME`  Write `stack: NAME`."),
         (
             "two.yaml",
-            "apiversion: whisperctl/v1\n" + NAME + "extends: one.yaml\n",
+            "apiversion: whisperctl/v1\n" + NAME + "extends: ${WHERE}.yaml\n",
             "it has no `apiVersion: whisperctl/v1`  Write `apiVersion: whisperctl/v1`.",
         ),
         (
@@ -102,6 +102,24 @@ def test_what_looks_like_a_stack_and_is_passed_over_is_told(write, name, text, t
     write("team/one.yaml", STACK.format(name="one"))
     write(f"team/{name}", text)
     assert warnings("team") == [f"team/{name}:{LOOKS} {told}"]
+
+
+def test_what_a_stack_extends_may_say_that_it_is_ours(write):
+    write("team/base.yaml", API + SECTIONS)
+    write("team/over.yaml", "extends: base.yaml\nprotect: true\n")
+    write("team/one.yaml", "extends: base.yaml\nstack: one\ndeployment: {name: one}\n")
+    write("team/three/three.yaml", "extends: ../over.yaml\nstack: three\ndeployment: {name: three}\n")
+    assert names("team") == ["one", "three"]
+    assert warnings("team") == []
+
+
+@pytest.mark.parametrize("extended", ["self.yaml", "nowhere.yaml", "helm.yaml", "[base.yaml]", "{a: b}", "folder", ""])
+def test_a_file_that_extends_nothing_of_ours_is_not_ours(write, extended):
+    write("team/one.yaml", STACK.format(name="one"))
+    write("team/helm.yaml", "apiVersion: v1\nkind: ConfigMap\n{{ template }}\n")
+    write("team/folder/x", "")
+    write("team/self.yaml", f"extends: {extended}\nstack: other\n")
+    assert names("team") == ["one"]
 
 
 def test_a_directory_of_nothing_else_says_what_was_passed_over(write):

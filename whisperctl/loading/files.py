@@ -1,6 +1,7 @@
 """Paths on the command line -> the stack files they mean.
 
-A file is taken as it is. A directory means every `*.yaml` below it that says `apiVersion: whisperctl/…` and `stack:`;
+A file is taken as it is. A directory means every `*.yaml` below it that says `apiVersion: whisperctl/…`, itself or by
+what it extends, and `stack:`;
 hidden folders and foreign YAML are passed over, a broken file that claims to be ours is not. What is passed over and
 looks like a stack all the same is worth a warning: its endpoint would never exist, and nothing else would tell.
 """
@@ -48,7 +49,7 @@ def _single(path: Path, problems: list[Problem]) -> Iterator[Path]:
 def _below(folder: Path, problems: list[Problem]) -> Iterator[Path]:
     texts = ((file, _text(file)) for file in _files(folder, ".yaml"))
     # What cannot be read stays: reading it properly says why.
-    files = [file for file, text in texts if text is None or _claims_to_be_stack(text)]
+    files = [file for file, text in texts if text is None or _is_stack(file, text)]
     if not files:
         hint = "A stack file says `apiVersion: whisperctl/v1` and `stack: NAME`, and its name ends in .yaml."
         problems.append(Problem(where=_start(folder), path="", message="holds no stack file", hint=hint))
@@ -66,7 +67,7 @@ def _overlooked(file: Path) -> Iterator[Problem]:
     text = _text(file) or ""
     keys = set(_KEY.findall(text))
     lacking = []
-    if not _claims_to_be_stack(text):
+    if not _is_stack(file, text):
         lacking += [] if _OURS.search(text) else ["`apiVersion: whisperctl/v1`"]
         lacking += [] if "stack" in keys else ["`stack: NAME`"]
         if not _looks_like_stack(keys, bool(_CLAIM.search(text))):
@@ -110,6 +111,33 @@ def _text(file: Path) -> str | None:
         return file.read_bytes().decode("utf-8", errors="replace")
     except OSError:
         return None
+
+
+def _is_stack(file: Path, text: str) -> bool:
+    return _claims_to_be_stack(text) or (bool(_STACK.search(text)) and _extends_ours(file, text))
+
+
+def _extends_ours(file: Path, text: str, seen: AbstractSet[str] = frozenset()) -> bool:
+    """Whether what `file` extends says `apiVersion: whisperctl/…`, itself or by what it extends."""
+    real = os.path.realpath(file)
+    parent = _parent(text) if real not in seen else None
+    if parent is None:
+        return False
+    above = file.parent / parent
+    text = _text(above) or ""
+    return bool(_OURS.search(text)) or _extends_ours(above, text, seen | {real})
+
+
+def _parent(text: str) -> str | None:
+    """What is extended; None where that is nothing, or told by an environment variable."""
+    if "extends" not in text:
+        return None
+    try:
+        keys = parse(text, "", Path(), []).data
+    except Malformed:
+        return None
+    name = keys["extends"].data if isinstance(keys, dict) and "extends" in keys else None
+    return name if isinstance(name, str) and "$" not in name else None
 
 
 def _claims_to_be_stack(text: str) -> bool:
