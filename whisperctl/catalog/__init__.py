@@ -128,6 +128,12 @@ class Accepted:
 
 
 @cache
+def language_codes() -> tuple[str, ...]:
+    """The languages that a request may name; the first is English."""
+    return tuple(_document("models")["language_codes"].split())
+
+
+@cache
 def numbers(version: str) -> Numbers:
     """A version in comparable form, without pre-release or local parts: `0.10.1.1` -> (0, 10, 1, 1)."""
     found = re.match(r"\d+(?:\.\d+)*", version)

@@ -190,14 +190,14 @@ def _rollout(tree: Value, data: Mapping[str, Any]) -> Rollout:
     return Rollout(
         strategy=data.get("strategy", "in_place"),
         timeout=data.get("timeout", 3600),
-        smoke=_smoke(tree, data["smoke"]) if {"audio", "expect"} <= data.get("smoke", {}).keys() else None,
+        smoke=_smoke(tree, data["smoke"]) if "audio" in data.get("smoke", {}) else None,
     )
 
 
 def _smoke(tree: Value, data: Mapping[str, Any]) -> Smoke:
     return Smoke(
         audio=_absolute(_folder_of(tree, "rollout", "smoke", "audio"), data["audio"]),
-        expect=data["expect"],
+        expect=data.get("expect", ""),  # without it the file is refused, with whatever else is wrong
         max_wer=float(data.get("max_wer", 0.2)),
         language=data.get("language"),
     )

@@ -19,6 +19,9 @@ HINTS = {
     "vllm.version": 'Pin one exact release in quotes, such as version: "0.19.1".',
     "stack": "Use lowercase letters, digits, dashes and dots; start and end with a letter or digit.",
     "name": "Use lowercase letters, digits, dashes and dots; start and end with a letter or digit.",
+    "base": "Write NAME or NAME:TAG, such as ubiops-ubuntu24-04-python3-12.",
+    "apt": "Name a Debian package, such as ffmpeg or ffmpeg=7.1.",
+    "language": "Write a code such as en, es or de, or leave it out: then the model tells by itself.",
     "version.health_check.path": "It starts with a slash, as in /health.",
     "env": "Use letters, digits and underscores; start with a letter and end with a letter or digit.",
 }

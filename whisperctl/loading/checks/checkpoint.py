@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from whisperctl import catalog
 from whisperctl.command import served_names
-from whisperctl.loading.checks.finding import Finding, warning
+from whisperctl.loading.checks.finding import Finding, said, warning
 from whisperctl.models import MOST, USUAL_LIMIT, Unusable, folder_files, folder_model, known_model, missing_files
 from whisperctl.spec import Path_, Stack
 
@@ -76,14 +77,33 @@ def task(stack: Stack) -> Iterator[Finding]:
             yield Finding(path, f"{stack.model.name} {why}", hint)
 
 
+def language(stack: Stack) -> Iterator[Finding]:
+    """The model and vLLM know the language of the smoke recording."""
+    smoke, known = stack.rollout.smoke, known_model(stack.model)
+    if smoke is None or smoke.language is None:
+        return
+    path, codes = ("rollout", "smoke", "language"), catalog.language_codes()
+    if smoke.language not in codes:
+        hint = "Write a code such as en, es or de, or leave it out: then the model tells by itself."
+        yield Finding(path, f"Whisper has no language {said(stack, path, smoke.language)}", hint)
+    elif known is not None and known.languages == 1 and smoke.language != codes[0]:
+        yield Finding(path, f"{stack.model.name} knows English only", "Write en, or take a model without .en.")
+
+
 def served_name(stack: Stack) -> Iterator[Finding]:
-    """What clients ask for is what the label says."""
+    """What clients ask for is what the label says: one name, or several with semicolons between them."""
     label = stack.version.labels.get("openai-model-names")
-    served = stack.model.served_name
-    if label is not None and served not in [name.strip() for name in label.split(",")] and served != label:
-        path = ("version", "labels", "openai-model-names")
+    served, answered = stack.model.served_name, served_names(stack)
+    if label is None or label == served:
+        return
+    path = ("version", "labels", "openai-model-names")
+    named = [name.strip() for name in re.split("[;,]", label)]
+    if served not in named:
         hint = "Clients find the model by the label and ask for it by the served name: write the same."
         yield Finding(path, f"the label says `{label}`, the server answers to `{served}`", hint)
+    elif unknown := [name for name in named if name not in answered]:
+        hint = f"It answers to {' and '.join(f'`{name}`' for name in answered)}."
+        yield warning(path, f"the server does not answer to {' or '.join(f'`{name}`' for name in unknown)}", hint)
 
 
 def names_as_words(stack: Stack) -> Iterator[Finding]:
@@ -94,4 +114,4 @@ def names_as_words(stack: Stack) -> Iterator[Finding]:
             yield Finding(path, f"vLLM takes the name `{name}` for an option", "Let it begin with another character.")
 
 
-CHECKS = (hub_name, revision, folder, task, served_name, names_as_words)
+CHECKS = (hub_name, revision, folder, task, language, served_name, names_as_words)
