@@ -50,8 +50,9 @@ def write_to(stream: BinaryIO, response: requests.Response, what: str) -> None:
         Unreachable: they stopped coming; it names `what` broke off.
     """
     try:
-        # Not writelines: that of a BytesIO never calls the write of a subclass, such as one that only digests.
-        for chunk in response.iter_content(1 << 16):  # noqa: FURB122
-            stream.write(chunk)
+        with response:  # whoever has read enough raises: the connection goes with it
+            # Not writelines: that of a BytesIO never calls the write of a subclass, such as one that only digests.
+            for chunk in response.iter_content(1 << 16):  # noqa: FURB122
+                stream.write(chunk)
     except requests.RequestException:
         raise Unreachable("GET", "", 0, f"{what} broke off.") from None

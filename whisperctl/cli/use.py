@@ -73,7 +73,10 @@ def live(settings: Settings, path: str) -> Iterator[Live]:
 
     stack = one_stack(path)
     if not stack.services:
-        raise WhisperctlError(f"{stack.file} declares no service, so that there is no endpoint to use.")
+        raise WhisperctlError(
+            f"{stack.file} declares no service, so that there is no endpoint to use.\n"
+            "  Add `service: {name: NAME, port: 8080}` and apply it."
+        )
     api = open_api(settings, stack)
     service = served(stack)
     found = api.find_service(service.name)
