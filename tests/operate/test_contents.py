@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 import time
 import zipfile
 from dataclasses import replace
@@ -14,7 +15,7 @@ import pytest
 
 from tests.operate.conftest import SECOND, Operator
 from whisperctl.api import Api
-from whisperctl.contents import differences
+from whisperctl.contents import LARGEST, differences
 from whisperctl.diff import FieldChange
 from whisperctl.loading import load_stacks
 from whisperctl.package import Package, build_package
@@ -142,3 +143,16 @@ def test_code_without_a_literal_is_one_file(tmp_path: Path, code: bytes) -> None
     found = differences(zipped(Package(files={"deployment.py": code})), new)
     assert "deployment.py" in {change.path for change in found}
     assert found[0].before is None
+
+
+def test_a_package_with_a_model_in_it_is_not_fetched_whole(newcomer: Operator) -> None:
+    folder = newcomer.folder / "whisper-nano"
+    shutil.copytree(Path(__file__).parents[2] / "specs" / "whisper-nano", folder)
+    with (folder / "tokenizer_config.json").open("a") as file:
+        file.write(" " * LARGEST)
+    text = SECOND.replace("openai/whisper-small, revision: 973afd24965f72e36ca33b3055d56a652f456b4d", "./whisper-nano")
+    text = text.replace("openai-model-names: openai/whisper-small", "openai-model-names: whisper-nano")
+    newcomer.write(text)
+    newcomer.good("apply", "--yes")
+    newcomer.write(text.replace("max_model_len: 448", "max_model_len: 440"))
+    assert list(told(newcomer.good("plan").out)) == ["digest"]
