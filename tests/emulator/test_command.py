@@ -16,6 +16,7 @@ from tests.emulator.conftest import LIVE, PROJECT, built, client_of, eventually,
 from tests.emulator_process import start_emulator
 from whisperctl.emulator.runtime.models import served_names
 
+UNHEALTHY = {"kind": "unhealthy"}
 pytestmark = pytest.mark.skipif(LIVE, reason="starts emulators of its own")
 
 
@@ -79,6 +80,12 @@ def test_only_the_books(tmp_path: Path) -> None:
         assert [item["id"] for item in models["data"]] == ["a/b", "c"]
         assert httpx.get(f"{made.endpoint}/health", headers=headers).status_code == 200
         assert httpx.get(f"{made.endpoint}/docs", headers=headers).status_code == 501
+        assert httpx.post(f"{emulator.root}/_emulator/faults", headers=headers, json=UNHEALTHY).status_code == 200
+        answer = httpx.get(f"{made.endpoint}/health", headers=headers)
+        assert (answer.status_code, "not healthy" in answer.text) == (503, True)
+        assert api.services_status_get(PROJECT, "d").ready is False
+        httpx.delete(f"{emulator.root}/_emulator/faults", headers=headers)
+        assert httpx.get(f"{made.endpoint}/health", headers=headers).status_code == 200
         api.instances_update(
             PROJECT,
             "d",

@@ -56,6 +56,15 @@ def test_a_whole_window_of_429_fails_no_apply(project: Project) -> None:
     project.apply()
 
 
+def test_an_endpoint_that_is_not_healthy_is_not_proven(project: Project) -> None:
+    project.fault("unhealthy")
+    [outcome] = project.perform(project.write(rollout={"timeout": 2}))
+    assert not outcome.succeeded
+    assert "waiting for GET /health: 503" in "\n".join(event.text for event in project.events)
+    project.calm()
+    project.apply(rollout={"timeout": 2})
+
+
 def test_a_failed_build_shows_its_last_lines_and_the_next_apply_builds_again(project: Project) -> None:
     project.fault("build-fail", count=1, text="No matching distribution found for vllm")
     [outcome] = project.perform(project.write())
