@@ -18,7 +18,7 @@ from whisperctl.bodies import merged
 from whisperctl.clock import latest_moment
 from whisperctl.desired import digest_of
 from whisperctl.errors import ApiError, BuildFailed, NotFound, WhisperctlError
-from whisperctl.job import FAILED, POST_ATTEMPTS, Job, arrived, create_once, is_lost
+from whisperctl.job import FAILED, POST_ATTEMPTS, Job, answer_to, arrived, create_once, is_lost
 from whisperctl.live import RecordedRevision, owner, recorded_revisions
 from whisperctl.operations import Operation
 from whisperctl.package import EnvironmentBuild
@@ -101,7 +101,7 @@ def _send_build(job: Job, address: Address, wanted: EnvironmentBuild, base: tupl
                 return
             if attempt == POST_ATTEMPTS or not (is_lost(error) or isinstance(error, NotFound)):
                 raise
-            job.say(address, f"no answer to the upload; it did not arrive, trying again ({attempt})")
+            job.say(address, f"{answer_to('the upload', error)}; it did not arrive, trying again ({attempt})")
             job.clock.sleep(attempt)
         else:
             return
@@ -229,7 +229,7 @@ def _send_package(job: Job, address: Address, before: str | None) -> str:
             young = isinstance(error, NotFound) and job.created
             if not (is_lost(error) or young) or attempt == POST_ATTEMPTS:
                 raise
-            job.say(address, f"no answer to the upload; it did not arrive, trying again ({attempt})")
+            job.say(address, f"{answer_to('the upload', error)}; it did not arrive, trying again ({attempt})")
             job.clock.sleep(attempt)
     raise AssertionError("the last attempt returns or raises")
 

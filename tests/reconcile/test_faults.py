@@ -12,6 +12,7 @@ import pytest
 
 from tests.reconcile.project import Project, report
 from tests.reconcile.test_crashes import builds, settled
+from whisperctl.errors import ApiError
 
 STACK: dict[str, Any] = {
     "env": {"A": "1", "B": {"value": "canary", "secret": True}},
@@ -99,6 +100,34 @@ def test_a_refusal_is_told_in_ubiops_own_words(project: Project) -> None:
     [failed] = [r for r in outcome.results if r.status == "failed"]
     assert "UbiOps answered 400 to POST" in failed.error
     assert "maximum_instances: must be at most 20" in failed.error
+
+
+def test_a_problem_of_ubiops_own_says_what_to_do(project: Project) -> None:
+    project.fault("error", status=503, path="/deployments$")
+    with pytest.raises(ApiError) as caught:
+        project.api().deployments()
+    hint = str(caught.value).splitlines()[1]
+    assert hint.startswith(
+        "  UbiOps has a problem of its own (tried 6 times): try again later. `whisperctl doctor` tells"
+    )
+    project.calm()
+    project.fault("error", status=501, path="/deployments$")
+    with pytest.raises(ApiError) as caught:
+        project.api().deployments()
+    assert "try again later" not in str(caught.value)
+
+
+def test_a_create_that_is_answered_with_an_error_is_told_so(project: Project) -> None:
+    create = {"method": "POST", "path": "/deployments$", "count": 1}
+    project.fault("error", status=500, **create)
+    project.apply()
+    project.destroy()
+    project.fault("drop-before", **create)
+    project.apply()
+    assert [event.text for event in project.events if "did not arrive" in event.text] == [
+        "UbiOps answered 500 to the create; it did not arrive, trying again (1)",
+        "no answer to the create; it did not arrive, trying again (1)",
+    ]
 
 
 def test_a_version_that_is_not_seen_yet_is_asked_for_again(project: Project) -> None:
