@@ -37,6 +37,8 @@ LAST_LINES = 20
 """Log lines shown with a failed build."""
 LOG_LINES = 500
 """Log lines asked for at a time while a build runs."""
+ENDED = {"cancelled": "was cancelled", "gone": "is gone"}
+"""How a build ended, where UbiOps' word for it makes no sentence."""
 
 _one_build = threading.Lock()
 _builds: dict[tuple[str, str, str, str], threading.Lock] = {}
@@ -69,7 +71,7 @@ def _start_tag(job: Job, address: Address, wanted: EnvironmentBuild) -> Json | N
     found = api.tag(wanted.name, wanted.tag)
     if found is not None and found["status"] in FAILED:
         # Whether a failed tag can be built again under its name is not documented: it is made anew.
-        job.say(address, f"removing the tag whose build {found['status']}")
+        job.say(address, f"removing the tag whose build {ended(found)}")
         api.delete_tag(wanted.name, wanted.tag)
         found = None
     if found is None:
@@ -253,6 +255,11 @@ def _record_revision(job: Job, revision: str) -> None:
         job.saw(address, job.api.update_version(job.deployment, job.version, body))
 
 
+def ended(found: Json) -> str:
+    """How the build of a tag or revision ended, to follow `the build`."""
+    return ENDED.get(found["status"], str(found["status"]))
+
+
 class _Logs:
     """The log lines of one build, said as they come."""
 
@@ -280,7 +287,7 @@ class _Logs:
     def failure(self, found: Json) -> str:
         """What is said about a build that did not succeed: its own reason and its last log lines."""
         reason = found.get("error_message")
-        text = f"{self.address}: the build {found['status']}"
+        text = f"{self.address}: the build {ended(found)}"
         text += ": " + "\n".join(self.job.foreign(reason)) if reason else "."
         if self.lines:
             text += "\n  Its last log lines:\n" + "\n".join(f"    {line}" for line in self.lines[-LAST_LINES:])

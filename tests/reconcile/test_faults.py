@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
@@ -10,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.reconcile.project import Project, report
+from tests.reconcile.project import Project, QuickClock, report
 from tests.reconcile.test_crashes import builds, settled
 from whisperctl.errors import ApiError
 
@@ -128,6 +130,28 @@ def test_a_create_that_is_answered_with_an_error_is_told_so(project: Project) ->
         "UbiOps answered 500 to the create; it did not arrive, trying again (1)",
         "no answer to the create; it did not arrive, trying again (1)",
     ]
+
+
+def test_a_cancelled_build_is_told_in_a_sentence(project: Project) -> None:
+    project.fault("build-endless", count=1)
+    clock = QuickClock()
+    with ThreadPoolExecutor() as pool:
+        applying = pool.submit(project.perform, project.write(), world=project.world(clock))
+        [tag] = _appears(project, "building")
+        project.api().cancel_tag("whisperctl", tag)
+        [outcome] = applying.result(20)
+    assert f"environment_tag/whisperctl/{tag}: the build was cancelled." in report(outcome)
+    project.apply()
+    assert "removing the tag whose build was cancelled" in [event.text for event in project.events]
+
+
+def _appears(project: Project, status: str) -> list[str]:
+    """The names of the tags of that status, once there is one."""
+    deadline = time.monotonic() + 20
+    while not (found := [t["name"] for t in project.api().tags("whisperctl") or [] if t["status"] == status]):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    return found
 
 
 def test_a_version_that_is_not_seen_yet_is_asked_for_again(project: Project) -> None:
