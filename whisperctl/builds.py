@@ -18,7 +18,7 @@ from whisperctl.bodies import merged
 from whisperctl.clock import latest_moment
 from whisperctl.desired import digest_of
 from whisperctl.errors import ApiError, BuildFailed, NotFound, WhisperctlError
-from whisperctl.job import FAILED, POST_ATTEMPTS, Job, arrived, create_once, is_lost
+from whisperctl.job import FAILED, POST_ATTEMPTS, Job, answer_to, arrived, create_once, is_lost
 from whisperctl.live import RecordedRevision, owner, recorded_revisions
 from whisperctl.operations import Operation
 from whisperctl.package import EnvironmentBuild
@@ -37,6 +37,8 @@ LAST_LINES = 20
 """Log lines shown with a failed build."""
 LOG_LINES = 500
 """Log lines asked for at a time while a build runs."""
+ENDED = {"cancelled": "was cancelled", "gone": "is gone"}
+"""How a build ended, where UbiOps' word for it makes no sentence."""
 
 _one_build = threading.Lock()
 _builds: dict[tuple[str, str, str, str], threading.Lock] = {}
@@ -69,7 +71,7 @@ def _start_tag(job: Job, address: Address, wanted: EnvironmentBuild) -> Json | N
     found = api.tag(wanted.name, wanted.tag)
     if found is not None and found["status"] in FAILED:
         # Whether a failed tag can be built again under its name is not documented: it is made anew.
-        job.say(address, f"removing the tag whose build {found['status']}")
+        job.say(address, f"removing the tag whose build {ended(found)}")
         api.delete_tag(wanted.name, wanted.tag)
         found = None
     if found is None:
@@ -101,7 +103,7 @@ def _send_build(job: Job, address: Address, wanted: EnvironmentBuild, base: tupl
                 return
             if attempt == POST_ATTEMPTS or not (is_lost(error) or isinstance(error, NotFound)):
                 raise
-            job.say(address, f"no answer to the upload; it did not arrive, trying again ({attempt})")
+            job.say(address, f"{answer_to('the upload', error)}; it did not arrive, trying again ({attempt})")
             job.clock.sleep(attempt)
         else:
             return
@@ -229,7 +231,7 @@ def _send_package(job: Job, address: Address, before: str | None) -> str:
             young = isinstance(error, NotFound) and job.created
             if not (is_lost(error) or young) or attempt == POST_ATTEMPTS:
                 raise
-            job.say(address, f"no answer to the upload; it did not arrive, trying again ({attempt})")
+            job.say(address, f"{answer_to('the upload', error)}; it did not arrive, trying again ({attempt})")
             job.clock.sleep(attempt)
     raise AssertionError("the last attempt returns or raises")
 
@@ -251,6 +253,11 @@ def _record_revision(job: Job, revision: str) -> None:
         labels[DIGEST_LABEL] = wanted.package.digest
         body = {"labels": merged(raw.get("labels") or {}, labels)}
         job.saw(address, job.api.update_version(job.deployment, job.version, body))
+
+
+def ended(found: Json) -> str:
+    """How the build of a tag or revision ended, to follow `the build`."""
+    return ENDED.get(found["status"], str(found["status"]))
 
 
 class _Logs:
@@ -280,7 +287,7 @@ class _Logs:
     def failure(self, found: Json) -> str:
         """What is said about a build that did not succeed: its own reason and its last log lines."""
         reason = found.get("error_message")
-        text = f"{self.address}: the build {found['status']}"
+        text = f"{self.address}: the build {ended(found)}"
         text += ": " + "\n".join(self.job.foreign(reason)) if reason else "."
         if self.lines:
             text += "\n  Its last log lines:\n" + "\n".join(f"    {line}" for line in self.lines[-LAST_LINES:])

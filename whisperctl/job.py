@@ -170,7 +170,7 @@ def create_once(job: Job, address: Address, post: Callable[[], Json], find: Call
                 return found
             if not lost or attempt >= POST_ATTEMPTS:
                 raise
-            job.say(address, f"no answer to the create; it did not arrive, trying again ({attempt})")
+            job.say(address, f"{answer_to('the create', error)}; it did not arrive, trying again ({attempt})")
         else:
             return wait_for(
                 find, lambda raw: raw is not None, clock=job.clock, timeout=APPEAR_SECONDS, what=f"{address} to appear"
@@ -181,6 +181,11 @@ def create_once(job: Job, address: Address, post: Callable[[], Json], find: Call
 def is_lost(error: ApiError) -> bool:
     """Whether the request may have had its effect although it was answered with an error, or not at all."""
     return isinstance(error, Unreachable) or error.status >= 500
+
+
+def answer_to(what: str, error: ApiError) -> str:
+    """What became of a request, in words."""
+    return f"UbiOps answered {error.status} to {what}" if error.status else f"no answer to {what}"
 
 
 def arrived(job: Job, find: Callable[[], T | None]) -> T | None:

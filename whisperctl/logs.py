@@ -53,12 +53,32 @@ def queries(api: Api, stack: Stack) -> tuple[str, ...]:
     return tuple(asked)
 
 
+def belongs_to(stack: Stack) -> Callable[[Json], bool]:
+    """Whether an entry is the stack's: of its version, or of no version, as is the build of an environment tag.
+
+    Stacks share tags, and what a version prints carries the label of the tag that it runs in, too.
+    """
+    ours = (stack.deployment.name, stack.version.name)
+
+    def belongs(entry: Json) -> bool:
+        labels = entry.get("metadata") or {}
+        return not labels.get("deployment_name") or (labels["deployment_name"], labels["deployment_version"]) == ours
+
+    return belongs
+
+
+def _any_entry(_entry: Json) -> bool:
+    return True
+
+
 @dataclass(kw_only=True)
 class Reader:
     """Reads on from `since` (nanoseconds) with every call of `more`."""
 
     api: Api
     queries: Sequence[str]
+    keep: Callable[[Json], bool] = _any_entry
+    """Which of the entries that the queries find are given out."""
     since: int
     clock: Clock
     page: int = PAGE
@@ -73,7 +93,7 @@ class Reader:
         seen: Counter[tuple[Any, ...]] = Counter()
         entries: dict[tuple[Any, ...], Json] = {}
         for query in self.queries:
-            found = list(self._pages(query))
+            found = [entry for entry in self._pages(query) if self.keep(entry)]
             # A line that matches two queries is one line; two equal lines of one query are two.
             seen |= Counter(_key(entry) for entry in found)
             entries |= {_key(entry): entry for entry in found}

@@ -14,8 +14,10 @@ from datetime import datetime
 from whisperctl.api import Api, Json
 from whisperctl.endpoint.client import Endpoint
 from whisperctl.errors import ApiError, Unhealthy
+from whisperctl.foreign import printable_lines
 from whisperctl.lease import is_held, parse
 from whisperctl.live import owner
+from whisperctl.package import build_environment
 from whisperctl.resources import (
     LEASE_LABEL,
     Address,
@@ -101,7 +103,8 @@ class _Seen:
 
     deployment: Json | None
     version: Json | None
-    tag: Json | None
+    tags: Sequence[tuple[Address, Json | None]]
+    """The version's own first, if there is a version."""
     latest: Json | None
     group: Json | None
     services: Sequence[tuple[Service, Json | None]]
@@ -151,8 +154,8 @@ def _look(api: Api, stack: Stack, pool: ThreadPoolExecutor) -> _Seen:
     deployment, groups = pool.submit(api.deployment, names[0]), pool.submit(api.groups)
     services = [pool.submit(api.find_service, service.name) for service in stack.services]
     version = api.version(*names)
+    tags = [(address, pool.submit(api.tag, *address.names)) for address in _tag_addresses(stack, version)]
     if version is not None:
-        tag = pool.submit(api.tag, str(version["environment_name"]), str(version["environment_tag"]))
         latest = pool.submit(api.revision, *names, version["latest_revision"]) if version["latest_revision"] else None
         listed = api.instances(*names)
         events = list(pool.map(lambda item: _newest_event(api, *names, item), listed))
@@ -161,12 +164,19 @@ def _look(api: Api, stack: Stack, pool: ThreadPoolExecutor) -> _Seen:
     return _Seen(
         deployment=deployment.result(),
         version=version,
-        tag=tag.result() if version else None,
+        tags=[(address, found.result()) for address, found in tags],
         latest=latest.result() if version and latest else None,
         group=next((group for group in same if version or group["name"] == stack.instance_type_group.name), None),
         services=[(service, found.result()) for service, found in zip(stack.services, services, strict=True)],
         instances=list(zip(listed, events, strict=True)) if version else [],
     )
+
+
+def _tag_addresses(stack: Stack, version: Json | None) -> list[Address]:
+    """The tag that the version runs in, and the one that an apply of the file builds before it has a version in it."""
+    build = build_environment(stack)
+    found = [tag_address(str(version["environment_name"]), str(version["environment_tag"]))] if version else []
+    return list(dict.fromkeys([*found, *([tag_address(build.name, build.tag)] if build else [])]))
 
 
 def _newest_event(api: Api, deployment: str, version: str, instance: Json) -> str:
@@ -222,10 +232,10 @@ def _parts(stack: Stack, seen: _Seen, doors: Sequence[Door]) -> Iterator[Part]:
     ready = {door.name: f"{door.ready} ready" for door in doors}
     for service, raw in seen.services:
         yield _part(stack, service_address(service.name), raw, ready.get(service.name, ""))
+    for position, (address, raw) in enumerate(seen.tags):
+        if raw is not None or (seen.version and position == 0):
+            yield _tag(address, raw)
     if seen.version:
-        environment, tag = str(seen.version["environment_name"]), str(seen.version["environment_tag"])
-        state = str(seen.tag["status"]) if seen.tag else MISSING
-        yield Part(address=tag_address(environment, tag), state=state, good=state == "available")
         yield _package(package_address(*names), seen.version, seen.latest)
 
 
@@ -245,15 +255,25 @@ def _part(stack: Stack, address: Address, raw: Json | None, state: str) -> Part:
     return Part(address=address, state=state, good=True)
 
 
+def _tag(address: Address, raw: Json | None) -> Part:
+    state = str(raw["status"]) if raw else MISSING
+    return Part(address=address, state=state + _reason(raw), good=state == "available")
+
+
+def _reason(raw: Json | None) -> str:
+    """Why a build failed, if it did, in one line."""
+    text = str((raw or {}).get("error_message") or "")
+    return f": {printable_lines(text)[0]}" if text else ""
+
+
 def _package(address: Address, version: Json, latest: Json | None) -> Part:
     active, newest = version.get("active_revision"), version.get("latest_revision")
     if not newest or latest is None:
         return Part(address=address, state="nothing uploaded yet", good=False)
     if active == newest:
         return Part(address=address, state=f"revision {active} is active", good=True)
-    failed = f": {latest['error_message']}" if latest.get("error_message") else ""
     kept = f", {active} is active" if active else ""
-    return Part(address=address, state=f"revision {newest} {latest['status']}{failed}{kept}", good=False)
+    return Part(address=address, state=f"revision {newest} {latest['status']}{_reason(latest)}{kept}", good=False)
 
 
 def _credits(seen: _Seen) -> float | None:

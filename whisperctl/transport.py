@@ -39,6 +39,7 @@ RATE_LIMIT_WINDOWS = 20
 """Rate-limit windows that one call sits out before it gives up (UbiOps counts per minute)."""
 MORE_CONNECTIONS = 128
 """Connections beyond the slots that are kept: for deployment requests, which take none."""
+DOCTOR = "`whisperctl doctor` tells whether the host answers."
 REPEATABLE = frozenset({"GET", "HEAD", "DELETE", "PATCH"})
 
 
@@ -129,7 +130,7 @@ class PooledRest:
                 self._pause(attempt, f"{verb} {resource_path}: UbiOps answered {response.status_code}")
                 continue
             if not 200 <= response.status_code <= 299:
-                raise api_error(verb, resource_path, response)
+                raise api_error(verb, resource_path, response, attempt)
             return response
 
     def _send(
@@ -236,8 +237,8 @@ def _unreachable(verb: str, host: str, path: str, error: RequestException, timeo
     )
 
 
-def api_error(verb: str, path: str, response: requests.Response) -> ApiError:
-    """The error that `response` tells, in UbiOps' own words where it has some."""
+def api_error(verb: str, path: str, response: requests.Response, tries: int = 1) -> ApiError:
+    """The error that `response`, the last of `tries`, tells, in UbiOps' own words where it has some."""
     reason = _reason(response)
     match response.status_code:
         case 401:
@@ -246,6 +247,10 @@ def api_error(verb: str, path: str, response: requests.Response) -> ApiError:
             return Forbidden(verb, path, 403, reason, "Give the token's service user a role that may do this.")
         case 404:
             return NotFound(verb, path, 404, reason)
+        case 500 | 502 | 503 | 504 as status:
+            again = f" (tried {tries} times)" if tries > 1 else ""
+            advice = f"UbiOps has a problem of its own{again}: try again later. {DOCTOR}"
+            return ApiError(verb, path, status, reason, advice)
         case status:
             return ApiError(verb, path, status, reason)
 

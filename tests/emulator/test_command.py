@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +14,9 @@ import ubiops
 
 from tests.emulator.conftest import LIVE, PROJECT, built, client_of, eventually, package
 from tests.emulator_process import start_emulator
+from whisperctl.emulator.runtime.models import served_names
 
+UNHEALTHY = {"kind": "unhealthy"}
 pytestmark = pytest.mark.skipif(LIVE, reason="starts emulators of its own")
 
 
@@ -77,6 +80,12 @@ def test_only_the_books(tmp_path: Path) -> None:
         assert [item["id"] for item in models["data"]] == ["a/b", "c"]
         assert httpx.get(f"{made.endpoint}/health", headers=headers).status_code == 200
         assert httpx.get(f"{made.endpoint}/docs", headers=headers).status_code == 501
+        assert httpx.post(f"{emulator.root}/_emulator/faults", headers=headers, json=UNHEALTHY).status_code == 200
+        answer = httpx.get(f"{made.endpoint}/health", headers=headers)
+        assert (answer.status_code, "not healthy" in answer.text) == (503, True)
+        assert api.services_status_get(PROJECT, "d").ready is False
+        httpx.delete(f"{emulator.root}/_emulator/faults", headers=headers)
+        assert httpx.get(f"{made.endpoint}/health", headers=headers).status_code == 200
         api.instances_update(
             PROJECT,
             "d",
@@ -88,6 +97,25 @@ def test_only_the_books(tmp_path: Path) -> None:
     finally:
         api.api_client.close()
         assert emulator.stop() == 0
+
+
+@pytest.mark.parametrize(
+    ("code", "names"),
+    [
+        ("CONFIG = {'served_names': ['a/b', 'c']}", ["a/b", "c"]),
+        ("CONFIG = {'served_names': [x for x in 'ab']}", []),
+        (
+            "CONFIG = {'port': 8080}\nX = ['vllm', 'serve', 'm', '--served-model-name', 'a/b', 'c', '--port', '1']",
+            ["a/b", "c"],
+        ),
+        ("X = ('serve', '--served-model-name', name, 'c')", []),
+        ("X = 'vllm serve m --served-model-name a/b --port 1'", ["a/b"]),
+        ("X = '--served-model-name'", []),
+        ("def f():\n    CONFIG = {'served_names': ['a']}", []),
+    ],
+)
+def test_models_that_a_package_names(code: str, names: list[str]) -> None:
+    assert served_names(ast.parse(code)) == names
 
 
 def _deploy(api: Any, folder: Path) -> None:

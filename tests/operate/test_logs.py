@@ -138,6 +138,42 @@ def test_builds_of_environment_and_package_oldest_first(operator: Operator) -> N
     assert (nothing.out, nothing.err) == ("", "No log lines in that time.\n")
 
 
+def test_nothing_of_another_stack_that_shares_the_environment(operator: Operator, api: Api) -> None:
+    other = SECOND.replace("stack: speech", "stack: other").replace("name: speech", "name: other")
+    operator.write(other, "other.yaml")
+    operator.good("apply", "--yes", "other.yaml")
+    [tag] = {(api.version(name, "v1") or {})["environment_tag"] for name in ("speech", "other")}
+    revisions = {name: {item["id"][:8] for item in api.revisions(name, "v1")} for name in ("speech", "other")}
+    for file, own in (("stack.yaml", "speech"), ("other.yaml", "other")):
+        for only in ((), ("--build",)):
+            lines = operator.good("logs", *only, file).out.splitlines()
+            shown = {line.split()[2] for line in lines}
+            assert {tag, *revisions[own]} <= shown
+            assert all(line.split()[2] in revisions[own] for line in lines if line.split()[1] == "build")
+        process = operator.start("logs", "-f", file)
+        assert process.stdout is not None
+        followed = [process.stdout.readline() for _ in lines]
+        time.sleep(0.2)
+        process.send_signal(signal.SIGINT)
+        followed += process.communicate(timeout=20)[0].splitlines(keepends=True)
+        assert [line.rstrip("\n") for line in followed] == lines
+
+
+def test_instance_lines_of_another_version_are_not_ours(host: LogHost, clock: HandClock, operator: Operator) -> None:
+    from whisperctl.loading import load_stacks
+    from whisperctl.logs import belongs_to
+
+    [stack] = load_stacks([operator.folder / "stack.yaml"], {}).stacks
+    shared = {"environment_name": "whisperctl", "environment_tag": "t"}
+    host.add(NOW * NANOSECONDS, "built", **shared)
+    host.add(NOW * NANOSECONDS + 1, "ours", **shared, deployment_name="speech", deployment_version="v1")
+    host.add(NOW * NANOSECONDS + 2, "another's", **shared, deployment_name="other", deployment_version="v1")
+    host.add(NOW * NANOSECONDS + 3, "another's", **shared, deployment_name="speech", deployment_version="v2")
+    source = reader(host, clock)
+    source.keep = belongs_to(stack)
+    assert texts(source.more()) == ["built", "ours"]
+
+
 def test_since_takes_ages_and_dates(operator: Operator) -> None:
     everything = operator.good("logs").out
     assert operator.good("logs", "--since", "2020-01-01T00:00").out == everything

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
 import time
 from pathlib import Path
 
@@ -106,6 +107,53 @@ def test_an_apply_at_work_is_told(operator: Operator, api: Api) -> None:
     labels = (api.deployment("speech") or {})["labels"]
     api.update_deployment("speech", {"labels": {**labels, "whisperctl-lease": f"{HOLD} {int(time.time()) + 60}"}})
     assert "An apply is at work on it: process 4242 on another-host" in operator.good("status").out
+
+
+def seen(operator: Operator, *texts: str) -> str:
+    """The status as soon as it tells all of this."""
+    deadline = time.monotonic() + 20
+    while not all(text in (ran := operator.good("status")).out for text in texts):
+        assert time.monotonic() < deadline, ran.out
+        time.sleep(0.05)
+    return ran.out
+
+
+def test_a_first_environment_that_builds_is_seen_and_who_builds_it(
+    newcomer: Operator, control: httpx.Client, api: Api
+) -> None:
+    newcomer.write(SECOND)
+    control.post("/faults", json={"kind": "build-endless", "count": 1}).raise_for_status()
+    process = newcomer.start("apply", "--yes")
+    try:
+        out = seen(newcomer, "An apply is at work on it: process", "  building\n")
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=20)
+    assert "  Not deployed yet\n  Resources\n" in out
+    [tag] = [line.split() for line in out.splitlines() if "environment_tag/whisperctl/vllm-0.32.0-" in line]
+    assert tag[1:] == ["building"]
+    api.cancel_tag(*tag[0].split("/")[1:])
+    out = seen(newcomer, "  cancelled\n", "Not deployed: `whisperctl apply stack.yaml` makes it.")
+    assert "An apply is at work" not in out
+    document = json.loads(newcomer.good("status", "--format", "json").out)
+    assert {"address": tag[0], "state": "cancelled", "good": False} in document["resources"]
+
+
+def test_an_environment_that_failed_tells_why(newcomer: Operator, control: httpx.Client) -> None:
+    newcomer.write(SECOND)
+    control.post("/faults", json={"kind": "build-fail", "count": 1, "text": "no wheel\nfor that"}).raise_for_status()
+    assert newcomer.run("apply", "--yes").code == 1
+    out = newcomer.good("status").out
+    assert "  Not deployed: " in out
+    assert "  failed: no wheel\n" in out
+
+
+def test_the_next_environment_shows_beside_the_one_in_use(operator: Operator, control: httpx.Client) -> None:
+    operator.write(SECOND.replace("anyio", "orjson"))
+    control.post("/faults", json={"kind": "build-fail", "count": 1, "text": "no wheel"}).raise_for_status()
+    assert operator.run("apply", "--yes").code == 1
+    states = [line.split(None, 1)[1] for line in operator.good("status").out.splitlines() if "environment_tag" in line]
+    assert sorted(states) == ["available", "failed: no wheel"]
 
 
 def test_several_stacks(operator: Operator) -> None:

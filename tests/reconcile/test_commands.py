@@ -106,6 +106,22 @@ def test_json_of_a_plan_and_of_an_apply(project: Project) -> None:
     assert again.json["operations"] == []
 
 
+def test_json_of_an_apply_that_fails(project: Project) -> None:
+    file = str(project.write())
+    project.fault("build-fail", count=1, text="no wheel for that")
+    ran = project.cli("apply", "--yes", file, "--format", "json")
+    assert (ran.code, ran.json["outcome"]) == (1, "failed")
+    undone = [one["address"] for one in ran.json["operations"] if one["outcome"] != "done"]
+    assert ran.json["remaining"] == list(dict.fromkeys(undone))
+    assert {"version/alpha/v1", "package/alpha/v1", "service/alpha"} < set(ran.json["remaining"])
+    report = ran.err.partition("\nalpha: not finished.\n")[2]
+    assert "the build failed: no wheel for that\n        Its last log lines:" in report
+    assert "  Not tried:\n    create version/alpha/v1\n" in report
+    ran = project.cli("apply", "--yes", file, "--format", "json")
+    assert (ran.code, ran.json["outcome"], ran.json["remaining"]) == (0, "succeeded", [])
+    assert "Applied" not in ran.err
+
+
 def test_json_of_several_stacks(project: Project) -> None:
     project.write("one.yaml")
     project.write("two.yaml", stack="beta", deployment={"name": "beta"}, service={"name": "beta"})

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
@@ -10,8 +12,9 @@ from typing import Any
 
 import pytest
 
-from tests.reconcile.project import Project, report
+from tests.reconcile.project import Project, QuickClock, report
 from tests.reconcile.test_crashes import builds, settled
+from whisperctl.errors import ApiError
 
 STACK: dict[str, Any] = {
     "env": {"A": "1", "B": {"value": "canary", "secret": True}},
@@ -56,6 +59,15 @@ def test_a_whole_window_of_429_fails_no_apply(project: Project) -> None:
     project.apply()
 
 
+def test_an_endpoint_that_is_not_healthy_is_not_proven(project: Project) -> None:
+    project.fault("unhealthy")
+    [outcome] = project.perform(project.write(rollout={"timeout": 2}))
+    assert not outcome.succeeded
+    assert "waiting for GET /health: 503" in "\n".join(event.text for event in project.events)
+    project.calm()
+    project.apply(rollout={"timeout": 2})
+
+
 def test_a_failed_build_shows_its_last_lines_and_the_next_apply_builds_again(project: Project) -> None:
     project.fault("build-fail", count=1, text="No matching distribution found for vllm")
     [outcome] = project.perform(project.write())
@@ -90,6 +102,56 @@ def test_a_refusal_is_told_in_ubiops_own_words(project: Project) -> None:
     [failed] = [r for r in outcome.results if r.status == "failed"]
     assert "UbiOps answered 400 to POST" in failed.error
     assert "maximum_instances: must be at most 20" in failed.error
+
+
+def test_a_problem_of_ubiops_own_says_what_to_do(project: Project) -> None:
+    project.fault("error", status=503, path="/deployments$")
+    with pytest.raises(ApiError) as caught:
+        project.api().deployments()
+    hint = str(caught.value).splitlines()[1]
+    assert hint.startswith(
+        "  UbiOps has a problem of its own (tried 6 times): try again later. `whisperctl doctor` tells"
+    )
+    project.calm()
+    project.fault("error", status=501, path="/deployments$")
+    with pytest.raises(ApiError) as caught:
+        project.api().deployments()
+    assert "try again later" not in str(caught.value)
+
+
+def test_a_create_that_is_answered_with_an_error_is_told_so(project: Project) -> None:
+    create = {"method": "POST", "path": "/deployments$", "count": 1}
+    project.fault("error", status=500, **create)
+    project.apply()
+    project.destroy()
+    project.fault("drop-before", **create)
+    project.apply()
+    assert [event.text for event in project.events if "did not arrive" in event.text] == [
+        "UbiOps answered 500 to the create; it did not arrive, trying again (1)",
+        "no answer to the create; it did not arrive, trying again (1)",
+    ]
+
+
+def test_a_cancelled_build_is_told_in_a_sentence(project: Project) -> None:
+    project.fault("build-endless", count=1)
+    clock = QuickClock()
+    with ThreadPoolExecutor() as pool:
+        applying = pool.submit(project.perform, project.write(), world=project.world(clock))
+        [tag] = _appears(project, "building")
+        project.api().cancel_tag("whisperctl", tag)
+        [outcome] = applying.result(20)
+    assert f"environment_tag/whisperctl/{tag}: the build was cancelled." in report(outcome)
+    project.apply()
+    assert "removing the tag whose build was cancelled" in [event.text for event in project.events]
+
+
+def _appears(project: Project, status: str) -> list[str]:
+    """The names of the tags of that status, once there is one."""
+    deadline = time.monotonic() + 20
+    while not (found := [t["name"] for t in project.api().tags("whisperctl") or [] if t["status"] == status]):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    return found
 
 
 def test_a_version_that_is_not_seen_yet_is_asked_for_again(project: Project) -> None:

@@ -26,6 +26,15 @@ def test_a_fresh_stack_is_created_and_a_second_plan_is_empty(project: Project) -
     assert plan.unchanged == len(outcome.plan.changes)
 
 
+def test_a_stack_without_labels_is_proven_by_what_its_package_names(project: Project) -> None:
+    """Also where the emulator only keeps the books."""
+    plain = {"labels": None, "minimum_instances": None}
+    for name in ("first name", "second"):
+        project.apply(version=plain, model={"served_name": name})
+        ran = project.cli("smoke", str(project.folder / "stack.yaml"))
+        assert name in ran.out, ran
+
+
 @pytest.mark.parametrize(
     ("minimum", "told"),
     [

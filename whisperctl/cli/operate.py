@@ -64,7 +64,13 @@ def logs(settings: Settings, path: str, follow: bool, since: float, only: str | 
     stack = quiet_stack(path)
     api = open_api(settings, stack)
     clock = SystemClock()
-    reader = logs.Reader(api=api, queries=logs.queries(api, stack), since=int(since * logs.SECOND), clock=clock)
+    reader = logs.Reader(
+        api=api,
+        queries=logs.queries(api, stack),
+        keep=logs.belongs_to(stack),
+        since=int(since * logs.SECOND),
+        clock=clock,
+    )
     secrets = (settings.token(), *(variable.value for variable in stack.env if variable.secret and variable.value))
     count = 0
     for line in logs.follow(reader, _say) if follow else reader.more():

@@ -154,6 +154,8 @@ def _perform(settings: Settings, plans: Sequence[Plan], world: World, form: str,
     try:
         if form == "json":
             click.echo(json.dumps(outcome_document(outcomes), indent=2, ensure_ascii=False))
+            if not all(outcome.succeeded for outcome in outcomes):
+                click.echo(done, err=True)
         elif any(outcome.results for outcome in outcomes):
             click.echo(done, err=not all(outcome.succeeded for outcome in outcomes))
             _echo_endpoints(outcomes, world)

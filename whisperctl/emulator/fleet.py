@@ -108,6 +108,14 @@ class Fleet:
             sick=lambda: self.faults.unhealthy,
         )
 
+    def check_books(self, version_id: str) -> None:
+        """Without processes (`--runtime none`) whoever runs is healthy, unless a fault has it that nobody is."""
+        version = self.store.by_id("version", version_id)
+        good = version is None or version.body["health_check"] is None or not self.faults.unhealthy
+        for doc in self.store.children("instance", version_id):
+            if doc.body["status"] == "running":
+                self._set_health(doc.id, good)
+
     def _set_health(self, ident: str, good: bool) -> None:
         doc = self.store.by_id("instance", ident)
         if doc is None or doc.body["_healthy"] == good:

@@ -103,6 +103,7 @@ class Platform:
                 effects += self._scaled(ident, now)
         for effect in effects:
             self._perform(effect)
+        self._check_books(dirty)
         for ident in dirty | self.dispatch.versions():
             self.dispatch.run(ident)
 
@@ -134,6 +135,10 @@ class Platform:
         """Service traffic keeps an instance awake (only told where a switch lets it)."""
         self._served[instance_id] = self.clock.now()
 
+    def faults_changed(self) -> None:
+        """Where processes are asked, their next health check tells; the books are corrected at once."""
+        self._check_books({doc.id for doc in self.store.every("version")})
+
     def wake(self) -> None:
         """The clock has leapt, or the state was replaced."""
         self._wake.set()
@@ -162,6 +167,11 @@ class Platform:
         task = asyncio.ensure_future(job)
         self._tasks.add(task)
         task.add_done_callback(self._reap)
+
+    def _check_books(self, version_ids: set[str]) -> None:
+        if not self.pace.processes:
+            for ident in version_ids:
+                self.fleet.check_books(ident)
 
     def _scaled(self, ident: str, now: float) -> list[Effect]:
         busy = self.dispatch.busy & {doc.id for doc in self.store.children("instance", ident)}

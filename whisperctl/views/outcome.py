@@ -86,7 +86,13 @@ def outcome_document(outcomes: Sequence[Outcome]) -> dict[str, Any]:
             if result and result.error:
                 operation["error"] = result.error
         entry["outcome"] = "succeeded" if outcome.succeeded else "interrupted" if outcome.interrupted else "failed"
-        entry["remaining"] = list(outcome.remaining)
+        entry["remaining"] = _remaining(outcome)
         if outcome.error:
             entry["error"] = outcome.error
     return document
+
+
+def _remaining(outcome: Outcome) -> list[str]:
+    """The addresses that there is still something to do about: nothing was done, or it did not help."""
+    left = [str(result.operation.address) for result in outcome.results if result.status != "done"]
+    return list(dict.fromkeys([*outcome.remaining, *left]))

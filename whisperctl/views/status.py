@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from whisperctl.status import Door, Instance, Part, Status
+from whisperctl.status import MISSING, Door, Instance, Part, Status
 from whisperctl.views.history import aligned, moment
 
 FORMAT_VERSION = "1"
@@ -20,14 +20,14 @@ def status_text(found: Sequence[Status], color: bool) -> str:
 
 def _lines(status: Status, color: bool) -> Iterator[str]:
     yield (click.style(status.stack, bold=True) if color else status.stack) + f" in project {status.project}"
-    if not status.deployed:
-        yield f"  Not deployed: `whisperctl apply {status.file}` makes it."
-        if any(part.good for part in status.parts):
-            yield from _table("Resources", [(str(part.address), part.state) for part in status.parts])
-        return
+    rows = [(str(part.address), _colored(part.state, part.good, color)) for part in status.parts]
     if status.applying:
         yield f"  An apply is at work on it: {status.applying}"
-    rows = [(str(part.address), _colored(part.state, part.good, color)) for part in status.parts]
+    if not status.deployed:
+        yield "  Not deployed yet" if status.applying else f"  Not deployed: `whisperctl apply {status.file}` makes it."
+        if any(part.state != MISSING for part in status.parts):
+            yield from _table("Resources", rows)
+        return
     yield from _table("Resources", rows)
     yield from _table(_instances_title(status), [_instance_row(instance) for instance in status.instances])
     yield from _table("Endpoint", [_door_row(door, color) for door in status.doors])

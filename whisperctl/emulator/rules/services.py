@@ -79,12 +79,7 @@ def ready_instances(store: Store, doc: Doc) -> list[Doc]:
     """The instances that a service may route to: running, and healthy when the version checks health."""
     ident = versions.target(store, doc)
     docs = store.children("instance", ident) if ident else []
-    return [one for one in docs if one.body["status"] == "running" and _healthy(one)]
-
-
-def _healthy(instance: Doc) -> bool:
-    """Without a process (`--runtime none`) there is nothing to check: the books say that it runs."""
-    return bool(instance.body.get("_healthy", True)) or "_pid" not in instance.body
+    return [one for one in docs if one.body["status"] == "running" and one.body["_healthy"]]
 
 
 def limits(call: Call) -> list[dict[str, Any]]:

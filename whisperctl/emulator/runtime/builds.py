@@ -17,7 +17,7 @@ from typing import Any
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
-from whisperctl.emulator.runtime import packages
+from whisperctl.emulator.runtime import models, packages
 
 FACTS = Path(__file__).with_name("facts.py")
 CHECK_TIMEOUT = 120.0
@@ -178,5 +178,6 @@ def _check_class(text: str, file_name: str) -> Verdict:
     if not found:
         return Verdict(error=f"{file_name} has no class Deployment")
     methods = {n.name for n in found[-1].body if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef)}
-    facts = {"has_request_method": "request" in methods, "has_requests_method": "requests" in methods}
+    facts: dict[str, Any] = {"has_request_method": "request" in methods, "has_requests_method": "requests" in methods}
+    facts["_models"] = models.served_names(tree)
     return Verdict(facts=facts, log=["Package structure is valid"])

@@ -76,6 +76,7 @@ def _faults(app: App, method: str, body: dict[str, Any]) -> Response:
         app.platform.faults.clear()
     if method == "POST":
         set_fault(app, faults.fault(body))
+    app.platform.faults_changed()
     listed = app.faults.listed() + app.platform.faults.listed()
     return JSONResponse(listed)
 

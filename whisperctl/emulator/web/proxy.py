@@ -50,7 +50,7 @@ class Proxy:
             with self._limits.admitted(service, user):
                 instance = self._instance(service)
                 if not self.platform.pace.processes and scope["type"] == "http":
-                    await self._from_the_books(scope["path"], service)(scope, receive, send)
+                    await self._from_the_books(scope["path"], instance)(scope, receive, send)
                     return
                 port = await self.platform.fleet.ports.real(instance, service.body["port"])
                 if scope["type"] == "websocket":
@@ -99,16 +99,20 @@ class Proxy:
             self.platform.served(chosen.id)
         return chosen
 
-    def _from_the_books(self, path: str, service: Doc) -> Response:
-        """What can be said of an instance that is only a row: it runs, and its version's labels name the models."""
+    def _from_the_books(self, path: str, instance: Doc) -> Response:
+        """What can be said of an instance that is only a row: it runs, and its version or its package names models."""
         if path == "/health":
             return JSONResponse({"status": "healthy", "note": NO_CODE_RAN})
         if path == "/v1/models":
-            version = self.platform.store.by_id("version", versions.target(self.platform.store, service) or "")
-            names = str((version.body["labels"] if version else {}).get("openai-model-names") or "").split(";")
-            models = [{"id": name, "object": "model", "owned_by": "emulator"} for name in names if name]
+            models = [{"id": name, "object": "model", "owned_by": "emulator"} for name in self._models(instance)]
             return JSONResponse({"object": "list", "data": models})
         raise Refusal(501, f"The emulator only keeps the books: nothing answers {path}")
+
+    def _models(self, instance: Doc) -> list[str]:
+        version = self.platform.store.by_id("version", instance.parent)
+        label = str((version.body["labels"] if version else {}).get("openai-model-names") or "")
+        revision = self.platform.store.by_id("revision", instance.body["_revision"] or "")
+        return [name for name in label.split(";") if name] or (revision.body.get("_models", []) if revision else [])
 
     def _asleep(self, ident: str | None) -> str:
         store = self.platform.store
