@@ -247,7 +247,7 @@ def api_error(verb: str, path: str, response: requests.Response, tries: int = 1)
             return Forbidden(verb, path, 403, reason, "Give the token's service user a role that may do this.")
         case 404:
             return NotFound(verb, path, 404, reason)
-        case 500 | 502 | 503 | 504 as status:
+        case 500 | 502 | 503 as status:  # 504 may be a request of the user's that took too long
             again = f" (tried {tries} times)" if tries > 1 else ""
             advice = f"UbiOps has a problem of its own{again}: try again later. {DOCTOR}"
             return ApiError(verb, path, status, reason, advice)
