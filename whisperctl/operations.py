@@ -196,8 +196,7 @@ class Operations:
             return []
         running = (Kind.VERSION, Kind.ENV_VAR, Kind.PACKAGE, Kind.SERVICE)
         touched = any(change.address.kind in running and change.action != "delete" for change in self.changes)
-        proven = DIGEST_LABEL in self.live.labels.get(deployment_address(stack.deployment.name), {})
-        if not touched and proven:
+        if not touched and is_proven(self.live, stack.deployment.name):
             return []
         return [self._add("probe", version_address(stack.deployment.name, stack.version.name), made)]
 
@@ -214,6 +213,11 @@ class Operations:
             leaving = [c for c in by_kind[kind] if c.action == "delete" and c.address not in self.early]
             found += [self._add("delete", change.address, [*needs, *found]) for change in leaving]
         return found
+
+
+def is_proven(live: Live, deployment: str) -> bool:
+    """Whether the last apply that had something to prove did so: until then the deployment has no digest label."""
+    return DIGEST_LABEL in live.labels.get(deployment_address(deployment), {})
 
 
 def after_other_stacks(plans: Sequence[Sequence[Operation]]) -> list[tuple[Operation, ...]]:

@@ -13,7 +13,7 @@ from whisperctl.desired import Wanted, spec_path
 from whisperctl.diff import FieldChange, differing_fields
 from whisperctl.errors import NotOwned, Protected
 from whisperctl.live import Live, combined, owner
-from whisperctl.operations import DEPLOYMENT_REPLACED, Action, Change, Operation, Operations
+from whisperctl.operations import DEPLOYMENT_REPLACED, Action, Change, Operation, Operations, is_proven
 from whisperctl.resources import (
     IMMUTABLE,
     SECRET,
@@ -56,6 +56,12 @@ class Plan:
     def is_empty(self) -> bool:
         """Whether there is nothing to do at all."""
         return not self.operations
+
+    @property
+    def is_pending(self) -> bool:
+        """Whether UbiOps differs or the proof of an apply is missing: more than labels to bring up to date."""
+        deployment = self.wanted.stack.deployment.name
+        return bool(self.changes) or not (self.is_empty or is_proven(self.live, deployment))
 
     def count(self, action: Action) -> int:
         """Changes of one sort."""

@@ -479,3 +479,47 @@ def test_help_of_each_command_names_its_options(project: Project, tmp_path: Path
     assert "--parallelism" in project.cli("apply", "--help").out
     assert "--detailed-exitcode" in project.cli("plan", "--help").out
     assert list(tmp_path.iterdir()) == []
+
+
+HELD = [
+    {"version": {"scaling_strategy": "default"}},
+    {"version": {"description": ""}},
+    {"version": {"request_retention_mode": "full", "maximum_queue_size": 100000}},
+    {"service": {"description": "", "type": "standard", "cache_aware_llm_routing": False}},
+]
+
+
+@pytest.mark.parametrize("more", HELD, ids=lambda more: next(iter(more)))
+def test_a_value_that_ubiops_holds_already_is_no_change_once_it_is_in_the_file(
+    project: Project, more: dict[str, Any]
+) -> None:
+    project.apply()
+    file = str(project.write(**more))
+    ran = project.cli("plan", file, "--detailed-exitcode")
+    assert ran.code == 0
+    assert ran.out.endswith("No changes: 6 resources match. Apply only records the stack file as it is now.\n")
+    assert project.cli("drift", file).code == 0
+    ran = project.cli("apply", file)  # nothing is changed, so that nobody is asked
+    assert ran.code == 0, ran.err
+    assert project.cli("plan", file).out.endswith("No changes: 6 resources match.\n")
+    assert project.cli("drift", file).out.endswith("No drift: the project is as it was last applied.\n")
+
+
+def test_a_base_environment_without_its_tag_is_no_change(project: Project) -> None:
+    base = "ubiops-ubuntu24-04-python3-12"
+    project.apply(environment={"mode": "package", "base": f"{base}:v5.24.0"})
+    file = str(project.write(environment={"mode": "package", "base": base}))
+    assert project.cli("plan", file, "--detailed-exitcode").code == 0
+
+
+def test_a_proof_that_failed_is_pending(project: Project) -> None:
+    file = str(project.write(service=None, rollout={"timeout": 2}))
+    project.fault("error", method="POST", path="/requests$", status=400)
+    assert project.cli("apply", "--yes", file).code == 1
+    project.calm()
+    ran = project.cli("plan", file, "--detailed-exitcode")
+    assert ran.code == 2
+    assert "did not finish its proof" in ran.out
+    assert project.cli("apply", file).code == 1  # it asks, and there is no terminal
+    assert project.cli("apply", "--yes", file).code == 0
+    assert project.cli("plan", file, "--detailed-exitcode").code == 0

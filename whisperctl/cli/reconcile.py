@@ -58,7 +58,7 @@ def plan(
     click.echo(_rendered(explained(plans, world), form, settings))
     if out is not None:
         click.echo(f"Saved to {out}. Perform exactly this with\n  whisperctl apply --plan {shlex.quote(out)}", err=True)
-    pending = any(not entry.is_empty for entry in plans)
+    pending = any(entry.is_pending for entry in plans)
     return EXIT_CHANGES_PENDING if detailed_exitcode and pending else 0
 
 
@@ -105,7 +105,7 @@ def _reconcile(
     plans = planned(stacks, world, destroy)
     # With JSON the one document on stdout comes at the end; people still see the plan.
     click.echo(_rendered(explained(plans, world), "text", settings), err=form == "json")
-    if any(not entry.is_empty for entry in plans) and not yes:
+    if any(entry.is_pending for entry in plans) and not yes:
         _ask(destroy)
     return _perform(settings, plans, world, form, replan=True, yes=yes)
 
