@@ -465,6 +465,23 @@ def test_drift_does_not_blame_ubiops_for_a_secret_that_changed_here(project: Pro
     assert "env_var/alpha/v1/HUB" in ran.out
 
 
+MOVED_ON = [{"version": {"maximum_instances": 2}}, {"deployment": {"name": "beta"}}]
+
+
+@pytest.mark.parametrize("more", MOVED_ON, ids=["changed", "renamed"])
+def test_drift_blames_nobody_once_the_file_has_moved_on(project: Project, more: dict[str, Any]) -> None:
+    project.apply()
+    project.api().update_version("alpha", "v1", {"maximum_instances": 5})
+    file = str(project.write(**more))
+    ran = project.cli("drift", file)
+    assert ran.code == 2
+    assert "The stack file has moved on since the last apply." in ran.out
+    assert ran.out.endswith("`whisperctl apply` makes the project what the stack file says now.\n")
+    assert "last changed" not in ran.out
+    found = project.cli("drift", file, "--format", "json").json
+    assert (found["basis"], found["drifted"], found["last_changed"]) == ("moved on", True, {})
+
+
 def test_an_expired_lease_holds_up_nobody(project: Project) -> None:
     project.apply()
     labels = (project.api().deployment("alpha") or {})["labels"]
