@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 from whisperctl.api import Api, Json
+from whisperctl.applied import live_digest
 from whisperctl.engine import World, plan_stacks
 from whisperctl.errors import ApiError
 from whisperctl.operations import Change
 from whisperctl.plan import Plan
 from whisperctl.resources import (
+    APPLIED_LABEL,
     DIGEST_LABEL,
     SECRET_LABEL,
     Address,
@@ -33,16 +35,18 @@ class Drift:
     plan: Plan
     basis: Basis
     """applied: the spec is what was applied, so every change is drift. moved on: the spec changed since, so each change
-    may be its own or drift: of what was applied only digests are kept. unfinished: the last apply did not end. absent:
-    nothing of it is on UbiOps, and so nothing that tells whether it was never applied, was destroyed, or was deleted by
-    hand."""
+    may be its own or drift, unless `as_applied`: of what was applied only digests are kept. unfinished: the last apply
+    did not end. absent: nothing of it is on UbiOps, and so nothing that tells whether it was never applied, was
+    destroyed, or was deleted by hand."""
+    as_applied: bool
+    """Moved on, and the live objects are what the last apply left: every change is the spec's own."""
     culprits: Mapping[Address, str]
     """The newest audit event of each changed object: when, who, what. Empty unless the change was made on UbiOps."""
 
     @property
     def drifted(self) -> bool:
         """Whether live objects differ from what was applied, or may do so."""
-        return bool(self.plan.changes) and self.basis != "absent"
+        return bool(self.plan.changes) and self.basis != "absent" and not self.as_applied
 
 
 def find_drift(stacks: Sequence[Stack], world: World) -> list[Drift]:
@@ -58,7 +62,8 @@ def _drift(plan: Plan, world: World) -> Drift:
     basis = _basis(plan)
     made_there = plan.changes if basis in ("applied", "absent") else ()
     culprits = _culprits(world.api(plan.wanted.stack), made_there) if made_there else {}
-    return Drift(plan=plan, basis=basis, culprits=culprits)
+    as_applied = basis == "moved on" and _labels(plan).get(APPLIED_LABEL) == live_digest(plan.live)
+    return Drift(plan=plan, basis=basis, as_applied=as_applied, culprits=culprits)
 
 
 def _basis(plan: Plan) -> Basis:

@@ -10,14 +10,15 @@ import signal
 import stat
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.reconcile.project import Project, Ran
+from tests.reconcile.project import Project, Ran, merged
 from tests.reconcile.terminal import Terminal
+from whisperctl.api import Api
 
 CANARY = "canary-hunter2"
 SECRET_ENV = {"HUB": {"value": "${HUB_SECRET}", "secret": True}, "PLAIN": "1"}
@@ -460,6 +461,10 @@ def test_drift_does_not_blame_ubiops_for_a_secret_that_changed_here(project: Pro
     file = str(project.write(env=SECRET_ENV))
     assert project.cli("apply", "--yes", file, HUB_SECRET=CANARY).code == 0
     ran = project.cli("drift", file, HUB_SECRET="another")
+    assert ran.code == 0
+    assert "The stack file has moved on since" in ran.out
+    project.api().update_service("alpha", {"authentication_required": False})
+    ran = project.cli("drift", file, HUB_SECRET="another")
     assert ran.code == 2
     assert "every difference was made on UbiOps" not in ran.out
     assert "env_var/alpha/v1/HUB" in ran.out
@@ -480,6 +485,61 @@ def test_drift_blames_nobody_once_the_file_has_moved_on(project: Project, more: 
     assert "last changed" not in ran.out
     found = project.cli("drift", file, "--format", "json").json
     assert (found["basis"], found["drifted"], found["last_changed"]) == ("moved on", True, {})
+
+
+APPLIED: dict[str, Any] = {
+    "env": {"PLAIN": "1"},
+    "instance_type_group": {"name": "mine", "gpu": "T4", "instance_types": ["12288mb-t4", "16384mb"]},
+    "service": {"rate_limit": 600},
+}
+MOVES = [
+    {"version": {"maximum_instances": 2}},
+    {"version": {"name": "v2"}, "vllm": {"max_model_len": 300}},
+    {"env": {"MORE": "2"}, "service": {"description": "new"}, "deployment": {"labels": {"team": "a"}}},
+    {"instance_type_group": {"name": "other"}, "environment": {"requirements": ["six"]}},
+]
+
+
+@pytest.mark.parametrize("more", MOVES, ids=["field", "version", "more", "group"])
+def test_a_file_that_has_moved_on_is_no_drift(project: Project, more: dict[str, Any]) -> None:
+    project.apply(**APPLIED)
+    file = str(project.write(**merged(APPLIED, more)))
+    ran = project.cli("drift", file)
+    assert ran.code == 0
+    assert ran.out == (
+        "alpha in project demo\nNo drift: the project is as it was last applied. "
+        "The stack file has moved on since: `whisperctl plan` shows how.\n"
+    )
+    found = project.cli("drift", file, "--format", "json").json
+    assert (found["basis"], found["drifted"], found["last_changed"]) == ("moved on", False, {})
+    assert project.cli("plan", file, "--detailed-exitcode").code == 2
+
+
+def _env_var(api: Api) -> str:
+    return str(next(item["id"] for item in api.env_vars("alpha", "v1") if item["name"] == "PLAIN"))
+
+
+BY_HAND: dict[str, Callable[[Api], object]] = {
+    "deployment": lambda api: api.update_deployment("alpha", {"description": "theirs"}),
+    "version": lambda api: api.update_version("alpha", "v1", {"maximum_instances": 5}),
+    "env var": lambda api: api.update_env_var("alpha", "v1", _env_var(api), {"name": "PLAIN", "value": "theirs"}),
+    "env var gone": lambda api: api.delete_env_var("alpha", "v1", _env_var(api)),
+    "service": lambda api: api.update_service("alpha", {"rate_limit": 7}),
+    "service gone": lambda api: api.delete_service("alpha"),
+    "group": lambda api: api.update_group(
+        next(group["id"] for group in api.groups() if group["name"] == "mine"),
+        {"instance_types": [{"id": api.instance_types()[0]["id"], "priority": 3}]},
+    ),
+}
+
+
+@pytest.mark.parametrize("hand", BY_HAND)
+def test_a_change_by_hand_is_drift_although_the_file_has_moved_on(project: Project, hand: str) -> None:
+    project.apply(**APPLIED)
+    file = str(project.write(**merged(APPLIED, {"vllm": {"max_model_len": 300}})))
+    assert project.cli("drift", file).code == 0
+    BY_HAND[hand](project.api())
+    assert project.cli("drift", file).code == 2
 
 
 def test_an_expired_lease_holds_up_nobody(project: Project) -> None:

@@ -29,6 +29,10 @@ _NONE = {
     "absent": "Nothing of this stack is on UbiOps: it was never applied, was destroyed, or was deleted by hand.",
 }
 
+_AS_APPLIED = (
+    "No drift: the project is as it was last applied. The stack file has moved on since: `whisperctl plan` shows how."
+)
+
 
 def drift_text(found: Sequence[Drift], color: bool) -> str:
     """What differs, who changed it last, and what to do; one block a stack."""
@@ -38,6 +42,8 @@ def drift_text(found: Sequence[Drift], color: bool) -> str:
 def _text(entry: Drift, color: bool) -> str:
     name = f"{entry.plan.stack} in project {entry.plan.project}"
     culprits = [f"  {address}: last changed {who}" for address, who in sorted(entry.culprits.items())]
+    if entry.as_applied and entry.plan.changes:
+        return f"{name}\n{_AS_APPLIED}"
     if not entry.drifted:
         # Where the stack is absent, the audit trail may still know who deleted it.
         return "\n".join([name, _NONE[entry.basis], *culprits])
