@@ -195,9 +195,11 @@ def _differing(found: Resource | None, resource: Resource) -> tuple[FieldChange,
     before = dict(found.fields) if found else {}
     fields = dict(resource.fields)
     if resource.address.kind is Kind.INSTANCE_TYPE_GROUP and found:
-        # A group's types are replaced as a whole: those that left it are a difference.
-        gone = {name: None for name in before["instance_types"] if name not in fields["instance_types"]}
-        fields["instance_types"] = {**fields["instance_types"], **gone}
+        # A group's types are replaced as a whole: those that left it are a difference, shown as those that are added.
+        live, wanted = before["instance_types"], fields["instance_types"]
+        gone = {name: {"priority": item["priority"]} for name, item in live.items() if name not in wanted}
+        before["instance_types"] = {**live, **gone}
+        fields["instance_types"] = {**wanted, **dict.fromkeys(gone)}
     if resource.address.kind is Kind.ENV_VAR and fields["secret"] and before and not before["secret"]:
         before["value"] = SECRET  # it can be read on UbiOps until now; that is no reason to print it
         fields["value"] = SECRET_CHANGED

@@ -515,6 +515,20 @@ def test_a_file_that_has_moved_on_is_no_drift(project: Project, more: dict[str, 
     assert project.cli("plan", file, "--detailed-exitcode").code == 2
 
 
+def test_an_instance_type_that_leaves_a_group_is_shown_as_one_that_joins(project: Project) -> None:
+    def group(*types: str) -> dict[str, Any]:
+        return {"instance_type_group": {"name": "mine", "gpu": "T4", "instance_types": list(types)}}
+
+    project.apply(**group("12288mb-t4", "16384mb"))
+    file = str(project.write(**group("12288mb-t4", "16384mb-l4")))
+    [change] = project.cli("plan", file, "--format", "json").json["changes"]
+    assert change["fields"] == [
+        {"path": "instance_types.16384mb", "before": {"priority": 1}, "after": None},
+        {"path": "instance_types.16384mb-l4", "before": None, "after": {"priority": 1}},
+    ]
+    assert ': {"priority": 1} -> (not set)\n' in project.cli("plan", file).out
+
+
 def _env_var(api: Api) -> str:
     return str(next(item["id"] for item in api.env_vars("alpha", "v1") if item["name"] == "PLAIN"))
 
