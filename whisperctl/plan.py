@@ -13,7 +13,7 @@ from whisperctl.desired import Wanted, spec_path
 from whisperctl.diff import FieldChange, differing_fields
 from whisperctl.errors import NotOwned, Protected
 from whisperctl.live import Live, combined, owner
-from whisperctl.operations import DEPLOYMENT_REPLACED, Action, Change, Operation, Operations, is_proven
+from whisperctl.operations import DEPLOYMENT_REPLACED, Action, Change, Operation, Operations, is_proven, is_sealed
 from whisperctl.resources import (
     IMMUTABLE,
     SECRET,
@@ -183,7 +183,9 @@ def _changes(wanted: Wanted, live: Live, kept: set[Address]) -> list[Change]:
         elif address in replaced:
             changes.append(_change(wanted, resource, "replace", differing, replaced[address]))
         elif differing:
-            changes.append(_change(wanted, resource, "update", differing, _why_updated(wanted, address, differing)))
+            changes.append(
+                _change(wanted, resource, "update", differing, _why_updated(wanted, live, address, differing))
+            )
     # A group that is no longer managed and still wanted is let go of, not deleted.
     kept = kept | {group_address(wanted.stack.instance_type_group.name)}
     leaving = (address for address in live.owned if address not in wanted.state and address not in kept)
@@ -273,9 +275,11 @@ def _why_created(address: Address, live: Live) -> str:
     return "not on UbiOps yet"
 
 
-def _why_updated(wanted: Wanted, address: Address, fields: Sequence[FieldChange]) -> str:
+def _why_updated(wanted: Wanted, live: Live, address: Address, fields: Sequence[FieldChange]) -> str:
     if address.kind is Kind.PACKAGE and str(fields[0].before).startswith("revision "):
         return f"{fields[0].before} is active"
+    if address.kind is Kind.PACKAGE and is_sealed(wanted, live):
+        return "the package of an earlier revision is active, after a rollback"
     if address.kind is Kind.PACKAGE:
         return "what is rendered from the stack file has changed"
     places = {item.path: wanted.stack.source(*spec_path(wanted.stack, address, item.path)) for item in fields}
