@@ -556,6 +556,18 @@ def test_a_change_by_hand_is_drift_although_the_file_has_moved_on(project: Proje
     assert project.cli("drift", file).code == 2
 
 
+def test_a_destruction_is_planned_saved_and_performed_without_the_secrets(project: Project, tmp_path: Path) -> None:
+    file = str(project.write(env=SECRET_ENV))
+    assert project.cli("apply", "--yes", file, HUB_SECRET=CANARY).code == 0
+    saved = str(tmp_path / "destroy.plan")
+    assert project.cli("plan", file).code == 1
+    ran = project.cli("plan", "--destroy", "-o", saved, file)
+    assert ran.code == 0, ran.err
+    ran = project.cli("apply", "--plan", saved, HUB_SECRET="another")
+    assert ran.code == 0, ran.err
+    assert project.names() == set()
+
+
 def test_an_expired_lease_holds_up_nobody(project: Project) -> None:
     project.apply()
     labels = (project.api().deployment("alpha") or {})["labels"]

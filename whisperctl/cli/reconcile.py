@@ -50,7 +50,7 @@ def plan(
         if out.startswith("ut="):  # what is left of Terraform's -out=FILE
             raise click.UsageError("No such option '-out'. Write `-o FILE`.")
         check_target(out)
-    stacks = read_stacks(paths)
+    stacks = read_stacks(paths, secrets=not destroy)
     world = open_world(settings, stacks, parallelism)
     plans = planned(stacks, world, destroy)
     if out is not None:
@@ -127,7 +127,7 @@ def _apply_saved(settings: Settings, file: str, form: str, parallelism: int) -> 
     from whisperctl.saved import check, load
 
     document = load(file)
-    stacks = read_stacks(document.paths)
+    stacks = read_stacks(document.paths, secrets=not document.destroy)
     world = open_world(settings, stacks, parallelism)
     plans = planned(stacks, world, document.destroy)
     check(file, document, plans)
