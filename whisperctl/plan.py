@@ -23,6 +23,7 @@ from whisperctl.resources import (
     Resource,
     deployment_address,
     group_address,
+    service_address,
     version_address,
 )
 
@@ -80,7 +81,7 @@ def make_plan(
     """Compare, order, explain. `retired_tags` are environment tags (and the environment) that nothing needs afterwards.
 
     Raises:
-        NotOwned: a wanted name is taken by something that is not ours.
+        NotOwned: a wanted name is taken by something that is not ours, or that uses what would be deleted.
         Protected: the stack is protected and something would be deleted.
     """
     if not destroy:
@@ -91,6 +92,7 @@ def make_plan(
     changes += [_deletion(wanted, a, "nothing uses it any more") for a in retired_tags if a not in gone]
     changes.sort(key=lambda change: change.address)
     refuse_protected(wanted, changes)
+    refuse_used(wanted, live, changes)
     operations = Operations(wanted, live, changes, first_id).ordered(destroy)
     touched = {change.address for change in changes}
     return Plan(
@@ -154,6 +156,20 @@ def refuse_protected(wanted: Wanted, changes: Iterable[Change]) -> None:
             f"{wanted.stack.source('protect')}: the stack {wanted.stack.name!r} is protected, and this would delete "
             f"{names}.\n  Nothing was changed. Set protect: false first if you mean it."
         )
+
+
+def refuse_used(wanted: Wanted, live: Live, changes: Iterable[Change]) -> None:
+    """Raise NotOwned when services that are not ours route to what would be deleted: UbiOps refuses that."""
+    lost = (change.address for change in changes if change.action in ("delete", "replace"))
+    used = {address: live.used_by[address] for address in lost if address in live.used_by}
+    if used:
+        lines = [
+            f"{wanted.stack.file}: {address} would be deleted, and is used by "
+            f"{', '.join(str(service_address(name)) for name in names)}, not ours."
+            for address, names in used.items()
+        ]
+        lines.append("  Nothing was changed. Let those services route elsewhere, or delete them, first.")
+        raise NotOwned("\n".join(lines))
 
 
 def _kept_deployments(live: Live) -> tuple[set[Address], list[str]]:

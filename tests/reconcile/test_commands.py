@@ -568,6 +568,38 @@ def test_a_destruction_is_planned_saved_and_performed_without_the_secrets(projec
     assert project.names() == set()
 
 
+FOLLOWING = {"version": "v1", "default": None}
+
+
+@pytest.mark.parametrize("follows", FOLLOWING)
+def test_what_a_foreign_service_uses_is_not_destroyed_by_halves(project: Project, follows: str) -> None:
+    project.apply()
+    file = str(project.write())
+    service = {"name": "theirs", "deployment": "alpha", "version": FOLLOWING[follows], "port": 8080}
+    project.api().create_service(service)
+    before = project.books()
+    for command in (("plan", "--destroy"), ("destroy", "--yes")):
+        ran = project.cli(*command, file)
+        assert ran.code == 1
+        assert "deployment/alpha would be deleted, and is used by service/theirs, not ours." in ran.err
+    assert project.books() == before
+    assert project.cli("plan", file, "--detailed-exitcode").code == 0
+    project.api().delete_service("theirs")
+    assert project.cli("destroy", "--yes", file).code == 0
+
+
+def test_a_version_that_a_foreign_service_uses_is_not_renamed(project: Project) -> None:
+    project.apply()
+    service = {"name": "theirs", "deployment": "alpha", "version": None, "port": 8080}
+    project.api().create_service(service)
+    assert project.cli("plan", str(project.write(version={"name": "v2"}))).code == 0  # it follows the default
+    project.api().update_service("theirs", {"version": "v1"})
+    ran = project.cli("apply", "--yes", str(project.write(version={"name": "v2"})))
+    assert ran.code == 1
+    assert "version/alpha/v1 would be deleted, and is used by service/theirs, not ours." in ran.err
+    assert project.api().version("alpha", "v2") is None
+
+
 def test_an_expired_lease_holds_up_nobody(project: Project) -> None:
     project.apply()
     labels = (project.api().deployment("alpha") or {})["labels"]
