@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 from whisperctl.api import Api, Json
+from whisperctl.applied import live_digest
 from whisperctl.engine import World, plan_stacks
 from whisperctl.errors import ApiError
 from whisperctl.operations import Change
 from whisperctl.plan import Plan
 from whisperctl.resources import (
+    APPLIED_LABEL,
     DIGEST_LABEL,
     SECRET_LABEL,
     Address,
@@ -32,16 +34,19 @@ class Drift:
 
     plan: Plan
     basis: Basis
-    """applied: the spec is what was applied, so every change is drift. moved on: the spec changed since, so its own
-    changes are among them. unfinished: the last apply did not end. absent: nothing of it is on UbiOps,
-    and so nothing that tells whether it was never applied, was destroyed, or was deleted by hand."""
+    """applied: the spec is what was applied, so every change is drift. moved on: the spec changed since, so each change
+    may be its own or drift, unless `as_applied`: of what was applied only digests are kept. unfinished: the last apply
+    did not end. absent: nothing of it is on UbiOps, and so nothing that tells whether it was never applied, was
+    destroyed, or was deleted by hand."""
+    as_applied: bool
+    """Moved on, and the live objects are what the last apply left: every change is the spec's own."""
     culprits: Mapping[Address, str]
-    """The newest audit event of each changed object: when, who, what."""
+    """The newest audit event of each changed object: when, who, what. Empty unless the change was made on UbiOps."""
 
     @property
     def drifted(self) -> bool:
         """Whether live objects differ from what was applied, or may do so."""
-        return bool(self.plan.changes) and self.basis != "absent"
+        return bool(self.plan.changes) and self.basis != "absent" and not self.as_applied
 
 
 def find_drift(stacks: Sequence[Stack], world: World) -> list[Drift]:
@@ -54,19 +59,27 @@ def find_drift(stacks: Sequence[Stack], world: World) -> list[Drift]:
 
 
 def _drift(plan: Plan, world: World) -> Drift:
-    culprits = _culprits(world.api(plan.wanted.stack), plan.changes) if plan.changes else {}
-    return Drift(plan=plan, basis=_basis(plan), culprits=culprits)
+    basis = _basis(plan)
+    made_there = plan.changes if basis in ("applied", "absent") else ()
+    culprits = _culprits(world.api(plan.wanted.stack), made_there) if made_there else {}
+    as_applied = basis == "moved on" and _labels(plan).get(APPLIED_LABEL) == live_digest(plan.live)
+    return Drift(plan=plan, basis=basis, as_applied=as_applied, culprits=culprits)
 
 
 def _basis(plan: Plan) -> Basis:
-    address = deployment_address(plan.wanted.stack.deployment.name)
-    sealed = plan.live.labels.get(address, {}).get(DIGEST_LABEL)
+    sealed = _labels(plan).get(DIGEST_LABEL)
     if sealed == plan.wanted.digest:
         return "moved on" if any(_has_another_secret(plan, change) for change in plan.changes) else "applied"
     ours = [a for a in plan.live.owned if a.kind not in (Kind.ENVIRONMENT, Kind.ENVIRONMENT_TAG)]
     if not ours:
         return "absent"
     return "moved on" if sealed else "unfinished"
+
+
+def _labels(plan: Plan) -> Mapping[str, str]:
+    """Those of the stack's deployment; where the file has another name for it now, of the one that there is."""
+    found = {a: labels for a, labels in plan.live.labels.items() if a.kind is Kind.DEPLOYMENT}
+    return found.get(deployment_address(plan.wanted.stack.deployment.name)) or next(iter(found.values()), {})
 
 
 def _has_another_secret(plan: Plan, change: Change) -> bool:

@@ -66,6 +66,8 @@ class Live:
     """Of every object that a plan is made from; a wanted one that does not exist is `absent`."""
     unowned_versions: Mapping[str, Sequence[str]] = field(default_factory=dict)
     """Deployment name -> versions in it that are not ours: such a deployment is not deleted."""
+    used_by: Mapping[Address, Sequence[str]] = field(default_factory=dict)
+    """Owned deployment or version -> services that are not ours and route to it: UbiOps does not delete it."""
     tag_status: str = ""
     """Status of the wanted tag when it exists and is not available."""
     group_found: bool = True
@@ -190,6 +192,7 @@ def _live(api: Api, project: Project, wanted: Wanted, named: _Named, destroy: bo
         foreign=foreign,
         fingerprints=_fingerprints(wanted, owned),
         unowned_versions=unowned,
+        used_by=_used_by(project, stack, owned),
         tag_status=tag_status,
         group_found=group_found,
         group_names=[group["name"] for group in project.groups],
@@ -244,6 +247,19 @@ def _services(api: Api, project: Project, stack: Stack, named: _Named) -> dict[A
                 # It has left the spec and goes back to its default: the list does not tell what it is now.
                 detail = api.find_service(name)
             found[service_address(name)] = detail or raw
+    return found
+
+
+def _used_by(project: Project, stack: Stack, owned: Mapping[Address, Json]) -> dict[Address, list[str]]:
+    found: dict[Address, list[str]] = {}
+    for name, raw in sorted(project.services.items()):
+        if owner(raw) == stack.name or not raw.get("deployment"):
+            continue
+        used = [deployment_address(raw["deployment"])]
+        used += [version_address(raw["deployment"], raw["version"])] if raw.get("version") else []
+        for address in used:
+            if address in owned:
+                found.setdefault(address, []).append(name)
     return found
 
 

@@ -81,7 +81,7 @@ class Operations:
         made = self._creations(by_kind, self._replacements(by_kind)) if not destroy else []
         probe = self._probe(made) if not destroy else []
         after = self._deletions(by_kind, made + probe)
-        if not destroy and (self.made or not self._sealed()):
+        if not destroy and (self.made or not is_sealed(self.wanted, self.live)):
             stack = self.wanted.stack
             self._add("seal", deployment_address(stack.deployment.name), made + probe + after)
         return self.made
@@ -90,10 +90,6 @@ class Operations:
         number = self.first_id + len(self.made)
         self.made.append(Operation(id=number, kind=kind, address=address, needs=tuple(dict.fromkeys(needs))))
         return number
-
-    def _sealed(self) -> bool:
-        labels = self.live.labels.get(deployment_address(self.wanted.stack.deployment.name), {})
-        return labels.get(DIGEST_LABEL) == self.wanted.digest
 
     def _replacements(self, by_kind: Mapping[Kind, Sequence[Change]]) -> list[int]:
         """Deletions that must come first, because the same names are made again.
@@ -196,8 +192,7 @@ class Operations:
             return []
         running = (Kind.VERSION, Kind.ENV_VAR, Kind.PACKAGE, Kind.SERVICE)
         touched = any(change.address.kind in running and change.action != "delete" for change in self.changes)
-        proven = DIGEST_LABEL in self.live.labels.get(deployment_address(stack.deployment.name), {})
-        if not touched and proven:
+        if not touched and is_proven(self.live, stack.deployment.name):
             return []
         return [self._add("probe", version_address(stack.deployment.name, stack.version.name), made)]
 
@@ -214,6 +209,17 @@ class Operations:
             leaving = [c for c in by_kind[kind] if c.action == "delete" and c.address not in self.early]
             found += [self._add("delete", change.address, [*needs, *found]) for change in leaving]
         return found
+
+
+def is_proven(live: Live, deployment: str) -> bool:
+    """Whether the last apply that had something to prove did so: until then the deployment has no digest label."""
+    return DIGEST_LABEL in live.labels.get(deployment_address(deployment), {})
+
+
+def is_sealed(wanted: Wanted, live: Live) -> bool:
+    """Whether the spec is the one that was last applied, to the end."""
+    labels = live.labels.get(deployment_address(wanted.stack.deployment.name), {})
+    return labels.get(DIGEST_LABEL) == wanted.digest
 
 
 def after_other_stacks(plans: Sequence[Sequence[Operation]]) -> list[tuple[Operation, ...]]:

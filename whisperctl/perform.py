@@ -11,6 +11,7 @@ from typing import Any
 
 from whisperctl import secret
 from whisperctl.api import Json
+from whisperctl.applied import live_digest
 from whisperctl.bodies import (
     deployment_body,
     env_var_body,
@@ -24,9 +25,10 @@ from whisperctl.bodies import (
 from whisperctl.desired import digest_of
 from whisperctl.errors import ApiError, Contended, StalePlan
 from whisperctl.job import FAILED, LOOK_PAUSES, Job, create_once, read_now, unchanged
-from whisperctl.live import creating, names_in, owner
+from whisperctl.live import creating, names_in, owner, read_live
 from whisperctl.operations import Operation
 from whisperctl.resources import (
+    APPLIED_LABEL,
     DIGEST_LABEL,
     ENV_LABEL,
     GROUP_LABEL,
@@ -44,6 +46,9 @@ from whisperctl.resources import (
 )
 from whisperctl.tags import needed_tags
 from whisperctl.waiting import wait_for
+
+SEAL_READS = 4
+"""Requests at a time while what was applied is read back."""
 
 
 def create(job: Job, operation: Operation) -> None:
@@ -279,6 +284,7 @@ def seal(job: Job, operation: Operation) -> None:
     for address in job.plan.wanted.state:
         if address.kind in (Kind.SERVICE, Kind.ENVIRONMENT):
             _seal_one(job, address)
+    [live] = read_live(job.api, [job.plan.wanted], SEAL_READS)
     with job.lock:
         raw = job.api.deployment(job.deployment)
         if raw is None:
@@ -290,6 +296,7 @@ def seal(job: Job, operation: Operation) -> None:
         ]
         labels = {
             DIGEST_LABEL: job.plan.wanted.digest,
+            APPLIED_LABEL: live_digest(live),
             VERSION_LABEL: job.version,
             GROUP_LABEL: ";".join(group) or None,
             TAGS_LABEL: ";".join(sorted(needed_tags(job.plan.wanted, job.plan.live, False))) or None,

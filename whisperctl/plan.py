@@ -13,7 +13,7 @@ from whisperctl.desired import Wanted, spec_path
 from whisperctl.diff import FieldChange, differing_fields
 from whisperctl.errors import NotOwned, Protected
 from whisperctl.live import Live, combined, owner
-from whisperctl.operations import DEPLOYMENT_REPLACED, Action, Change, Operation, Operations
+from whisperctl.operations import DEPLOYMENT_REPLACED, Action, Change, Operation, Operations, is_proven, is_sealed
 from whisperctl.resources import (
     IMMUTABLE,
     SECRET,
@@ -23,6 +23,7 @@ from whisperctl.resources import (
     Resource,
     deployment_address,
     group_address,
+    service_address,
     version_address,
 )
 
@@ -57,6 +58,12 @@ class Plan:
         """Whether there is nothing to do at all."""
         return not self.operations
 
+    @property
+    def is_pending(self) -> bool:
+        """Whether UbiOps differs or the proof of an apply is missing: more than labels to bring up to date."""
+        deployment = self.wanted.stack.deployment.name
+        return bool(self.changes) or not (self.is_empty or is_proven(self.live, deployment))
+
     def count(self, action: Action) -> int:
         """Changes of one sort."""
         return sum(change.action == action for change in self.changes)
@@ -74,7 +81,7 @@ def make_plan(
     """Compare, order, explain. `retired_tags` are environment tags (and the environment) that nothing needs afterwards.
 
     Raises:
-        NotOwned: a wanted name is taken by something that is not ours.
+        NotOwned: a wanted name is taken by something that is not ours, or that uses what would be deleted.
         Protected: the stack is protected and something would be deleted.
     """
     if not destroy:
@@ -85,6 +92,7 @@ def make_plan(
     changes += [_deletion(wanted, a, "nothing uses it any more") for a in retired_tags if a not in gone]
     changes.sort(key=lambda change: change.address)
     refuse_protected(wanted, changes)
+    refuse_used(wanted, live, changes)
     operations = Operations(wanted, live, changes, first_id).ordered(destroy)
     touched = {change.address for change in changes}
     return Plan(
@@ -150,6 +158,20 @@ def refuse_protected(wanted: Wanted, changes: Iterable[Change]) -> None:
         )
 
 
+def refuse_used(wanted: Wanted, live: Live, changes: Iterable[Change]) -> None:
+    """Raise NotOwned when services that are not ours route to what would be deleted: UbiOps refuses that."""
+    lost = (change.address for change in changes if change.action in ("delete", "replace"))
+    used = {address: live.used_by[address] for address in lost if address in live.used_by}
+    if used:
+        lines = [
+            f"{wanted.stack.file}: {address} would be deleted, and is used by "
+            f"{', '.join(str(service_address(name)) for name in names)}, not ours."
+            for address, names in used.items()
+        ]
+        lines.append("  Nothing was changed. Let those services route elsewhere, or delete them, first.")
+        raise NotOwned("\n".join(lines))
+
+
 def _kept_deployments(live: Live) -> tuple[set[Address], list[str]]:
     """Owned deployments that hold versions of somebody else: deleting one would delete those too."""
     kept, warnings = set(), []
@@ -177,7 +199,9 @@ def _changes(wanted: Wanted, live: Live, kept: set[Address]) -> list[Change]:
         elif address in replaced:
             changes.append(_change(wanted, resource, "replace", differing, replaced[address]))
         elif differing:
-            changes.append(_change(wanted, resource, "update", differing, _why_updated(wanted, address, differing)))
+            changes.append(
+                _change(wanted, resource, "update", differing, _why_updated(wanted, live, address, differing))
+            )
     # A group that is no longer managed and still wanted is let go of, not deleted.
     kept = kept | {group_address(wanted.stack.instance_type_group.name)}
     leaving = (address for address in live.owned if address not in wanted.state and address not in kept)
@@ -189,9 +213,11 @@ def _differing(found: Resource | None, resource: Resource) -> tuple[FieldChange,
     before = dict(found.fields) if found else {}
     fields = dict(resource.fields)
     if resource.address.kind is Kind.INSTANCE_TYPE_GROUP and found:
-        # A group's types are replaced as a whole: those that left it are a difference.
-        gone = {name: None for name in before["instance_types"] if name not in fields["instance_types"]}
-        fields["instance_types"] = {**fields["instance_types"], **gone}
+        # A group's types are replaced as a whole: those that left it are a difference, shown as those that are added.
+        live, wanted = before["instance_types"], fields["instance_types"]
+        gone = {name: {"priority": item["priority"]} for name, item in live.items() if name not in wanted}
+        before["instance_types"] = {**live, **gone}
+        fields["instance_types"] = {**wanted, **dict.fromkeys(gone)}
     if resource.address.kind is Kind.ENV_VAR and fields["secret"] and before and not before["secret"]:
         before["value"] = SECRET  # it can be read on UbiOps until now; that is no reason to print it
         fields["value"] = SECRET_CHANGED
@@ -265,9 +291,11 @@ def _why_created(address: Address, live: Live) -> str:
     return "not on UbiOps yet"
 
 
-def _why_updated(wanted: Wanted, address: Address, fields: Sequence[FieldChange]) -> str:
+def _why_updated(wanted: Wanted, live: Live, address: Address, fields: Sequence[FieldChange]) -> str:
     if address.kind is Kind.PACKAGE and str(fields[0].before).startswith("revision "):
         return f"{fields[0].before} is active"
+    if address.kind is Kind.PACKAGE and is_sealed(wanted, live):
+        return "the package of an earlier revision is active, after a rollback"
     if address.kind is Kind.PACKAGE:
         return "what is rendered from the stack file has changed"
     places = {item.path: wanted.stack.source(*spec_path(wanted.stack, address, item.path)) for item in fields}

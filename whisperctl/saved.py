@@ -168,5 +168,5 @@ def _secrets(plans: Sequence[Plan]) -> dict[str, str]:
         ): variable.value
         for plan in plans
         for variable in plan.wanted.stack.env
-        if variable.secret
+        if variable.secret and not plan.destroy  # whoever destroys needs none
     }

@@ -168,6 +168,14 @@ def test_render_replaces_its_own_render_and_nothing_else(tmp_path):
     assert sorted(path.name for path in (tmp_path / "mine").iterdir()) == ["notes.txt"]
 
 
+def test_render_needs_no_secret(tmp_path):
+    everything = str(SPECS / "valid" / "everything.yaml")
+    ran = run("render", everything, "-o", "with", cwd=tmp_path, WHISPERCTL_TEST_TOKEN="x")
+    without = run("render", everything, "-o", "without", cwd=tmp_path)
+    assert without.returncode == 0, without.stderr
+    assert without.stdout == ran.stdout.replace("with/", "without/")
+
+
 def test_render_of_a_wrong_file_writes_nothing(tmp_path):
     ran = run("render", str(SPECS / "invalid" / "tutorial.yaml"), "-o", "out", cwd=tmp_path)
     assert ran.returncode == 1

@@ -108,6 +108,17 @@ def test_the_next_plan_says_how_the_spec_differs_and_apply_goes_forward_again(op
     assert operator.run("plan", "--detailed-exitcode").code == 0
 
 
+def test_after_a_rollback_drift_and_plan_say_that_it_was_one(operator: Operator) -> None:
+    operator.good("rollback", "--yes")
+    ran = operator.run("drift")
+    assert ran.code == 2
+    assert "the package of an earlier revision is active, after a rollback" in ran.out
+    assert "The stack file is what was last applied" in ran.out
+    assert "has changed" not in ran.out
+    operator.write(SECOND.replace("max_model_len: 448", "max_model_len: 300"))
+    assert "what is rendered from the stack file has changed" in operator.run("plan").out
+
+
 def test_rolling_back_twice_is_undoing_it(operator: Operator) -> None:
     second, _ = revisions(operator)
     operator.good("rollback", "--yes")

@@ -10,14 +10,15 @@ import signal
 import stat
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.reconcile.project import Project, Ran
+from tests.reconcile.project import Project, Ran, merged
 from tests.reconcile.terminal import Terminal
+from whisperctl.api import Api
 
 CANARY = "canary-hunter2"
 SECRET_ENV = {"HUB": {"value": "${HUB_SECRET}", "secret": True}, "PLAIN": "1"}
@@ -476,9 +477,143 @@ def test_drift_does_not_blame_ubiops_for_a_secret_that_changed_here(project: Pro
     file = str(project.write(env=SECRET_ENV))
     assert project.cli("apply", "--yes", file, HUB_SECRET=CANARY).code == 0
     ran = project.cli("drift", file, HUB_SECRET="another")
+    assert ran.code == 0
+    assert "The stack file has moved on since" in ran.out
+    project.api().update_service("alpha", {"authentication_required": False})
+    ran = project.cli("drift", file, HUB_SECRET="another")
     assert ran.code == 2
     assert "every difference was made on UbiOps" not in ran.out
     assert "env_var/alpha/v1/HUB" in ran.out
+
+
+MOVED_ON = [{"version": {"maximum_instances": 2}}, {"deployment": {"name": "beta"}}]
+
+
+@pytest.mark.parametrize("more", MOVED_ON, ids=["changed", "renamed"])
+def test_drift_blames_nobody_once_the_file_has_moved_on(project: Project, more: dict[str, Any]) -> None:
+    project.apply()
+    project.api().update_version("alpha", "v1", {"maximum_instances": 5})
+    file = str(project.write(**more))
+    ran = project.cli("drift", file)
+    assert ran.code == 2
+    assert "The stack file has moved on since the last apply." in ran.out
+    assert ran.out.endswith("`whisperctl apply` makes the project what the stack file says now.\n")
+    assert "last changed" not in ran.out
+    found = project.cli("drift", file, "--format", "json").json
+    assert (found["basis"], found["drifted"], found["last_changed"]) == ("moved on", True, {})
+
+
+APPLIED: dict[str, Any] = {
+    "env": {"PLAIN": "1"},
+    "instance_type_group": {"name": "mine", "gpu": "T4", "instance_types": ["12288mb-t4", "16384mb"]},
+    "service": {"rate_limit": 600},
+}
+MOVES = [
+    {"version": {"maximum_instances": 2}},
+    {"version": {"name": "v2"}, "vllm": {"max_model_len": 300}},
+    {"env": {"MORE": "2"}, "service": {"description": "new"}, "deployment": {"labels": {"team": "a"}}},
+    {"instance_type_group": {"name": "other"}, "environment": {"requirements": ["six"]}},
+]
+
+
+@pytest.mark.parametrize("more", MOVES, ids=["field", "version", "more", "group"])
+def test_a_file_that_has_moved_on_is_no_drift(project: Project, more: dict[str, Any]) -> None:
+    project.apply(**APPLIED)
+    file = str(project.write(**merged(APPLIED, more)))
+    ran = project.cli("drift", file)
+    assert ran.code == 0
+    assert ran.out == (
+        "alpha in project demo\nNo drift: the project is as it was last applied. "
+        "The stack file has moved on since: `whisperctl plan` shows how.\n"
+    )
+    found = project.cli("drift", file, "--format", "json").json
+    assert (found["basis"], found["drifted"], found["last_changed"]) == ("moved on", False, {})
+    assert project.cli("plan", file, "--detailed-exitcode").code == 2
+
+
+def test_an_instance_type_that_leaves_a_group_is_shown_as_one_that_joins(project: Project) -> None:
+    def group(*types: str) -> dict[str, Any]:
+        return {"instance_type_group": {"name": "mine", "gpu": "T4", "instance_types": list(types)}}
+
+    project.apply(**group("12288mb-t4", "16384mb"))
+    file = str(project.write(**group("12288mb-t4", "16384mb-l4")))
+    [change] = project.cli("plan", file, "--format", "json").json["changes"]
+    assert change["fields"] == [
+        {"path": "instance_types.16384mb", "before": {"priority": 1}, "after": None},
+        {"path": "instance_types.16384mb-l4", "before": None, "after": {"priority": 1}},
+    ]
+    assert ': {"priority": 1} -> (not set)\n' in project.cli("plan", file).out
+
+
+def _env_var(api: Api) -> str:
+    return str(next(item["id"] for item in api.env_vars("alpha", "v1") if item["name"] == "PLAIN"))
+
+
+BY_HAND: dict[str, Callable[[Api], object]] = {
+    "deployment": lambda api: api.update_deployment("alpha", {"description": "theirs"}),
+    "version": lambda api: api.update_version("alpha", "v1", {"maximum_instances": 5}),
+    "env var": lambda api: api.update_env_var("alpha", "v1", _env_var(api), {"name": "PLAIN", "value": "theirs"}),
+    "env var gone": lambda api: api.delete_env_var("alpha", "v1", _env_var(api)),
+    "service": lambda api: api.update_service("alpha", {"rate_limit": 7}),
+    "service gone": lambda api: api.delete_service("alpha"),
+    "group": lambda api: api.update_group(
+        next(group["id"] for group in api.groups() if group["name"] == "mine"),
+        {"instance_types": [{"id": api.instance_types()[0]["id"], "priority": 3}]},
+    ),
+}
+
+
+@pytest.mark.parametrize("hand", BY_HAND)
+def test_a_change_by_hand_is_drift_although_the_file_has_moved_on(project: Project, hand: str) -> None:
+    project.apply(**APPLIED)
+    file = str(project.write(**merged(APPLIED, {"vllm": {"max_model_len": 300}})))
+    assert project.cli("drift", file).code == 0
+    BY_HAND[hand](project.api())
+    assert project.cli("drift", file).code == 2
+
+
+def test_a_destruction_is_planned_saved_and_performed_without_the_secrets(project: Project, tmp_path: Path) -> None:
+    file = str(project.write(env=SECRET_ENV))
+    assert project.cli("apply", "--yes", file, HUB_SECRET=CANARY).code == 0
+    saved = str(tmp_path / "destroy.plan")
+    assert project.cli("plan", file).code == 1
+    ran = project.cli("plan", "--destroy", "-o", saved, file)
+    assert ran.code == 0, ran.err
+    ran = project.cli("apply", "--plan", saved, HUB_SECRET="another")
+    assert ran.code == 0, ran.err
+    assert project.names() == set()
+
+
+FOLLOWING = {"version": "v1", "default": None}
+
+
+@pytest.mark.parametrize("follows", FOLLOWING)
+def test_what_a_foreign_service_uses_is_not_destroyed_by_halves(project: Project, follows: str) -> None:
+    project.apply()
+    file = str(project.write())
+    service = {"name": "theirs", "deployment": "alpha", "version": FOLLOWING[follows], "port": 8080}
+    project.api().create_service(service)
+    before = project.books()
+    for command in (("plan", "--destroy"), ("destroy", "--yes")):
+        ran = project.cli(*command, file)
+        assert ran.code == 1
+        assert "deployment/alpha would be deleted, and is used by service/theirs, not ours." in ran.err
+    assert project.books() == before
+    assert project.cli("plan", file, "--detailed-exitcode").code == 0
+    project.api().delete_service("theirs")
+    assert project.cli("destroy", "--yes", file).code == 0
+
+
+def test_a_version_that_a_foreign_service_uses_is_not_renamed(project: Project) -> None:
+    project.apply()
+    service = {"name": "theirs", "deployment": "alpha", "version": None, "port": 8080}
+    project.api().create_service(service)
+    assert project.cli("plan", str(project.write(version={"name": "v2"}))).code == 0  # it follows the default
+    project.api().update_service("theirs", {"version": "v1"})
+    ran = project.cli("apply", "--yes", str(project.write(version={"name": "v2"})))
+    assert ran.code == 1
+    assert "version/alpha/v1 would be deleted, and is used by service/theirs, not ours." in ran.err
+    assert project.api().version("alpha", "v2") is None
 
 
 def test_an_expired_lease_holds_up_nobody(project: Project) -> None:
@@ -495,3 +630,47 @@ def test_help_of_each_command_names_its_options(project: Project, tmp_path: Path
     assert "--parallelism" in project.cli("apply", "--help").out
     assert "--detailed-exitcode" in project.cli("plan", "--help").out
     assert list(tmp_path.iterdir()) == []
+
+
+HELD = [
+    {"version": {"scaling_strategy": "default"}},
+    {"version": {"description": ""}},
+    {"version": {"request_retention_mode": "full", "maximum_queue_size": 100000}},
+    {"service": {"description": "", "type": "standard", "cache_aware_llm_routing": False}},
+]
+
+
+@pytest.mark.parametrize("more", HELD, ids=lambda more: next(iter(more)))
+def test_a_value_that_ubiops_holds_already_is_no_change_once_it_is_in_the_file(
+    project: Project, more: dict[str, Any]
+) -> None:
+    project.apply()
+    file = str(project.write(**more))
+    ran = project.cli("plan", file, "--detailed-exitcode")
+    assert ran.code == 0
+    assert ran.out.endswith("No changes: 6 resources match. Apply only records the stack file as it is now.\n")
+    assert project.cli("drift", file).code == 0
+    ran = project.cli("apply", file)  # nothing is changed, so that nobody is asked
+    assert ran.code == 0, ran.err
+    assert project.cli("plan", file).out.endswith("No changes: 6 resources match.\n")
+    assert project.cli("drift", file).out.endswith("No drift: the project is as it was last applied.\n")
+
+
+def test_a_base_environment_without_its_tag_is_no_change(project: Project) -> None:
+    base = "ubiops-ubuntu24-04-python3-12"
+    project.apply(environment={"mode": "package", "base": f"{base}:v5.24.0"})
+    file = str(project.write(environment={"mode": "package", "base": base}))
+    assert project.cli("plan", file, "--detailed-exitcode").code == 0
+
+
+def test_a_proof_that_failed_is_pending(project: Project) -> None:
+    file = str(project.write(service=None, rollout={"timeout": 2}))
+    project.fault("error", method="POST", path="/requests$", status=400)
+    assert project.cli("apply", "--yes", file).code == 1
+    project.calm()
+    ran = project.cli("plan", file, "--detailed-exitcode")
+    assert ran.code == 2
+    assert "did not finish its proof" in ran.out
+    assert project.cli("apply", file).code == 1  # it asks, and there is no terminal
+    assert project.cli("apply", "--yes", file).code == 0
+    assert project.cli("plan", file, "--detailed-exitcode").code == 0

@@ -53,7 +53,7 @@ def render(path: Path, output: Path) -> int:
     from whisperctl.loading import load_stacks
     from whisperctl.rendering import write_render
 
-    loaded = load_stacks([path], os.environ)
+    loaded = load_stacks([path], os.environ, secrets=False)
     for problem in loaded.warnings:
         click.echo(str(problem), err=True)
     for line in write_render(loaded.stacks, output):

@@ -50,7 +50,7 @@ def plan(
         if out.startswith("ut="):  # what is left of Terraform's -out=FILE
             raise click.UsageError("No such option '-out'. Write `-o FILE`.")
         check_target(out)
-    stacks = read_stacks(paths)
+    stacks = read_stacks(paths, secrets=not destroy)
     world = open_world(settings, stacks, parallelism)
     plans = planned(stacks, world, destroy)
     if out is not None:
@@ -58,7 +58,7 @@ def plan(
     click.echo(_rendered(explained(plans, world), form, settings))
     if out is not None:
         click.echo(f"Saved to {out}. Perform exactly this with\n  whisperctl apply --plan {shlex.quote(out)}", err=True)
-    pending = any(not entry.is_empty for entry in plans)
+    pending = any(entry.is_pending for entry in plans)
     return EXIT_CHANGES_PENDING if detailed_exitcode and pending else 0
 
 
@@ -105,7 +105,7 @@ def _reconcile(
     plans = planned(stacks, world, destroy)
     # With JSON the one document on stdout comes at the end; people still see the plan.
     click.echo(_rendered(explained(plans, world), "text", settings), err=form == "json")
-    if any(not entry.is_empty for entry in plans) and not yes:
+    if any(entry.is_pending for entry in plans) and not yes:
         _ask(destroy)
     return _perform(settings, plans, world, form, replan=True, yes=yes)
 
@@ -127,7 +127,7 @@ def _apply_saved(settings: Settings, file: str, form: str, parallelism: int) -> 
     from whisperctl.saved import check, load
 
     document = load(file)
-    stacks = read_stacks(document.paths)
+    stacks = read_stacks(document.paths, secrets=not document.destroy)
     world = open_world(settings, stacks, parallelism)
     plans = planned(stacks, world, document.destroy)
     check(file, document, plans)

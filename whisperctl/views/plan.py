@@ -72,12 +72,13 @@ def summary(plan: Plan) -> str:
         return f"Plan: {', '.join(words)}, {plan.unchanged} unchanged."
     if plan.destroy:
         return "Nothing to destroy."
-    if plan.operations:
+    if plan.is_pending:
         return (
             f"No changes ({plan.unchanged} resources match), but the last apply did not finish its proof: "
             "apply goes on with it."
         )
-    return f"No changes: {plan.unchanged} resources match."
+    matching = f"No changes: {plan.unchanged} resources match."
+    return matching if plan.is_empty else f"{matching} Apply only records the stack file as it is now."
 
 
 def plan_document(plans: Sequence[Plan]) -> dict[str, Any]:
@@ -140,7 +141,7 @@ def plan_markdown(plans: Sequence[Plan]) -> str:
 
 
 def _markdown_head(plan: Plan) -> str:
-    icon = "🟰" if plan.is_empty else "🗑️" if plan.destroy else "📝"
+    icon = "🟰" if not plan.is_pending else "🗑️" if plan.destroy else "📝"
     return f"### {icon} `{plan.stack}` in project `{plan.project}`\n\n{summary(plan)}"
 
 
