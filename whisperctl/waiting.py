@@ -11,6 +11,8 @@ from typing import TypeVar
 from whisperctl.errors import Interrupted, TimedOut
 
 FIRST_PAUSE = 0.2
+LOOK_EACH = 0.1
+"""Seconds after which a wait looks whether the user has interrupted."""
 LONGEST_PAUSE = 8.0
 """Seconds between polls of one wait."""
 PAUSE_EACH = 0.8
@@ -20,11 +22,36 @@ a quarter of what UbiOps allows, and leave as much for the logs."""
 T = TypeVar("T")
 
 
+class Stop:
+    """Like `threading.Event`, but `set` takes no lock.
+
+    A signal's handler runs in the main thread, also while that holds the lock of an Event, and would wait for itself.
+    """
+
+    def __init__(self) -> None:
+        self._is_set = False
+
+    def set(self) -> None:
+        """End all waits, those to come as well."""
+        self._is_set = True
+
+    def is_set(self) -> bool:
+        """Whether it is."""
+        return self._is_set
+
+    def wait(self, seconds: float) -> bool:
+        """Return True as soon as it is set, or False after `seconds`."""
+        end = time.monotonic() + seconds
+        while not self._is_set and (left := end - time.monotonic()) > 0:
+            time.sleep(min(left, LOOK_EACH))
+        return self._is_set
+
+
 class StoppableClock:
     """The machine's clock whose sleeps end, with Interrupted, once `stop` is set."""
 
     def __init__(self) -> None:
-        self.stop = threading.Event()
+        self.stop = Stop()
         self.waits = 0
         self._lock = threading.Lock()
 
