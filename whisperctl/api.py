@@ -308,11 +308,12 @@ class Api:
             answer = self._call("revisions_file_upload", deployment, version, file=file, _progress_bar=False)
         return str(answer["revision"])
 
-    def download(self, deployment: str, version: str, revision: str, stream: BinaryIO) -> None:
-        """Write a revision's package to `stream` as it comes."""
-        response = self._response(
-            "revisions_file_download", self.project, deployment, revision, version, _request_stream=True
-        )
+    def download(
+        self, deployment: str, version: str, revision: str, stream: BinaryIO, timeout: float | None = None
+    ) -> None:
+        """Write a revision's package to `stream` as it comes; `timeout` in seconds, else that of every request."""
+        method, names = "revisions_file_download", (self.project, deployment, revision, version)
+        response = self._response(method, *names, _request_stream=True, _request_timeout=timeout)
         write_to(stream, response, f"The download of revision {revision}")
 
     # --- services --------------------------------------------------------------------------------------------------

@@ -1,8 +1,8 @@
 """What a new package changes about the server: the package that runs, read back, beside the one that would be uploaded.
 
 A digest tells that two packages differ, not how. A rendered `deployment.py` holds one literal, so what differs can be
-told option by option. This explains and decides nothing: where UbiOps cannot hand the package out, the plan is the same
-without it.
+told option by option. This explains and decides nothing: where UbiOps cannot hand the package out at once, the plan is
+the same without it. What `${NAME}` stands for, or may have stood for, is not shown.
 """
 
 from __future__ import annotations
@@ -10,14 +10,18 @@ from __future__ import annotations
 import ast
 import hashlib
 import io
+import re
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from whisperctl import catalog
 from whisperctl.api import Api
+from whisperctl.command import option_name
 from whisperctl.diff import FieldChange
 from whisperctl.engine import World
 from whisperctl.errors import ApiError
@@ -27,11 +31,19 @@ from whisperctl.operations import Change
 from whisperctl.package import Package
 from whisperctl.plan import Plan
 from whisperctl.resources import Kind, version_address
+from whisperctl.spec import Path_
+from whisperctl.transport import OneTry
 
 LARGEST = 16 << 20
 """Bytes of a package that is still fetched to explain a plan; one that carries a model is larger."""
 _CODE = "deployment.py"
 _TEXT = (".txt", ".yaml")
+PATIENCE = 10.0
+"""Seconds that a plan waits for the package, once."""
+NOT_SHOWN = "(not shown)"
+_PLAIN = re.compile(r"on|None|[\d.]+")
+_ADDRESS = re.compile(r"(\w+://)(?:[^/\s]*@)?([^/\s?#@]*)\S*")
+"""Scheme and host of a URL; a name, a password or a path before and behind may be a token."""
 _CONDITION = "unless"
 """In `sharing`: which arguments forbid it. No setting of the server."""
 
@@ -67,10 +79,10 @@ def _contents(plan: Plan, change: Change, api: Api) -> tuple[FieldChange, ...]:
         return ()
     kept = _Bounded()
     try:
-        api.download(deployment, version, ours[0], kept)
-        return differences(kept, plan.wanted.package)
-    except (ApiError, _TooLargeError, zipfile.BadZipFile):
-        return ()
+        api.download(deployment, version, ours[0], kept, OneTry(PATIENCE))
+        return differences(kept, plan.wanted.package, plan.wanted.stack.substituted)
+    except (ApiError, _TooLargeError, zipfile.BadZipFile, AttributeError, TypeError):
+        return ()  # the last two: the literal of another whisperctl has another shape
 
 
 class _TooLargeError(Exception):
@@ -86,8 +98,12 @@ class _Bounded(io.BytesIO):
         return super().write(data)
 
 
-def differences(active: BinaryIO, package: Package) -> tuple[FieldChange, ...]:
+def differences(
+    active: BinaryIO, package: Package, substituted: AbstractSet[Path_] = frozenset()
+) -> tuple[FieldChange, ...]:
     """What `package` changes in the zip `active`: settings of the server first, then whole files.
+
+    `substituted` are the values of the stack that hold what an environment variable held.
 
     Raises:
         zipfile.BadZipFile: it is no zip archive.
@@ -96,10 +112,33 @@ def differences(active: BinaryIO, package: Package) -> tuple[FieldChange, ...]:
         # The archive's one top folder is not part of a name.
         names = (name for name in archive.namelist() if not name.endswith("/"))
         old = {name.partition("/")[2] or name: archive.read(name) for name in names}
-    new = {name: file.read_bytes() if isinstance(file, Path) else file for name, file in package.files.items()}
-    before, after = old.get(_CODE, b""), new.get(_CODE, b"")
-    settings = _compared(_flat(config(before)), _flat(config(after)))
-    return (*settings, *_compared(_files(old, _around(before)), _files(new, _around(after))))
+    code = [files.get(_CODE, b"") for files in (old, package.files)]
+    before, after = (config(source) if isinstance(source, bytes) else {} for source in code)
+    settings = [
+        _discreet(change, str(before.get("vllm_version")), substituted)
+        for change in _compared(_flat(before), _flat(after))
+    ]
+    files = _compared(_files(old), _files(package.files))
+    if any(path[0] == "environment" for path in substituted if path):
+        files = [_hidden(change) if change.path.endswith(_TEXT) else change for change in files]
+    return (*settings, *files)
+
+
+def _discreet(change: FieldChange, version: str, substituted: AbstractSet[Path_]) -> FieldChange:
+    """The change of a setting without what came out of an environment variable: now, or, as far as it could, before."""
+    name = change.path[at:] if (at := change.path.find("--")) >= 0 else ""
+    if not name:
+        return change
+    if any(path[:2] == ("vllm", "args") and option_name(str(path[2])) == name for path in substituted if len(path) > 2):
+        return _hidden(change)
+    accepted = catalog.accepted(version, name)
+    plain = accepted.number or accepted.choices or _PLAIN.fullmatch(str(change.before))
+    return change if plain or change.before is None else replace(change, before=NOT_SHOWN)
+
+
+def _hidden(change: FieldChange) -> FieldChange:
+    before, after = (None if value is None else NOT_SHOWN for value in (change.before, change.after))
+    return replace(change, before=before, after=after)
 
 
 def _compared(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[FieldChange]:
@@ -110,17 +149,22 @@ def _compared(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Field
     ]
 
 
-def _files(files: Mapping[str, bytes], code: str) -> dict[str, Any]:
-    """Each file's lines if it is text to read, else the start of its SHA-256."""
-    found = {
-        name: content.decode(errors="replace").splitlines() if name.endswith(_TEXT) else _seal(content)
-        for name, content in sorted(files.items())
-    }
-    return found | {_CODE: _seal(code.encode())}
+def _files(files: Mapping[str, bytes | Path]) -> dict[str, Any]:
+    """Each file's lines if it is text to read, without what addresses may hold; else the start of its SHA-256."""
+    return {name: _told(name, content) for name, content in sorted(files.items())}
 
 
-def _seal(content: bytes) -> str:
-    return f"sha256 {hashlib.sha256(content).hexdigest()[:12]}"
+def _told(name: str, content: bytes | Path) -> Any:
+    if isinstance(content, Path):  # a file of a model, which may be larger than memory
+        with content.open("rb") as file:
+            return _seal(hashlib.file_digest(file, "sha256"))
+    if name.endswith(_TEXT) and "/" not in name:
+        return [_ADDRESS.sub(r"\1\2/…", line) for line in content.decode(errors="replace").splitlines()]
+    return _seal(hashlib.sha256(_around(content).encode() if name == _CODE else content))
+
+
+def _seal(digest: Any) -> str:
+    return f"sha256 {digest.hexdigest()[:12]}"
 
 
 def _flat(settings: Mapping[str, Any], above: str = "") -> dict[str, Any]:

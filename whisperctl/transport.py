@@ -43,6 +43,10 @@ DOCTOR = "`whisperctl doctor` tells whether the host answers."
 REPEATABLE = frozenset({"GET", "HEAD", "DELETE", "PATCH"})
 
 
+class OneTry(float):
+    """A time-out in seconds of a call that is not worth a second try, because nothing depends on it."""
+
+
 class PooledRest:
     """Stands in for `ubiops.rest.RESTClientObject`: one `requests` session, shared by all threads."""
 
@@ -109,6 +113,7 @@ class PooledRest:
         host, resource_path = where
         windows = 0
         attempt = 0
+        once = isinstance(timeout, OneTry)
         while True:
             attempt += 1
             try:
@@ -116,17 +121,17 @@ class PooledRest:
             except RequestException as error:
                 # A host that has never answered is more likely mistyped than down for a moment.
                 patience = ATTEMPTS if self.answered else FIRST_ATTEMPTS
-                if attempt >= patience or not (verb in REPEATABLE or _never_sent(error)):
+                if once or attempt >= patience or not (verb in REPEATABLE or _never_sent(error)):
                     raise _unreachable(verb, host, resource_path, error, timeout) from None
                 self._pause(attempt, f"{verb} {resource_path}: {_in_words(error, timeout)}")
                 continue
             self.answered = True
-            if response.status_code == 429 and windows < RATE_LIMIT_WINDOWS:
+            if response.status_code == 429 and windows < RATE_LIMIT_WINDOWS and not once:
                 windows += 1
                 attempt -= 1
                 self._sit_out(response)
                 continue
-            if response.status_code >= 500 and verb in REPEATABLE and attempt < ATTEMPTS:
+            if response.status_code >= 500 and verb in REPEATABLE and attempt < ATTEMPTS and not once:
                 self._pause(attempt, f"{verb} {resource_path}: UbiOps answered {response.status_code}")
                 continue
             if not 200 <= response.status_code <= 299:

@@ -6,6 +6,7 @@ import io
 import json
 import shutil
 import time
+import tracemalloc
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -156,3 +157,51 @@ def test_a_package_with_a_model_in_it_is_not_fetched_whole(newcomer: Operator) -
     newcomer.good("apply", "--yes")
     newcomer.write(text.replace("max_model_len: 448", "max_model_len: 440"))
     assert list(told(newcomer.good("plan").out)) == ["digest"]
+
+
+def test_what_came_out_of_the_environment_is_not_shown_nor_a_password_of_an_address(operator: Operator) -> None:
+    lines = (
+        'environment: {mode: package, requirements: ["--extra-index-url https://me:PIPKEY@pypi.example/p/s", numpy]}'
+    )
+    text = SECOND.replace("environment: {requirements: [anyio]}", lines).replace(
+        "max_model_len: 448", "max_model_len: 448, args: {generation-config: 'ARGUMENT', seed: 1}"
+    )
+    variables = text.replace("PIPKEY", "${PIPKEY}").replace("ARGUMENT", "${ARGUMENT}")
+    operator.write(variables)
+    assert operator.run("apply", "--yes", PIPKEY="tok-old", ARGUMENT="arg-old").code == 0
+    operator.write(variables.replace("numpy", "numpy<3"))
+    shown = [operator.run("plan", "--format", form, PIPKEY="tok-new", ARGUMENT="arg-new") for form in ("text", "json")]
+    assert told(shown[0].out)["requirements.txt"] == "(not shown) -> (not shown)"
+    assert told(shown[0].out)["--generation-config"] == "(not shown) -> (not shown)"
+    # What an older file took from the environment, and this one says openly, or not at all.
+    operator.write(text.replace("PIPKEY", "open").replace("generation-config: 'ARGUMENT', seed: 1", "seed: 2"))
+    shown.append(operator.run("plan"))
+    lines = told(shown[-1].out)
+    assert lines["--generation-config"] == "(not shown) -> (not set)"
+    assert lines["--seed"] == '"1" -> "2"'
+    for ran in shown:
+        assert ran.code == 0
+        assert not [word for word in ("tok-old", "tok-new", "arg-old", "arg-new") if word in ran.all]
+
+
+def test_a_large_file_is_hashed_in_pieces(tmp_path: Path) -> None:
+    large = tmp_path / "model.safetensors"
+    with large.open("wb") as file:
+        file.truncate(300 << 20)
+    old = Package(files={"deployment.py": b"CONFIG = {}"})
+    tracemalloc.start()
+    found = differences(zipped(old), replace(old, files={**old.files, "model/model.safetensors": large}))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert [change.path for change in found] == ["model/model.safetensors"]
+    assert peak < 20 << 20
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_a_package_is_asked_for_once(operator: Operator, control: httpx.Client, status: int) -> None:
+    operator.write(CHANGED)
+    fault = {"kind": "error", "status": status, "method": "GET", "path": "/download$"}
+    control.post("/faults", json=fault).raise_for_status()
+    assert list(told(operator.good("plan").out)) == ["digest"]
+    asked = [line for line in control.get("/journal").json() if line["path"].endswith("/download")]
+    assert len(asked) == 1

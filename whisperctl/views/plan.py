@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from whisperctl.contents import NOT_SHOWN
 from whisperctl.diff import FieldChange
 from whisperctl.operations import Change
 from whisperctl.plan import Plan
@@ -59,7 +60,7 @@ def shown(value: Any) -> str:
     """A value in one line; nothing of a long text but its start."""
     if value is None:
         return "(not set)"
-    if isinstance(value, str) and value.startswith(SECRET[:-1]):
+    if isinstance(value, str) and (value == NOT_SHOWN or value.startswith(SECRET[:-1])):
         return value
     text = json.dumps(value, ensure_ascii=False)
     return text if len(text) <= 120 else text[:117] + "..."
