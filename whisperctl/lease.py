@@ -118,8 +118,7 @@ def take(
             deployment,
             {"labels": {**labels, LEASE_LABEL: str(lease)} if waited else _with(labels, lease, unproven, more)},
         )
-        if holder is not None or waited:
-            clock.sleep(SETTLE)
+        clock.sleep(SETTLE)  # another may have seen it free as well, and write a moment later
         found = api.deployment(deployment)
         written = parse(((found or {}).get("labels") or {}).get(LEASE_LABEL))
         if written is not None and written.nonce == lease.nonce:
