@@ -62,7 +62,9 @@ def belongs_to(stack: Stack) -> Callable[[Json], bool]:
 
     def belongs(entry: Json) -> bool:
         labels = entry.get("metadata") or {}
-        return not labels.get("deployment_name") or (labels["deployment_name"], labels["deployment_version"]) == ours
+        return (
+            not labels.get("deployment_name") or (labels["deployment_name"], labels.get("deployment_version")) == ours
+        )
 
     return belongs
 

@@ -81,7 +81,7 @@ def make_plan(
     """Compare, order, explain. `retired_tags` are environment tags (and the environment) that nothing needs afterwards.
 
     Raises:
-        NotOwned: a wanted name is taken by something that is not ours, or that uses what would be deleted.
+        NotOwned: a wanted name is taken by something that is not ours.
         Protected: the stack is protected and something would be deleted.
     """
     if not destroy:
@@ -92,7 +92,6 @@ def make_plan(
     changes += [_deletion(wanted, a, "nothing uses it any more") for a in retired_tags if a not in gone]
     changes.sort(key=lambda change: change.address)
     refuse_protected(wanted, changes)
-    refuse_used(wanted, live, changes)
     operations = Operations(wanted, live, changes, first_id).ordered(destroy)
     touched = {change.address for change in changes}
     return Plan(
@@ -158,9 +157,10 @@ def refuse_protected(wanted: Wanted, changes: Iterable[Change]) -> None:
         )
 
 
-def refuse_used(wanted: Wanted, live: Live, changes: Iterable[Change]) -> None:
+def refuse_used(plan: Plan) -> None:
     """Raise NotOwned when services that are not ours route to what would be deleted: UbiOps refuses that."""
-    lost = (change.address for change in changes if change.action in ("delete", "replace"))
+    wanted, live = plan.wanted, plan.live
+    lost = (change.address for change in plan.changes if change.action in ("delete", "replace"))
     used = {address: live.used_by[address] for address in lost if address in live.used_by}
     if used:
         lines = [
@@ -168,7 +168,10 @@ def refuse_used(wanted: Wanted, live: Live, changes: Iterable[Change]) -> None:
             f"{', '.join(str(service_address(name)) for name in names)}, not ours."
             for address, names in used.items()
         ]
-        lines.append("  Nothing was changed. Let those services route elsewhere, or delete them, first.")
+        lines.append(
+            "  Nothing was changed. Let those services route elsewhere first; one that names no version follows the\n"
+            "  deployment's default."
+        )
         raise NotOwned("\n".join(lines))
 
 

@@ -85,6 +85,11 @@ LOOKS = "1:1: warning: this looks like a stack and is passed over:"
         ),
         (
             "two.yaml",
+            "extends: noe.yaml\n" + NAME,
+            "it has no `apiVersion: whisperctl/v1`  Write `apiVersion: whisperctl/v1`.",
+        ),
+        (
+            "two.yaml",
             "apiVersion: whispercontrol/v1\n" + NAME + SECTIONS,
             "it has no `apiVersion: whisperctl/v1`  Write `apiVersion: whisperctl/v1`.",
         ),

@@ -13,7 +13,8 @@ import pytest
 from tests.operate.conftest import SECOND, Operator
 from tests.operate.log_host import LogHost, log_host
 from whisperctl.api import Api
-from whisperctl.logs import LATE, Reader, follow
+from whisperctl.loading import load_stacks
+from whisperctl.logs import LATE, Reader, belongs_to, follow
 from whisperctl.logs import SECOND as NANOSECONDS
 
 NOW = 1_800_000_000
@@ -233,3 +234,20 @@ def test_logs_before_the_first_apply_say_that_there_is_none(newcomer: Operator) 
     ran = newcomer.good("logs")
     assert ran.out == ""
     assert subprocess.list2cmdline([ran.err.strip()]).count("No log lines") == 1
+
+
+@pytest.mark.parametrize(
+    ("labels", "ours"),
+    [
+        ({}, True),
+        ({"environment_name": "whisperctl"}, True),
+        ({"deployment_name": "speech", "deployment_version": "v1"}, True),
+        ({"deployment_name": "speech", "deployment_version": "v2"}, False),
+        ({"deployment_name": "speech"}, False),
+    ],
+)
+def test_an_entry_belongs_to_its_version_or_to_no_deployment(
+    operator: Operator, labels: dict[str, str], ours: bool
+) -> None:
+    [stack] = load_stacks([operator.write(SECOND)], {}).stacks
+    assert belongs_to(stack)({"metadata": labels}) is ours

@@ -531,6 +531,14 @@ def test_a_file_that_has_moved_on_is_no_drift(project: Project, more: dict[str, 
     assert project.cli("plan", file, "--detailed-exitcode").code == 2
 
 
+def test_a_pause_and_its_end_are_no_drift_of_a_file_that_has_moved_on(project: Project) -> None:
+    project.apply(**merged(APPLIED, {"version": {"minimum_instances": 1}}))
+    file = str(project.write(**merged(APPLIED, {"version": {"minimum_instances": 1, "description": "new"}})))
+    for command in ("pause", "resume"):
+        assert project.cli(command, file).code == 0
+        assert project.cli("drift", file).code == 0
+
+
 def test_an_instance_type_that_leaves_a_group_is_shown_as_one_that_joins(project: Project) -> None:
     def group(*types: str) -> dict[str, Any]:
         return {"instance_type_group": {"name": "mine", "gpu": "T4", "instance_types": list(types)}}
@@ -613,6 +621,7 @@ def test_a_version_that_a_foreign_service_uses_is_not_renamed(project: Project) 
     ran = project.cli("apply", "--yes", str(project.write(version={"name": "v2"})))
     assert ran.code == 1
     assert "version/alpha/v1 would be deleted, and is used by service/theirs, not ours." in ran.err
+    assert project.cli("drift", str(project.write(version={"name": "v2"}))).code == 0  # it only reads
     assert project.api().version("alpha", "v2") is None
 
 

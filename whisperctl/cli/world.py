@@ -84,9 +84,13 @@ def planned(stacks: Sequence[Stack], world: World, destroy: bool = False) -> lis
     """The plans of the stacks; Ctrl-C ends the reading at once."""
     from whisperctl.cli.interrupts import interrupt_ends_waits
     from whisperctl.engine import plan_stacks
+    from whisperctl.plan import refuse_used
 
     with interrupt_ends_waits(world.clock):
-        return plan_stacks(stacks, world, destroy)
+        plans = plan_stacks(stacks, world, destroy)
+    for plan in plans:
+        refuse_used(plan)
+    return plans
 
 
 def explained(plans: Sequence[Plan], world: World) -> list[Plan]:

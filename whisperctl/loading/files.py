@@ -93,7 +93,7 @@ def _looks_like_stack(keys: AbstractSet[str], claims: bool) -> bool:
     Most of the words are common ones, so that a file of another tool needs one that nobody else uses.
     """
     if "extends" in keys:
-        return claims or ("stack" in keys and len(keys & _REQUIRED) > 1)
+        return claims or "stack" in keys
     return (claims or bool(keys & _NOBODY_ELSES)) and len(keys & _REQUIRED) + claims >= _ENOUGH_KEYS
 
 
@@ -137,7 +137,7 @@ def _parent(text: str) -> str | None:
     except Malformed:
         return None
     name = keys["extends"].data if isinstance(keys, dict) and "extends" in keys else None
-    return name if isinstance(name, str) and "$" not in name else None
+    return name if isinstance(name, str) and "$" not in name and "\0" not in name else None
 
 
 def _claims_to_be_stack(text: str) -> bool:

@@ -54,7 +54,7 @@ def _with_parents(
 
 def _parent_file(parent: Value, environ: Mapping[str, str], problems: list[Problem]) -> Path | None:
     text = _Substitution(environ, problems).tree(parent, ("extends",)).data
-    if not isinstance(text, str) or not text:
+    if not isinstance(text, str) or not text or "\0" in text:
         message = f"must be the path of one file, not {kind(text)}"
         problems.append(Problem(where=parent.place, path="extends", message=message))
         return None

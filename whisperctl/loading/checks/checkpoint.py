@@ -88,6 +88,9 @@ def language(stack: Stack) -> Iterator[Finding]:
         yield Finding(path, f"Whisper has no language {said(stack, path, smoke.language)}", hint)
     elif known is not None and known.languages == 1 and smoke.language != codes[0]:
         yield Finding(path, f"{stack.model.name} knows English only", "Write en, or take a model without .en.")
+    elif known is not None and codes.index(smoke.language) >= known.languages:
+        hint = "openai/whisper-large-v3 and what was made from it do."
+        yield Finding(path, f"{stack.model.name} does not know the language `{smoke.language}`", hint)
 
 
 def served_name(stack: Stack) -> Iterator[Finding]:
@@ -97,7 +100,7 @@ def served_name(stack: Stack) -> Iterator[Finding]:
     if label is None or label == served:
         return
     path = ("version", "labels", "openai-model-names")
-    named = [name.strip() for name in re.split("[;,]", label)]
+    named = [name for name in map(str.strip, re.split("[;,]", label)) if name]
     if served not in named:
         hint = "Clients find the model by the label and ask for it by the served name: write the same."
         yield Finding(path, f"the label says `{label}`, the server answers to `{served}`", hint)
