@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -11,8 +10,7 @@ import pytest
 from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
-from whisperctl.errors import SpecError
-from whisperctl.loading import load_stacks
+from tests.refusals import refusal
 
 NAMES = st.sampled_from(
     ["numpy", "Ruamel.Yaml", "a-b_c.d", "x", "3to2", "foo [all]", "foo[a, b]", "foo []", "_x", "x-"]
@@ -40,19 +38,8 @@ NOT_AS_PIP = ("==2004d", "== 2004d", "==  2004d")
 """Below 24.1 pip takes it, and finds no such version."""
 
 
-def refusal(folder: Path, line: str) -> str:
-    stack = {
-        "apiVersion": "whisperctl/v1", "stack": "any", "model": {"name": "openai/whisper-small"},
-        "vllm": {"version": "0.33.0"}, "environment": {"requirements": [line.replace("$", "$$")]},
-        "deployment": {"name": "any"}, "instance_type_group": {"name": "g", "gpu": "L4"}, "version": {"name": "v1"},
-    }  # fmt: skip
-    file = folder / "stack.yaml"
-    file.write_text(json.dumps(stack, ensure_ascii=False), encoding="utf-8")
-    try:
-        load_stacks([file], {})
-    except SpecError as error:
-        return str(error)
-    return ""
+def refusal_of(folder: Path, line: str) -> str:
+    return refusal(folder, environment={"requirements": [line.replace("$", "$$")]})
 
 
 @pytest.fixture(scope="module")
@@ -84,6 +71,6 @@ def pip_takes(tmp_path_factory) -> Callable[[str], bool]:
 @example(line="name @ https://example.org/name-1.0-py3-none-any.whl")
 @example(line="git+https://example.org/name.git@main#egg=name")
 def test_what_pip_takes_is_taken(tmp_path, pip_takes, line: str):
-    assume("file of this machine" not in (said := refusal(tmp_path, line)))
+    assume("file of this machine" not in (said := refusal_of(tmp_path, line)))
     assume(not any(each in line for each in NOT_AS_PIP))
     assert not said or not pip_takes(line), said

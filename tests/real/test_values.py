@@ -9,12 +9,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
+from tests.refusals import refusal
 from whisperctl import catalog
-from whisperctl.errors import SpecError
-from whisperctl.loading import load_stacks
 from whisperctl.loading.checks.options import NUMBERS, OURS, REFUSED
 
 from .conftest import surroundings, vllm_version
@@ -77,26 +76,17 @@ def vllm_takes() -> Iterator[Callable[[str, str], bool]]:
         yield ask
 
 
-def refusal(folder: Path, name: str, word: str) -> str:
+def refusal_of(folder: Path, name: str, word: str) -> str:
     """What `validate` says against a value; empty: nothing."""
-    stack = {
-        "apiVersion": "whisperctl/v1", "stack": "any", "model": {"name": "openai/whisper-small"},
-        "vllm": {"version": VERSION, "args": {name: word.replace("$", "$$")}}, "deployment": {"name": "any"},
-        "instance_type_group": {"name": "g", "gpu": "L4"}, "version": {"name": "v1"},
-    }  # fmt: skip
-    file = folder / "stack.yaml"
-    file.write_text(json.dumps(stack, ensure_ascii=False), encoding="utf-8")
-    try:
-        load_stacks([file], {})
-    except SpecError as error:
-        return str(error)
-    return ""
+    return refusal(folder, vllm={"version": VERSION, "args": {name: word.replace("$", "$$")}})
 
 
 @settings(max_examples=1500, deadline=None, suppress_health_check=list(HealthCheck))
 @given(name=st.sampled_from(OPTIONS or [""]), word=WORDS)
 def test_what_is_refused_vllm_refuses_too(tmp_path, vllm_takes, name: str, word: str):
-    said = refusal(tmp_path, name, word)
+    # YAML's own words in quotes are refused as a slip everywhere, also where vLLM would read them as JSON.
+    assume(word not in ("true", "false"))
+    said = refusal_of(tmp_path, name, word)
     accepted = catalog.accepted(VERSION, name)
     if said:
         assert not vllm_takes(name, word), said
@@ -107,4 +97,4 @@ def test_what_is_refused_vllm_refuses_too(tmp_path, vllm_takes, name: str, word:
 def test_every_choice_is_one_of_vllms(tmp_path, vllm_takes):
     pairs = [(name, choice) for name in OPTIONS for choice in catalog.accepted(VERSION, name).choices]
     assert len(pairs) > 100
-    assert [pair for pair in pairs if refusal(tmp_path, *pair) or not vllm_takes(*pair)] == []
+    assert [pair for pair in pairs if refusal_of(tmp_path, *pair) or not vllm_takes(*pair)] == []
