@@ -12,7 +12,8 @@ from typing import Any
 
 from whisperctl.api import Json
 from whisperctl.live import VOLATILE, Live, names_in
-from whisperctl.resources import FIELDS_LABEL, OWN_PREFIX, PAUSED_LABEL, SERVICE_LIST_FIELDS, Address, Kind
+from whisperctl.recorded import paused_minimum
+from whisperctl.resources import FIELDS_LABEL, OWN_PREFIX, SERVICE_LIST_FIELDS, Address, Kind
 
 _SHARED = (Kind.ENVIRONMENT, Kind.ENVIRONMENT_TAG)
 """Other stacks change them; which tag is used stands in the version."""
@@ -33,10 +34,6 @@ def _kept(address: Address, raw: Json) -> dict[str, Any]:
         # The list tells less than the detail: what it tells, and what we set.
         kept = {key: raw.get(key) for key in SERVICE_LIST_FIELDS | set(names_in(raw, FIELDS_LABEL))}
     labels = raw.get("labels") or {}
-    if address.kind is Kind.VERSION and PAUSED_LABEL in labels:
-        kept["minimum_instances"] = _number(labels[PAUSED_LABEL])  # a pause and its end are our own
+    if address.kind is Kind.VERSION and (minimum := paused_minimum(raw)) is not None:
+        kept["minimum_instances"] = minimum  # a pause and its end are our own
     return kept | {"labels": {key: value for key, value in labels.items() if not key.startswith(OWN_PREFIX)}}
-
-
-def _number(text: str) -> int:
-    return int(text) if text.isdecimal() else 0

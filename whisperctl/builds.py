@@ -19,9 +19,10 @@ from whisperctl.clock import latest_moment
 from whisperctl.desired import digest_of
 from whisperctl.errors import ApiError, BuildFailed, NotFound, WhisperctlError
 from whisperctl.job import FAILED, POST_ATTEMPTS, Job, answer_to, arrived, create_once, is_lost
-from whisperctl.live import RecordedRevision, owner, recorded_revisions
+from whisperctl.live import owner
 from whisperctl.operations import Operation
 from whisperctl.package import EnvironmentBuild
+from whisperctl.recorded import RecordedRevision, recorded_revisions
 from whisperctl.resources import (
     DIGEST_LABEL,
     KEPT_REVISIONS,

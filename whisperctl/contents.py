@@ -26,10 +26,10 @@ from whisperctl.diff import FieldChange
 from whisperctl.engine import World
 from whisperctl.errors import ApiError
 from whisperctl.foreign import harmless
-from whisperctl.live import recorded_revisions
 from whisperctl.operations import Change
 from whisperctl.package import Package
 from whisperctl.plan import Plan
+from whisperctl.recorded import recorded_revisions
 from whisperctl.resources import Kind, version_address
 from whisperctl.spec import Path_
 from whisperctl.transport import OneTry

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from whisperctl.api import Api, Json
-from whisperctl.live import ENVIRONMENT, RecordedRevision, recorded_revisions
+from whisperctl.live import ENVIRONMENT
 from whisperctl.ownership import absent
+from whisperctl.recorded import RecordedRevision, recorded_revisions
 from whisperctl.resources import KEPT_REVISIONS
 from whisperctl.spec import Stack
 

@@ -16,6 +16,7 @@ from urllib.parse import quote
 
 from whisperctl.api import Api, Json
 from whisperctl.desired import Wanted
+from whisperctl.recorded import recorded_revisions
 from whisperctl.resources import (
     DIGEST_LABEL,
     ENV_LABEL,
@@ -23,7 +24,6 @@ from whisperctl.resources import (
     GROUP_LABEL,
     IMMUTABLE,
     LEASE_LABEL,
-    REVISION_LABEL,
     SECRET,
     SERVICE_LIST_FIELDS,
     SHARED,
@@ -301,26 +301,6 @@ def _package(version: Address, raw: Json) -> dict[Address, Json]:
     ours = sealed and sealed[0].revision == raw["active_revision"] and labels.get(DIGEST_LABEL)
     digest = sealed[0].digest if ours else f"revision {raw['active_revision']}, not uploaded by whisperctl"
     return {package_address(*version.names): {"digest": digest, "revision": raw["active_revision"]}}
-
-
-@dataclass(frozen=True, slots=True)
-class RecordedRevision:
-    """One of the last revisions that we uploaded, as the version's labels tell."""
-
-    revision: str
-    digest: str
-    tag: str
-    """The environment tag that it ran in; empty in mode `package`."""
-
-
-def recorded_revisions(labels: Mapping[str, str]) -> list[RecordedRevision]:
-    """The revisions that the version's labels record, newest first."""
-    found = []
-    for number in range(1, 10):
-        parts = labels.get(f"{REVISION_LABEL}{number}", "").split(" ")
-        if len(parts) == 3:
-            found.append(RecordedRevision(*parts))
-    return found
 
 
 def _groups(

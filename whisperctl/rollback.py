@@ -31,8 +31,8 @@ from whisperctl.operations import Operation
 from whisperctl.ownership import held, owned_version
 from whisperctl.package import EnvironmentBuild, Package, build_environment, build_package
 from whisperctl.plan import Plan
+from whisperctl.recorded import paused_minimum
 from whisperctl.resources import Address, package_address, version_address
-from whisperctl.scaling import paused_minimum
 from whisperctl.spec import Stack
 
 PACKAGE_FILE = "package.zip"

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from whisperctl.api import Api, Json
 from whisperctl.errors import NotFound, WhisperctlError
 from whisperctl.ownership import held, owned_version
+from whisperctl.recorded import paused_minimum
 from whisperctl.resources import PAUSED_LABEL
 from whisperctl.spec import Stack
 from whisperctl.waiting import StoppableClock
@@ -84,14 +85,6 @@ def _check(raw: Json, after: Bounds, minimum: int | None) -> None:
             f"{name}: {what}, more than a maximum of {after.maximum}.\n"
             "  Nothing was changed. Pass --min and --max that fit together."
         )
-
-
-def paused_minimum(raw: Json) -> int | None:
-    """The minimum_instances that a paused version goes back to; None when it is not paused."""
-    text = (raw.get("labels") or {}).get(PAUSED_LABEL)
-    if text is None:
-        return None
-    return int(text) if text.isdecimal() else 0
 
 
 def pause(api: Api, stack: Stack, clock: StoppableClock, say: Callable[[str], None]) -> Paused:

@@ -18,6 +18,7 @@ from whisperctl.foreign import printable_lines
 from whisperctl.lease import is_held, parse
 from whisperctl.live import owner
 from whisperctl.package import build_environment
+from whisperctl.recorded import paused_minimum
 from whisperctl.resources import (
     LEASE_LABEL,
     Address,
@@ -28,7 +29,6 @@ from whisperctl.resources import (
     tag_address,
     version_address,
 )
-from whisperctl.scaling import paused_minimum
 from whisperctl.spec import Service, Stack
 
 MISSING = "not there"

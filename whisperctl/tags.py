@@ -6,7 +6,8 @@ from collections.abc import Mapping
 
 from whisperctl.api import Json
 from whisperctl.desired import Wanted
-from whisperctl.live import ENVIRONMENT, Live, names_in, recorded_revisions
+from whisperctl.live import ENVIRONMENT, Live, names_in
+from whisperctl.recorded import recorded_revisions
 from whisperctl.resources import KEPT_REVISIONS, TAGS_LABEL, Kind, version_address
 
 
