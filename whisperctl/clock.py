@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Protocol
+
+from whisperctl.errors import Interrupted
 
 CLOCKS_APART = 7200
 """Seconds by which the clock here may lag behind that of UbiOps: what is asked until now is asked until then."""
@@ -41,3 +46,65 @@ class SystemClock:
 def latest_moment(clock: Clock) -> int:
     """Nanoseconds since 1970: the end of a question about everything until now, by UbiOps' clock or by ours."""
     return int((clock.time() + CLOCKS_APART) * 1e9)
+
+
+LOOK_EACH = 0.1
+"""Seconds after which a wait looks whether the user has interrupted."""
+
+
+class Stop:
+    """Like `threading.Event`, but `set` takes no lock.
+
+    A signal's handler runs in the main thread, also while that holds the lock of an Event, and would wait for itself.
+    """
+
+    def __init__(self) -> None:
+        self._is_set = False
+
+    def set(self) -> None:
+        """End all waits, those to come as well."""
+        self._is_set = True
+
+    def is_set(self) -> bool:
+        """Whether it is."""
+        return self._is_set
+
+    def wait(self, seconds: float) -> bool:
+        """Return True as soon as it is set, or False after `seconds`."""
+        end = time.monotonic() + seconds
+        while not self._is_set and (left := end - time.monotonic()) > 0:
+            time.sleep(min(left, LOOK_EACH))
+        return self._is_set
+
+
+class StoppableClock:
+    """The machine's clock whose sleeps end, with Interrupted, once `stop` is set."""
+
+    def __init__(self) -> None:
+        self.stop = Stop()
+        self.waits = 0
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Count one wait more while this lasts."""
+        with self._lock:
+            self.waits += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self.waits -= 1
+
+    def monotonic(self) -> float:
+        """Seconds since an arbitrary start; never goes back."""
+        return time.monotonic()
+
+    def time(self) -> float:
+        """Seconds since 1970, UTC."""
+        return time.time()
+
+    def sleep(self, seconds: float) -> None:
+        """Return after `seconds`, or raise Interrupted as soon as the user interrupts."""
+        if self.stop.wait(seconds):
+            raise Interrupted("interrupted")

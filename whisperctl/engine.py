@@ -9,20 +9,21 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from whisperctl.api import Api
-from whisperctl.apply import Event, Listen, Outcome, Run
-from whisperctl.desired import desired, settle
+from whisperctl.apply.job import Job, Telling
+from whisperctl.apply.lease import new_lease
+from whisperctl.apply.outcome import Event, Listen, Outcome
+from whisperctl.apply.run import Run
+from whisperctl.clock import StoppableClock
+from whisperctl.control.api import Api
 from whisperctl.errors import Interrupted, WhisperctlError
-from whisperctl.job import Job, Telling
-from whisperctl.lease import new_lease
-from whisperctl.live import read_live
-from whisperctl.operations import SHARED_KINDS, after_other_stacks
-from whisperctl.package import build_environment, build_package
-from whisperctl.plan import Plan, make_plan, new_changes
-from whisperctl.resources import Address
-from whisperctl.retire import retired_tags
+from whisperctl.package.build import build_environment, build_package
+from whisperctl.plan.operations import SHARED_KINDS, after_other_stacks
+from whisperctl.plan.plan import Plan, make_plan, new_changes
 from whisperctl.spec import Stack
-from whisperctl.waiting import StoppableClock
+from whisperctl.state.desired import desired, settle
+from whisperctl.state.live import read_live
+from whisperctl.state.resources import Address
+from whisperctl.state.tags import retired_tags
 
 CONVERGENCE_READS = 4
 """Reads after an apply before what still differs counts: one may be answered from a copy that is a moment behind."""

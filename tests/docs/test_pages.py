@@ -92,7 +92,10 @@ def test_troubleshooting_quotes_messages_that_exist() -> None:
 
 
 def sources() -> list[Path]:
-    folders = [(ROOT / "whisperctl", "*.py"), (ROOT / "whisperctl", "*.json"), (ROOT / "templates", "*.j2")]
+    folders = [
+        (ROOT / folder, pattern) for folder in ("whisperctl", "ubiops_emulator") for pattern in ("*.py", "*.json")
+    ]
+    folders.append((ROOT / "templates", "*.j2"))
     folders.append((ROOT / "tests" / "specs", "*.txt"))  # what validate prints, as its own tests hold it
     return [file for folder, pattern in folders for file in folder.rglob(pattern)]
 

@@ -14,7 +14,7 @@ import ubiops
 
 from tests.emulator.conftest import LIVE, PROJECT, built, client_of, eventually, package
 from tests.emulator_process import start_emulator
-from whisperctl.emulator.runtime.models import served_names
+from ubiops_emulator.runtime.models import served_names
 
 UNHEALTHY = {"kind": "unhealthy"}
 pytestmark = pytest.mark.skipif(LIVE, reason="starts emulators of its own")

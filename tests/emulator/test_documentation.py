@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from whisperctl.cli.emulate import emulator
-from whisperctl.emulator.switches import Switches, parse
-from whisperctl.emulator.web.faults import KINDS
+from ubiops_emulator.switches import Switches, parse
+from ubiops_emulator.web.faults import KINDS
+from whisperctl.cli.commands.emulator import emulator
 
 TEXT = (Path(__file__).resolve().parents[2] / "docs" / "emulator.md").read_text()
 

@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 
-from whisperctl.emulator import lifecycle, seed
-from whisperctl.emulator.call import SYSTEM, Call, Upload, User
-from whisperctl.emulator.clock import ManualClock
-from whisperctl.emulator.lifecycle import Effect, Pace
-from whisperctl.emulator.rules import deployments, environments, revisions, versions
-from whisperctl.emulator.store import Doc, Duplicate, FolderInUse, Store
+from ubiops_emulator import seed
+from ubiops_emulator.api import lifecycle
+from ubiops_emulator.api.call import SYSTEM, Call, Upload, User
+from ubiops_emulator.api.lifecycle import Effect, Pace
+from ubiops_emulator.api.rules import deployments, environments, revisions, versions
+from ubiops_emulator.clock import ManualClock
+from ubiops_emulator.store import Doc, Duplicate, FolderInUse, Store
 
 PLAIN = {"input_type": "plain", "output_type": "plain"}
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from whisperctl.emulator.refusal import Refusal
-from whisperctl.emulator.rules.logs import parse
-from whisperctl.emulator.store import LogLine
+from ubiops_emulator.api.log_query import parse
+from ubiops_emulator.refusal import Refusal
+from ubiops_emulator.store import LogLine
 
 LINES = {
     "a": LogLine(1, "vLLM started on port 8080", {"deployment_name": "w", "level": "info", "system": False}),

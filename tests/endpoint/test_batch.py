@@ -18,12 +18,13 @@ import pytest
 from tests.endpoint import tones
 from tests.endpoint.fake_vllm import MODEL, TOKEN, FakeVllm, Fault
 from tests.endpoint.hand_clock import HandClock
-from whisperctl.endpoint.batch import Batch, Done, Failed, Order, Result, Skipped
 from whisperctl.endpoint.client import Endpoint
-from whisperctl.endpoint.patience import Alarm, Patient
-from whisperctl.endpoint.recordings import Recording, find
+from whisperctl.endpoint.readiness import Alarm
 from whisperctl.endpoint.transcription import Ask
 from whisperctl.errors import TimedOut, Unauthorized, Unhealthy
+from whisperctl.transcribe.batch import Batch, Done, Failed, Order, Result, Skipped
+from whisperctl.transcribe.recordings import Recording, find
+from whisperctl.transcribe.retries import Patient
 
 
 class Notes:

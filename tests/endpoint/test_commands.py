@@ -21,7 +21,7 @@ import pytest
 
 from tests.emulator_process import EmulatorProcess, start_emulator
 from tests.endpoint import fake_vllm, stacks, tones
-from whisperctl.api import Api
+from whisperctl.control.api import Api
 from whisperctl.endpoint.client import Endpoint
 
 DEPLOYMENT = """

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.endpoint import tones
-from whisperctl.endpoint.audio import Pcm
-from whisperctl.endpoint.cut import LONGEST, OVERLAP, Piece, pieces
+from whisperctl.transcribe.audio import Pcm
+from whisperctl.transcribe.pieces import LONGEST, OVERLAP, Piece, pieces
 
 
 def pcm(data: bytes, rate: int = tones.RATE, channels: int = 1, width: int = 2) -> Pcm:

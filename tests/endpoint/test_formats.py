@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 
-from whisperctl.endpoint.formats import rendered
 from whisperctl.endpoint.transcription import Segment, Transcript
+from whisperctl.transcribe.formats import rendered
 
 TRANSCRIPT = Transcript(
     text="Hello <world> & all é",

@@ -12,9 +12,9 @@ import pytest
 from tests.endpoint import stacks, tones
 from tests.endpoint.fake_vllm import MODEL, TOKEN, FakeVllm, Fault
 from whisperctl.clock import SystemClock
-from whisperctl.endpoint import report
 from whisperctl.endpoint.client import Endpoint
 from whisperctl.endpoint.smoke import Check, Sample, Smoke
+from whisperctl.views import smoke
 
 SENTENCE = ["ba", "ke", "mo"]
 HEALTHY = {"status": "completed", "result": json.dumps({"status": "healthy", "model": MODEL})}
@@ -88,7 +88,7 @@ def test_without_audio_the_rest_still_runs(run: Run) -> None:
         "deployment request",
     ]
     assert "--audio FILE --expect TEXT" in checks["curl"].detail
-    assert report.summary(list(checks.values())) == f"11 checks: 3 ok, 0 failed, {NEEDS_AUDIO} skipped"
+    assert smoke.summary(list(checks.values())) == f"11 checks: 3 ok, 0 failed, {NEEDS_AUDIO} skipped"
 
 
 def test_wrong_words_fail(run: Run) -> None:
@@ -97,7 +97,7 @@ def test_wrong_words_fail(run: Run) -> None:
     checks = run()
     assert checks["transcription, json"].verdict == "failed"
     assert "word error rate 1.00, allowed 0.50: heard 'ba ke mo', expected 'nu nu nu'" in checks["OpenAI SDK"].detail
-    assert not report.passed(list(checks.values()))
+    assert not smoke.passed(list(checks.values()))
 
 
 def test_without_expectation_nothing_is_judged(run: Run) -> None:
@@ -149,7 +149,7 @@ def test_failing_server_fails_each_check_and_tells_no_token(run: Run, vllm: Fake
     vllm.faults = [Fault(500, json.dumps({"error": {"message": f"no {TOKEN}"}}))] * 20
     checks = run()
     assert verdicts(checks)["OpenAI SDK"] == verdicts(checks)["curl"] == "failed"
-    shown = report.as_json("s", "u", list(checks.values())) + report.as_lines(list(checks.values()))
+    shown = smoke.as_json("s", "u", list(checks.values())) + smoke.as_lines(list(checks.values()))
     assert "no (token)" in shown
     assert TOKEN not in shown
 
@@ -162,11 +162,11 @@ def test_another_language_than_declared(run: Run) -> None:
 
 def test_reports(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     checks = list(run().values())
-    document = json.loads(report.as_json("tones", "http://x", checks))
+    document = json.loads(smoke.as_json("tones", "http://x", checks))
     assert document["passed"] is True
     assert [one["name"] for one in document["checks"]] == [check.name for check in checks]
-    lines = report.as_lines(checks).splitlines()
+    lines = smoke.as_lines(checks).splitlines()
     assert len(lines) == 12
     assert len({line.index("ok") for line in lines[:-1] if "  ok  " in line}) == 1
-    report.print_table(checks, color=False)
+    smoke.print_table(checks, color=False)
     assert "11 checks: " in capsys.readouterr().out

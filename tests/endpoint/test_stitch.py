@@ -6,9 +6,9 @@ import itertools
 
 import pytest
 
-from whisperctl.endpoint.cut import Piece
-from whisperctl.endpoint.stitch import stitch
 from whisperctl.endpoint.transcription import Segment, Transcript
+from whisperctl.transcribe.pieces import Piece
+from whisperctl.transcribe.stitch import stitch
 
 
 def piece(number: int, start: float, end: float, doubled: bool = False) -> Piece:

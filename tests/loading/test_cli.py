@@ -16,7 +16,7 @@ import pytest
 
 from whisperctl.loading import load_stacks
 from whisperctl.loading.schema import schema_text
-from whisperctl.package import build_package
+from whisperctl.package.build import build_package
 
 ROOT = Path(__file__).parents[2]
 SPECS = ROOT / "tests" / "specs"

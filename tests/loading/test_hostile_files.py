@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from whisperctl.errors import SpecError
 from whisperctl.loading import load_stacks
-from whisperctl.package import build_environment, build_package
+from whisperctl.package.build import build_environment, build_package
 
 SPECS = Path(__file__).parents[1] / "specs"
 ENVIRON = {"WHISPERCTL_TEST_TOKEN": "hf_never_shown", "WHISPERCTL_TEST_PORT": "8080"}

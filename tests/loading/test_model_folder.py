@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from whisperctl import catalog
 from whisperctl.errors import SpecError
 from whisperctl.loading import load_stacks
-from whisperctl.models import Unusable, folder_files, folder_model, weight_files
-from whisperctl.package import build_package
+from whisperctl.package.build import build_package
+from whisperctl.serving import catalog
+from whisperctl.serving.checkpoint import Unusable, folder_files, folder_model, weight_files
 
 NANO = Path(__file__).parents[2] / "specs" / "whisper-nano"
 STACK = """\

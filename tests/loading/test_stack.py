@@ -15,8 +15,8 @@ from ubiops.models import DeploymentVersionCreate, ServiceCreate
 from whisperctl import spec
 from whisperctl.loading import load_stacks
 from whisperctl.loading.document import plain
+from whisperctl.loading.fast_path import accepts
 from whisperctl.loading.merging import merged
-from whisperctl.loading.quick import accepts
 from whisperctl.loading.schema import schema_text
 from whisperctl.spec import EnvVar, InstanceTypeChoice
 

@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from tests.operate.conftest import SECOND, Operator, writes
-from whisperctl.api import Api, Json
+from whisperctl.control.api import Api, Json
 
 GROUPED = SECOND.replace(
     "instance_type_group: {name: 12288 MB + NVIDIA Tesla T4, gpu: T4}",

@@ -15,11 +15,11 @@ import httpx
 import pytest
 
 from tests.operate.conftest import SECOND, Operator
-from whisperctl.api import Api
-from whisperctl.contents import LARGEST, differences
-from whisperctl.diff import FieldChange
+from whisperctl.control.api import Api
 from whisperctl.loading import load_stacks
-from whisperctl.package import Package, build_package
+from whisperctl.package.build import Package, build_package
+from whisperctl.plan.package_changes import LARGEST, differences
+from whisperctl.state.diff import FieldChange
 
 CHANGED = SECOND.replace("max_model_len: 448", "max_model_len: 440, args: {seed: 7, enforce-eager: true}")
 DIGEST_ALONE = "what is rendered from the stack file has changed"

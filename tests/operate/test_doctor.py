@@ -8,9 +8,9 @@ import httpx
 import pytest
 
 from tests.operate.conftest import SECOND, Operator, writes
-from whisperctl.api import Api
-from whisperctl.diagnosis import Check
-from whisperctl.views.diagnosis import checks_text
+from whisperctl.control.api import Api
+from whisperctl.operate.doctor import Check
+from whisperctl.views.doctor import checks_text
 
 
 def verdicts(out: str) -> dict[str, str]:

@@ -12,10 +12,10 @@ import pytest
 
 from tests.operate.conftest import SECOND, Operator
 from tests.operate.log_host import LogHost, log_host
-from whisperctl.api import Api
+from whisperctl.control.api import Api
 from whisperctl.loading import load_stacks
-from whisperctl.logs import LATE, Reader, belongs_to, follow
-from whisperctl.logs import SECOND as NANOSECONDS
+from whisperctl.operate.logs import LATE, Reader, belongs_to, follow
+from whisperctl.operate.logs import SECOND as NANOSECONDS
 
 NOW = 1_800_000_000
 
@@ -162,7 +162,7 @@ def test_nothing_of_another_stack_that_shares_the_environment(operator: Operator
 
 def test_instance_lines_of_another_version_are_not_ours(host: LogHost, clock: HandClock, operator: Operator) -> None:
     from whisperctl.loading import load_stacks
-    from whisperctl.logs import belongs_to
+    from whisperctl.operate.logs import belongs_to
 
     [stack] = load_stacks([operator.folder / "stack.yaml"], {}).stacks
     shared = {"environment_name": "whisperctl", "environment_tag": "t"}
@@ -220,7 +220,7 @@ def test_following_shows_a_new_build_once_and_ends_with_ctrl_c(operator: Operato
 
 
 def test_secrets_that_a_program_printed_are_blanked() -> None:
-    from whisperctl.logs import Line
+    from whisperctl.operate.logs import Line
     from whisperctl.views.logs import line_text
 
     line = Line(

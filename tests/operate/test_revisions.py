@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from tests.operate.conftest import FIRST, SECOND, Operator, writes
-from whisperctl.api import Api, Json
+from whisperctl.control.api import Api, Json
 
 
 class Zip:
@@ -226,8 +226,8 @@ def test_a_lost_answer_to_the_upload_is_no_second_upload(operator: Operator, api
 def test_a_package_that_serves_another_name_is_asked_for_that_name(operator: Operator, tmp_path: Path) -> None:
     """What the old package calls its model, not what the stack file says now, is what the proof asks for."""
     from whisperctl.loading import load_stacks
-    from whisperctl.package import build_package
-    from whisperctl.rollback import _as_packaged
+    from whisperctl.operate.rollback import _as_packaged
+    from whisperctl.package.build import build_package
 
     [old] = load_stacks([operator.write(SECOND)], {}).stacks
     renamed = SECOND.replace("name: openai/whisper-small,", "name: openai/whisper-small, served_name: ears,")

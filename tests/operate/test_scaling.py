@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from tests.operate.conftest import FIRST, HOLD, SECOND, Operator, writes
-from whisperctl.api import Api
+from whisperctl.control.api import Api
 
 VERSION = "PATCH /v2/projects/demo/deployments/speech/versions/v1"
 

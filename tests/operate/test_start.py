@@ -17,8 +17,8 @@ import pytest
 import yaml
 
 from tests.operate.conftest import Operator
-from whisperctl import catalog
-from whisperctl.starter import stack_name, vllm_version
+from whisperctl.scaffold import stack_name, vllm_version
+from whisperctl.serving import catalog
 
 GPUS = ("T4", "L4", "A10", "A100", "H100", "H200", "CPU")
 MODELS = ("openai/whisper-tiny.en", "openai/whisper-large-v3-turbo", "distil-whisper/distil-large-v3", "me/fine-tuned")

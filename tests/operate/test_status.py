@@ -13,8 +13,8 @@ import pytest
 
 from tests.emulator_process import EmulatorProcess, start_emulator
 from tests.operate.conftest import HOLD, SECOND, Operator
-from whisperctl.api import Api
 from whisperctl.cli.main import COMMANDS
+from whisperctl.control.api import Api
 
 
 def up(api: Api) -> None:

@@ -103,7 +103,7 @@ def test_rollback_goes_ahead_when_told_to(operator: Operator) -> None:
 
 def test_adopt_asks_and_ctrl_c_is_a_no(operator: Operator, control: httpx.Client) -> None:
     operator.write(SECOND.replace(" speech", " fresh"))
-    from whisperctl.api import Api
+    from whisperctl.control.api import Api
 
     api = Api(operator.emulator.host, "demo", operator.emulator.token)
     api.create_deployment({"name": "fresh", "input_type": "plain", "output_type": "plain"})

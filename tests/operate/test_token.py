@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from whisperctl.cli.settings import bare_token
+from whisperctl.cli.options import bare_token
 from whisperctl.errors import WhisperctlError
 
 

@@ -17,7 +17,8 @@ from types import ModuleType
 import pytest
 
 from whisperctl.loading import load_stacks
-from whisperctl.package import build_package, deployment_source, write_files
+from whisperctl.package.archive import write_files
+from whisperctl.package.build import build_package, deployment_source
 from whisperctl.spec import Stack
 
 HERE = Path(__file__).parent

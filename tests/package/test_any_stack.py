@@ -10,11 +10,11 @@ from pathlib import Path
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from whisperctl import catalog
-from whisperctl.command import launch, replicas
 from whisperctl.errors import SpecError
 from whisperctl.loading import load_stacks
-from whisperctl.package import deployment_source
+from whisperctl.package.build import deployment_source
+from whisperctl.serving import catalog
+from whisperctl.serving.launch import launch, replicas
 from whisperctl.spec import Stack
 
 ARGS = st.dictionaries(

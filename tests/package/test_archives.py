@@ -18,11 +18,11 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from whisperctl.command import launch
+from whisperctl.assets import shipped
 from whisperctl.loading import load_stacks
-from whisperctl.package import Package, _render, build_environment, build_package
-from whisperctl.package import literal as as_literal
-from whisperctl.shipped import shipped
+from whisperctl.package.build import Package, _render, build_environment, build_package
+from whisperctl.package.build import literal as as_literal
+from whisperctl.serving.launch import launch
 
 NANO = Path(__file__).parents[2] / "specs" / "whisper-nano"
 

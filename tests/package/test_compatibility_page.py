@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from whisperctl import catalog
+from whisperctl.serving import catalog
 
 PAGE = Path(__file__).parents[2] / "docs" / "compatibility.md"
 

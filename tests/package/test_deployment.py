@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from whisperctl.command import launch
+from whisperctl.serving.launch import launch
 
 from .conftest import free_port, wait_until, wait_until_gone
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from whisperctl import catalog
-from whisperctl.command import launch
-from whisperctl.package import build_environment, build_package, deployment_source, requirements
+from whisperctl.package.build import build_environment, build_package, deployment_source, requirements
+from whisperctl.serving import catalog
+from whisperctl.serving.launch import launch
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "render"
 SMALL, TURBO, LARGE = "openai/whisper-small", "openai/whisper-large-v3-turbo", "openai/whisper-large-v3"

@@ -7,8 +7,8 @@ from functools import cache
 
 import pytest
 
-from whisperctl import catalog
-from whisperctl.command import launch
+from whisperctl.serving import catalog
+from whisperctl.serving.launch import launch
 
 from .wheels import Option, Unreachable, functions, options, sources, variables
 

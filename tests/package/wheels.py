@@ -23,7 +23,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-CATALOG = Path(__file__).parents[2] / "whisperctl" / "catalog"
+CATALOG = Path(__file__).parents[2] / "whisperctl" / "serving" / "catalog"
 PARSERS = re.compile(r"^vllm/(engine/arg_utils|utils/argparse_utils|entrypoints/(?!cli/).*(cli_args|serve))\.py$")
 SERVE = re.compile(r"^vllm/entrypoints/cli/serve\.py$")
 CONFIGS = re.compile(r"^vllm/config(/\w+)?\.py$")

@@ -13,8 +13,8 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from tests.refusals import refusal
-from whisperctl import catalog
-from whisperctl.loading.checks.options import NUMBERS, OURS, REFUSED
+from whisperctl.loading.checks.arguments import NUMBERS, OURS, REFUSED
+from whisperctl.serving import catalog
 
 from .conftest import surroundings, vllm_version
 

@@ -16,14 +16,14 @@ from typing import Any
 import httpx
 
 from tests.emulator_process import EmulatorProcess
-from whisperctl.api import Api
-from whisperctl.apply import Event, Outcome
+from whisperctl.apply.outcome import Event, Outcome
+from whisperctl.clock import StoppableClock
+from whisperctl.control.api import Api
 from whisperctl.engine import World, apply_plans, plan_stacks
 from whisperctl.loading import load_stacks
-from whisperctl.plan import Plan
-from whisperctl.resources import OWN_PREFIX
+from whisperctl.plan.plan import Plan
 from whisperctl.spec import Stack
-from whisperctl.waiting import StoppableClock
+from whisperctl.state.labels import OWN_PREFIX
 
 T4 = "12288 MB + NVIDIA Tesla T4"
 CPU = "16384 MB + 4 vCPU"

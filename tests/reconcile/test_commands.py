@@ -18,7 +18,7 @@ import pytest
 
 from tests.reconcile.project import Project, Ran, merged
 from tests.reconcile.terminal import Terminal
-from whisperctl.api import Api
+from whisperctl.control.api import Api
 
 CANARY = "canary-hunter2"
 SECRET_ENV = {"HUB": {"value": "${HUB_SECRET}", "secret": True}, "PLAIN": "1"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.reconcile.project import Project
-from whisperctl.foreign import harmless, printable_lines
+from whisperctl.untrusted import harmless, printable_lines
 
 
 @pytest.mark.parametrize(

@@ -6,10 +6,10 @@ import time
 from dataclasses import replace
 
 from tests.reconcile.project import Project, QuickClock, report
+from whisperctl.apply.job import Job
+from whisperctl.apply.lease import parse
+from whisperctl.apply.locking import begin, give_back, renew
 from whisperctl.engine import _job, apply_plans, plan_stacks
-from whisperctl.holding import begin, give_back, renew
-from whisperctl.job import Job
-from whisperctl.lease import parse
 
 
 def held_job(project: Project) -> Job:

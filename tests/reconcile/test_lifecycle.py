@@ -8,8 +8,8 @@ import pytest
 
 from tests.reconcile.project import CPU, T4, Project, actions, paths, report
 from whisperctl.errors import NotOwned, Protected
-from whisperctl.plan import Plan
-from whisperctl.resources import Kind
+from whisperctl.plan.plan import Plan
+from whisperctl.state.resources import Kind
 
 ENV = {"env": {"PLAIN": "1", "TOKEN_FOR_HUB": {"value": "s3cr3t-canary", "secret": True}}}
 
@@ -315,7 +315,7 @@ def test_a_deployment_with_somebody_elses_version_is_never_deleted(project: Proj
 def test_a_foreign_revision_is_drift_and_is_replaced(project: Project, tmp_path: Any) -> None:
     project.apply()
     [stack] = project.load()
-    from whisperctl.package import build_package
+    from whisperctl.package.build import build_package
 
     by_hand = project.api().upload("alpha", "v1", build_package(stack))
     project.control("POST", "clock", {"advance": 3600})

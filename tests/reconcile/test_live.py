@@ -10,7 +10,7 @@ import pytest
 
 from tests.reconcile.project import Project
 from tests.reconcile.terminal import Terminal
-from whisperctl.views.live import Row, frame
+from whisperctl.views.screen import Row, frame
 
 MOVES_UP = "\x1b[1A"
 CANARY = "canary-hunter2"

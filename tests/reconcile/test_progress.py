@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import pytest
 
 from tests.reconcile.project import Project
-from whisperctl.apply import Event, State
-from whisperctl.resources import Address, Kind
+from whisperctl.apply.outcome import Event, State
+from whisperctl.state.resources import Address, Kind
 from whisperctl.views.folds import Folds, github, gitlab
 
 HOSTILE = "::error::mine hunter2\n##[add-mask]x\n\x1b[0Ksection_end:1:x\r\x1b[0K::endgroup::"

@@ -15,35 +15,35 @@ from typing import Any
 import click
 
 from whisperctl import __version__
-from whisperctl.cli.settings import Settings, global_options
+from whisperctl.cli.options import Settings, global_options
 from whisperctl.errors import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, WhisperctlError
 
-COMMANDS: dict[str, tuple[str, str]] = {
-    "init": ("start", "Write a commented stack.yaml, and a pipeline if asked."),
-    "validate": ("offline", "Check stack files without any connection."),
-    "schema": ("offline", "Print the JSON Schema of stack.yaml."),
-    "render": ("offline", "Write the deployment package as it would be uploaded."),
-    "plan": ("reconcile", "Show what differs between the stack files and the live project."),
-    "apply": ("reconcile", "Make the live project match the stack files, and prove that it transcribes."),
-    "destroy": ("reconcile", "Delete what a stack owns, and nothing else."),
-    "drift": ("reconcile", "Show what changed on UbiOps since the last apply."),
-    "status": ("operate", "Show resources, revision, instances, endpoint and health."),
-    "smoke": ("use", "Test the live endpoint: health, models, transcription, translation, SDK."),
-    "transcribe": ("use", "Transcribe audio files with the live endpoint."),
-    "curl": ("use", "Print curl and OpenAI SDK snippets for the endpoint."),
-    "proxy": ("use", "Serve the endpoint on loopback with the token added, for a browser."),
-    "logs": ("operate", "Show build and instance logs."),
-    "scale": ("operate", "Set minimum and maximum instances."),
-    "pause": ("operate", "Put the endpoint to sleep: minimum_instances to 0."),
-    "resume": ("operate", "Wake a paused endpoint."),
-    "history": ("revisions", "List the revisions of the version."),
-    "rollback": ("revisions", "Go back to an earlier revision."),
-    "adopt": ("adopt", "Take over existing objects that match the spec's names."),
-    "doctor": ("doctor", "Check token, permissions, project, instance types and clients."),
-    "emulator": ("emulate", "Run a local UbiOps on this machine."),
-    "completion": ("completion", "Print the shell completion script."),
+COMMANDS: dict[str, str] = {
+    "init": "Write a commented stack.yaml, and a pipeline if asked.",
+    "validate": "Check stack files without any connection.",
+    "schema": "Print the JSON Schema of stack.yaml.",
+    "render": "Write the deployment package as it would be uploaded.",
+    "plan": "Show what differs between the stack files and the live project.",
+    "apply": "Make the live project match the stack files, and prove that it transcribes.",
+    "destroy": "Delete what a stack owns, and nothing else.",
+    "drift": "Show what changed on UbiOps since the last apply.",
+    "status": "Show resources, revision, instances, endpoint and health.",
+    "smoke": "Test the live endpoint: health, models, transcription, translation, SDK.",
+    "transcribe": "Transcribe audio files with the live endpoint.",
+    "curl": "Print curl and OpenAI SDK snippets for the endpoint.",
+    "proxy": "Serve the endpoint on loopback with the token added, for a browser.",
+    "logs": "Show build and instance logs.",
+    "scale": "Set minimum and maximum instances.",
+    "pause": "Put the endpoint to sleep: minimum_instances to 0.",
+    "resume": "Wake a paused endpoint.",
+    "history": "List the revisions of the version.",
+    "rollback": "Go back to an earlier revision.",
+    "adopt": "Take over existing objects that match the spec's names.",
+    "doctor": "Check token, permissions, project, instance types and clients.",
+    "emulator": "Run a local UbiOps on this machine.",
+    "completion": "Print the shell completion script.",
 }
-"""Command name -> module under `whisperctl.cli` (which holds a click command of that name), and its one-line help."""
+"""Command name -> its one-line help. The command of that name is in the module `whisperctl.cli.commands.NAME`."""
 
 UNWRITABLE = (errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 """What stdout answers where it takes no more. Commands that write files themselves tell of those by name."""
@@ -60,7 +60,7 @@ class Commands(click.Group):
         """Import and return the command called `cmd_name`; it takes the global options too, as kubectl's do."""
         if cmd_name not in COMMANDS:
             return None
-        module = import_module(f"whisperctl.cli.{COMMANDS[cmd_name][0]}")
+        module = import_module(f"whisperctl.cli.commands.{cmd_name}")
         command: click.Command = getattr(module, cmd_name)
         known = {parameter.name for parameter in command.params}
         command.params += [option for option in global_options(hidden=True) if option.name not in known]
@@ -83,7 +83,7 @@ class Commands(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         """The table itself: no command is imported to print it."""
         with formatter.section("Commands"):
-            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+            formatter.write_dl(list(COMMANDS.items()))
 
 
 def _names_a_file(parameter: click.Parameter) -> bool:
@@ -132,7 +132,7 @@ def _exit_code() -> int:
         error.show()
         code = EXIT_FAILED
     except WhisperctlError as error:
-        from whisperctl.foreign import harmless
+        from whisperctl.untrusted import harmless
 
         click.echo(harmless(f"error: {error}" if not getattr(error, "problems", None) else str(error)), err=True)
         code = error.exit_code

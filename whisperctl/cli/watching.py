@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-from whisperctl.cli.interrupts import second_interrupt_exits
-from whisperctl.cli.settings import Settings
+from whisperctl.cli.options import Settings
+from whisperctl.cli.signals import second_interrupt_exits
 from whisperctl.clock import Clock
 from whisperctl.engine import World
 from whisperctl.views import folds
@@ -41,7 +41,7 @@ def watched(
 def _view(clock: Clock, live: bool, options: dict[str, Any]) -> Lines:
     if sys.stderr.isatty():
         if live and os.environ.get("TERM", "") not in DUMB:
-            from whisperctl.views.live import Screen
+            from whisperctl.views.screen import Screen
 
             return Screen(clock, **options)
     elif os.environ.get("GITHUB_ACTIONS") == "true":

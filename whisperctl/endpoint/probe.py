@@ -11,22 +11,11 @@ from dataclasses import dataclass
 
 from whisperctl.clock import Clock
 from whisperctl.endpoint.client import Answer, Endpoint
+from whisperctl.endpoint.readiness import HEALTH_PATH, Wait
 from whisperctl.endpoint.transcription import ROUTES, Ask, Task, read, request
 from whisperctl.endpoint.wer import word_error_rate
-from whisperctl.errors import TimedOut, Unhealthy, Unreachable
+from whisperctl.errors import Unhealthy
 from whisperctl.spec import Smoke
-
-_HEALTH = "GET /health"
-_FIRST_PAUSE = 0.25
-_LONGEST_PAUSE = 5.0
-_POLL_TIMEOUT = 10.0
-_NOT_YET = {429, 502, 503, 504}
-
-_ADVICE = {
-    401: "The service did not accept the token: use one of a service user of this project.",
-    403: "The token may not use this service: its role must allow creating requests on the deployment.",
-    404: "Nothing serves that path: check the service's port and that the version runs this stack's package.",
-}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -67,7 +56,7 @@ def probe(
         TimedOut: it did not come up in `timeout` seconds.
     """
     wait = Wait(endpoint, clock, timeout, listen)
-    wait.until_ok(_HEALTH, lambda seconds: endpoint.get("/health", seconds))
+    wait.until_ok(HEALTH_PATH, lambda seconds: endpoint.get("/health", seconds))
     listen("healthy")
     models = model_names(wait.until_ok("GET /v1/models", lambda seconds: endpoint.get("/v1/models", seconds)), endpoint)
     check_served(models, served_name, endpoint)
@@ -105,11 +94,6 @@ def check_served(models: tuple[str, ...], served_name: str, endpoint: Endpoint) 
         )
 
 
-def advice(status: int) -> str:
-    """What to do about an answer that no waiting changes; empty when there is nothing to say."""
-    return f"\n  {_ADVICE[status]}" if status in _ADVICE else ""
-
-
 def _smoke(wait: Wait, smoke: Smoke, served_name: str, task: Task) -> tuple[str, float]:
     try:
         content = smoke.audio.read_bytes()
@@ -138,50 +122,3 @@ def check_heard(audio: str, expect: str, heard: str, wer: float, max_wer: float)
             f"{audio} was transcribed with a word error rate of {wer:.2f}, allowed are {max_wer:.2f}.\n"
             f"  expected: {expect}\n  heard:    {heard or '(nothing)'}"
         )
-
-
-class Wait:
-    """Asks again until the answer is 200 or the deadline has come; speaks when the state changes."""
-
-    def __init__(self, endpoint: Endpoint, clock: Clock, timeout: float, listen: Callable[[str], None]) -> None:
-        self.endpoint, self.listen = endpoint, listen
-        self._clock, self._timeout, self._start = clock, timeout, clock.monotonic()
-
-    def waited(self) -> float:
-        return self._clock.monotonic() - self._start
-
-    def until_ok(self, asked: str, ask: Callable[[float], Answer], patient: bool = False) -> Answer:
-        """The first 200; `patient` gives one request the endpoint's own time-out rather than a poll's."""
-        said, pause = "", _FIRST_PAUSE
-        limit = self.endpoint.timeout if patient else min(_POLL_TIMEOUT, self.endpoint.timeout)
-        while True:
-            state, answer = self._once(asked, ask, min(limit, max(self._timeout - self.waited(), 1.0)))
-            if answer is not None:
-                return answer
-            if state != said:
-                self.listen(f"waiting for {asked}: {state}")
-                said = state
-            left = self._timeout - self.waited()
-            if left <= 0:
-                raise TimedOut(
-                    f"Timed out after {self._timeout:g} s: {self.endpoint.url} did not come up.\n"
-                    f"  {asked} last said: {state}\n"
-                    "  `whisperctl logs` shows why; a larger `rollout.timeout` waits longer."
-                )
-            self._clock.sleep(min(pause, left))
-            pause = min(pause * 1.6, _LONGEST_PAUSE)
-
-    def _once(self, asked: str, ask: Callable[[float], Answer], seconds: float) -> tuple[str, Answer | None]:
-        try:
-            answer = ask(seconds)
-        except Unreachable as error:
-            return error.reason, None
-        if answer.status == 200:
-            return "", answer
-        dead_engine = asked == _HEALTH and answer.status == 500  # vLLM before 0.11 says 500 for 503
-        if answer.status not in _NOT_YET and not dead_engine:
-            raise Unhealthy(
-                f"{asked} at {self.endpoint.url} answered {answer}, and waiting will not change that."
-                + advice(answer.status)
-            )
-        return f"{answer}", None

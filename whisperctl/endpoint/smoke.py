@@ -17,12 +17,13 @@ from typing import Any, Literal
 
 from whisperctl.clock import Clock
 from whisperctl.endpoint import snippets
-from whisperctl.endpoint.abilities import cannot_detect, cannot_time, cannot_translate
 from whisperctl.endpoint.client import Endpoint
-from whisperctl.endpoint.probe import advice, check_served, model_names
+from whisperctl.endpoint.probe import check_served, model_names
+from whisperctl.endpoint.readiness import advice
 from whisperctl.endpoint.transcription import ROUTES, Task, Transcript, read
 from whisperctl.endpoint.wer import word_error_rate
 from whisperctl.errors import Unhealthy, WhisperctlError
+from whisperctl.serving.capabilities import cannot_detect, cannot_time, cannot_translate
 from whisperctl.spec import Stack
 
 Verdict = Literal["ok", "failed", "skipped"]

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from whisperctl.errors import Problem, SpecError
-from whisperctl.loading import building, checks, merging, schema
+from whisperctl.loading import assemble, checks, merging, schema
+from whisperctl.loading.discovery import passed_over, stack_files
 from whisperctl.loading.document import Malformed
-from whisperctl.loading.files import passed_over, stack_files
 from whisperctl.loading.paths import below
 from whisperctl.spec import Stack
 
@@ -55,7 +55,7 @@ def _load(file: Path, environ: Mapping[str, str], problems: list[Problem], secre
         return []
     found: list[Problem] = []
     broken = schema.check(tree, found)
-    stack = building.build(tree, os.fspath(file))
+    stack = assemble.build(tree, os.fspath(file))
     found += (problem for path, problem in checks.within(stack) if not below(path, broken))
     # A value that could not be read properly is not judged again.
     told = {problem.path for problem in unread if problem.severity == "error"}

@@ -11,12 +11,12 @@ from contextlib import suppress
 from functools import cache
 from typing import Any
 
+from whisperctl.assets import shipped
 from whisperctl.errors import Problem
 from whisperctl.loading.document import Value, plain, resolve
+from whisperctl.loading.explain import explain
+from whisperctl.loading.fast_path import accepts
 from whisperctl.loading.paths import below, value_at
-from whisperctl.loading.quick import accepts
-from whisperctl.loading.wording import explain
-from whisperctl.shipped import shipped
 from whisperctl.spec import Path_
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from whisperctl.adoption import Adoption
+from whisperctl.operate.adoption import Adoption
 
 
 def adoption_text(adoption: Adoption, project: str) -> str:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from whisperctl.drift import Drift
-from whisperctl.views.plan import plan_document, plan_text
+from whisperctl.operate.drift import Drift
+from whisperctl.plan.document import plan_document
+from whisperctl.views.plan import plan_text
 
 _BASIS = {
     "applied": "The stack file is what was last applied: every difference was made on UbiOps.",

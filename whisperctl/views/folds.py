@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 
 import click
 
-from whisperctl.apply import Event
+from whisperctl.apply.outcome import Event
 from whisperctl.clock import Clock
-from whisperctl.foreign import harmless
-from whisperctl.resources import Address
+from whisperctl.state.resources import Address
+from whisperctl.untrusted import harmless
 from whisperctl.views.progress import Lines, counted
 
 SAY_EVERY = 60.0

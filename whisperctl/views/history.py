@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from whisperctl.history import History, Revision
+from whisperctl.operate.history import History, Revision
 from whisperctl.spec import Stack
 
 HEADINGS = ("", "REVISION", "CREATED", "BY", "STATUS", "PACKAGE", "ENVIRONMENT TAG", "ROLLBACK")

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import click
 
-from whisperctl.logs import SECOND, Line
+from whisperctl.operate.logs import SECOND, Line
 
 SHORT = 8
 """Digits of an id that tell instances apart."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from whisperctl.apply import Outcome
-from whisperctl.plan import Plan, new_changes
-from whisperctl.resources import Kind
-from whisperctl.views.plan import plan_document
+from whisperctl.apply.outcome import Outcome
+from whisperctl.plan.document import plan_document
+from whisperctl.plan.plan import Plan, new_changes
+from whisperctl.state.resources import Kind
 
 
 def outcome_text(outcomes: Sequence[Outcome]) -> str:

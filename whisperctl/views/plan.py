@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import click
 
-from whisperctl.contents import NOT_SHOWN
-from whisperctl.diff import FieldChange
-from whisperctl.operations import Change
-from whisperctl.plan import Plan
-from whisperctl.resources import SECRET
+from whisperctl.plan.changes import Change
+from whisperctl.plan.document import operation_document, shown
+from whisperctl.plan.plan import Plan
 
-FORMAT_VERSION = "1"
 MARKDOWN_LIMIT = 65_000
 """GitHub refuses a comment of more than 65,535 characters."""
 SIGNS = {"create": ("+", "green"), "update": ("~", "yellow"), "replace": ("-/+", "magenta"), "delete": ("-", "red")}
@@ -48,22 +43,8 @@ def _change_text(change: Change, color: bool) -> Iterator[str]:
         if change.action == "create":
             yield f"      {field.path:<{width}} = {shown(field.after)}"
         else:
-            yield f"      {field.path:<{width}} : {_step(field)}"
+            yield f"      {field.path:<{width}} : {operation_document(field)}"
     yield f"      => {change.effect}"
-
-
-def _step(field: FieldChange) -> str:
-    return f"{shown(field.before)} -> {shown(field.after)}"
-
-
-def shown(value: Any) -> str:
-    """A value in one line; nothing of a long text but its start."""
-    if value is None:
-        return "(not set)"
-    if isinstance(value, str) and (value == NOT_SHOWN or value.startswith(SECRET[:-1])):
-        return value
-    text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= 120 else text[:117] + "..."
 
 
 def summary(plan: Plan) -> str:
@@ -80,48 +61,6 @@ def summary(plan: Plan) -> str:
         )
     matching = f"No changes: {plan.unchanged} resources match."
     return matching if plan.is_empty else f"{matching} Apply only records the stack file as it is now."
-
-
-def plan_document(plans: Sequence[Plan]) -> dict[str, Any]:
-    """The JSON form: one stack's document, or `{"plans": [...]}` for several."""
-    documents = [_document(plan) for plan in plans]
-    return documents[0] if len(documents) == 1 else {"format_version": FORMAT_VERSION, "plans": documents}
-
-
-def _document(plan: Plan) -> dict[str, Any]:
-    counts = {action: plan.count(action) for action in ("create", "update", "replace", "delete")}
-    return {
-        "format_version": FORMAT_VERSION,
-        "stack": plan.stack,
-        "project": plan.project,
-        "fingerprint": plan.fingerprint,
-        "summary": counts | {"unchanged": plan.unchanged},
-        "changes": [
-            {
-                "address": str(change.address),
-                "action": change.action,
-                "fields": [_field(field) for field in change.fields],
-                "reason": _full_reason(change),
-                "effect": change.effect,
-                "source": change.source,
-            }
-            for change in plan.changes
-        ],
-        "operations": [
-            {"id": o.id, "kind": o.kind, "address": str(o.address), "needs": list(o.needs)} for o in plan.operations
-        ],
-        "warnings": list(plan.warnings),
-    }
-
-
-def _full_reason(change: Change) -> str:
-    """The reason with what the text form has as lines: `fields` are UbiOps' own, and a package has but a digest."""
-    steps = [f"{field.path} {_step(field)}" for field in change.contents]
-    return f"{change.reason}: {'; '.join(steps)}" if steps else change.reason
-
-
-def _field(field: FieldChange) -> dict[str, Any]:
-    return {"path": field.path, "before": field.before, "after": field.after}
 
 
 def plan_markdown(plans: Sequence[Plan]) -> str:

@@ -6,8 +6,8 @@ import threading
 
 import click
 
-from whisperctl.apply import Event
-from whisperctl.foreign import harmless
+from whisperctl.apply.outcome import Event
+from whisperctl.untrusted import harmless
 
 VERBS = {
     "create": ("creating", "created"),

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from whisperctl.history import Revision
-from whisperctl.resources import version_address
-from whisperctl.rollback import Rollback
+from whisperctl.operate.history import Revision
+from whisperctl.operate.rollback import Rollback
+from whisperctl.state.resources import version_address
 from whisperctl.views.history import moment
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from whisperctl.resources import version_address
-from whisperctl.scaling import Bounds, Paused, Scaled
+from whisperctl.operate.scaling import Bounds, Paused, Scaled
 from whisperctl.spec import Stack
+from whisperctl.state.resources import version_address
 
 
 def scaled_text(stack: Stack, scaled: Scaled) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from whisperctl.status import MISSING, Door, Instance, Part, Status
+from whisperctl.operate.status import MISSING, Door, Instance, Part, Status
 from whisperctl.views.history import aligned, moment
 
 FORMAT_VERSION = "1"

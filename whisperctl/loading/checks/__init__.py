@@ -8,15 +8,23 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from whisperctl.errors import Problem
-from whisperctl.loading.checks import capacity, checkpoint, options, platform, requirements
-from whisperctl.loading.checks.claims import between
+from whisperctl.loading.checks import arguments, capacity, model, release, requirements, ubiops, variables
+from whisperctl.loading.checks.collisions import between
 from whisperctl.loading.checks.finding import Finding
 from whisperctl.loading.paths import dotted
 from whisperctl.spec import Path_, Stack
 
 __all__ = ["between", "within"]
 
-CHECKS = (*checkpoint.CHECKS, *options.CHECKS, *requirements.CHECKS, *capacity.CHECKS, *platform.CHECKS)
+CHECKS = (
+    *model.CHECKS,
+    *release.CHECKS,
+    *arguments.CHECKS,
+    *variables.CHECKS,
+    *requirements.CHECKS,
+    *capacity.CHECKS,
+    *ubiops.CHECKS,
+)
 
 
 def within(stack: Stack) -> Iterator[tuple[Path_, Problem]]:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from math import ceil
 
-from whisperctl import catalog
-from whisperctl.catalog import KnownModel
-from whisperctl.command import (
+from whisperctl.loading.checks.finding import Finding, warning
+from whisperctl.serving import catalog
+from whisperctl.serving.catalog import KnownModel
+from whisperctl.serving.checkpoint import known_model
+from whisperctl.serving.launch import (
     CLIP_TOKENS,
     batched_tokens,
     dtype,
@@ -17,8 +19,6 @@ from whisperctl.command import (
     server_environment,
     written_options,
 )
-from whisperctl.loading.checks.finding import Finding, warning
-from whisperctl.models import known_model
 from whisperctl.spec import Stack
 
 OVERHEAD_GIB = 1.5

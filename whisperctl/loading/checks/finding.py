@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from whisperctl.serving import catalog
 from whisperctl.spec import Path_, Stack
 
 
@@ -33,3 +34,13 @@ def said(stack: Stack, path: Path_, text: str) -> str:
     if is_hidden(stack, path):
         return "what `${…}` stands for"
     return f"`{text if len(text) <= 60 else text[:57] + '…'}`"
+
+
+def history(ranges: tuple[tuple[str, str | None], ...]) -> str:
+    """`it came with 0.13.0`, `it was removed in 0.13.0`."""
+    said = []
+    for first, below in ranges:
+        came = "" if first == catalog.releases()[0].version else f"it came with {first}"
+        gone = f"it was removed in {below}" if below else ""
+        said.append(" and ".join(part for part in (came, gone) if part))
+    return "; ".join(said)

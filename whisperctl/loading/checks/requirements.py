@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterator
 from contextlib import suppress
 
-from whisperctl import catalog
 from whisperctl.loading.checks.finding import Finding, said
+from whisperctl.serving import catalog
 from whisperctl.spec import Path_, Stack
 
 _PINS_VLLM = re.compile(r"^vllm(-cpu)?\s*(\[[^\]]*\])?\s*([=<>!~].*)?$", re.IGNORECASE)

@@ -1,0 +1,121 @@
+"""Metrics that status pages read, computed from the stored requests and instances."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+from ubiops_emulator.api.call import Call, moment, number, project
+from ubiops_emulator.clock import stamp
+from ubiops_emulator.refusal import invalid, not_found
+from ubiops_emulator.store import Doc
+
+PERIODS = (60, 300, 900, 3600, 7200, 21600, 86400)
+BUILT_IN = {
+    "deployments.requests": ("delta", "requests"),
+    "deployments.failed_requests": ("delta", "requests"),
+    "deployments.request_duration": ("gauge", "seconds"),
+    "deployments.input_volume": ("delta", "bytes"),
+    "deployments.output_volume": ("delta", "bytes"),
+    "deployments.network_in": ("delta", "bytes"),
+    "deployments.network_out": ("delta", "bytes"),
+    "deployments.queue_size": ("gauge", "requests"),
+    "deployments.queue_time": ("gauge", "seconds"),
+    "deployments.memory_utilization": ("gauge", "bytes"),
+    "deployments.instances": ("gauge", "instances"),
+    "deployments.credits": ("delta", "credits"),
+}
+
+
+def index(call: Call) -> list[dict[str, Any]]:
+    project(call)
+    return [] if call.query.get("custom", "").lower() == "true" else [_metric(name) for name in BUILT_IN]
+
+
+def get(call: Call) -> dict[str, Any]:
+    project(call)
+    if call.path["metric_name"] not in BUILT_IN:
+        raise not_found("Metric")
+    return _metric(call.path["metric_name"])
+
+
+def data(call: Call) -> dict[str, Any]:
+    """Points of one metric; labels may name a `deployment_version_id`."""
+    owner, query = project(call), call.query
+    name = query.get("metric", "")
+    if name not in BUILT_IN:
+        raise not_found("Metric")
+    start, end = moment(call, "start_date"), moment(call, "end_date")
+    period = number(call, "aggregation_period", 60, PERIODS[0], PERIODS[-1])
+    if period not in PERIODS:
+        raise invalid(f"aggregation_period: use one of {', '.join(map(str, PERIODS))}")
+    if start >= end or (end - start) / period > 10_000:
+        raise invalid("start_date and end_date: an interval of at most 10000 periods is required")
+    labels = dict(part.partition(":")[::2] for part in query.get("labels", "").split(",") if part)
+    requests = _requests(call, owner, labels.get("deployment_version_id"))
+    points = []
+    begin = start - start % period
+    while begin < end:
+        value = _value(name, requests, begin, begin + period)
+        points.append({"start_date": stamp(begin), "end_date": stamp(begin + period), "value": value})
+        begin += period
+    kind, unit = BUILT_IN[name]
+    return {
+        "metric": name,
+        "metric_type": kind,
+        "unit": unit,
+        "start_date": stamp(start),
+        "end_date": stamp(end),
+        "aggregation_period": period,
+        "labels": labels,
+        "data_points": points,
+    }
+
+
+def _requests(call: Call, owner: Doc, version_id: str | None) -> list[tuple[float, dict[str, Any]]]:
+    store = call.store
+    versions = [
+        doc for parent in store.children("deployment", owner.id) for doc in store.children("version", parent.id)
+    ]
+    docs = [doc for v in versions if version_id in {None, v.id} for doc in store.children("request", v.id)]
+    return [(datetime.fromisoformat(doc.body["time_created"]).timestamp(), doc.body) for doc in docs]
+
+
+def _value(name: str, requests: list[tuple[float, dict[str, Any]]], start: float, end: float) -> float:
+    inside = [body for moment, body in requests if start <= moment < end]
+    measure = MEASURES.get(name)
+    return measure(inside) if measure else 0.0
+
+
+def _durations(rows: list[dict[str, Any]]) -> float:
+    spans = [
+        datetime.fromisoformat(row["time_completed"]) - datetime.fromisoformat(row["time_started"])
+        for row in rows
+        if row["time_completed"] and row["time_started"]
+    ]
+    return sum(span.total_seconds() for span in spans) / len(spans) if spans else 0.0
+
+
+MEASURES: dict[str, Callable[[list[dict[str, Any]]], float]] = {
+    "deployments.requests": lambda rows: float(len(rows)),
+    "deployments.failed_requests": lambda rows: float(sum(row["status"] == "failed" for row in rows)),
+    "deployments.request_duration": _durations,
+    "deployments.input_volume": lambda rows: float(sum(row["input_size"] or 0 for row in rows)),
+    "deployments.output_volume": lambda rows: float(sum(row["output_size"] or 0 for row in rows)),
+}
+
+
+def _metric(name: str) -> dict[str, Any]:
+    kind, unit = BUILT_IN[name]
+    return {
+        "id": list(BUILT_IN).index(name) + 1,
+        "name": name,
+        "description": "",
+        "creation_date": stamp(0),
+        "last_updated": stamp(0),
+        "custom": False,
+        "metric_type": kind,
+        "unit": unit,
+        "labels": ["deployment_version_id"],
+    }

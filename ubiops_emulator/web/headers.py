@@ -1,0 +1,35 @@
+"""Headers on their way through the proxy."""
+
+from __future__ import annotations
+
+from ubiops_emulator.api.words import words
+
+Raw = list[tuple[bytes, bytes]]
+
+# RFC 9110, section 7.6.1: these concern one connection, not the message.
+HOP_BY_HOP = {
+    name.encode()
+    for name in words(
+        "connection keep-alive proxy-authenticate proxy-authorization proxy-connection te trailer"
+        " transfer-encoding upgrade"
+    )
+}
+
+
+def kept(raw: Raw) -> Raw:
+    """Headers without those of the connection, and without those that `Connection` names."""
+    named = {part.strip().lower() for name, value in raw if name.lower() == b"connection" for part in value.split(b",")}
+    drop = HOP_BY_HOP | named
+    return [(name, value) for name, value in raw if name.lower() not in drop]
+
+
+def without(raw: Raw, *names: bytes) -> Raw:
+    return [(name, value) for name, value in raw if name.lower() not in names]
+
+
+def onward(raw: Raw, client: str, *, pass_authorization: bool) -> Raw:
+    """What an instance sees of a request's headers."""
+    headers = kept(raw) if pass_authorization else without(kept(raw), b"authorization")
+    if any(name.lower() == b"transfer-encoding" for name, _ in raw):
+        headers = [*without(headers, b"content-length"), (b"transfer-encoding", b"chunked")]
+    return [*headers, (b"x-forwarded-for", client.encode()), (b"x-forwarded-proto", b"http")]

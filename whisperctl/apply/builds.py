@@ -1,0 +1,310 @@
+"""The two long operations: an environment tag, and a package, each uploaded once and waited for with its logs.
+
+Both look first at what is there: a tag that is built is left alone, one that builds is waited for, an upload whose
+answer was lost is found again by its content. So nothing that is built is ever built twice.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import re
+import threading
+from datetime import datetime
+from typing import Any
+
+from whisperctl.apply.fresh import POST_ATTEMPTS, answer_to, arrived, create_once, is_lost
+from whisperctl.apply.job import FAILED, Job
+from whisperctl.apply.payloads import merged
+from whisperctl.apply.polling import wait_for
+from whisperctl.clock import latest_moment
+from whisperctl.control.api import Api, Json
+from whisperctl.errors import ApiError, BuildFailed, NotFound, WhisperctlError
+from whisperctl.package.build import EnvironmentBuild
+from whisperctl.plan.operations import Operation
+from whisperctl.state.desired import digest_of
+from whisperctl.state.labels import (
+    DIGEST_LABEL,
+    KEPT_REVISIONS,
+    REVISION_LABEL,
+    SHARED,
+    RecordedRevision,
+    owner,
+    recorded_revisions,
+)
+from whisperctl.state.resources import Address, environment_address, version_address
+
+LAST_LINES = 20
+"""Log lines shown with a failed build."""
+LOG_LINES = 500
+"""Log lines asked for at a time while a build runs."""
+ENDED = {"cancelled": "was cancelled", "gone": "is gone"}
+"""How a build ended, where UbiOps' word for it makes no sentence."""
+
+_one_build = threading.Lock()
+_builds: dict[tuple[str, str, str, str], threading.Lock] = {}
+
+
+def build(job: Job, operation: Operation) -> None:
+    """Make sure that the environment tag is available.
+
+    Raises:
+        BuildFailed: with the build's own error and its last log lines.
+    """
+    wanted = job.plan.wanted.build
+    if wanted is None:
+        raise AssertionError("a plan in mode `package` builds no tag")
+    # Stacks that are applied together share tags: the first one builds, the others find it built.
+    with _lock_of(job.api, wanted):
+        started = _start_tag(job, operation.address, wanted)
+        if started is not None:
+            _wait_for_tag(job, operation.address, wanted, started)
+
+
+def _lock_of(api: Api, wanted: EnvironmentBuild) -> threading.Lock:
+    with _one_build:
+        return _builds.setdefault((api.host, api.project, wanted.name, wanted.tag), threading.Lock())
+
+
+def _start_tag(job: Job, address: Address, wanted: EnvironmentBuild) -> Json | None:
+    """Create the tag and upload its files unless that was done; the tag to wait for, None if it is built."""
+    api = job.api
+    found = api.tag(wanted.name, wanted.tag)
+    if found is not None and found["status"] in FAILED:
+        # Whether a failed tag can be built again under its name is not documented: it is made anew.
+        job.say(address, f"removing the tag whose build {ended(found)}")
+        api.delete_tag(wanted.name, wanted.tag)
+        found = None
+    if found is None:
+        body = {"name": wanted.tag, "supports_request_format": True}
+        found = create_once(
+            job, address, lambda: api.create_tag(wanted.name, body), lambda: api.tag(wanted.name, wanted.tag)
+        )
+        assert found is not None, "create_once waits until the tag is there"
+    if found["status"] == "pending":
+        base = (wanted.base_name, wanted.base_tag or _newest_tag(job, wanted.base_name))
+        job.say(address, f"building on {base[0]}:{base[1]}")
+        _send_build(job, address, wanted, base)
+    elif found["status"] != "available":
+        job.say(address, f"already {found['status']}: waiting for that build")
+    return found if found["status"] != "available" else None
+
+
+def _send_build(job: Job, address: Address, wanted: EnvironmentBuild, base: tuple[str, str]) -> None:
+    def started() -> bool | None:
+        status = (job.api.tag(wanted.name, wanted.tag) or {}).get("status", "pending")
+        return True if status != "pending" else None
+
+    for attempt in range(1, POST_ATTEMPTS + 1):
+        try:
+            job.api.build_tag(wanted.name, wanted.tag, base, wanted)
+        except ApiError as error:
+            # Lost or refused: somebody (perhaps this very request) may have started it.
+            if arrived(job, started):
+                return
+            if attempt == POST_ATTEMPTS or not (is_lost(error) or isinstance(error, NotFound)):
+                raise
+            job.say(address, f"{answer_to('the upload', error)}; it did not arrive, trying again ({attempt})")
+            job.clock.sleep(attempt)
+        else:
+            return
+
+
+def _newest_tag(job: Job, base: str) -> str:
+    tags = job.api.tags(base)
+    usable = [tag for tag in tags or [] if tag["status"] == "available" and not tag.get("deprecated")]
+    usable = [tag for tag in usable if tag.get("supports_request_format", True)]
+    if not usable:
+        stack = job.plan.wanted.stack
+        what = (
+            f"has no usable tag of the base environment {base!r}"
+            if tags is not None
+            else f"has no environment {base!r}"
+        )
+        raise WhisperctlError(
+            f"{stack.source('environment', 'base')}: this project {what}.\n"
+            "  Name one of the base environments that the console lists, such as ubiops-ubuntu24-04-python3-12."
+        )
+    return str(max(usable, key=lambda tag: (str(tag["creation_date"]), _natural(tag["name"])))["name"])
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    """`v5.10` after `v5.9`."""
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
+
+
+def _wait_for_tag(job: Job, address: Address, wanted: EnvironmentBuild, started: Json) -> None:
+    query = f"| environment_name=`{wanted.name}` and environment_tag=`{wanted.tag}`"
+    # Lines before it was created are of an earlier tag of this name, and of versions that ran in that one.
+    logs = _Logs(job, address, query, datetime.fromisoformat(started["creation_date"]).timestamp())
+    found = wait_for(
+        lambda: job.api.tag(wanted.name, wanted.tag) or {"status": "gone"},
+        lambda tag: tag["status"] in ("available", "gone", *FAILED),
+        clock=job.clock,
+        timeout=job.timeout,
+        what=f"{address} to build",
+        advice="It goes on building on UbiOps: apply again to go on waiting, or raise rollout.timeout.",
+        tick=logs.more,
+    )
+    logs.more()
+    if found["status"] != "available":
+        raise BuildFailed(logs.failure(found))
+    environment = environment_address(wanted.name)
+    raw = job.api.environment(wanted.name)
+    digest = digest_of({environment: job.plan.wanted.state[environment]})
+    if raw is not None and owner(raw) == SHARED and (raw.get("labels") or {}).get(DIGEST_LABEL) != digest:
+        job.api.update_environment(wanted.name, {"labels": {**raw["labels"], DIGEST_LABEL: digest}})
+
+
+def upload(job: Job, operation: Operation) -> None:
+    """Make sure that the version runs this package, and record its revision.
+
+    Raises:
+        BuildFailed: with the build's own error and its last log lines.
+    """
+    address = operation.address
+    version = job.api.version(job.deployment, job.version) or {}
+    active = version.get("active_revision")
+    running = {item["id"] for item in job.api.instances(job.deployment, job.version)} if active else set()
+    revision = _already_uploaded(job, version) or _send_package(job, address, version.get("latest_revision"))
+    if revision != active:
+        job.outdated |= running
+    job.say(address, f"revision {revision} is building")
+    query = (
+        f"| deployment_name=`{job.deployment}` and deployment_version=`{job.version}`"
+        f" and deployment_version_revision_id=`{revision}`"
+    )
+    logs = _Logs(job, address, query, job.clock.time() - 60)
+    found = wait_for(
+        lambda: job.api.revision(job.deployment, job.version, revision),
+        lambda answer: answer["status"] in ("success", *FAILED),
+        clock=job.clock,
+        timeout=job.timeout,
+        what=f"revision {revision} of {address} to build",
+        advice="It goes on building on UbiOps: apply again to go on waiting, or raise rollout.timeout.",
+        tick=logs.more,
+    )
+    logs.more()
+    if found["status"] != "success":
+        raise BuildFailed(logs.failure(found))
+    wait_for(
+        lambda: job.api.version(job.deployment, job.version) or {},
+        lambda raw: raw.get("active_revision") == revision,
+        clock=job.clock,
+        timeout=job.timeout,
+        what=f"revision {revision} to become active",
+    )
+    _record_revision(job, revision)
+
+
+def _already_uploaded(job: Job, version: Json) -> str | None:
+    """The revision of an earlier apply that was cut off: not recorded, not failed, and of the same content."""
+    latest = version.get("latest_revision")
+    recorded = recorded_revisions(version.get("labels") or {})
+    if not latest or (recorded and recorded[0].revision == latest and (version["labels"]).get(DIGEST_LABEL)):
+        return None
+    if job.api.revision(job.deployment, job.version, latest)["status"] in FAILED:
+        return None
+    return str(latest) if _is_this_package(job, latest) else None
+
+
+def _is_this_package(job: Job, revision: str) -> bool:
+    sink = _Digest()
+    try:
+        job.api.download(job.deployment, job.version, revision, sink)
+    except ApiError:
+        return False  # what cannot be read cannot be recognised: it is uploaded again
+    return sink.digest() == job.plan.wanted.package.digest
+
+
+def _send_package(job: Job, address: Address, before: str | None) -> str:
+    def sent() -> str | None:
+        latest = (job.api.version(job.deployment, job.version) or {}).get("latest_revision")
+        return str(latest) if latest and latest != before and _is_this_package(job, latest) else None
+
+    for attempt in range(1, POST_ATTEMPTS + 1):
+        try:
+            return job.api.upload(job.deployment, job.version, job.plan.wanted.package)
+        except ApiError as error:
+            found = arrived(job, sent) if is_lost(error) else None
+            if found is not None:
+                return found
+            young = isinstance(error, NotFound) and job.created
+            if not (is_lost(error) or young) or attempt == POST_ATTEMPTS:
+                raise
+            job.say(address, f"{answer_to('the upload', error)}; it did not arrive, trying again ({attempt})")
+            job.clock.sleep(attempt)
+    raise AssertionError("the last attempt returns or raises")
+
+
+def _record_revision(job: Job, revision: str) -> None:
+    """The digest label, and the last revisions with their tags for a rollback."""
+    wanted = job.plan.wanted
+    address = version_address(job.deployment, job.version)
+    with job.lock:
+        raw = job.api.version(job.deployment, job.version) or {}
+        old = [item for item in recorded_revisions(raw.get("labels") or {}) if item.revision != revision]
+        tag = wanted.build.tag if wanted.build else ""
+        kept = [RecordedRevision(revision, wanted.package.digest, tag), *old][:KEPT_REVISIONS]
+        labels: dict[str, str | None] = {
+            name: None for name in raw.get("labels") or {} if name.startswith(REVISION_LABEL)
+        }
+        for number, item in enumerate(kept, 1):
+            labels[f"{REVISION_LABEL}{number}"] = f"{item.revision} {item.digest} {item.tag}"
+        labels[DIGEST_LABEL] = wanted.package.digest
+        body = {"labels": merged(raw.get("labels") or {}, labels)}
+        job.saw(address, job.api.update_version(job.deployment, job.version, body))
+
+
+def ended(found: Json) -> str:
+    """How the build of a tag or revision ended, to follow `the build`."""
+    return ENDED.get(found["status"], str(found["status"]))
+
+
+class _Logs:
+    """The log lines of one build, said as they come."""
+
+    def __init__(self, job: Job, address: Address, query: str, since: float) -> None:
+        self.job, self.address, self.query = job, address, query
+        self.since = int(since * 1e9)
+        self.asked = job.clock.monotonic()
+        self.lines: list[str] = []
+
+    def more(self) -> None:
+        """Ask for new lines, logs are a comfort, a failure is said once."""
+        end = latest_moment(self.job.clock)
+        try:
+            entries = self.job.api.logs(self.query, self.since, end, LOG_LINES)
+        except ApiError as error:
+            if not self.lines:
+                self.lines.append(f"(no logs: {error.reason})")
+            return
+        for entry in entries:
+            self.since = max(self.since, int(entry["timestamp"]) + 1)
+            for line in self.job.foreign(entry["log"]):
+                self.lines.append(line)
+                self.job.log(self.address, line)
+
+    def failure(self, found: Json) -> str:
+        """What is said about a build that did not succeed: its own reason and its last log lines."""
+        reason = found.get("error_message")
+        text = f"{self.address}: the build {ended(found)}"
+        text += ": " + "\n".join(self.job.foreign(reason)) if reason else "."
+        if self.lines:
+            text += "\n  Its last log lines:\n" + "\n".join(f"    {line}" for line in self.lines[-LAST_LINES:])
+        return text + "\n  Mend the cause and apply again: what was done stays done."
+
+
+class _Digest(io.BytesIO):
+    """Takes bytes and keeps only their SHA-256."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._hash = hashlib.sha256()
+
+    def write(self, data: Any) -> int:
+        self._hash.update(data)
+        return len(data)
+
+    def digest(self) -> str:
+        return self._hash.hexdigest()

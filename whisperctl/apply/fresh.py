@@ -1,0 +1,123 @@
+"""Live objects read again right before a write: unchanged since the plan, or the plan is stale; lost POSTs resolved."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+
+from whisperctl.apply.job import Job, T
+from whisperctl.apply.polling import wait_for
+from whisperctl.control.api import Json
+from whisperctl.errors import ApiError, NotFound, StalePlan, Unreachable
+from whisperctl.plan.operations import SHARED_KINDS
+from whisperctl.state.fingerprints import fingerprint
+from whisperctl.state.labels import SHARED, owner
+from whisperctl.state.resources import Address, Kind
+
+POST_ATTEMPTS = 5
+"""Tries of a create whose answer was lost, each after a look whether it arrived."""
+
+
+LOOK_PAUSES = (0.5, 1.5, None)
+"""Seconds between looks for what may be hidden by a copy of UbiOps' books that is a moment behind."""
+
+
+APPEAR_SECONDS = 120.0
+"""How long a parent that was just created may stay invisible to UbiOps itself (seen by the Terraform provider)."""
+
+
+def read_now(job: Job, address: Address) -> Json | None:
+    """The object behind `address` as it is now."""
+    api, names = job.api, address.names
+    match address.kind:
+        case Kind.DEPLOYMENT:
+            return api.deployment(*names)
+        case Kind.VERSION:
+            return api.version(*names)
+        case Kind.SERVICE:
+            return api.find_service(*names)
+        case Kind.ENVIRONMENT:
+            return api.environment(*names)
+        case Kind.ENV_VAR:
+            found = (item for item in api.env_vars(*names[:2]) if not item.get("inheritance_type"))
+            return next((item for item in found if item["name"] == names[2]), None)
+        case Kind.INSTANCE_TYPE_GROUP:
+            known = job.plan.live.owned.get(address)
+            same = [group for group in api.groups() if group["name"] == names[0]]
+            return next((group for group in same if known and group["id"] == known["id"]), same[0] if same else None)
+        case _:
+            raise AssertionError(f"{address} is not one object")
+
+
+def unchanged(job: Job, address: Address) -> Json | None:
+    """The object as it is now, if nobody has touched it since the plan was made.
+
+    Raises:
+        StalePlan: somebody has.
+    """
+    raw = None
+    for pause in LOOK_PAUSES:
+        raw = read_now(job, address)
+        if address.kind is Kind.ENVIRONMENT and raw is not None and owner(raw) == SHARED:
+            return raw  # any stack may have made or changed it meanwhile: it is the same for all
+        if fingerprint(address, raw, job.plan.wanted.state) == job.seen.get(address, "absent"):
+            return raw
+        if pause is not None:
+            job.clock.sleep(pause)
+    how = "appeared" if job.seen.get(address, "absent") == "absent" else "changed" if raw else "disappeared"
+    raise StalePlan(f"{address} {how} on UbiOps since the plan was made.\n  Nothing was written to it. Plan again.")
+
+
+def create_once(job: Job, address: Address, post: Callable[[], Json], find: Callable[[], Json | None]) -> Json | None:
+    """POST until the object exists: an answer that got lost is looked up by name before anything is sent again.
+
+    Returns the object as UbiOps tells it when asked afterwards.
+
+    Raises:
+        ApiError: UbiOps refuses it.
+        TimedOut: it was created and does not appear.
+    """
+    attempt = 0
+    since = job.clock.monotonic()
+    while True:
+        attempt += 1
+        try:
+            post()
+        except NotFound:
+            if not job.created or job.clock.monotonic() - since > APPEAR_SECONDS:
+                raise
+            attempt -= 1  # what it belongs to was created a moment ago and is not seen everywhere yet
+        except ApiError as error:
+            lost = is_lost(error)
+            # Others may make what is shared at the same moment; what was sent twice may have arrived the first time.
+            found = arrived(job, find) if lost or attempt > 1 or address.kind in SHARED_KINDS else None
+            if found is not None:
+                return found
+            if not lost or attempt >= POST_ATTEMPTS:
+                raise
+            job.say(address, f"{answer_to('the create', error)}; it did not arrive, trying again ({attempt})")
+        else:
+            return wait_for(
+                find, lambda raw: raw is not None, clock=job.clock, timeout=APPEAR_SECONDS, what=f"{address} to appear"
+            )
+        job.clock.sleep(min(0.5 * 2**attempt, 8.0) * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, no secret
+
+
+def is_lost(error: ApiError) -> bool:
+    """Whether the request may have had its effect although it was answered with an error, or not at all."""
+    return isinstance(error, Unreachable) or error.status >= 500
+
+
+def answer_to(what: str, error: ApiError) -> str:
+    """What became of a request, in words."""
+    return f"UbiOps answered {error.status} to {what}" if error.status else f"no answer to {what}"
+
+
+def arrived(job: Job, find: Callable[[], T | None]) -> T | None:
+    """What a lost request made, if it did: a read may be answered from a copy that is a moment behind."""
+    for pause in LOOK_PAUSES:
+        found = find()
+        if found is not None or pause is None:
+            return found
+        job.clock.sleep(pause)
+    return None

@@ -1,0 +1,92 @@
+"""One plan being applied: what its operations share, how an object is read again, and a create that is never repeated
+blindly. Decides nothing and deletes nothing.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal, TypeVar
+
+from whisperctl.apply.lease import Lease
+from whisperctl.clock import StoppableClock
+from whisperctl.control.api import Api, Json
+from whisperctl.plan.plan import Plan
+from whisperctl.state.fingerprints import fingerprint
+from whisperctl.state.resources import Address
+from whisperctl.untrusted import printable_lines
+
+FAILED = ("failed", "cancelled")
+"""What the status of a tag or a revision is when its build ended badly."""
+
+Telling = Literal["say", "log", "warn"]
+"""A message about what goes on, a line of a build's log, something to know even when all went well."""
+T = TypeVar("T")
+
+
+@dataclass(kw_only=True)
+class Job:
+    """One plan being applied: what its operations share. Operations of one job run in several threads."""
+
+    plan: Plan
+    api: Api
+    clock: StoppableClock
+    tell: Callable[[Address, Telling, str], None]
+    lease: Lease = field(repr=False)
+    seen: dict[Address, str] = field(default_factory=dict)
+    """Fingerprints of the objects as this job last saw or wrote them."""
+    created: set[Address] = field(default_factory=set)
+    outdated: set[str] = field(default_factory=set)
+    """Ids of instances that run what was active before this apply's upload."""
+    held: bool = False
+    """Whether our lease is written on the deployment."""
+    before: Mapping[str, str] = field(default_factory=dict)
+    """The deployment's labels as they were when the lease was taken."""
+    touched: bool = False
+    """Whether an operation may have written anything."""
+    created_elsewhere: bool = False
+    """Whether another apply of this stack was found to have created the deployment meanwhile."""
+    lost: threading.Event = field(default_factory=threading.Event)
+    """Set when somebody else has taken the lease over."""
+    lock: threading.RLock = field(default_factory=threading.RLock)
+    """Held around each read-change-write of the deployment's labels: the lease is renewed meanwhile."""
+
+    @property
+    def deployment(self) -> str:
+        """The deployment's name."""
+        return self.plan.wanted.stack.deployment.name
+
+    @property
+    def version(self) -> str:
+        """The version's name."""
+        return self.plan.wanted.stack.version.name
+
+    @property
+    def timeout(self) -> float:
+        """Seconds for each wait."""
+        return float(self.plan.wanted.stack.rollout.timeout)
+
+    def say(self, about: Address, text: str) -> None:
+        """Tell what goes on."""
+        self.tell(about, "say", text)
+
+    def log(self, about: Address, line: str) -> None:
+        """Tell a line of a build's log."""
+        self.tell(about, "log", line)
+
+    def warn(self, about: Address, text: str) -> None:
+        """Tell what must not get lost."""
+        self.tell(about, "warn", text)
+
+    def foreign(self, text: object) -> list[str]:
+        """The lines that a program on UbiOps printed, without the stack's secrets and fit to be shown."""
+        found = str(text)
+        for variable in self.plan.wanted.stack.env:
+            if variable.secret and variable.value:
+                found = found.replace(variable.value, "(secret)")
+        return printable_lines(found)
+
+    def saw(self, address: Address, raw: Json | None) -> None:
+        """Remember an object as it is now, so that our own writes do not count as somebody else's."""
+        self.seen[address] = fingerprint(address, raw, self.plan.wanted.state)

@@ -1,0 +1,50 @@
+"""Waiting for UbiOps: polls with growing pauses, a deadline, and an end when the user interrupts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from whisperctl.clock import StoppableClock
+from whisperctl.errors import TimedOut
+
+FIRST_PAUSE = 0.2
+LONGEST_PAUSE = 8.0
+"""Seconds between polls of one wait."""
+PAUSE_EACH = 0.8
+"""Seconds that each wait adds to the pause of all, once there are many: together they ask at most 75 times a minute,
+a quarter of what UbiOps allows, and leave as much for the logs."""
+
+T = TypeVar("T")
+
+
+def wait_for(
+    ask: Callable[[], T],
+    done: Callable[[T], bool],
+    *,
+    clock: StoppableClock,
+    timeout: float,
+    what: str,
+    advice: str = "",
+    tick: Callable[[], None] = lambda: None,
+) -> T:
+    """Ask until `done`; `tick` runs after each answer that is not.
+
+    Raises:
+        TimedOut: `timeout` seconds went by; it names `what` was waited for.
+    """
+    start = clock.monotonic()
+    pause = FIRST_PAUSE
+    with clock.waiting():
+        while True:
+            answer = ask()
+            if done(answer):
+                return answer
+            tick()
+            left = timeout - (clock.monotonic() - start)
+            if left <= 0:
+                raise TimedOut(
+                    f"Timed out after {timeout:g} s waiting for {what}." + (f"\n  {advice}" if advice else "")
+                )
+            clock.sleep(min(pause, left))
+            pause = min(pause * 1.5, max(LONGEST_PAUSE, clock.waits * PAUSE_EACH))

@@ -1,0 +1,338 @@
+"""One operation of a plan against UbiOps: write, check, wait. Decides nothing that the plan did not decide.
+
+Before each write the object is read again and compared with what the plan was made from; a create that lost its answer
+is resolved by reading its name. Waits for builds are in `builds`, for the endpoint in `proving`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from whisperctl.apply.fresh import LOOK_PAUSES, create_once, read_now, unchanged
+from whisperctl.apply.job import FAILED, Job
+from whisperctl.apply.payloads import (
+    deployment_body,
+    env_var_body,
+    group_types,
+    is_group,
+    merged,
+    version_body,
+    wanted_fields,
+    wanted_labels,
+)
+from whisperctl.apply.polling import wait_for
+from whisperctl.control.api import Json
+from whisperctl.errors import ApiError, Contended, StalePlan
+from whisperctl.plan.operations import Operation
+from whisperctl.state import secret
+from whisperctl.state.desired import digest_of
+from whisperctl.state.fingerprints import live_digest
+from whisperctl.state.labels import (
+    APPLIED_LABEL,
+    DIGEST_LABEL,
+    ENV_LABEL,
+    GROUP_LABEL,
+    LEASE_LABEL,
+    SECRET_LABEL,
+    SHARED,
+    STACK_LABEL,
+    TAGS_LABEL,
+    VERSION_LABEL,
+    creating,
+    names_in,
+    owner,
+)
+from whisperctl.state.live import read_live
+from whisperctl.state.resources import IMMUTABLE, Address, Kind, deployment_address, version_address
+from whisperctl.state.tags import needed_tags
+
+SEAL_READS = 4
+"""Requests at a time while what was applied is read back."""
+
+
+def create(job: Job, operation: Operation) -> None:
+    """Make the object behind the operation's address."""
+    address = operation.address
+    match address.kind:
+        case Kind.DEPLOYMENT:
+            _create_deployment(job, address)
+        case Kind.INSTANCE_TYPE_GROUP:
+            _create_group(job, address)
+        case _:
+            _create_simply(job, address)
+    job.created.add(address)
+
+
+def _create_simply(job: Job, address: Address) -> None:
+    if unchanged(job, address) is not None:
+        return  # the shared environment: another stack was quicker
+    match address.kind:
+        case Kind.VERSION:
+            body = version_body(job)
+            body["labels"] = wanted_labels(job, address, {})
+
+            def post(body: Mapping[str, Any]) -> Json:
+                return job.api.create_version(job.deployment, body)
+
+        case Kind.ENV_VAR:
+            body = env_var_body(job, address)
+
+            def post(body: Mapping[str, Any]) -> Json:
+                return job.api.create_env_var(job.deployment, job.version, body)
+
+        case Kind.SERVICE:
+            post, body = job.api.create_service, wanted_fields(job, address) | {"name": address.names[0]}
+            body["labels"] = wanted_labels(job, address, {})
+        case Kind.ENVIRONMENT:
+            post, body = job.api.create_environment, wanted_fields(job, address) | {"name": address.names[0]}
+            body["labels"] = {STACK_LABEL: SHARED}
+        case _:
+            raise AssertionError(f"{address} is not created by a single request")
+    raw = create_once(job, address, lambda: post(body), lambda: read_now(job, address))
+    job.saw(address, raw)
+
+
+def _create_deployment(job: Job, address: Address) -> None:
+    """The deployment, born with our lease on it.
+
+    Raises:
+        Contended: another apply of the same stack has just created it.
+    """
+    try:
+        unchanged(job, address)
+        body = deployment_body(job)
+        post = job.api.create_deployment
+        raw = create_once(job, address, lambda: post(body), lambda: read_now(job, address))
+    except (ApiError, StalePlan) as error:
+        found = read_now(job, address)
+        if found is None or owner(found) != job.plan.stack:
+            raise
+        raise Contended(str(error)) from error
+    if raw is not None and job.lease.nonce not in (raw.get("labels") or {}).get(LEASE_LABEL, ""):
+        raise Contended(f"{address} was created by another apply of this stack.")
+    job.held = True
+    job.saw(address, raw)
+
+
+def update(job: Job, operation: Operation) -> None:
+    """Patch the object behind the operation's address with what differs."""
+    address = operation.address
+    with job.lock:
+        raw = unchanged(job, address)
+        if raw is None:
+            raise StalePlan(f"{address} disappeared on UbiOps since the plan was made.\n  Plan again.")
+        match address.kind:
+            case Kind.DEPLOYMENT:
+                fields = wanted_fields(job, address)
+                body = {key: value for key, value in fields.items() if key not in IMMUTABLE[address.kind]}
+                body["labels"] = wanted_labels(job, address, raw)
+                job.saw(address, job.api.update_deployment(address.names[0], body))
+            case Kind.VERSION:
+                body = version_body(job) | {"labels": wanted_labels(job, address, raw)}
+                del body["version"]
+                job.saw(address, job.api.update_version(address.names[0], address.names[1], body))
+            case Kind.SERVICE:
+                body = wanted_fields(job, address) | {"labels": wanted_labels(job, address, raw)}
+                job.saw(address, job.api.update_service(address.names[0], body))
+            case Kind.ENVIRONMENT:
+                job.saw(address, job.api.update_environment(address.names[0], wanted_fields(job, address)))
+            case Kind.ENV_VAR:
+                body = env_var_body(job, address)
+                job.saw(address, job.api.update_env_var(address.names[0], address.names[1], raw["id"], body))
+            case Kind.INSTANCE_TYPE_GROUP:
+                body = {"instance_types": group_types(job, address)}
+                job.saw(address, job.api.update_group(raw["id"], body))
+            case _:
+                raise AssertionError(f"{address} is not updated in place")
+
+
+def delete(job: Job, operation: Operation) -> None:
+    """Delete the object behind the operation's address and wait until it is gone."""
+    address = operation.address
+    match address.kind:
+        case Kind.ENVIRONMENT_TAG:
+            _delete_tag(job, address)
+            return
+        case Kind.ENVIRONMENT:
+            if not job.api.tags(*address.names):
+                job.api.delete_environment(*address.names)
+            return
+        case _:
+            raw = unchanged(job, address)
+    if raw is None:
+        return
+    if address.kind is Kind.VERSION and raw.get("default"):
+        _hand_on_default(job, address)
+    for pause in LOOK_PAUSES:
+        try:
+            _delete_once(job, address, raw)
+            break
+        except ApiError as error:
+            # What used it is gone, but perhaps not everywhere yet.
+            if pause is None or error.status not in (400, 409):
+                raise
+            job.clock.sleep(pause)
+    wait_for(
+        lambda: read_now(job, address),
+        lambda found: found is None or found.get("id") != raw["id"],
+        clock=job.clock,
+        timeout=job.timeout,
+        what=f"{address} to be gone",
+    )
+    job.saw(address, None)
+
+
+def _delete_tag(job: Job, address: Address) -> None:
+    """Unless something uses it after all. A build that was left running is cancelled: UbiOps deletes none."""
+    if job.api.tag_usage(*address.names):
+        return
+    if _is_building(job.api.tag(*address.names)):
+        job.say(address, "cancelling its build")
+        try:
+            job.api.cancel_tag(*address.names)
+        except ApiError as error:
+            if error.status not in (400, 409):  # it has just ended
+                raise
+        wait_for(
+            lambda: job.api.tag(*address.names),
+            lambda tag: not _is_building(tag),
+            clock=job.clock,
+            timeout=job.timeout,
+            what=f"the build of {address} to end",
+        )
+    job.api.delete_tag(*address.names)
+
+
+def _is_building(tag: Json | None) -> bool:
+    return tag is not None and tag["status"] not in ("pending", "available", *FAILED)
+
+
+def _delete_once(job: Job, address: Address, raw: Json) -> None:
+    match address.kind:
+        case Kind.SERVICE:
+            job.api.delete_service(*address.names)
+        case Kind.VERSION:
+            job.api.delete_version(*address.names)
+        case Kind.DEPLOYMENT:
+            _refuse_foreign_versions(job, address)
+            job.api.delete_deployment(*address.names)
+        case Kind.ENV_VAR:
+            job.api.delete_env_var(address.names[0], address.names[1], raw["id"])
+        case Kind.INSTANCE_TYPE_GROUP:
+            job.api.delete_group(raw["id"])
+        case _:
+            raise AssertionError(f"{address} is not deleted by itself")
+
+
+def _refuse_foreign_versions(job: Job, address: Address) -> None:
+    """UbiOps deletes a deployment with all of its versions: nobody's may have been added since the plan was made."""
+    foreign = [raw["version"] for raw in job.api.versions(address.names[0]) if owner(raw) != job.plan.stack]
+    if foreign:
+        raise StalePlan(f"{address} holds {', '.join(foreign)} now, not ours: it was not deleted.\n  Plan again.")
+
+
+def _hand_on_default(job: Job, leaving: Address) -> None:
+    """Make the stack's version the deployment's default before the default is deleted."""
+    successor = version_address(job.deployment, job.version)
+    if job.plan.destroy or leaving == successor or leaving.names[0] != job.deployment:
+        return
+    try:
+        with job.lock:
+            raw = job.api.update_deployment(job.deployment, {"default_version": job.version})
+            job.saw(deployment_address(job.deployment), raw)
+    except ApiError as error:
+        if error.status not in (400, 404):
+            raise
+        # A paused successor is not available: UbiOps then chooses the default itself, or has none.
+        job.warn(leaving, f"{job.version} did not become the default version: {error.reason}")
+
+
+def claim(job: Job, operation: Operation) -> None:
+    """Write the names of new env vars on the version before they are created: a crash in between leaves them ours.
+
+    Fingerprints of secrets that are about to be set go: until they are recorded nobody knows which value is there.
+    """
+    secrets = {variable.name for variable in job.plan.wanted.stack.env if variable.secret}
+    touched = {c.address.names[2] for c in job.plan.changes if c.address.kind is Kind.ENV_VAR and c.action != "delete"}
+    _patch_version_labels(job, operation.address, {SECRET_LABEL + name: None for name in secrets & touched})
+
+
+def record(job: Job, operation: Operation) -> None:
+    """Write which env vars are ours and the fingerprints of the secrets that were just set."""
+    stack = job.plan.wanted.stack
+    live = job.plan.live.labels.get(operation.address, {})
+    labels: dict[str, str | None] = {name: None for name in live if name.startswith(SECRET_LABEL)}
+    for variable in stack.env:
+        if variable.secret:
+            written = live.get(SECRET_LABEL + variable.name)
+            kept = written is not None and secret.matches(variable.value, written)
+            labels[SECRET_LABEL + variable.name] = written if kept else secret.fingerprint(variable.value)
+    labels[ENV_LABEL] = ";".join(variable.name for variable in stack.env) or None
+    _patch_version_labels(job, operation.address, labels)
+
+
+def _patch_version_labels(job: Job, address: Address, labels: Mapping[str, str | None]) -> None:
+    with job.lock:
+        raw = unchanged(job, address) or {}
+        body = {"labels": merged(wanted_labels(job, address, raw), labels)}
+        job.saw(address, job.api.update_version(address.names[0], address.names[1], body))
+
+
+def seal(job: Job, operation: Operation) -> None:
+    """Record success on the services and the deployment, and give the lease back: always the last write."""
+    for address in job.plan.wanted.state:
+        if address.kind in (Kind.SERVICE, Kind.ENVIRONMENT):
+            _seal_one(job, address)
+    [live] = read_live(job.api, [job.plan.wanted], SEAL_READS)
+    with job.lock:
+        raw = job.api.deployment(job.deployment)
+        if raw is None:
+            raise StalePlan(f"{operation.address} disappeared while it was applied.\n  Plan again.")
+        group = [
+            found["id"]
+            for found in (read_now(job, address) for address in job.plan.wanted.state if is_group(address))
+            if found
+        ]
+        labels = {
+            DIGEST_LABEL: job.plan.wanted.digest,
+            APPLIED_LABEL: live_digest(live.owned),
+            VERSION_LABEL: job.version,
+            GROUP_LABEL: ";".join(group) or None,
+            TAGS_LABEL: ";".join(sorted(needed_tags(job.plan.wanted, job.plan.live, False))) or None,
+            LEASE_LABEL: None,
+        }
+        body = {"labels": merged(raw.get("labels") or {}, labels)}
+        job.saw(operation.address, job.api.update_deployment(job.deployment, body))
+        job.held = False
+
+
+def _seal_one(job: Job, address: Address) -> None:
+    raw = read_now(job, address)
+    digest = digest_of({address: job.plan.wanted.state[address]})
+    if raw is None or (raw.get("labels") or {}).get(DIGEST_LABEL) == digest:
+        return
+    body = {"labels": {**(raw.get("labels") or {}), DIGEST_LABEL: digest}}
+    write = job.api.update_service if address.kind is Kind.SERVICE else job.api.update_environment
+    job.saw(address, write(address.names[0], body))
+
+
+def _create_group(job: Job, address: Address) -> None:
+    """A managed group: its intent, then the group, then its id on the deployment, so that a crash leaves it ours."""
+    unchanged(job, address)
+    deployment = deployment_address(job.deployment)
+    _patch_group_label(job, deployment, address, creating(*address.names))
+    body = {"name": address.names[0], "instance_types": group_types(job, address)}
+    raw = create_once(job, address, lambda: job.api.create_group(body), lambda: read_now(job, address))
+    job.saw(address, raw)
+    _patch_group_label(job, deployment, address, str((raw or {}).get("id")))
+
+
+def _patch_group_label(job: Job, deployment: Address, group: Address, entry: str) -> None:
+    with job.lock:
+        raw = job.api.deployment(job.deployment) or {}
+        known = [known for known in names_in(raw, GROUP_LABEL) if known != creating(*group.names)]
+        value = ";".join(dict.fromkeys([*known, entry]))
+        if value != (raw.get("labels") or {}).get(GROUP_LABEL):
+            body = {"labels": {**(raw.get("labels") or {}), GROUP_LABEL: value}}
+            job.saw(deployment, job.api.update_deployment(job.deployment, body))

@@ -1,0 +1,39 @@
+"""`apply`: make the live project match the stack files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import click
+
+from whisperctl.cli.inputs import explained, open_world, planned, read_stacks
+from whisperctl.cli.options import PARALLELISM, PATHS, Settings
+from whisperctl.cli.reconcile import perform, reconcile, rendered
+
+
+@click.command(short_help="Make the live project match the stack files, and prove that it transcribes.")
+@PATHS
+@click.option("--plan", "saved", metavar="FILE", help="Perform exactly this saved plan, or refuse as stale.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@PARALLELISM
+@click.pass_obj
+def apply(settings: Settings, paths: Sequence[str], saved: str | None, yes: bool, form: str, parallelism: int) -> int:
+    """Show the plan, ask, perform it, and prove that the endpoint transcribes and that nothing differs any more."""
+    if saved and paths:
+        raise click.UsageError("Pass either PATH or --plan FILE, not both.")
+    if saved:
+        return _apply_saved(settings, saved, form, parallelism)
+    return reconcile(settings, paths, yes, form, parallelism, destroy=False)
+
+
+def _apply_saved(settings: Settings, file: str, form: str, parallelism: int) -> int:
+    from whisperctl.plan.saved import check, load
+
+    document = load(file)
+    stacks = read_stacks(document.paths, secrets=not document.destroy)
+    world = open_world(settings, stacks, parallelism)
+    plans = planned(stacks, world, document.destroy)
+    check(file, document, plans)
+    click.echo(rendered(explained(plans, world), "text", settings), err=form == "json")
+    return perform(settings, plans, world, form, replan=False, yes=False)

@@ -1,0 +1,34 @@
+"""`drift`: what changed on UbiOps since the last apply."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+import click
+
+from whisperctl.cli.inputs import open_world, read_stacks
+from whisperctl.cli.options import PARALLELISM, PATHS, Settings
+from whisperctl.errors import EXIT_CHANGES_PENDING
+
+
+@click.command(short_help="Show what changed on UbiOps since the last apply.")
+@PATHS
+@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@PARALLELISM
+@click.pass_obj
+def drift(settings: Settings, paths: Sequence[str], form: str, parallelism: int) -> int:
+    """Compare the live project with what was last applied; exit 2 when it drifted."""
+    from whisperctl.cli.signals import interrupt_ends_waits
+    from whisperctl.operate.drift import find_drift
+    from whisperctl.views.drift import drift_document, drift_text
+
+    stacks = read_stacks(paths)
+    world = open_world(settings, stacks, parallelism)
+    with interrupt_ends_waits(world.clock):
+        found = find_drift(stacks, world)
+    if form == "json":
+        click.echo(json.dumps(drift_document(found), indent=2, ensure_ascii=False))
+    else:
+        click.echo(drift_text(found, settings.use_color()))
+    return EXIT_CHANGES_PENDING if any(entry.drifted for entry in found) else 0

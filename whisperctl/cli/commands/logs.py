@@ -1,0 +1,51 @@
+"""`logs`: build and instance logs."""
+
+from __future__ import annotations
+
+import click
+
+from whisperctl.cli.inputs import open_api, quiet_stack
+from whisperctl.cli.options import PATH, Settings
+from whisperctl.cli.parameters import Since
+from whisperctl.cli.prompts import to_stderr
+from whisperctl.errors import EXIT_DONE
+
+A_WEEK = 7 * 86400
+
+
+@click.command()
+@PATH
+@click.option("-f", "--follow", is_flag=True, help="Go on until Ctrl-C.")
+@click.option("--since", type=Since(), default="24h", metavar="AGE", help="From then on: 10m, 2h, 3d, or a date [24h].")
+@click.option("--build", "only", flag_value="build", help="Only what builds of the environment and the package said.")
+@click.option("--instance", "only", flag_value="instance", help="Only what instances said.")
+@click.pass_obj
+def logs(settings: Settings, path: str, follow: bool, since: float, only: str | None) -> int:
+    """Show build and instance logs, oldest first: time in UTC, where from, text.
+
+    PATH is a stack file [stack.yaml].
+    """
+    from whisperctl.clock import SystemClock
+    from whisperctl.operate import logs
+    from whisperctl.views.logs import line_text
+
+    stack = quiet_stack(path)
+    api = open_api(settings, stack)
+    clock = SystemClock()
+    reader = logs.Reader(
+        api=api,
+        queries=logs.queries(api, stack),
+        keep=logs.belongs_to(stack),
+        since=int(since * logs.SECOND),
+        clock=clock,
+    )
+    secrets = (settings.token(), *(variable.value for variable in stack.env if variable.secret and variable.value))
+    count = 0
+    for line in logs.follow(reader, to_stderr) if follow else reader.more():
+        if only in (None, "instance" if line.source == "instance" else "build"):
+            click.echo(line_text(line, settings.use_color(), secrets))
+            count += 1
+    if not count:
+        further = since > clock.time() - A_WEEK
+        to_stderr(f"No log lines in that time.{' `--since 7d` looks further back.' if further else ''}")
+    return EXIT_DONE

@@ -1,0 +1,88 @@
+"""`smoke`: test the live endpoint."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from whisperctl.cli.options import DEFAULT_PATH, Settings
+from whisperctl.cli.target import Live, live, route, wake_up
+from whisperctl.endpoint.smoke import Sample
+from whisperctl.errors import EXIT_DONE, EXIT_FAILED
+
+if TYPE_CHECKING:
+    from whisperctl.endpoint.smoke import Check
+    from whisperctl.spec import Stack
+
+
+_MAX_WER = 0.2
+
+
+@click.command()
+@click.argument("path", default=DEFAULT_PATH)
+@click.option(
+    "--audio", type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="FILE", help="Recording to try."
+)
+@click.option("--expect", metavar="TEXT", help="What the recording says.")
+@click.option("--max-wer", type=click.FloatRange(min=0), metavar="X", help="Word error rate that still passes, 0 to 1.")
+@click.option("--format", "shape", type=click.Choice(["text", "json"]), default="text", help="Output format [text].")
+@click.pass_obj
+def smoke(
+    settings: Settings, path: str, audio: Path | None, expect: str | None, max_wer: float | None, shape: str
+) -> int:
+    """Try every way to use the live endpoint, and time it.
+
+    PATH is a stack file [stack.yaml]. The recording is that of rollout.smoke unless --audio is given. Exit code 1 if a
+    check fails.
+    """
+    from whisperctl.views import smoke
+
+    with live(settings, path) as target:
+        checks = _checks(target, _sample(target.stack, audio, expect, max_wer))
+        url = target.endpoint.url
+    if shape == "json":
+        click.echo(smoke.as_json(target.stack.name, url, checks))
+    elif sys.stdout.isatty():
+        smoke.print_table(checks, color=settings.use_color())
+    else:
+        click.echo(smoke.as_lines(checks))
+    return EXIT_DONE if smoke.passed(checks) else EXIT_FAILED
+
+
+def _checks(target: Live, sample: Sample | None) -> list[Check]:
+    from whisperctl.clock import SystemClock
+    from whisperctl.endpoint.smoke import Smoke
+
+    wake_up(target)
+    checks = Smoke(
+        target.stack,
+        target.endpoint,
+        token=target.token,
+        task=route(target.stack),
+        sample=sample,
+        direct=target.wake,
+        clock=SystemClock(),
+    )
+    return list(checks.checks())
+
+
+def _sample(stack: Stack, audio: Path | None, expect: str | None, max_wer: float | None) -> Sample | None:
+    """The recording of the flags, else the stack's; what is known of the stack's says nothing about another."""
+    from whisperctl.endpoint.smoke import Sample
+
+    declared = stack.rollout.smoke
+    if audio:
+        return Sample(audio=audio, expect=expect, max_wer=_MAX_WER if max_wer is None else max_wer, language=None)
+    if declared is None and (expect or max_wer is not None):
+        raise click.UsageError("--expect and --max-wer need --audio, or rollout.smoke in the stack file.")
+    if declared is None:
+        return None
+    return Sample(
+        audio=declared.audio,
+        expect=expect or declared.expect,
+        max_wer=declared.max_wer if max_wer is None else max_wer,
+        language=declared.language,
+    )

@@ -1,0 +1,31 @@
+"""`validate`: check stack files without any connection."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import click
+
+from whisperctl.errors import EXIT_DONE, EXIT_FAILED
+
+FORMATS = click.Choice(["text", "json", "github"])
+
+
+@click.command()
+@click.argument("paths", nargs=-1, type=click.Path(path_type=Path), metavar="[PATH]...")
+@click.option("--format", "form", type=FORMATS, default="text", show_default=True, help="How to print what was found.")
+def validate(paths: tuple[Path, ...], form: str) -> int:
+    """Check stack files without any connection.
+
+    PATH is a stack file or a directory of them; stack.yaml when none is given. Exit 0 when no error was found,
+    warnings or not; 1 otherwise.
+    """
+    from whisperctl.loading.checked import Checked
+    from whisperctl.views.problems import report
+
+    checked = Checked.of(paths or (Path("stack.yaml"),), os.environ)
+    out, err = report(checked, form)
+    click.echo(err, err=True, nl=False)
+    click.echo(out, nl=False)
+    return EXIT_DONE if checked.valid else EXIT_FAILED

@@ -1,0 +1,136 @@
+"""From the global options to the objects that commands work with: stacks, and the UbiOps project of each."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from whisperctl.cli.options import DEFAULT_PATH, Settings
+from whisperctl.errors import WhisperctlError
+
+if TYPE_CHECKING:
+    from whisperctl.clock import Clock
+    from whisperctl.control.api import Api
+    from whisperctl.engine import World
+    from whisperctl.plan.plan import Plan
+    from whisperctl.spec import Stack
+
+
+def read_stacks(paths: Sequence[str], *, secrets: bool = True) -> tuple[Stack, ...]:
+    """The stacks of the given files and directories (default `stack.yaml`); warnings go to stderr.
+
+    Without `secrets`, the values of secret env vars may be missing.
+    """
+    from whisperctl.loading import load_stacks
+
+    loaded = load_stacks([Path(path) for path in paths or (DEFAULT_PATH,)], os.environ, secrets=secrets)
+    for warning in loaded.warnings:
+        click.echo(str(warning), err=True)
+    return loaded.stacks
+
+
+def open_api(settings: Settings, stack: Stack | None = None, parallelism: int = 10, clock: Clock | None = None) -> Api:
+    """The control plane of the project that the flag, the stack or the environment names."""
+    from whisperctl.control.api import Api
+
+    project = settings.project(stack.project if stack else None)
+    return Api(
+        settings.api_host(),
+        project,
+        settings.token(),
+        timeout=settings.timeout,
+        parallelism=parallelism,
+        clock=clock,
+        say=(lambda line: click.echo(line, err=True)) if settings.verbose > 1 else (lambda _line: None),
+    )
+
+
+def open_world(settings: Settings, stacks: Sequence[Stack], parallelism: int = 10) -> World:
+    """What the engine works with: one control plane for each project that the stacks are in.
+
+    Raises:
+        SpecError: two stacks claim one object of a project; only here is it known which project each is in.
+    """
+    from whisperctl.clock import StoppableClock
+    from whisperctl.engine import World
+    from whisperctl.errors import SpecError
+    from whisperctl.loading.checks import between
+    from whisperctl.views.progress import Lines
+
+    def project_of(stack: Stack) -> str:
+        return settings.project(stack.project)
+
+    if problems := list(between(stacks, project_of)):
+        raise SpecError(problems)
+    one_of_each = {project_of(stack): stack for stack in stacks}
+    clock = StoppableClock()
+    return World(
+        apis={project: open_api(settings, stack, parallelism, clock) for project, stack in one_of_each.items()},
+        project_of=project_of,
+        token=settings.token(),
+        parallelism=parallelism,
+        clock=clock,
+        listen=Lines(several=len(stacks) > 1, color=settings.use_color(sys.stderr), verbose=settings.verbose > 0),
+    )
+
+
+def planned(stacks: Sequence[Stack], world: World, destroy: bool = False) -> list[Plan]:
+    """The plans of the stacks; Ctrl-C ends the reading at once."""
+    from whisperctl.cli.signals import interrupt_ends_waits
+    from whisperctl.engine import plan_stacks
+    from whisperctl.plan.refusals import refuse_used
+
+    with interrupt_ends_waits(world.clock):
+        plans = plan_stacks(stacks, world, destroy)
+    for plan in plans:
+        refuse_used(plan.wanted, plan.live, plan.changes)
+    return plans
+
+
+def explained(plans: Sequence[Plan], world: World) -> list[Plan]:
+    """The plans as they are shown: with what each new package changes."""
+    from whisperctl.cli.signals import interrupt_ends_waits
+    from whisperctl.plan.package_changes import explained as with_contents
+
+    with interrupt_ends_waits(world.clock):
+        return with_contents(plans, world.api, world.parallelism)
+
+
+def one_stack(path: str) -> Stack:
+    """The stack at `path`; its warnings and its secrets are for those who change it, not for those who use it.
+
+    Raises:
+        WhisperctlError: there are none or several.
+    """
+    from whisperctl.loading import load_stacks
+
+    stacks = load_stacks([Path(path)], os.environ, secrets=False).stacks
+    if len(stacks) != 1:
+        names = ", ".join(stack.file for stack in stacks) or "none"
+        raise WhisperctlError(f"{path} must hold exactly one stack; found: {names}.")
+    return stacks[0]
+
+
+def quiet_stacks(paths: Sequence[str]) -> tuple[Stack, ...]:
+    """The stacks of the given files and directories (default `stack.yaml`)."""
+    from whisperctl.loading import load_stacks
+
+    return load_stacks([Path(path) for path in paths or (DEFAULT_PATH,)], os.environ, secrets=False).stacks
+
+
+def quiet_stack(path: str) -> Stack:
+    """The one stack at `path`.
+
+    Raises:
+        WhisperctlError: there are none or several.
+    """
+    stacks = quiet_stacks([path])
+    if len(stacks) != 1:
+        names = ", ".join(stack.file for stack in stacks) or "none"
+        raise WhisperctlError(f"{path} must hold exactly one stack; found: {names}.")
+    return stacks[0]

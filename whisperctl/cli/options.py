@@ -1,0 +1,156 @@
+"""The global options: where UbiOps is, which project, which token, and how to print.
+
+The token comes from UBIOPS_API_TOKEN or a file, never from an argument: arguments show in process lists.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any, TextIO
+
+import click
+
+from whisperctl.errors import WhisperctlError
+
+DEFAULT_HOST = "https://api.ubiops.com/v2"
+
+
+class Settings:
+    """What the global options and the environment say; filled while click parses."""
+
+    def __init__(self) -> None:
+        self.host: str = os.environ.get("UBIOPS_API_HOST") or DEFAULT_HOST
+        self.project_flag: str | None = None
+        self.token_file: str | None = None
+        self.color: str = "auto"
+        self.timeout: float = 60.0
+        self.verbose: int = 0
+
+    def api_host(self) -> str:
+        """The address of UbiOps' API; the official client puts `https://` before whatever does not begin as it expects.
+
+        Raises:
+            click.UsageError: another scheme than http or https; the rest may hold a password and is not repeated.
+        """
+        scheme, separator, _rest = self.host.partition("://")
+        if separator and scheme not in ("http", "https"):
+            raise click.UsageError(
+                f"The host begins with {scheme}://: write https:// (or http://), as in {DEFAULT_HOST}.\n"
+                "  Check --host or UBIOPS_API_HOST."
+            )
+        return self.host
+
+    def project(self, declared: str | None = None) -> str:
+        """The project: the flag, else what the stack declares, else UBIOPS_PROJECT.
+
+        Raises:
+            WhisperctlError: none of the three names one.
+        """
+        found = self.project_flag or declared or os.environ.get("UBIOPS_PROJECT")
+        if not found:
+            raise WhisperctlError(
+                "No project is named.\n  Set UBIOPS_PROJECT, pass --project, or write `project:` into the stack file."
+            )
+        return found
+
+    def token(self) -> str:
+        """The API token without its `Token ` prefix.
+
+        Raises:
+            WhisperctlError: no token, an unreadable file, or something that cannot be a token.
+        """
+        return bare_token(self._token_text())
+
+    def _token_text(self) -> str:
+        if self.token_file is not None:
+            from pathlib import Path  # costs --help a tenth of its time
+
+            try:
+                return Path(self.token_file).read_text(encoding="utf-8")
+            except (OSError, UnicodeDecodeError) as error:
+                reason = getattr(error, "strerror", None) or "it is not a text file"
+                raise WhisperctlError(f"The token file {self.token_file} cannot be read: {reason}.") from None
+        text = os.environ.get("UBIOPS_API_TOKEN", "")
+        if not text.strip():
+            raise WhisperctlError(
+                "No UbiOps token.\n  Set UBIOPS_API_TOKEN, or put the token into a file and pass --token-file FILE."
+            )
+        return text
+
+    def use_color(self, stream: TextIO | None = None) -> bool:
+        """Whether `stream` (stdout) gets colour: the flag, then NO_COLOR, then whether it is a terminal."""
+        if self.color != "auto":
+            return self.color == "always"
+        return not os.environ.get("NO_COLOR") and (stream or sys.stdout).isatty()
+
+
+def bare_token(text: str) -> str:
+    """The token in `text`, without a `Token ` or `Bearer ` prefix.
+
+    Raises:
+        WhisperctlError: the rest is empty or has spaces or control characters; the text itself is not repeated.
+    """
+    words = text.split()
+    if words[:1] and words[0].lower() in ("token", "bearer"):
+        words = words[1:]
+    if len(words) != 1 or not words[0].isprintable() or not words[0].isascii():
+        raise WhisperctlError(
+            "The UbiOps token is malformed: it must be one word, with or without `Token ` before it.\n"
+            "  Copy it again from the console (API tokens of a service user)."
+        )
+    return words[0]
+
+
+def _store(ctx: click.Context, param: click.Parameter, value: Any) -> None:
+    settings = ctx.ensure_object(Settings)
+    if value is None or param.name is None or (param.name == "verbose" and not value):
+        return
+    setattr(settings, {"project": "project_flag"}.get(param.name, param.name), value)
+    if param.name == "color":  # else click takes colours out of whatever does not go to a terminal
+        ctx.color = {"always": True, "never": False}.get(value)
+
+
+def global_options(hidden: bool = False) -> list[click.Parameter]:
+    """The global options as click parameters; `hidden` for the copies that every command accepts as well."""
+
+    def option(*names: str, **more: Any) -> click.Option:
+        return click.Option(names, expose_value=False, callback=_store, hidden=hidden, default=None, **more)
+
+    return [
+        option("--host", metavar="URL", help=f"UbiOps API host [UBIOPS_API_HOST; default {DEFAULT_HOST}]."),
+        option("--project", metavar="NAME", help="UbiOps project [UBIOPS_PROJECT]."),
+        option("--token-file", metavar="FILE", help="File that holds the API token, instead of UBIOPS_API_TOKEN."),
+        option("--color", type=click.Choice(["auto", "always", "never"]), help="Colour [auto; NO_COLOR is honoured]."),
+        option(
+            "--timeout",
+            type=click.FloatRange(min=0, min_open=True),
+            metavar="SECONDS",
+            help="Seconds for one request [60].",
+        ),
+        click.Option(
+            ["-v", "--verbose"],
+            count=True,
+            expose_value=False,
+            callback=_store,
+            hidden=hidden,
+            help="Say more on stderr; -vv names every request.",
+        ),
+    ]
+
+
+DEFAULT_PATH = "stack.yaml"
+
+
+PARALLELISM = click.option(
+    "--parallelism", type=click.IntRange(1, 64), default=10, show_default=True, help="Requests in flight at a time."
+)
+
+
+PATHS = click.argument("paths", nargs=-1, metavar="[PATH]...")
+
+
+PATH = click.argument("path", default=DEFAULT_PATH, metavar="[PATH]")
+
+
+INSTANCES = click.IntRange(min=0)

@@ -1,0 +1,63 @@
+"""Ctrl-C once: nothing more is started, waits end, the report (if any) is printed. Twice: now."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from whisperctl.clock import StoppableClock
+from whisperctl.errors import EXIT_INTERRUPTED
+
+
+@contextmanager
+def interrupt_ends_waits(clock: StoppableClock) -> Iterator[None]:
+    """While this lasts, SIGINT ends the command and the waits of `clock` that hold up its threads.
+
+    For what only reads: there is nothing to finish and nothing to report. Without this, threads that sit out a
+    rate limit would keep the program for a minute.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        if clock.stop.is_set():
+            os._exit(EXIT_INTERRUPTED)
+        clock.stop.set()
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
+def second_interrupt_exits(
+    clock: StoppableClock, show: Callable[[str], None], leave: Callable[[], None]
+) -> Iterator[None]:
+    """While this lasts, SIGINT and SIGTERM stop `clock` and `show` says so; the second one calls `leave` and ends the
+    process at once.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        if clock.stop.is_set():
+            leave()
+            os._exit(EXIT_INTERRUPTED)
+        clock.stop.set()
+        show("\nInterrupted: nothing more is started. Press Ctrl-C again to leave at once.")
+
+    before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, old in before.items():
+            signal.signal(number, old)

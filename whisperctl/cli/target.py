@@ -1,0 +1,116 @@
+"""The deployed endpoint that a command uses: its stack, project, URL and token, opened and woken."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from whisperctl.cli.inputs import one_stack, open_api
+from whisperctl.cli.options import Settings
+from whisperctl.errors import Unhealthy, WhisperctlError
+
+if TYPE_CHECKING:
+    from whisperctl.control.api import Api
+    from whisperctl.endpoint.client import Endpoint
+    from whisperctl.endpoint.transcription import Task
+    from whisperctl.spec import Service, Stack
+
+WAKING = "health"
+"""What the waking deployment request says; the package answers any request with its health."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Live:
+    """One stack, its project, and its open endpoint."""
+
+    stack: Stack
+    api: Api
+    endpoint: Endpoint
+    token: str | None
+    """None for a public service."""
+
+    def wake(self, timeout: float) -> dict[str, Any]:
+        """Make a deployment request, which starts an instance, and wait at most `timeout` seconds for its answer."""
+        return self.api.create_request(self.stack.deployment.name, self.stack.version.name, WAKING, timeout)
+
+    def rouse(self, timeout: float) -> None:
+        """Wake an instance.
+
+        Raises:
+            Unhealthy: the deployment request failed, so that waiting for the endpoint is in vain.
+        """
+        answer = self.wake(timeout)
+        if answer.get("status") != "completed":
+            why = answer.get("error_message") or "no reason given"
+            raise Unhealthy(
+                f"The deployment request that was to wake an instance ended as {answer.get('status')}: {why}\n"
+                f"  `whisperctl logs {self.stack.file}` shows more."
+            )
+
+
+@contextmanager
+def live(settings: Settings, path: str) -> Iterator[Live]:
+    """The one stack at `path` and its endpoint.
+
+    Raises:
+        WhisperctlError: no or several stacks, no service, nothing applied yet.
+    """
+    from whisperctl.endpoint.client import Endpoint
+
+    stack = one_stack(path)
+    if not stack.services:
+        raise WhisperctlError(
+            f"{stack.file} declares no service, so that there is no endpoint to use.\n"
+            "  Add `service: {name: NAME, port: 8080}` and apply it."
+        )
+    api = open_api(settings, stack)
+    service = served(stack)
+    found = api.find_service(service.name)
+    if not found:
+        api.deployments()  # of a wrong project UbiOps says the same as of a missing service; this tells of the project
+    url = (found or {}).get("endpoint")
+    if not url:
+        what = "has no endpoint yet" if found else "does not exist"
+        raise Unhealthy(
+            f"The service {service.name} of project {api.project} {what}.\n  Run `whisperctl apply {path}` first."
+        )
+    token = settings.token() if service.authentication_required else None
+    say = _to_stderr if settings.verbose > 1 else _nowhere
+    with Endpoint(url, token, settings.timeout, say=say) as endpoint:
+        yield Live(stack=stack, api=api, endpoint=endpoint, token=token)
+
+
+def _to_stderr(line: str) -> None:
+    click.echo(line, err=True)
+
+
+def _nowhere(_line: str) -> None:
+    return
+
+
+def served(stack: Stack) -> Service:
+    """The service that leads to vLLM's port, which the health check names; else the first."""
+    check: Any = stack.version.fields.get("health_check") or {}
+    return next((one for one in stack.services if one.port == check.get("port")), stack.services[0])
+
+
+def route(stack: Stack) -> Task:
+    """The default route: WHISPER_TASK of the stack's env vars, else the model's task."""
+    said = {variable.name: variable.value for variable in stack.env}.get("WHISPER_TASK")
+    return "translation" if (said or stack.model.task) == "translation" else "transcription"
+
+
+def wake_up(target: Live) -> None:
+    """Return when the endpoint answers; the waiting shows on stderr."""
+    from whisperctl.clock import SystemClock
+    from whisperctl.endpoint.readiness import Alarm
+    from whisperctl.transcribe.retries import Patient
+
+    clock = SystemClock()
+    timeout = target.stack.rollout.timeout
+    alarm = Alarm(target.endpoint, target.rouse, clock, timeout, _to_stderr)
+    Patient(target.endpoint, clock, alarm).ready()

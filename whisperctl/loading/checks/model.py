@@ -1,0 +1,128 @@
+"""The model: whether it can be served, can do the task, and is named the same everywhere."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from whisperctl.loading.checks.finding import Finding, said, warning
+from whisperctl.serving import catalog
+from whisperctl.serving.checkpoint import (
+    MOST,
+    USUAL_LIMIT,
+    Unusable,
+    folder_files,
+    folder_model,
+    known_model,
+    missing_files,
+)
+from whisperctl.serving.launch import served_names
+from whisperctl.spec import Path_, Stack
+
+NAME = ("model", "name")
+_HUB_ID = re.compile(r"^[A-Za-z0-9][\w.-]*/[\w.-]+$", re.ASCII)
+_COMMIT = re.compile(r"^[0-9a-f]{40}$")
+
+
+def hub_name(stack: Stack) -> Iterator[Finding]:
+    """A Hugging Face id has an owner; a model that the catalogue lacks is not checked any further."""
+    if stack.model.folder is not None:
+        return
+    if not _HUB_ID.match(stack.model.name):
+        hint = "Write a Hugging Face id such as openai/whisper-small, or a folder such as ./models/mine."
+        yield Finding(NAME, "this is neither a Hugging Face id (owner/name) nor a folder beside this file", hint)
+    elif known_model(stack.model) is None:
+        hint = "Its size, its heads and its languages are not checked; a fine-tuned Whisper works all the same."
+        yield warning(NAME, f"the catalogue does not know the model {stack.model.name}", hint)
+
+
+def revision(stack: Stack) -> Iterator[Finding]:
+    """The same weights tomorrow: a commit is pinned."""
+    pinned, path = stack.model.revision, ("model", "revision")
+    if stack.model.folder is not None:
+        if pinned:
+            yield warning(path, "a folder has no revision: it is packed along as it is", "Leave it out.")
+    elif pinned is None:
+        hint = "Add revision: with the 40-digit commit from the model's page, or other weights may be served tomorrow."
+        yield warning(path, "no revision is pinned", hint)
+    elif not _COMMIT.match(pinned):
+        hint = "Write the 40-digit commit that it stands for now."
+        yield warning(path, f"`{pinned}` is a branch or tag, which can move", hint)
+
+
+def folder(stack: Stack) -> Iterator[Finding]:
+    """A packed model has what Whisper needs, and no more than fits."""
+    packed = stack.model.folder
+    if packed is None:
+        return
+    try:
+        folder_model(packed)
+    except Unusable as unusable:
+        yield Finding(NAME, f"the folder {stack.model.name} cannot be served: {unusable.message}", unusable.hint)
+        return
+    if missing := list(missing_files(packed)):
+        hint = "Export model and processor with `save_pretrained` into the same folder."
+        yield Finding(NAME, f"the folder {stack.model.name} lacks {', '.join(missing)}", hint)
+    size = sum(file.stat().st_size for file in folder_files(packed).values())
+    if size > MOST:
+        yield Finding(NAME, f"the folder {stack.model.name} holds {size / 2**30:.1f} GiB of model: at most 8", "")
+    elif size > USUAL_LIMIT:
+        hint = "Store it as float16, or put it on Hugging Face and name its id."
+        yield warning(NAME, f"the package has {size / 2**30:.1f} GiB; UbiOps may refuse more than 2", hint)
+
+
+def task(stack: Stack) -> Iterator[Finding]:
+    """The model can do what the stack is for."""
+    known = known_model(stack.model)
+    wanted: dict[Path_, str] = {("model", "task"): stack.model.task}
+    wanted |= {("env", var.name): var.value for var in stack.env if var.name == "WHISPER_TASK"}
+    for path, value in wanted.items():
+        if value not in ("transcription", "translation"):
+            yield Finding(path, "the task must be transcription or translation")
+        elif value == "translation" and known is not None and not known.translates:
+            why = "knows English only" if known.languages == 1 else "was not trained for translation"
+            hint = "openai/whisper-large-v3, -medium and -small translate; turbo, distil and .en models do not."
+            yield Finding(path, f"{stack.model.name} {why}", hint)
+
+
+def language(stack: Stack) -> Iterator[Finding]:
+    """The model and vLLM know the language of the smoke recording."""
+    smoke, known = stack.rollout.smoke, known_model(stack.model)
+    if smoke is None or smoke.language is None:
+        return
+    path, codes = ("rollout", "smoke", "language"), catalog.language_codes()
+    if smoke.language not in codes:
+        hint = "Write a code such as en, es or de, or leave it out: then the model tells by itself."
+        yield Finding(path, f"Whisper has no language {said(stack, path, smoke.language)}", hint)
+    elif known is not None and known.languages == 1 and smoke.language != codes[0]:
+        yield Finding(path, f"{stack.model.name} knows English only", "Write en, or take a model without .en.")
+    elif known is not None and codes.index(smoke.language) >= known.languages:
+        hint = "openai/whisper-large-v3 and what was made from it do."
+        yield Finding(path, f"{stack.model.name} does not know the language `{smoke.language}`", hint)
+
+
+def served_name(stack: Stack) -> Iterator[Finding]:
+    """What clients ask for is what the label says: one name, or several with semicolons between them."""
+    label = stack.version.labels.get("openai-model-names")
+    served, answered = stack.model.served_name, served_names(stack)
+    if label is None or label == served:
+        return
+    path = ("version", "labels", "openai-model-names")
+    named = [name for name in map(str.strip, re.split("[;,]", label)) if name]
+    if served not in named:
+        hint = "Clients find the model by the label and ask for it by the served name: write the same."
+        yield Finding(path, f"the label says `{label}`, the server answers to `{served}`", hint)
+    elif unknown := [name for name in named if name not in answered]:
+        hint = f"It answers to {' and '.join(f'`{name}`' for name in answered)}."
+        yield warning(path, f"the server does not answer to {' or '.join(f'`{name}`' for name in unknown)}", hint)
+
+
+def names_as_words(stack: Stack) -> Iterator[Finding]:
+    """vLLM's parser takes what begins with a dash for an option."""
+    for name in served_names(stack):
+        if name.startswith("-"):
+            path = ("model", "served_name") if name == stack.model.served_name else NAME
+            yield Finding(path, f"vLLM takes the name `{name}` for an option", "Let it begin with another character.")
+
+
+CHECKS = (hub_name, revision, folder, task, language, served_name, names_as_words)

@@ -1,0 +1,1 @@
+"""Running what is applied, one module a command: status, logs, history, rollback, scaling, adoption, drift, doctor."""

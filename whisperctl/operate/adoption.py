@@ -1,0 +1,217 @@
+"""Taking over objects that nobody owns: which ones match the stack's names, and the labels that make them its own.
+
+Adopting writes labels and nothing else, merged with those that are there. What differs from the spec afterwards is
+the plan's business. A secret's value cannot be read, so an adopted one counts as changed until the first apply.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from whisperctl.apply.lease import held
+from whisperctl.clock import StoppableClock
+from whisperctl.control.api import Api, Json
+from whisperctl.errors import NotOwned, StalePlan
+from whisperctl.package.build import build_environment, build_package
+from whisperctl.spec import Stack
+from whisperctl.state.desired import Wanted, desired
+from whisperctl.state.labels import (
+    ENV_LABEL,
+    FIELDS_LABEL,
+    GROUP_LABEL,
+    SECRET_LABEL,
+    SHARED,
+    STACK_LABEL,
+    group_ids,
+    names_in,
+    owner,
+    track,
+)
+from whisperctl.state.resources import Address, Kind, deployment_address, env_var_address, group_address
+
+UNKNOWN = "adopted"
+"""In place of a secret's fingerprint: matches no value, so that the next apply sets the secret."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Takeover:
+    """One object that carries labels, and those that will be written on it."""
+
+    address: Address
+    labels: Mapping[str, str]
+    before: Mapping[str, str]
+    """All its labels as they are."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Adoption:
+    """What adopting means for one stack."""
+
+    stack: Stack
+    takeovers: Sequence[Takeover]
+    along: Sequence[Address] = ()
+    """What carries no labels and comes along: env vars with the version, a group with the deployment."""
+    owned: Sequence[Address] = ()
+    """Wanted and the stack's own already."""
+    missing: Sequence[Address] = ()
+    """Wanted and not there: apply makes them."""
+    strangers: Sequence[str] = ()
+    """Versions of the deployment that the spec does not name: they stay nobody's."""
+
+
+@dataclass(kw_only=True, slots=True)
+class _Found:
+    """The live objects of the wanted names."""
+
+    raws: dict[Address, Json] = field(default_factory=dict)
+    env_vars: list[str] = field(default_factory=list)
+    """Names of the wanted env vars that exist on the version itself."""
+    group: str = ""
+    """Id of the wanted managed group."""
+    strangers: list[str] = field(default_factory=list)
+
+
+def plan_adoption(api: Api, stack: Stack) -> Adoption:
+    """What would be taken over.
+
+    Raises:
+        NotOwned: an object of a wanted name belongs to another stack.
+    """
+    wanted = desired(stack, build_package(stack), build_environment(stack))
+    found = _look(api, wanted)
+    _refuse_owned_elsewhere(api, stack, found)
+    takeovers = [t for t in (_takeover(wanted, found, address) for address in sorted(found.raws)) if t.labels]
+    taken = {takeover.address for takeover in takeovers}
+    return Adoption(
+        stack=stack,
+        takeovers=takeovers,
+        along=list(_along(wanted, found, takeovers)),
+        owned=[address for address in sorted(found.raws) if address not in taken],
+        missing=[a for a in sorted(wanted.state) if a.kind in _LABELLED and a not in found.raws],
+        strangers=found.strangers,
+    )
+
+
+_LABELLED = (Kind.ENVIRONMENT, Kind.DEPLOYMENT, Kind.VERSION, Kind.SERVICE)
+
+
+def _look(api: Api, wanted: Wanted) -> _Found:
+    stack, found = wanted.stack, _Found()
+    names = (stack.deployment.name, stack.version.name)
+    readers = _readers(api)
+    for address in wanted.state:
+        raw = readers[address.kind](*address.names) if address.kind in readers else None
+        if raw is not None:
+            found.raws[address] = raw
+    ours = {variable.name for variable in stack.env}
+    here = [item["name"] for item in api.env_vars(*names) if not item.get("inheritance_type")]
+    found.env_vars = sorted(name for name in here if name in ours)
+    if any(address.kind is Kind.INSTANCE_TYPE_GROUP for address in wanted.state):
+        same = (group["id"] for group in api.groups() if group["name"] == stack.instance_type_group.name)
+        found.group = next(same, "")
+    found.strangers = sorted(v["version"] for v in api.versions(names[0]) if v["version"] != names[1])
+    return found
+
+
+def _readers(api: Api) -> Mapping[Kind, Callable[..., Json | None]]:
+    return {
+        Kind.ENVIRONMENT: api.environment,
+        Kind.DEPLOYMENT: api.deployment,
+        Kind.VERSION: api.version,
+        Kind.SERVICE: api.find_service,
+    }
+
+
+def _refuse_owned_elsewhere(api: Api, stack: Stack, found: _Found) -> None:
+    lines = []
+    for address, raw in sorted(found.raws.items()):
+        mine = SHARED if address.kind is Kind.ENVIRONMENT else stack.name
+        if owner(raw) not in (None, mine):
+            lines.append(f"{address} belongs to the stack {owner(raw)!r}.")
+    if found.group:
+        for deployment in api.deployments():
+            if found.group in names_in(deployment, GROUP_LABEL) and owner(deployment) not in (None, stack.name):
+                group = group_address(stack.instance_type_group.name)
+                lines.append(f"{group} belongs to the stack {owner(deployment)!r}.")
+    if lines:
+        lines.append("  Nothing was changed: what another stack owns cannot be adopted. Choose other names.")
+        raise NotOwned("\n".join(lines))
+
+
+def _takeover(wanted: Wanted, found: _Found, address: Address) -> Takeover:
+    """The labels that `address` still lacks; none when it is ours in every respect."""
+    before = dict(found.raws[address].get("labels") or {})
+    labels = dict(_labels(wanted, found, address, before))
+    return Takeover(
+        address=address, labels={name: text for name, text in labels.items() if before.get(name) != text}, before=before
+    )
+
+
+def _labels(wanted: Wanted, found: _Found, address: Address, before: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    if address.kind is Kind.ENVIRONMENT:
+        yield STACK_LABEL, SHARED
+        return
+    stack = wanted.stack
+    if STACK_LABEL not in before:
+        yield STACK_LABEL, stack.name
+        tracked = track(address.kind, wanted.state[address].fields)
+        if tracked:
+            yield FIELDS_LABEL, tracked
+    if address.kind is Kind.DEPLOYMENT and found.group:
+        known = group_ids({"labels": before})
+        yield GROUP_LABEL, ";".join(dict.fromkeys([*known, found.group]))
+    if address.kind is Kind.VERSION:
+        known = [name for name in before.get(ENV_LABEL, "").split(";") if name]
+        if fresh := [name for name in found.env_vars if name not in known]:
+            yield ENV_LABEL, ";".join([*known, *fresh])
+            secret = {variable.name for variable in stack.env if variable.secret}
+            yield from ((SECRET_LABEL + name, UNKNOWN) for name in fresh if name in secret)
+
+
+def _along(wanted: Wanted, found: _Found, takeovers: Iterable[Takeover]) -> Iterator[Address]:
+    stack = wanted.stack
+    for takeover in takeovers:
+        if GROUP_LABEL in takeover.labels:
+            yield group_address(stack.instance_type_group.name)
+        if ENV_LABEL in takeover.labels:
+            known = takeover.before.get(ENV_LABEL, "").split(";")
+            names = (name for name in found.env_vars if name not in known)
+            yield from (env_var_address(stack.deployment.name, stack.version.name, name) for name in names)
+
+
+def adopt(api: Api, adoption: Adoption, clock: StoppableClock, say: Callable[[str], None]) -> None:
+    """Write the labels, the deployment's first: what belongs to it is found through it.
+
+    Raises:
+        StalePlan: an object got labels or disappeared since it was shown.
+    """
+    stack = adoption.stack
+    order = (Kind.DEPLOYMENT, Kind.VERSION, Kind.SERVICE, Kind.ENVIRONMENT)
+    takeovers = sorted(adoption.takeovers, key=lambda takeover: order.index(takeover.address.kind))
+    deployment = deployment_address(stack.deployment.name)
+    there = deployment not in adoption.missing
+    if not there:
+        _write_all(api, takeovers)
+        return
+    with held(api, stack.deployment.name, clock, say):
+        _write_all(api, takeovers)
+
+
+def _write_all(api: Api, takeovers: Sequence[Takeover]) -> None:
+    for takeover in takeovers:
+        _write(api, takeover)
+
+
+def _write(api: Api, takeover: Takeover) -> None:
+    address, names = takeover.address, takeover.address.names
+    writers: Mapping[Kind, Callable[..., Json]] = {
+        Kind.ENVIRONMENT: api.update_environment,
+        Kind.DEPLOYMENT: api.update_deployment,
+        Kind.VERSION: api.update_version,
+        Kind.SERVICE: api.update_service,
+    }
+    raw = _readers(api)[address.kind](*names)
+    if raw is None or owner(raw) not in (takeover.before.get(STACK_LABEL), takeover.labels.get(STACK_LABEL)):
+        raise StalePlan(f"{address} {'changed' if raw else 'disappeared'} meanwhile.\n  Run adopt again.")
+    writers[address.kind](*names, {"labels": {**(raw.get("labels") or {}), **takeover.labels}})

@@ -1,0 +1,172 @@
+"""The log lines of a stack: of its environment tag's build, of its revisions' builds, of its instances. Reads only.
+
+UbiOps gives lines in pages and knows no ids for them; a line may turn up a moment after later ones. So each look
+begins a little before the newest line seen, and what was given out already is counted, not guessed: nothing is lost,
+nothing is told twice, and two equal lines of one moment stay two.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from whisperctl.clock import CLOCKS_APART, Clock
+from whisperctl.control.api import Api, Json
+from whisperctl.errors import ApiError, Unreachable
+from whisperctl.package.build import build_environment
+from whisperctl.spec import Stack
+
+Source = Literal["environment", "build", "instance"]
+SECOND = 10**9
+PAGE = 5000
+"""Lines that UbiOps gives at most in one answer."""
+LATE = 30 * SECOND
+"""How long after its moment a line may turn up and still be found, in nanoseconds."""
+POLL_SECONDS = 2.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Line:
+    """One line of output."""
+
+    moment: int
+    """Nanoseconds since 1970, UTC."""
+    source: Source
+    id: str
+    """Of the instance or revision; the environment tag's name."""
+    text: str
+    error: bool
+
+
+def queries(api: Api, stack: Stack) -> tuple[str, ...]:
+    """What to ask UbiOps for: the version's lines, and those of the environment tag that it runs in (or would)."""
+    names = (stack.deployment.name, stack.version.name)
+    version = api.version(*names) or {}
+    build = build_environment(stack)
+    tags = {(build.name, build.tag)} if build else set()
+    if build and version.get("environment_name") == build.name:
+        tags.add((build.name, str(version["environment_tag"])))
+    asked = [f"| deployment_name=`{names[0]}` and deployment_version=`{names[1]}`"]
+    asked += [f"| environment_name=`{name}` and environment_tag=`{tag}`" for name, tag in sorted(tags)]
+    return tuple(asked)
+
+
+def belongs_to(stack: Stack) -> Callable[[Json], bool]:
+    """Whether an entry is the stack's: of its version, or of no version, as is the build of an environment tag.
+
+    Stacks share tags, and what a version prints carries the label of the tag that it runs in, too.
+    """
+    ours = (stack.deployment.name, stack.version.name)
+
+    def belongs(entry: Json) -> bool:
+        labels = entry.get("metadata") or {}
+        return (
+            not labels.get("deployment_name") or (labels["deployment_name"], labels.get("deployment_version")) == ours
+        )
+
+    return belongs
+
+
+def _any_entry(_entry: Json) -> bool:
+    return True
+
+
+@dataclass(kw_only=True)
+class Reader:
+    """Reads on from `since` (nanoseconds) with every call of `more`."""
+
+    api: Api
+    queries: Sequence[str]
+    keep: Callable[[Json], bool] = _any_entry
+    """Which of the entries that the queries find are given out."""
+    since: int
+    clock: Clock
+    page: int = PAGE
+    _given: Counter[tuple[Any, ...]] = field(default_factory=Counter)
+
+    def more(self) -> list[Line]:
+        """The lines that were not given out yet, oldest first.
+
+        Raises:
+            ApiError: UbiOps cannot be read.
+        """
+        seen: Counter[tuple[Any, ...]] = Counter()
+        entries: dict[tuple[Any, ...], Json] = {}
+        for query in self.queries:
+            found = [entry for entry in self._pages(query) if self.keep(entry)]
+            # A line that matches two queries is one line; two equal lines of one query are two.
+            seen |= Counter(_key(entry) for entry in found)
+            entries |= {_key(entry): entry for entry in found}
+        fresh = seen - self._given
+        lines = [_line(entries[key]) for key in fresh.elements()]
+        # Not beyond our own time: one instance whose clock runs ahead must not hide what the others say.
+        newest = min(max((key[0] for key in seen), default=self.since), int(self.clock.time() * SECOND))
+        self.since = max(self.since, newest - LATE)
+        self._given = Counter({key: count for key, count in (self._given | seen).items() if key[0] >= self.since})
+        return sorted(lines, key=lambda line: line.moment)
+
+    def _pages(self, query: str) -> Iterator[Json]:
+        """Every line from `since` on. A full page is followed by one from its last moment on."""
+        start = self.since
+        at_start: Counter[tuple[Any, ...]] = Counter()
+        while True:
+            end = max(int(self.clock.time() * SECOND), start) + CLOCKS_APART * SECOND
+            entries = self.api.logs(query, start, end, self.page)
+            for entry in entries:
+                if at_start[_key(entry)]:
+                    at_start[_key(entry)] -= 1
+                else:
+                    yield entry
+            if len(entries) < self.page:
+                return
+            last = int(entries[-1]["timestamp"])
+            # More lines of one moment than a page holds cannot be read: go on after them.
+            start = last if last > start else start + 1
+            at_start = Counter(_key(entry) for entry in entries if int(entry["timestamp"]) == start)
+
+
+def follow(reader: Reader, say: Callable[[str], None]) -> Iterator[Line]:
+    """Lines as they come, without end; a host that does not answer for a while is said once and asked again."""
+    silent = False
+    while True:
+        try:
+            lines = reader.more()
+        except ApiError as error:
+            if not isinstance(error, Unreachable) and error.status < 500:
+                raise
+            if not silent:
+                say(f"UbiOps does not answer at the moment: {error.reason.splitlines()[0]} Going on.")
+            silent = True
+        else:
+            silent = False
+            yield from lines
+        reader.clock.sleep(POLL_SECONDS)
+
+
+def _key(entry: Json) -> tuple[Any, ...]:
+    labels = entry.get("metadata") or {}
+    return (int(entry["timestamp"]), str(entry["log"]), *sorted((name, str(value)) for name, value in labels.items()))
+
+
+def _line(entry: Json) -> Line:
+    labels = entry.get("metadata") or {}
+    source, ident = _origin(labels)
+    return Line(
+        moment=int(entry["timestamp"]),
+        source=source,
+        id=ident,
+        text=str(entry["log"]).rstrip("\n"),
+        error=labels.get("level") == "error",
+    )
+
+
+def _origin(labels: Json) -> tuple[Source, str]:
+    if labels.get("instance_id"):
+        return "instance", str(labels["instance_id"])
+    if labels.get("deployment_version_revision_id"):
+        return "build", str(labels["deployment_version_revision_id"])
+    if labels.get("environment_tag") and not labels.get("deployment_name"):
+        return "environment", str(labels["environment_tag"])
+    return "instance", ""

@@ -1,0 +1,139 @@
+"""How many instances a stack's version has, set by hand: scale, pause, resume.
+
+Each is one PATCH of the version while its lease is held. A pause is written on the version, so that plans know of it.
+Nothing here touches the stack file: what differs from it shows in the next plan.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from whisperctl.apply.lease import held
+from whisperctl.clock import StoppableClock
+from whisperctl.control.api import Api, Json
+from whisperctl.errors import NotFound, WhisperctlError
+from whisperctl.operate.owned import owned_version
+from whisperctl.spec import Stack
+from whisperctl.state.labels import PAUSED_LABEL, paused_minimum
+
+STOPPABLE = ("pending", "initialising", "running")
+"""Statuses of an instance that a pause ends (UbiOps reference, 3.13)."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Bounds:
+    """How many instances a version has at least and at most."""
+
+    minimum: int
+    maximum: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Scaled:
+    """What `scale` found and left."""
+
+    before: Bounds
+    after: Bounds
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Paused:
+    """What `pause` did."""
+
+    minimum: int
+    """minimum_instances that `resume` puts back."""
+    already: bool
+    """Whether the version was paused before."""
+    stopped: int
+    """Instances that were told to stop."""
+
+
+def scale(
+    api: Api, stack: Stack, minimum: int | None, maximum: int | None, clock: StoppableClock, say: Callable[[str], None]
+) -> Scaled:
+    """Set the version's minimum and maximum; None leaves one as it is.
+
+    Raises:
+        WhisperctlError: it is not there or not ours, is paused, or the minimum would be above the maximum.
+    """
+    owned_version(api, stack)
+    with held(api, stack.deployment.name, clock, say):
+        raw = owned_version(api, stack)
+        before = Bounds(minimum=raw["minimum_instances"], maximum=raw["maximum_instances"])
+        after = Bounds(
+            minimum=before.minimum if minimum is None else minimum,
+            maximum=before.maximum if maximum is None else maximum,
+        )
+        _check(raw, after, minimum)
+        if after != before:
+            body = {"minimum_instances": after.minimum, "maximum_instances": after.maximum}
+            api.update_version(stack.deployment.name, stack.version.name, body)
+    return Scaled(before=before, after=after)
+
+
+def _check(raw: Json, after: Bounds, minimum: int | None) -> None:
+    name = f"version/{raw['deployment']}/{raw['version']}"
+    resting = paused_minimum(raw)
+    if resting is not None and minimum is not None:
+        raise WhisperctlError(
+            f"{name} is paused: its minimum stays 0.\n  Run `whisperctl resume` first; --max alone may be set now."
+        )
+    if max(after.minimum, resting or 0) > after.maximum:
+        what = f"the minimum that resume puts back is {resting}" if resting else f"the minimum is {after.minimum}"
+        raise WhisperctlError(
+            f"{name}: {what}, more than a maximum of {after.maximum}.\n"
+            "  Nothing was changed. Pass --min and --max that fit together."
+        )
+
+
+def pause(api: Api, stack: Stack, clock: StoppableClock, say: Callable[[str], None]) -> Paused:
+    """Put the version to sleep: minimum_instances 0, written down as a pause, and its instances stopped.
+
+    The instances are stopped at once instead of after maximum_idle_time, because until then they cost; a stopping
+    instance still ends the requests that it works on.
+
+    Raises:
+        WhisperctlError: the version is not there or not ours.
+    """
+    owned_version(api, stack)
+    names = (stack.deployment.name, stack.version.name)
+    with held(api, names[0], clock, say):
+        raw = owned_version(api, stack)
+        resting = paused_minimum(raw)
+        minimum = raw["minimum_instances"] if resting is None else resting
+        labels = {**(raw.get("labels") or {}), PAUSED_LABEL: str(minimum)}
+        if resting is None or raw["minimum_instances"]:
+            api.update_version(*names, {"minimum_instances": 0, "labels": labels})
+        return Paused(minimum=minimum, already=resting is not None, stopped=_stop_instances(api, *names))
+
+
+def _stop_instances(api: Api, deployment: str, version: str) -> int:
+    stopped = 0
+    for instance in api.instances(deployment, version):
+        if instance["status"] in STOPPABLE:
+            try:
+                api.stop_instance(deployment, version, instance["id"])
+            except NotFound:
+                continue  # it has just gone by itself
+            stopped += 1
+    return stopped
+
+
+def resume(api: Api, stack: Stack, clock: StoppableClock, say: Callable[[str], None]) -> Bounds | None:
+    """End a pause: the minimum of before, from which on UbiOps starts that many instances; None if it is not paused.
+
+    Raises:
+        WhisperctlError: the version is not there or not ours.
+    """
+    owned_version(api, stack)
+    with held(api, stack.deployment.name, clock, say):
+        raw = owned_version(api, stack)
+        resting = paused_minimum(raw)
+        if resting is None:
+            return None
+        labels = {name: value for name, value in raw["labels"].items() if name != PAUSED_LABEL}
+        minimum = min(resting, raw["maximum_instances"])
+        body = {"minimum_instances": minimum, "labels": labels}
+        api.update_version(stack.deployment.name, stack.version.name, body)
+        return Bounds(minimum=minimum, maximum=raw["maximum_instances"])

@@ -1,0 +1,285 @@
+"""How a stack's objects are right now: there or not, built, awake, healthy, and what they cost. Reads only.
+
+Whether they are what the stack file says is the plan's question, not this module's. An endpoint is asked only while
+an instance is up, so that looking never wakes (and bills) a sleeping one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime
+
+from whisperctl.apply.lease import is_held, parse
+from whisperctl.control.api import Api, Json
+from whisperctl.endpoint.client import Endpoint
+from whisperctl.errors import ApiError, Unhealthy
+from whisperctl.package.build import build_environment
+from whisperctl.spec import Service, Stack
+from whisperctl.state.labels import LEASE_LABEL, owner, paused_minimum
+from whisperctl.state.resources import (
+    Address,
+    deployment_address,
+    group_address,
+    package_address,
+    service_address,
+    tag_address,
+    version_address,
+)
+from whisperctl.untrusted import printable_lines
+
+MISSING = "not there"
+HEALTH_SECONDS = 10.0
+"""How long one look at /health may take."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Part:
+    """One resource and its state in a word or two."""
+
+    address: Address
+    state: str
+    good: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Instance:
+    """One running copy of the version."""
+
+    id: str
+    status: str
+    instance_type: str
+    """Empty until it is scheduled."""
+    since: datetime
+    waits_for: str
+    """The last thing that UbiOps did for it, while it is not running; empty when it runs."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Door:
+    """One service: where it is and whether the server behind it answers."""
+
+    name: str
+    url: str
+    """Empty while UbiOps has not given it one."""
+    ready: int
+    """Instances that UbiOps routes to."""
+    health: str
+    healthy: bool | None
+    """None: it was not asked."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Status:
+    """One stack as it is."""
+
+    stack: str
+    file: str
+    project: str
+    deployed: bool
+    """Whether there is a version at all."""
+    parts: Sequence[Part] = ()
+    minimum_instances: int = 0
+    maximum_instances: int = 0
+    paused: int | None = None
+    """minimum_instances that resume puts back; None when it is not paused."""
+    active_revision: str | None = None
+    latest_revision: str | None = None
+    latest_status: str = ""
+    instances: Sequence[Instance] = ()
+    doors: Sequence[Door] = ()
+    credits_per_hour: float | None = None
+    """What the running instances cost; None when the instance types do not tell."""
+    applying: str = ""
+    """Who holds the lease; empty when no apply runs."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Seen:
+    """What UbiOps tells of one stack, as it tells it."""
+
+    deployment: Json | None
+    version: Json | None
+    tags: Sequence[tuple[Address, Json | None]]
+    """The version's own first, if there is a version."""
+    latest: Json | None
+    group: Json | None
+    services: Sequence[tuple[Service, Json | None]]
+    instances: Sequence[tuple[Json, str]]
+    """Each with the text of its newest event."""
+
+
+def read_status(api: Api, stack: Stack, token: Callable[[], str], now: float) -> Status:
+    """The status of one stack.
+
+    Args:
+        api: the control plane of its project.
+        stack: which.
+        token: gives the token for its endpoints, if one is needed.
+        now: seconds since 1970.
+
+    Raises:
+        ApiError: UbiOps cannot be read.
+    """
+    with ThreadPoolExecutor(8) as pool:
+        seen = _look(api, stack, pool)
+        up = any(instance["status"] == "running" for instance, _ in seen.instances)
+        doors = list(pool.map(lambda pair: _door(api, pair[0], pair[1], token if up else None), _built(seen)))
+    raw = seen.version or {}
+    lease = parse(((seen.deployment or {}).get("labels") or {}).get(LEASE_LABEL))
+    return Status(
+        stack=stack.name,
+        file=stack.file,
+        project=api.project,
+        deployed=seen.version is not None,
+        parts=tuple(sorted(_parts(stack, seen, doors), key=lambda part: part.address)),
+        minimum_instances=raw.get("minimum_instances", 0),
+        maximum_instances=raw.get("maximum_instances", 0),
+        paused=paused_minimum(raw),
+        active_revision=raw.get("active_revision"),
+        latest_revision=raw.get("latest_revision"),
+        latest_status=str((seen.latest or {}).get("status", "")),
+        instances=tuple(_instance(instance, text) for instance, text in seen.instances),
+        doors=tuple(doors),
+        credits_per_hour=_credits(seen),
+        applying=f"process {lease.pid} on {lease.host}" if lease and is_held(lease, now) else "",
+    )
+
+
+def _look(api: Api, stack: Stack, pool: ThreadPoolExecutor) -> _Seen:
+    names = (stack.deployment.name, stack.version.name)
+    deployment, groups = pool.submit(api.deployment, names[0]), pool.submit(api.groups)
+    services = [pool.submit(api.find_service, service.name) for service in stack.services]
+    version = api.version(*names)
+    tags = [(address, pool.submit(api.tag, *address.names)) for address in _tag_addresses(stack, version)]
+    if version is not None:
+        latest = pool.submit(api.revision, *names, version["latest_revision"]) if version["latest_revision"] else None
+        listed = api.instances(*names)
+        events = list(pool.map(lambda item: _newest_event(api, *names, item), listed))
+    wanted = (version or {}).get("instance_type_group_id")
+    same = [group for group in groups.result() if group["id"] == wanted or not version]
+    return _Seen(
+        deployment=deployment.result(),
+        version=version,
+        tags=[(address, found.result()) for address, found in tags],
+        latest=latest.result() if version and latest else None,
+        group=next((group for group in same if version or group["name"] == stack.instance_type_group.name), None),
+        services=[(service, found.result()) for service, found in zip(stack.services, services, strict=True)],
+        instances=list(zip(listed, events, strict=True)) if version else [],
+    )
+
+
+def _tag_addresses(stack: Stack, version: Json | None) -> list[Address]:
+    """The tag that the version runs in, and the one that an apply of the file builds before it has a version in it."""
+    build = build_environment(stack)
+    found = [tag_address(str(version["environment_name"]), str(version["environment_tag"]))] if version else []
+    return list(dict.fromkeys([*found, *([tag_address(build.name, build.tag)] if build else [])]))
+
+
+def _newest_event(api: Api, deployment: str, version: str, instance: Json) -> str:
+    if instance["status"] == "running":
+        return ""
+    events = api.instance_events(deployment, version, instance["id"])
+    return str(max(events, key=lambda event: str(event["time_created"]))["description"]) if events else ""
+
+
+def _instance(raw: Json, newest: str) -> Instance:
+    kind = raw.get("instance_type") or {}
+    return Instance(
+        id=raw["id"],
+        status=raw["status"],
+        instance_type=str(kind.get("display_name") or kind.get("name") or ""),
+        since=datetime.fromisoformat(raw["time_updated"]),
+        waits_for=newest,
+    )
+
+
+def _built(seen: _Seen) -> list[tuple[Service, Json]]:
+    return [(service, raw) for service, raw in seen.services if raw is not None]
+
+
+def _door(api: Api, service: Service, raw: Json, token: Callable[[], str] | None) -> Door:
+    """One service and its health; without `token` no instance is up and nobody is asked."""
+    ready = int(api.service_status(service.name).get("instances_ready") or 0)
+    url = str(raw.get("endpoint") or "")
+    if not url:
+        health, healthy = "it has no address yet", None
+    elif token is None:
+        health, healthy = "not asked: no instance runs", None
+    else:
+        health, healthy = _health(url, token() if raw.get("authentication_required", True) else None)
+    return Door(name=service.name, url=url, ready=ready, health=health, healthy=healthy)
+
+
+def _health(url: str, token: str | None) -> tuple[str, bool]:
+    try:
+        with Endpoint(url, token, HEALTH_SECONDS) as endpoint:
+            answer = endpoint.get("/health")
+    except (ApiError, Unhealthy) as error:
+        return str(error).splitlines()[0], False
+    return ("healthy", True) if answer.status == 200 else (f"/health answers {answer}", False)
+
+
+def _parts(stack: Stack, seen: _Seen, doors: Sequence[Door]) -> Iterator[Part]:
+    names = (stack.deployment.name, stack.version.name)
+    group = (seen.group or {}).get("name") or stack.instance_type_group.name
+    yield Part(address=group_address(group), state="there" if seen.group else MISSING, good=bool(seen.group))
+    yield _part(stack, deployment_address(names[0]), seen.deployment, "there")
+    yield _part(stack, version_address(*names), seen.version, _serving(seen))
+    ready = {door.name: f"{door.ready} ready" for door in doors}
+    for service, raw in seen.services:
+        yield _part(stack, service_address(service.name), raw, ready.get(service.name, ""))
+    for position, (address, raw) in enumerate(seen.tags):
+        if raw is not None or (seen.version and position == 0):
+            yield _tag(address, raw)
+    if seen.version:
+        yield _package(package_address(*names), seen.version, seen.latest)
+
+
+def _serving(seen: _Seen) -> str:
+    """The version's status, which follows its instances: `unavailable` is normal while none is wanted."""
+    status = str((seen.version or {}).get("status"))
+    up = any(instance["status"] == "running" for instance, _ in seen.instances)
+    return f"{status}: no instance runs" if status == "unavailable" and not up else status
+
+
+def _part(stack: Stack, address: Address, raw: Json | None, state: str) -> Part:
+    if raw is None:
+        return Part(address=address, state=MISSING, good=False)
+    if owner(raw) != stack.name:
+        whose = f"of the stack {owner(raw)!r}" if owner(raw) else "of nobody that whisperctl knows"
+        return Part(address=address, state=f"{state}, but {whose}", good=False)
+    return Part(address=address, state=state, good=True)
+
+
+def _tag(address: Address, raw: Json | None) -> Part:
+    state = str(raw["status"]) if raw else MISSING
+    return Part(address=address, state=state + _reason(raw), good=state == "available")
+
+
+def _reason(raw: Json | None) -> str:
+    """Why a build failed, if it did, in one line."""
+    text = str((raw or {}).get("error_message") or "")
+    return f": {printable_lines(text)[0]}" if text else ""
+
+
+def _package(address: Address, version: Json, latest: Json | None) -> Part:
+    active, newest = version.get("active_revision"), version.get("latest_revision")
+    if not newest or latest is None:
+        return Part(address=address, state="nothing uploaded yet", good=False)
+    if active == newest:
+        return Part(address=address, state=f"revision {active} is active", good=True)
+    kept = f", {active} is active" if active else ""
+    return Part(address=address, state=f"revision {newest} {latest['status']}{_reason(latest)}{kept}", good=False)
+
+
+def _credits(seen: _Seen) -> float | None:
+    """Credits an hour of what runs now: each instance's own type, or the group's first where that is not told."""
+    types = sorted((seen.group or {}).get("instance_types") or [], key=lambda item: item.get("priority") or 0)
+    rates = {item["id"]: item.get("credit_rate") for item in types}
+    if not types or any(rate is None for rate in rates.values()):
+        return None
+    first = rates[types[0]["id"]]
+    running = [item for item, _ in seen.instances if item["status"] == "running"]
+    return float(sum(rates.get((item.get("instance_type") or {}).get("id"), first) or 0 for item in running))

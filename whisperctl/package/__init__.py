@@ -1,0 +1,1 @@
+"""What is uploaded, byte for byte the same for the same stack: rendered files, requirements and the archive."""

@@ -1,0 +1,226 @@
+"""The changes of a plan: desired state against live state, each with its action, fields, reason and effect."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from whisperctl.errors import NotOwned
+from whisperctl.state.desired import Wanted, spec_path
+from whisperctl.state.diff import FieldChange, differing_fields
+from whisperctl.state.live import Live, is_sealed
+from whisperctl.state.resources import (
+    IMMUTABLE,
+    SECRET,
+    SECRET_CHANGED,
+    Address,
+    Kind,
+    Resource,
+    deployment_address,
+    group_address,
+    version_address,
+)
+
+Action = Literal["create", "update", "replace", "delete"]
+
+
+DEPLOYMENT_REPLACED = "its deployment is replaced"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Change:
+    """What will be different about one resource, and why."""
+
+    address: Address
+    action: Action
+    fields: tuple[FieldChange, ...] = ()
+    reason: str
+    effect: str
+    source: str
+    """`stack.yaml:41`."""
+    contents: tuple[FieldChange, ...] = ()
+    """Of a package: the settings and files in it that differ, as far as they could be read."""
+
+
+DESTROYED = "the stack is destroyed"
+
+
+def kept_deployments(live: Live) -> tuple[set[Address], list[str]]:
+    """Owned deployments that hold versions of somebody else: deleting one would delete those too."""
+    kept, warnings = set(), []
+    for name, versions in sorted(live.unowned_versions.items()):
+        kept.add(deployment_address(name))
+        warnings.append(f"deployment/{name} also holds {', '.join(versions)}, not ours: it is never deleted")
+    return kept, warnings
+
+
+def changes_between(wanted: Wanted, live: Live, kept: set[Address]) -> list[Change]:
+    state = live.state
+    replaced = _replaced(wanted, live, kept)
+    changes = []
+    for address, resource in wanted.state.items():
+        found = state.get(address)
+        differing = _differing(found, resource)
+        if found is None:
+            changes.append(_change(wanted, resource, "create", differing, _why_created(address, live)))
+        elif address in replaced:
+            changes.append(_change(wanted, resource, "replace", differing, replaced[address]))
+        elif differing:
+            changes.append(
+                _change(wanted, resource, "update", differing, _why_updated(wanted, live, address, differing))
+            )
+    # A group that is no longer managed and still wanted is let go of, not deleted.
+    kept = kept | {group_address(wanted.stack.instance_type_group.name)}
+    leaving = (address for address in live.owned if address not in wanted.state and address not in kept)
+    return changes + [deletion(wanted, address, f"no longer in {wanted.stack.file}") for address in leaving]
+
+
+def _differing(found: Resource | None, resource: Resource) -> tuple[FieldChange, ...]:
+    """What must change, with nothing in it that is a secret or becomes one."""
+    before = dict(found.fields) if found else {}
+    fields = dict(resource.fields)
+    if resource.address.kind is Kind.INSTANCE_TYPE_GROUP and found:
+        # A group's types are replaced as a whole: those that left it are a difference, shown as those that are added.
+        live, wanted = before["instance_types"], fields["instance_types"]
+        gone = {name: {"priority": item["priority"]} for name, item in live.items() if name not in wanted}
+        before["instance_types"] = {**live, **gone}
+        fields["instance_types"] = {**wanted, **dict.fromkeys(gone)}
+    if resource.address.kind is Kind.ENV_VAR and fields["secret"] and before and not before["secret"]:
+        before["value"] = SECRET  # it can be read on UbiOps until now; that is no reason to print it
+        fields["value"] = SECRET_CHANGED
+    return differing_fields(before, fields)
+
+
+def _replaced(wanted: Wanted, live: Live, kept: set[Address]) -> dict[Address, str]:
+    """What cannot be changed in place, and what goes down with it."""
+    found: dict[Address, str] = {}
+    state = live.state
+    for address, resource in wanted.state.items():
+        if address not in state:
+            continue
+        names = {item.path for item in _differing(state[address], resource)}
+        fixed = sorted(names & IMMUTABLE.get(address.kind, frozenset()))
+        if address.kind is Kind.ENV_VAR and resource.fields["secret"]:
+            fixed = []  # false to true is possible in place
+        if fixed:
+            found[address] = f"{', '.join(fixed)} cannot be changed in place"
+    deployment = deployment_address(wanted.stack.deployment.name)
+    if deployment in found:
+        if deployment in kept:
+            versions = ", ".join(live.unowned_versions[wanted.stack.deployment.name])
+            raise NotOwned(
+                f"{deployment} must be replaced ({found[deployment]}) but also holds versions that are not ours: "
+                f"{versions}.\n  Nothing was changed. Move those away first, or choose another deployment name."
+            )
+        below = (Kind.INSTANCE_TYPE_GROUP, Kind.VERSION, Kind.ENV_VAR, Kind.PACKAGE, Kind.SERVICE)
+        found |= {address: DEPLOYMENT_REPLACED for address in wanted.state if address.kind in below}
+    return found
+
+
+def destruction(wanted: Wanted, live: Live, kept: set[Address]) -> list[Change]:
+    shared = (Kind.ENVIRONMENT, Kind.ENVIRONMENT_TAG)
+    return [
+        deletion(wanted, address, DESTROYED)
+        for address in live.owned
+        if address.kind not in shared and address not in kept
+    ]
+
+
+def _change(wanted: Wanted, resource: Resource, action: Action, fields: tuple[FieldChange, ...], reason: str) -> Change:
+    stack, address = wanted.stack, resource.address
+    first = fields[0].path if fields and action != "create" else ""
+    return Change(
+        address=address,
+        action=action,
+        fields=fields,
+        reason=reason,
+        effect=_effect(wanted, address, action, fields),
+        source=stack.source(*spec_path(stack, address, first)),
+    )
+
+
+def deletion(wanted: Wanted, address: Address, reason: str) -> Change:
+    stays = (wanted.stack.deployment.name, wanted.stack.version.name)
+    effect = {
+        Kind.SERVICE: "the endpoint is gone",
+        Kind.VERSION: "its instances stop",
+        Kind.PACKAGE: "goes with its version",
+        Kind.ENV_VAR: "goes with its version",
+    }.get(address.kind, "gone")
+    if address.kind is Kind.ENV_VAR and address.names[:2] == stays and reason != DESTROYED:
+        effect = "running instances keep it until they are replaced"
+    return Change(address=address, action="delete", reason=reason, effect=effect, source=wanted.stack.source())
+
+
+def _why_created(address: Address, live: Live) -> str:
+    if address.kind is Kind.ENVIRONMENT_TAG and live.tag_status:
+        return f"the tag exists, but its build is {live.tag_status}"
+    return "not on UbiOps yet"
+
+
+def _why_updated(wanted: Wanted, live: Live, address: Address, fields: Sequence[FieldChange]) -> str:
+    if address.kind is Kind.PACKAGE and str(fields[0].before).startswith("revision "):
+        return f"{fields[0].before} is active"
+    if address.kind is Kind.PACKAGE and is_sealed(wanted, live):
+        return "the package of an earlier revision is active, after a rollback"
+    if address.kind is Kind.PACKAGE:
+        return "what is rendered from the stack file has changed"
+    places = {item.path: wanted.stack.source(*spec_path(wanted.stack, address, item.path)) for item in fields}
+    return "; ".join(f"{path} differs from {place}" for path, place in places.items())
+
+
+_IN_PLACE = "in place"
+
+
+_INSTANCES = "instances are replaced"
+
+
+_VERSION_EFFECTS: Mapping[str, str] = {
+    "environment_name": _INSTANCES,
+    "environment_tag": _INSTANCES,
+    "instance_type_group_name": _INSTANCES,
+    "health_check": "in place; decides where the service routes",
+    "command": _INSTANCES,
+    "args": _INSTANCES,
+    "instance_processes": _INSTANCES,
+}
+
+
+def _effect(wanted: Wanted, address: Address, action: Action, fields: Sequence[FieldChange]) -> str:
+    match address.kind, action:
+        case Kind.DEPLOYMENT, "replace":
+            return "the endpoint is down until everything below it is made again; the service gets a new URL"
+        case Kind.SERVICE, "replace":
+            return "the endpoint gets a new URL"
+        case Kind.VERSION | Kind.PACKAGE, "replace":
+            return "made again with its deployment"
+        case Kind.ENVIRONMENT_TAG, _:
+            return "environment build, 10 to 15 minutes"
+        case Kind.PACKAGE, "create":
+            return f"first revision: {_first_start(wanted)}"
+        case Kind.PACKAGE, _:
+            return "new revision: instances are replaced"
+        case Kind.ENV_VAR, _:
+            return "instances that start from then on see it"
+        case _, "create":
+            return "new"
+        case Kind.SERVICE, _ if any(item.path in ("version", "deployment") for item in fields):
+            return "in place: the endpoint keeps its URL and routes to the new version"
+        case Kind.VERSION, _:
+            effects = {_VERSION_EFFECTS.get(item.path.split(".")[0], _IN_PLACE) for item in fields}
+            return "; ".join(sorted(effects, reverse=True)) if len(effects) < 2 else _INSTANCES
+        case _:
+            return _IN_PLACE
+
+
+def _first_start(wanted: Wanted) -> str:
+    """When instances start, by the minimum that the version will have: 0 while the stack is paused."""
+    version = version_address(wanted.stack.deployment.name, wanted.stack.version.name)
+    match wanted.state[version].fields["minimum_instances"]:
+        case 0:
+            return "an instance starts on the first request"
+        case 1:
+            return "an instance starts at once"
+        case minimum:
+            return f"{minimum} instances start at once"

@@ -1,0 +1,211 @@
+"""Changes → operations, each after what it needs. Pure; the order is a table of needs, not a script.
+
+A plan is complete: uploads, waits, the probe and the labels that record success are operations in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from whisperctl.plan.changes import DEPLOYMENT_REPLACED, Change
+from whisperctl.state.desired import Wanted
+from whisperctl.state.labels import ENV_LABEL, SECRET_LABEL, names_in
+from whisperctl.state.live import Live, is_proven, is_sealed
+from whisperctl.state.resources import Address, Kind, deployment_address, version_address
+
+SHARED_KINDS = (Kind.ENVIRONMENT_TAG, Kind.ENVIRONMENT)
+"""What the stacks of a project share, in the order in which it is deleted."""
+OperationKind = Literal["create", "update", "delete", "build", "upload", "claim", "record", "probe", "seal"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Operation:
+    """One thing to do. `needs` are ids of operations that must have succeeded before.
+
+    create, update, delete: one write. build: an environment tag, created, uploaded and waited for. upload: a package,
+    uploaded and waited for. claim: env var names written on the version before they are created. record: env var names
+    and secret fingerprints written on the version once they are set. probe: the endpoint is awake and does what the
+    spec says. seal: digests are written, the lease is given back.
+    """
+
+    id: int
+    kind: OperationKind
+    address: Address
+    needs: tuple[int, ...] = ()
+
+
+@dataclass(slots=True)
+class Operations:
+    """Collects the operations of one plan; ids go on from `first_id` so that plans made together can refer to all."""
+
+    wanted: Wanted
+    live: Live
+    changes: Sequence[Change]
+    first_id: int
+    made: list[Operation] = field(default_factory=list)
+    early: set[Address] = field(default_factory=set)
+    """What is deleted before anything is made."""
+
+    def ordered(self, destroy: bool) -> list[Operation]:
+        """Everything to do, each after what it needs."""
+        by_kind: dict[Kind, list[Change]] = {kind: [] for kind in Kind}
+        for change in self.changes:
+            by_kind[change.address.kind].append(change)
+        # On destroy env vars and packages go with their version.
+        made = self._creations(by_kind, self._replacements(by_kind)) if not destroy else []
+        probe = self._probe(made) if not destroy else []
+        after = self._deletions(by_kind, made + probe)
+        if not destroy and (self.made or not is_sealed(self.wanted, self.live)):
+            stack = self.wanted.stack
+            self._add("seal", deployment_address(stack.deployment.name), made + probe + after)
+        return self.made
+
+    def _add(self, kind: OperationKind, address: Address, needs: Iterable[int]) -> int:
+        number = self.first_id + len(self.made)
+        self.made.append(Operation(id=number, kind=kind, address=address, needs=tuple(dict.fromkeys(needs))))
+        return number
+
+    def _replacements(self, by_kind: Mapping[Kind, Sequence[Change]]) -> list[int]:
+        """Deletions that must come first, because the same names are made again.
+
+        When a deployment is replaced, what leaves the spec and hangs on it goes now, not last. What only the
+        deployment's labels tell to be ours goes with it, too: a managed group, and environment tags. Those are tried
+        again last, since another stack may use them until then.
+        """
+        if not any(change.action == "replace" for change in by_kind[Kind.DEPLOYMENT]):
+            return []
+        needs: list[int] = []
+        for kind in (Kind.SERVICE, Kind.VERSION, Kind.INSTANCE_TYPE_GROUP, *SHARED_KINDS, Kind.DEPLOYMENT):
+            first = [c for c in by_kind[kind] if c.action == "replace" or (c.action == "delete" and self._below(c))]
+            self.early.update(change.address for change in first if kind not in SHARED_KINDS)
+            needs = [self._add("delete", change.address, needs) for change in first] or needs
+        return needs
+
+    def _below(self, change: Change) -> bool:
+        """Whether what leaves hangs on the stack's deployment."""
+        name = self.wanted.stack.deployment.name
+        match change.address.kind:
+            case Kind.SERVICE:
+                return bool(self.live.owned[change.address].get("deployment") == name)
+            case Kind.VERSION:
+                return change.address.names[0] == name
+            case kind:
+                return kind in (Kind.INSTANCE_TYPE_GROUP, *SHARED_KINDS)
+
+    def _creations(self, by_kind: Mapping[Kind, Sequence[Change]], before: list[int]) -> list[int]:
+        deployment = self._writes(by_kind[Kind.DEPLOYMENT], before)
+        first = deployment or before
+        groups = self._writes(by_kind[Kind.INSTANCE_TYPE_GROUP], first)
+        environments = self._writes(by_kind[Kind.ENVIRONMENT], first)
+        tags = [
+            self._add("build", change.address, environments or first)
+            for change in by_kind[Kind.ENVIRONMENT_TAG]
+            if change.action == "create"
+        ]
+        ready = [*first, *groups, *environments, *tags]
+        version = self._writes(by_kind[Kind.VERSION], ready)
+        variables = self._variables(by_kind[Kind.ENV_VAR], version or ready, by_kind[Kind.VERSION])
+        package = [
+            self._add("upload", change.address, [*ready, *version, *variables])
+            for change in by_kind[Kind.PACKAGE]
+            if change.action != "delete"
+        ]
+        services = self._writes(by_kind[Kind.SERVICE], [*version, *variables, *package] or ready)
+        return [*ready, *version, *variables, *package, *services]
+
+    def _writes(self, changes: Iterable[Change], needs: list[int]) -> list[int]:
+        return [
+            self._add("update" if change.action == "update" else "create", change.address, needs)
+            for change in changes
+            if change.action != "delete"
+        ]
+
+    def _variables(self, changes: Sequence[Change], needs: list[int], version_changes: Sequence[Change]) -> list[int]:
+        """Env vars between the claim of new names and the record of what was set.
+
+        Those of a version that leaves go with it. A new version is born with the names, an updated one gets them too.
+        """
+        stack = self.wanted.stack
+        here = (stack.deployment.name, stack.version.name)
+        changes = [change for change in changes if change.address.names[:2] == here]
+        version = version_address(*here)
+        actions = {change.action for change in version_changes if change.address == version}
+        secrets = {variable.name for variable in stack.env if variable.secret}
+        touches_secret = any(change.address.names[2] in secrets and change.action != "delete" for change in changes)
+        is_new = bool(actions & {"create", "replace"})
+        new_names = any(change.action == "create" for change in changes)
+        claimed = is_new or not (touches_secret or (new_names and not actions))
+        claim = needs if claimed else [self._add("claim", version, needs)]
+        made = [self._variable(change, claim) for change in changes]
+        settled = all(change.action in ("create", "update") for change in changes) and not touches_secret
+        if settled and (is_new or self._recorded(secrets)):
+            return made
+        return [*made, self._add("record", version, made or needs)]
+
+    def _variable(self, change: Change, needs: list[int]) -> int:
+        match change.action:
+            case "create" | "update" | "delete" as kind:
+                return self._add(kind, change.address, needs)
+            case "replace" if change.reason == DEPLOYMENT_REPLACED:
+                return self._add("create", change.address, needs)
+            case "replace":
+                return self._add("create", change.address, [self._add("delete", change.address, needs)])
+
+    def _recorded(self, secrets: set[str]) -> bool:
+        """Whether the version's labels tell no more and no less than the env vars that the spec has."""
+        stack = self.wanted.stack
+        raw = self.live.owned.get(version_address(stack.deployment.name, stack.version.name), {})
+        names = {variable.name for variable in stack.env}
+        labels: Mapping[str, str] = raw.get("labels") or {}
+        fingerprints = {name.removeprefix(SECRET_LABEL) for name in labels if name.startswith(SECRET_LABEL)}
+        return set(names_in(raw, ENV_LABEL)) <= names and fingerprints == secrets
+
+    def _probe(self, made: list[int]) -> list[int]:
+        stack = self.wanted.stack
+        if self.wanted.paused is not None:
+            return []
+        running = (Kind.VERSION, Kind.ENV_VAR, Kind.PACKAGE, Kind.SERVICE)
+        touched = any(change.address.kind in running and change.action != "delete" for change in self.changes)
+        if not touched and is_proven(self.live, stack.deployment.name):
+            return []
+        return [self._add("probe", version_address(stack.deployment.name, stack.version.name), made)]
+
+    def _deletions(self, by_kind: Mapping[Kind, Sequence[Change]], needs: list[int]) -> list[int]:
+        """What left the spec goes once its successor is proven: children before parents, the deployment last."""
+        found: list[int] = []
+        for kind in (
+            Kind.SERVICE,
+            Kind.VERSION,
+            Kind.INSTANCE_TYPE_GROUP,
+            *SHARED_KINDS,
+            Kind.DEPLOYMENT,
+        ):
+            leaving = [c for c in by_kind[kind] if c.action == "delete" and c.address not in self.early]
+            found += [self._add("delete", change.address, [*needs, *found]) for change in leaving]
+        return found
+
+
+def after_other_stacks(plans: Sequence[Sequence[Operation]]) -> list[tuple[Operation, ...]]:
+    """The operations of plans of one project, where what they share is deleted only once all have let go of it."""
+    made = [operation for plan in plans for operation in plan]
+    versions = [o.id for o in made if o.address.kind is Kind.VERSION and o.kind in ("create", "update", "delete")]
+    tags = [o.id for o in made if o.address.kind is Kind.ENVIRONMENT_TAG and o.kind == "delete"]
+    shared = {Kind.ENVIRONMENT_TAG: versions, Kind.ENVIRONMENT: versions + tags}
+
+    def later(operation: Operation, last: Mapping[Address, int]) -> Operation:
+        if (
+            operation.kind != "delete"
+            or operation.address.kind not in shared
+            or last[operation.address] != operation.id
+        ):
+            return operation
+        needs = (*operation.needs, *shared[operation.address.kind])
+        return replace(operation, needs=tuple(dict.fromkeys(needs)))
+
+    found = []
+    for plan in plans:
+        last = {operation.address: operation.id for operation in plan}
+        found.append(tuple(later(operation, last) for operation in plan))
+    return found

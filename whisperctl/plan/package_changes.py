@@ -1,0 +1,215 @@
+"""What a new package changes about the server: the package that runs, read back, beside the one that would be uploaded.
+
+A digest tells that two packages differ, not how. A rendered `deployment.py` holds one literal, so what differs can be
+told option by option. This explains and decides nothing: where UbiOps cannot hand the package out at once, the plan is
+the same without it. What `${NAME}` stands for, or may have stood for, is not shown.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import io
+import re
+import zipfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from whisperctl.control.api import Api
+from whisperctl.control.transport import OneTry
+from whisperctl.errors import ApiError
+from whisperctl.package.build import Package
+from whisperctl.plan.changes import Change
+from whisperctl.plan.plan import Plan
+from whisperctl.serving import catalog
+from whisperctl.serving.launch import option_name
+from whisperctl.spec import Path_, Stack
+from whisperctl.state.diff import FieldChange
+from whisperctl.state.labels import recorded_revisions
+from whisperctl.state.resources import Kind, version_address
+from whisperctl.untrusted import harmless
+
+LARGEST = 16 << 20
+"""Bytes of a package that is still fetched to explain a plan; one that carries a model is larger."""
+_CODE = "deployment.py"
+_TEXT = (".txt", ".yaml")
+PATIENCE = 10.0
+"""Seconds that a plan waits for the package, once."""
+NOT_SHOWN = "(not shown)"
+_PLAIN = re.compile(r"on|None|[\d.]+")
+_ADDRESS = re.compile(r"(\w+://)(?:[^/\s]*@)?([^/\s?#@]*)\S*")
+"""Scheme and host of a URL; a name, a password or a path before and behind may be a token."""
+_CONDITION = "unless"
+"""In `sharing`: which arguments forbid it. No setting of the server."""
+
+
+def explained(plans: Sequence[Plan], api_of: Callable[[Stack], Api], parallelism: int) -> list[Plan]:
+    """The plans with `contents` in each change of a package whose predecessor can be read.
+
+    Raises:
+        Interrupted: the user interrupted.
+    """
+    with ThreadPoolExecutor(parallelism) as pool:
+        return list(pool.map(lambda plan: _explained(plan, api_of(plan.wanted.stack)), plans))
+
+
+def _explained(plan: Plan, api: Api) -> Plan:
+    changes = [
+        replace(change, contents=_contents(plan, change, api)) if _is_new_package(change) else change
+        for change in plan.changes
+    ]
+    return replace(plan, changes=tuple(changes))
+
+
+def _is_new_package(change: Change) -> bool:
+    return change.address.kind is Kind.PACKAGE and change.action == "update"
+
+
+def _contents(plan: Plan, change: Change, api: Api) -> tuple[FieldChange, ...]:
+    deployment, version = change.address.names
+    labels = plan.live.labels.get(version_address(deployment, version), {})
+    # Only what we uploaded is read: somebody else's package may hold what must not be shown.
+    ours = [item.revision for item in recorded_revisions(labels) if item.digest == change.fields[0].before]
+    if not ours:
+        return ()
+    kept = _Bounded()
+    try:
+        api.download(deployment, version, ours[0], kept, OneTry(PATIENCE))
+        return differences(kept, plan.wanted.package, plan.wanted.stack.substituted)
+    except (ApiError, _TooLargeError, zipfile.BadZipFile, AttributeError, TypeError):
+        return ()  # the last two: the literal of another whisperctl has another shape
+
+
+class _TooLargeError(Exception):
+    """The package is not worth its transfer."""
+
+
+class _Bounded(io.BytesIO):
+    """Bytes in memory, up to a bound."""
+
+    def write(self, data: Any, /) -> int:
+        if self.tell() + len(data) > LARGEST:
+            raise _TooLargeError
+        return super().write(data)
+
+
+def differences(
+    active: BinaryIO, package: Package, substituted: AbstractSet[Path_] = frozenset()
+) -> tuple[FieldChange, ...]:
+    """What `package` changes in the zip `active`: settings of the server first, then whole files.
+
+    `substituted` are the values of the stack that hold what an environment variable held.
+
+    Raises:
+        zipfile.BadZipFile: it is no zip archive.
+    """
+    with zipfile.ZipFile(active) as archive:
+        # The archive's one top folder is not part of a name.
+        names = (name for name in archive.namelist() if not name.endswith("/"))
+        old = {name.partition("/")[2] or name: archive.read(name) for name in names}
+    code = [files.get(_CODE, b"") for files in (old, package.files)]
+    before, after = (config(source) if isinstance(source, bytes) else {} for source in code)
+    settings = [
+        _discreet(change, str(before.get("vllm_version")), substituted)
+        for change in _compared(_flat(before), _flat(after))
+    ]
+    files = _compared(_files(old), _files(package.files))
+    if any(path[0] == "environment" for path in substituted if path):
+        files = [_hidden(change) if change.path.endswith(_TEXT) else change for change in files]
+    return (*settings, *files)
+
+
+def _discreet(change: FieldChange, version: str, substituted: AbstractSet[Path_]) -> FieldChange:
+    """The change of a setting without what came out of an environment variable: now, or, as far as it could, before."""
+    name = change.path[at:] if (at := change.path.find("--")) >= 0 else ""
+    if not name:
+        return change
+    if any(path[:2] == ("vllm", "args") and option_name(str(path[2])) == name for path in substituted if len(path) > 2):
+        return _hidden(change)
+    accepted = catalog.accepted(version, name)
+    plain = accepted.number or accepted.choices or _PLAIN.fullmatch(str(change.before))
+    return change if plain or change.before is None else replace(change, before=NOT_SHOWN)
+
+
+def _hidden(change: FieldChange) -> FieldChange:
+    before, after = (None if value is None else NOT_SHOWN for value in (change.before, change.after))
+    return replace(change, before=before, after=after)
+
+
+def _compared(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[FieldChange]:
+    return [
+        FieldChange(path=harmless(name), before=before.get(name), after=after.get(name))
+        for name in [*after, *(name for name in before if name not in after)]
+        if before.get(name) != after.get(name)
+    ]
+
+
+def _files(files: Mapping[str, bytes | Path]) -> dict[str, Any]:
+    """Each file's lines if it is text to read, without what addresses may hold; else the start of its SHA-256."""
+    return {name: _told(name, content) for name, content in sorted(files.items())}
+
+
+def _told(name: str, content: bytes | Path) -> Any:
+    if isinstance(content, Path):  # a file of a model, which may be larger than memory
+        with content.open("rb") as file:
+            return _seal(hashlib.file_digest(file, "sha256"))
+    if name.endswith(_TEXT) and "/" not in name:
+        return [_ADDRESS.sub(r"\1\2/…", line) for line in content.decode(errors="replace").splitlines()]
+    return _seal(hashlib.sha256(_around(content).encode() if name == _CODE else content))
+
+
+def _seal(digest: Any) -> str:
+    return f"sha256 {digest.hexdigest()[:12]}"
+
+
+def _flat(settings: Mapping[str, Any], above: str = "") -> dict[str, Any]:
+    """Name -> value: mappings with dots, arguments of `vllm serve` by option."""
+    found: dict[str, Any] = {}
+    for name, value in settings.items():
+        if name == _CONDITION:
+            continue
+        if isinstance(value, dict):
+            found |= _flat(value, f"{above}{name}.")
+        elif name == "arguments":
+            found |= {f"{above}{option}": words for option, words in _options(value)}
+        else:
+            found[above + name] = value
+    return found
+
+
+def _options(words: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Each option with its words behind it."""
+    starts = [at for at, word in enumerate(words) if word.startswith("--")]
+    for at, end in zip(starts, [*starts[1:], len(words)], strict=True):
+        yield words[at], " ".join(words[at + 1 : end]) or "on"
+
+
+def config(source: bytes) -> dict[str, Any]:
+    """The one literal of a rendered `deployment.py`; {} for code that has none."""
+    try:
+        found = ast.literal_eval(node.value) if (node := _literal(source)) else {}
+    except (SyntaxError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _around(source: bytes) -> str:
+    """The code without its literal."""
+    try:
+        node = _literal(source)
+    except (SyntaxError, ValueError):
+        node = None
+    lines = source.decode(errors="replace").splitlines()
+    return "\n".join(lines[: node.lineno - 1] + lines[node.end_lineno :] if node else lines)
+
+
+def _literal(source: bytes) -> ast.Assign | None:
+    return next((node for node in ast.parse(source).body if isinstance(node, ast.Assign) and _is_config(node)), None)
+
+
+def _is_config(node: ast.Assign) -> bool:
+    return any(isinstance(target, ast.Name) and target.id == "CONFIG" for target in node.targets)

@@ -1,0 +1,69 @@
+"""What no plan may do: touch objects of somebody else, delete what is protected or what a foreign service uses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from whisperctl.errors import NotOwned, Protected
+from whisperctl.plan.changes import Change
+from whisperctl.state.desired import Wanted, spec_path
+from whisperctl.state.labels import owner
+from whisperctl.state.live import Live
+from whisperctl.state.resources import Kind, service_address
+
+
+def refuse_foreign(wanted: Wanted, live: Live) -> None:
+    """Raise NotOwned for every wanted name that is taken, and for a group that must exist and does not."""
+    stack = wanted.stack
+    lines = [
+        f"{stack.source(*spec_path(stack, address))}: {address} exists and belongs to "
+        + (f"the stack {owner(raw)!r}." if owner(raw) else "nobody that whisperctl knows.")
+        for address, raw in sorted(live.foreign.items())
+    ]
+    if lines and all(owner(raw) for raw in live.foreign.values()):
+        lines.append(
+            "  Nothing was changed. Choose other names; a renamed stack is destroyed under its old name first."
+        )
+    elif lines:
+        lines.append(
+            "  Nothing was changed. Choose other names, or take over what nobody owns with\n"
+            f"    whisperctl adopt {stack.file}"
+        )
+    group = stack.instance_type_group
+    if not group.instance_types and not live.group_found:
+        known = ", ".join(repr(name) for name in sorted(set(live.group_names))) or "none"
+        lines.append(
+            f"{stack.source('instance_type_group', 'name')}: there is no instance type group {group.name!r} in this "
+            f"project.\n  It has: {known}. Name one of them, or list instance_types so that the group is made."
+        )
+    if lines:
+        raise NotOwned("\n".join(lines))
+
+
+def refuse_protected(wanted: Wanted, changes: Iterable[Change]) -> None:
+    """Raise Protected when a protected stack would lose its deployment, version or service."""
+    guarded = (Kind.DEPLOYMENT, Kind.VERSION, Kind.SERVICE)
+    lost = [c for c in changes if c.action in ("delete", "replace") and c.address.kind in guarded]
+    if wanted.stack.protect and lost:
+        names = ", ".join(f"{change.address} ({change.reason})" for change in lost)
+        raise Protected(
+            f"{wanted.stack.source('protect')}: the stack {wanted.stack.name!r} is protected, and this would delete "
+            f"{names}.\n  Nothing was changed. Set protect: false first if you mean it."
+        )
+
+
+def refuse_used(wanted: Wanted, live: Live, changes: Iterable[Change]) -> None:
+    """Raise NotOwned when services that are not ours route to what would be deleted: UbiOps refuses that."""
+    lost = (change.address for change in changes if change.action in ("delete", "replace"))
+    used = {address: live.used_by[address] for address in lost if address in live.used_by}
+    if used:
+        lines = [
+            f"{wanted.stack.file}: {address} would be deleted, and is used by "
+            f"{', '.join(str(service_address(name)) for name in names)}, not ours."
+            for address, names in used.items()
+        ]
+        lines.append(
+            "  Nothing was changed. Let those services route elsewhere first; one that names no version follows the\n"
+            "  deployment's default."
+        )
+        raise NotOwned("\n".join(lines))

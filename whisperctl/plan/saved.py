@@ -1,0 +1,172 @@
+"""A plan in a file: what was approved is what runs, or nothing does.
+
+The file holds the plan's JSON, which stack files it was made from, and two digests: of everything wanted and of every
+live object. Applying it plans again from the same files and refuses when either differs. It holds no secret, only slow
+salted fingerprints: the values are taken from the environment again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shlex
+import stat
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from whisperctl.errors import StalePlan, WhisperctlError
+from whisperctl.plan.document import FORMAT_VERSION, plan_document
+from whisperctl.plan.plan import Plan
+from whisperctl.state import secret
+from whisperctl.state.resources import env_var_address
+
+_MAGIC = "whisperctl saved plan"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Saved:
+    """What a plan file holds."""
+
+    paths: tuple[str, ...]
+    destroy: bool
+    document: Any
+    wanted: tuple[str, ...]
+    secrets: Mapping[str, str]
+    """Address of an env var -> salted fingerprint of its value."""
+
+
+def check_target(file: str) -> None:
+    """Return if a plan may be saved there: nothing but an older saved plan is ever replaced.
+
+    Raises:
+        WhisperctlError: something else is there.
+    """
+    try:
+        there = Path(file).stat()
+    except OSError:
+        return  # nothing is there; whether something can be, saving tells
+    if stat.S_ISDIR(there.st_mode):
+        raise WhisperctlError(f"The plan cannot be saved to {file or '(no name)'}: it is a directory.\n  Name a file.")
+    # Only what is a plain file is read: a device or a pipe might never end. An empty one is mktemp's.
+    if not (stat.S_ISREG(there.st_mode) and (there.st_size == 0 or _is_saved_plan(_content(file)))):
+        raise WhisperctlError(
+            f"{file} exists and is not a saved plan: it is left as it is.\n"
+            "  Name another file with `-o FILE`, or remove this one first."
+        )
+
+
+def save(file: str, plans: Sequence[Plan], paths: Sequence[str]) -> None:
+    """Write the plan file, readable by its owner only; a crash leaves the old file or the new one.
+
+    Raises:
+        WhisperctlError: the file cannot be written.
+    """
+    content = {
+        "kind": _MAGIC,
+        "format_version": FORMAT_VERSION,
+        "paths": list(paths),
+        "destroy": any(plan.destroy for plan in plans),
+        "wanted": [_wanted(plan) for plan in plans],
+        "secrets": {address: secret.fingerprint(value) for address, value in _secrets(plans).items()},
+        "plan": plan_document(plans),
+    }
+    target = Path(file)
+    partial = target.with_name(f".{target.name}.{os.getpid()}")
+    try:
+        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+            json.dump(content, stream, indent=2, ensure_ascii=False)
+        partial.replace(target)
+    except OSError as error:
+        with suppress(OSError):  # where nothing can be written, nothing can be removed either
+            partial.unlink()
+        raise WhisperctlError(f"The plan cannot be saved to {file}: {error.strerror}.") from None
+
+
+def load(file: str) -> Saved:
+    """Read a plan file.
+
+    Raises:
+        WhisperctlError: it cannot be read or is no plan of this version.
+    """
+    content = _content(file)
+    if not _is_saved_plan(content):
+        raise WhisperctlError(f"{file} is not a saved plan.\n  Make one with `whisperctl plan -o FILE`.")
+    if content["format_version"] != FORMAT_VERSION:
+        advice = _plan_again(file, content.get("paths", ()), content.get("destroy", False))
+        raise WhisperctlError(f"{file} was made by another version of whisperctl.\n  {advice}")
+    _refuse_missing(file, content["paths"])
+    return Saved(
+        paths=tuple(content["paths"]),
+        destroy=content["destroy"],
+        document=content["plan"],
+        wanted=tuple(content["wanted"]),
+        secrets=content["secrets"],
+    )
+
+
+def _refuse_missing(file: str, paths: Sequence[str]) -> None:
+    missing = ", ".join(str(Path(path).absolute()) for path in paths if not Path(path).exists())
+    if missing:
+        raise WhisperctlError(
+            f"{file} was made from stack files that are not here: there is no {missing}.\n"
+            "  The paths in a saved plan are relative to the folder that it was made in: apply it there."
+        )
+
+
+def _plan_again(file: str, paths: Sequence[str], destroy: bool) -> str:
+    """The command that made the plan file."""
+    command = ["whisperctl", "plan", *(["--destroy"] if destroy else []), "-o", file, *paths]
+    return f"Plan again: {shlex.join(command)}"
+
+
+def _content(file: str) -> Any:
+    """What the file holds as JSON; None for anything else."""
+    try:
+        return json.loads(Path(file).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise WhisperctlError(f"The plan file {file} cannot be read: {error.strerror}.") from None
+    except ValueError:
+        return None
+
+
+def _is_saved_plan(content: Any) -> bool:
+    return isinstance(content, dict) and content.get("kind") == _MAGIC
+
+
+def check(file: str, saved: Saved, plans: Sequence[Plan]) -> None:
+    """Return if the plans made now are those in the file.
+
+    Raises:
+        StalePlan: the stack files, the secrets or the live objects changed since.
+    """
+    advice = f"  Nothing was changed. {_plan_again(file, saved.paths, saved.destroy)}"
+    if saved.wanted != tuple(_wanted(plan) for plan in plans):
+        raise StalePlan(f"{file} is stale: the stack files or the model changed since it was made.\n{advice}")
+    for address, value in _secrets(plans).items():
+        if not secret.matches(value, saved.secrets.get(address, "")):
+            raise StalePlan(f"{file} is stale: the secret {address} has another value now.\n{advice}")
+    if saved.document != json.loads(json.dumps(plan_document(plans))):
+        raise StalePlan(f"{file} is stale: the live objects changed since it was made.\n{advice}")
+
+
+def _wanted(plan: Plan) -> str:
+    """One digest of what is wanted, the endings of an apply that leave no trace in the state included."""
+    stack = plan.wanted.stack
+    text = repr((plan.wanted.digest, stack.project, stack.rollout, stack.protect))
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def _secrets(plans: Sequence[Plan]) -> dict[str, str]:
+    return {
+        str(
+            env_var_address(plan.wanted.stack.deployment.name, plan.wanted.stack.version.name, variable.name)
+        ): variable.value
+        for plan in plans
+        for variable in plan.wanted.stack.env
+        if variable.secret and not plan.destroy  # whoever destroys needs none
+    }

@@ -1,0 +1,215 @@
+"""The files that a new repository begins with: a commented stack.yaml, .gitignore, and a pipeline.
+
+The same arguments give the same files. Nothing that exists is overwritten, and either all files are written or none:
+the stack file is loaded, with every check, before any of them has its name. A repository's own .gitignore is kept.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from whisperctl.assets import shipped
+from whisperctl.errors import Problem, SpecError, WhisperctlError
+from whisperctl.loading import load_stacks
+from whisperctl.loading.assemble import model_folder
+from whisperctl.serving import catalog
+from whisperctl.spec import Gpu
+
+Pipeline = Literal["github", "gitlab"]
+STACK_FILE = "stack.yaml"
+GITIGNORE = ".gitignore"
+PIPELINES: Mapping[Pipeline, tuple[str, str]] = {
+    "github": (".github/workflows/whisperctl.yml", "github.yaml"),
+    "gitlab": (".gitlab-ci.yml", "gitlab.yaml"),
+}
+GROUPS: Mapping[Gpu, str] = {
+    # T4 and L4 as in UbiOps' tutorials (reference, 3.7); groups are a project's own, so the others are a guess.
+    "T4": "12288 MB + NVIDIA Tesla T4",
+    "L4": "16384 MB + 4 vCPU + NVIDIA Ada Lovelace L4",
+    "A10": "32768 MB + 8 vCPU + NVIDIA A10",
+    "A100": "86016 MB + 12 vCPU + NVIDIA A100",
+    "H100": "131072 MB + 16 vCPU + NVIDIA H100",
+    "H200": "196608 MB + 16 vCPU + NVIDIA H200",
+    "CPU": "16384 MB + 4 vCPU",
+}
+LONGEST_NAME = 40
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Start:
+    """What the user chose."""
+
+    folder: Path
+    model: str
+    gpu: Gpu
+    pipeline: Pipeline | None
+
+
+def write_start(start: Start) -> tuple[Sequence[str], Sequence[Problem]]:
+    """Write the files; their names within the folder, and the warnings about the stack file.
+
+    Raises:
+        WhisperctlError: a file exists or cannot be written.
+        SpecError: the stack would not be valid: the model does not fit the GPU, or is a folder without a model.
+    """
+    files = {name: _filled(template, start) for name, template in _templates(start).items()}
+    there = [name for name in files if (start.folder / name).exists() or (start.folder / name).is_symlink()]
+    if there == [GITIGNORE]:
+        del files[there.pop()]
+    if there:
+        alone = " A pipeline alone can be taken from a new folder." if start.pipeline and STACK_FILE in there else ""
+        raise WhisperctlError(
+            f"{', '.join(os.fspath(start.folder / name) for name in there)} "
+            f"{'exists' if len(there) == 1 else 'exist'} already.\n"
+            f"  Nothing was written. Choose another folder, or move what is there away.{alone}"
+        )
+    try:
+        with _written(start.folder, files) as partial:
+            warnings = _checked(partial[STACK_FILE], start)
+    except OSError as error:
+        raise WhisperctlError(f"{start.folder} cannot be written to: {error.strerror}.") from None
+    return list(files), warnings
+
+
+def _templates(start: Start) -> dict[str, str]:
+    found = {STACK_FILE: "stack.yaml", GITIGNORE: "gitignore"}
+    return found | ({PIPELINES[start.pipeline][0]: PIPELINES[start.pipeline][1]} if start.pipeline else {})
+
+
+def _filled(template: str, start: Start) -> str:
+    text = (shipped("templates") / "init" / template).read_text(encoding="utf-8")
+    for name, value in _values(start).items():
+        text = text.replace(f"\n@{name}@\n", f"\n{value}\n" if value else "\n").replace(f"@{name}@", value)
+    return text
+
+
+def _values(start: Start) -> dict[str, str]:
+    known = catalog.model(start.model)
+    model = known.name if known else start.model
+    local = _is_folder(start)
+    served = Path(os.path.normpath(start.folder / model)).name if local else model
+    name = stack_name(start.folder)
+    return {
+        "STACK": name,
+        "STACKS": STACK_FILE,
+        "MODEL": _scalar(model),
+        "MODEL_NOTE": "a folder beside this file, packed along" if local else "a Hugging Face id, or a folder",
+        "REVISION": _revision(known.revision if known else "", local),
+        "VLLM": vllm_version(start.gpu),
+        "VLLM_NOTE": _version_note(start.gpu),
+        "DTYPE_NOTE": {"T4": "float16: a T4 has no bfloat16", "CPU": "bfloat16"}.get(start.gpu, "the model's own"),
+        "DESCRIPTION": _scalar(f"{served} with vLLM"),
+        "GROUP": GROUPS[start.gpu],
+        "GPU": start.gpu,
+        "SERVED": _scalar(served),
+        "ENV": '  VLLM_CPU_KVCACHE_SPACE: "1" # GiB; without it vLLM takes most of the memory'
+        if start.gpu == "CPU"
+        else "",
+    }
+
+
+def _is_folder(start: Start) -> bool:
+    return model_folder(start.folder, start.model) is not None
+
+
+def _scalar(text: str) -> str:
+    """`text` as YAML: plain where that is safe, else in double quotes, which YAML shares with JSON."""
+    plain = re.fullmatch(r"[A-Za-z./][A-Za-z0-9 ._/-]*", text) and not text.endswith(" ")
+    return text if plain else json.dumps(text, ensure_ascii=False)
+
+
+def _revision(revision: str, local: bool) -> str:
+    if revision:
+        return f"  revision: {revision} # pinned: a new upload to the hub changes nothing here"
+    if local:
+        return ""
+    return "  # revision: 0123… # pin a commit of the model's repository, so that a new upload changes nothing here"
+
+
+def vllm_version(gpu: Gpu) -> str:
+    """The newest release in the catalogue that runs Whisper on `gpu`; for a T4 the newest that needs no new driver."""
+    good = [
+        release.version
+        for release in catalog.releases()
+        if not any(rule.refuse for rule in catalog.rules(release.version, gpu))
+        and (release.vllm_cpu or gpu != "CPU")
+        and (release.cuda == 12 or gpu != "T4")
+    ]
+    return max(good, key=catalog.numbers)
+
+
+def _version_note(gpu: Gpu) -> str:
+    match gpu:
+        case "T4":
+            return "the last for CUDA 12: newer ones need driver 580 on the host; keep the service authenticated"
+        case "CPU":
+            return "the newest that is built for CPUs"
+        case _:
+            return "for CUDA 13: the host needs driver 580; 0.19.1 is the last for older ones"
+
+
+def stack_name(folder: Path) -> str:
+    """A name for the stack from its folder: lowercase letters, digits, dashes, beginning with a letter."""
+    name = re.sub(r"[^a-z0-9]+", "-", folder.resolve().name.lower()).strip("-")
+    if not name[:1].isalpha():
+        name = f"whisper-{name}".strip("-")
+    return name[:LONGEST_NAME].strip("-")
+
+
+@contextmanager
+def _written(folder: Path, files: Mapping[str, str]) -> Iterator[dict[str, Path]]:
+    """Write the files under other names; give them theirs when the block succeeds, else leave nothing behind."""
+    made = [path for name in files for path in _missing_folders(folder / name)]
+    partial = {name: (folder / name).with_name(f".{Path(name).name}.{os.getpid()}.yaml") for name in files}
+    placed: list[Path] = []
+    try:
+        for name, text in files.items():
+            partial[name].parent.mkdir(parents=True, exist_ok=True)
+            partial[name].write_text(text, encoding="utf-8")
+        yield partial
+        for name, path in partial.items():
+            os.link(path, folder / name)  # unlike a rename, this fails if the name has been taken meanwhile
+            placed.append(folder / name)
+    except BaseException:
+        for path in placed:
+            path.unlink(missing_ok=True)
+        _remove(partial.values())
+        for path in sorted(set(made), reverse=True):
+            with contextlib.suppress(OSError):
+                path.rmdir()
+        raise
+    _remove(partial.values())
+
+
+def _missing_folders(file: Path) -> list[Path]:
+    return [parent for parent in file.parents if not parent.exists()]
+
+
+def _remove(paths: Iterable[Path]) -> None:
+    for path in paths:
+        path.unlink(missing_ok=True)
+
+
+def _checked(partial: Path, start: Start) -> Sequence[Problem]:
+    """The warnings about the stack file, under the name that it will have.
+
+    Raises:
+        SpecError: it is not valid.
+    """
+    final = os.fspath(start.folder / STACK_FILE)
+    try:
+        return [_renamed(problem, final) for problem in load_stacks([partial], os.environ).warnings]
+    except SpecError as error:
+        raise SpecError([_renamed(problem, final) for problem in error.problems]) from None
+
+
+def _renamed(problem: Problem, file: str) -> Problem:
+    return replace(problem, where=replace(problem.where, file=file))

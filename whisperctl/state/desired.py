@@ -1,0 +1,206 @@
+"""Stack × package → the state that the spec wants, in UbiOps' terms. Pure.
+
+`settle` then takes in what only the live side can say: which secrets are unchanged, what a pause holds back, and which
+fields and labels left the spec and go back to UbiOps' defaults. Nothing here may read or write anything.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from whisperctl.package.build import EnvironmentBuild, Package
+from whisperctl.spec import Path_, Service, Stack
+from whisperctl.state import secret
+from whisperctl.state.labels import PAUSED_LABEL, SECRET_LABEL, left_out, tracked
+from whisperctl.state.resources import (
+    SECRET,
+    SECRET_CHANGED,
+    Address,
+    Kind,
+    Resource,
+    State,
+    deployment_address,
+    env_var_address,
+    environment_address,
+    group_address,
+    package_address,
+    service_address,
+    tag_address,
+    version_address,
+)
+
+ENVIRONMENT_DESCRIPTION = "Python environments of the stacks of this project, one tag for each content"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Wanted:
+    """One stack with what was rendered from it, as the state it wants."""
+
+    stack: Stack
+    package: Package
+    build: EnvironmentBuild | None
+    state: State
+    unsettled: State
+    """The state as the spec alone gives it, before `settle`."""
+    digest: str
+    """What the deployment's digest label says once all of this is reached and proven: 32 hex digits."""
+    paused: str | None = None
+    """minimum_instances that `resume` puts back, as the label of a pause says it; None when the stack is awake."""
+
+
+def desired(stack: Stack, package: Package, build: EnvironmentBuild | None) -> Wanted:
+    """The state that `stack` wants, every managed field present."""
+    state = {resource.address: resource for resource in _resources(stack, package, build)}
+    return Wanted(stack=stack, package=package, build=build, state=state, unsettled=state, digest=digest_of(state))
+
+
+def digest_of(state: State) -> str:
+    """32 hex digits over the fields of every resource; a secret counts by its name only."""
+    content = {str(address): resource.fields for address, resource in sorted(state.items())}
+    text = json.dumps(content, sort_keys=True, ensure_ascii=False, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def _resources(stack: Stack, package: Package, build: EnvironmentBuild | None) -> Iterator[Resource]:
+    deployment, version = stack.deployment, stack.version
+    if stack.instance_type_group.instance_types:
+        yield _group(stack)
+    if build:
+        yield Resource(address=environment_address(build.name), fields={"description": ENVIRONMENT_DESCRIPTION})
+        yield Resource(address=tag_address(build.name, build.tag), fields=_tag_fields(build))
+    yield Resource(
+        address=deployment_address(deployment.name),
+        fields={
+            "description": deployment.description,
+            "input_type": deployment.input_type,
+            "output_type": deployment.output_type,
+            "labels": dict(deployment.labels),
+        },
+    )
+    yield Resource(
+        address=version_address(deployment.name, version.name),
+        fields={
+            **version.fields,
+            "labels": dict(version.labels),
+            **_environment_of(stack, build),
+            "instance_type_group_name": stack.instance_type_group.name,
+        },
+    )
+    for variable in stack.env:
+        yield Resource(
+            address=env_var_address(deployment.name, version.name, variable.name),
+            fields={"value": SECRET if variable.secret else variable.value, "secret": variable.secret},
+        )
+    yield Resource(address=package_address(deployment.name, version.name), fields={"digest": package.digest})
+    for service in stack.services:
+        yield _service(stack, service)
+
+
+def _group(stack: Stack) -> Resource:
+    choices: dict[str, dict[str, Any]] = {}
+    for position, choice in enumerate(stack.instance_type_group.instance_types):
+        fields: dict[str, Any] = {"priority": position if choice.priority is None else choice.priority}
+        if choice.schedule_timeout is not None:
+            fields["schedule_timeout"] = choice.schedule_timeout
+        choices[choice.name] = fields
+    return Resource(address=group_address(stack.instance_type_group.name), fields={"instance_types": choices})
+
+
+def _tag_fields(build: EnvironmentBuild) -> dict[str, Any]:
+    fields = {"base_environment_name": build.base_name}
+    return fields | {"base_environment_tag": build.base_tag} if build.base_tag else fields
+
+
+def _environment_of(stack: Stack, build: EnvironmentBuild | None) -> dict[str, Any]:
+    if build:
+        return {"environment_name": build.name, "environment_tag": build.tag}
+    fields: dict[str, Any] = {"environment_name": stack.environment.base_name}
+    return fields | {"environment_tag": stack.environment.base_tag} if stack.environment.base_tag else fields
+
+
+def _service(stack: Stack, service: Service) -> Resource:
+    return Resource(
+        address=service_address(service.name),
+        fields={
+            **service.fields,
+            "deployment": stack.deployment.name,
+            "version": stack.version.name,
+            "labels": dict(service.labels),
+        },
+    )
+
+
+def settle(wanted: Wanted, live_labels: Mapping[Address, Mapping[str, str]]) -> Wanted:
+    """`wanted` with what the live objects' own labels decide; `live_labels` holds all labels of each owned object."""
+    stack = wanted.stack
+    version = version_address(stack.deployment.name, stack.version.name)
+    on_version = live_labels.get(version, {})
+    paused = _pause(stack, live_labels)
+    state = dict(wanted.state)
+    for address, resource in wanted.state.items():
+        labels = live_labels.get(address, {})
+        fields = {**left_out(address.kind, resource.fields, labels), **resource.fields}
+        if "labels" in fields:
+            fields["labels"] = {**_left_labels(resource.fields, labels), **resource.fields["labels"]}
+        if address == version and paused is not None:
+            fields["minimum_instances"] = 0
+        state[address] = replace(resource, fields=fields)
+    for variable in stack.env:
+        address = env_var_address(stack.deployment.name, stack.version.name, variable.name)
+        # Without a fingerprint nobody knows what was set: an apply was cut off, or somebody else set it.
+        written = on_version.get(SECRET_LABEL + variable.name, "")
+        if variable.secret and address in live_labels and not secret.matches(variable.value, written):
+            state[address] = replace(state[address], fields={"value": SECRET_CHANGED, "secret": True})
+    return replace(wanted, state=state, paused=paused)
+
+
+def _pause(stack: Stack, live_labels: Mapping[Address, Mapping[str, str]]) -> str | None:
+    """The label of the pause that the stack is in: its version's own, or of those whose place a new version takes."""
+    versions = {address: labels for address, labels in live_labels.items() if address.kind is Kind.VERSION}
+    version = version_address(stack.deployment.name, stack.version.name)
+    asked = [versions[version]] if version in versions else list(versions.values())
+    pauses = [labels.get(PAUSED_LABEL) for labels in asked]
+    # One that is awake outweighs the others: they are what is left of a renaming that did not get to its end.
+    return pauses[0] if pauses and None not in pauses else None
+
+
+def _left_labels(fields: Mapping[str, Any], labels: Mapping[str, str]) -> dict[str, None]:
+    ours = (name.removeprefix("labels.") for name in tracked(labels) if name.startswith("labels."))
+    return {name: None for name in ours if name not in fields["labels"]}
+
+
+def spec_path(stack: Stack, address: Address, field: str = "") -> Path_:
+    """Where the value behind `field` of `address` stands in the stack file."""
+    parts = (
+        tuple(field.split(".", 1)) if field.startswith("labels.") else tuple(part for part in field.split(".") if part)
+    )
+    match address.kind:
+        case Kind.INSTANCE_TYPE_GROUP:
+            return ("instance_type_group", *parts)
+        case Kind.ENVIRONMENT | Kind.ENVIRONMENT_TAG:
+            return ("environment",) if ("environment",) in stack.marks else ("vllm", "version")
+        case Kind.DEPLOYMENT:
+            return ("deployment", *parts)
+        case Kind.VERSION if field == "instance_type_group_name":
+            return ("instance_type_group", "name")
+        case Kind.VERSION if field in ("environment_name", "environment_tag"):
+            return spec_path(stack, Address(Kind.ENVIRONMENT, ()))
+        case Kind.VERSION:
+            return ("version", *parts)
+        case Kind.ENV_VAR:
+            return ("env", address.names[2])
+        case Kind.PACKAGE:
+            return ("model",)
+        case Kind.SERVICE:
+            return _service_path(stack, address.names[0], parts)
+
+
+def _service_path(stack: Stack, name: str, parts: Path_) -> Path_:
+    for position, service in enumerate(stack.services):
+        if service.name == name and ("service", position) in stack.marks:
+            return ("service", position, *parts)
+    return ("service", *parts)

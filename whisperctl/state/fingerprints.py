@@ -1,0 +1,81 @@
+"""One digest of the live objects of a stack: as an apply left them, and as they are now. Pure.
+
+It tells that nothing has changed on UbiOps since the last apply, even where the spec has. It is no judge of what
+differs: it covers fields that no spec names, too, so two that are not the same do not tell whose change it was.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from whisperctl.control.api import Json
+from whisperctl.state.labels import (
+    FIELDS_LABEL,
+    LEASE_LABEL,
+    OWN_PREFIX,
+    names_in,
+    optional_fields,
+    owner,
+    paused_minimum,
+)
+from whisperctl.state.resources import SERVICE_LIST_FIELDS, Address, Kind, State
+
+_SHARED = (Kind.ENVIRONMENT, Kind.ENVIRONMENT_TAG)
+"""Other stacks change them; which tag is used stands in the version."""
+
+
+def live_digest(objects: Mapping[Address, Json]) -> str:
+    """32 hex digits over everything that the stack owns, without our own labels."""
+    owned = sorted((str(a), _kept(a, raw)) for a, raw in objects.items() if a.kind not in _SHARED)
+    return hashlib.sha256(json.dumps(owned, sort_keys=True, default=str).encode()).hexdigest()[:32]
+
+
+def _kept(address: Address, raw: Json) -> dict[str, Any]:
+    """What of an object changes only when somebody changes it."""
+    if address.kind is Kind.INSTANCE_TYPE_GROUP:
+        return {item["name"]: [item.get("priority"), item.get("schedule_timeout")] for item in raw["instance_types"]}
+    kept = {key: value for key, value in raw.items() if key not in VOLATILE}
+    if address.kind is Kind.SERVICE:
+        # The list tells less than the detail: what it tells, and what we set.
+        kept = {key: raw.get(key) for key in SERVICE_LIST_FIELDS | set(names_in(raw, FIELDS_LABEL))}
+    labels = raw.get("labels") or {}
+    if address.kind is Kind.VERSION and (minimum := paused_minimum(raw)) is not None:
+        kept["minimum_instances"] = minimum  # a pause and its end are our own
+    return kept | {"labels": {key: value for key, value in labels.items() if not key.startswith(OWN_PREFIX)}}
+
+
+VOLATILE = frozenset(
+    {"last_updated", "time_updated", "status", "last_file_upload", "latest_revision", "has_request_method",
+     "has_requests_method", "default", "default_version", "size"}
+)  # fmt: skip
+"""Fields that change without anybody changing the object; outside every fingerprint."""
+
+
+def fingerprint(address: Address, raw: Json | None, wanted: State) -> str:
+    """What tells whether an object was changed by anybody: 16 hex digits, or `absent`."""
+    if raw is None:
+        return "absent"
+    kept = {key: value for key, value in raw.items() if key not in VOLATILE}
+    if address.kind is Kind.SERVICE:
+        # The list tells less than the detail: only what a plan compares, whichever of the two was read.
+        keys = SERVICE_LIST_FIELDS | {"id"}
+        keys |= wanted[address].fields.keys() | optional_fields(raw) if address in wanted else set()
+        kept = {key: value for key, value in kept.items() if key in keys}
+    if address.kind is Kind.ENVIRONMENT:
+        # All stacks share it and write its digest: only what a plan compares, and whose it is.
+        return hashlib.sha256(json.dumps([raw["id"], raw["description"], owner(raw)]).encode()).hexdigest()[:16]
+    if address.kind is Kind.DEPLOYMENT:
+        kept = {key: value for key, value in kept.items() if not key.endswith("_fields")}
+    if "labels" in kept:
+        kept["labels"] = {key: value for key, value in (kept["labels"] or {}).items() if key != LEASE_LABEL}
+    text = json.dumps(kept, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def combined(fingerprints: Iterable[tuple[Address, str]]) -> str:
+    """One fingerprint of many: 32 hex digits."""
+    text = "\n".join(f"{address} {value}" for address, value in sorted(fingerprints))
+    return hashlib.sha256(text.encode()).hexdigest()[:32]

@@ -1,0 +1,345 @@
+"""UbiOps → State: what the stacks own, what they want and find taken, and nothing else. Reads only.
+
+Lists are read once for a project, details in parallel; the whole of an unchanged stack takes one round of requests.
+Names that the spec gives are asked for directly, and only where the labels say that more is owned is it looked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+from whisperctl.control.api import Api, Json
+from whisperctl.spec import Stack
+from whisperctl.state.desired import Wanted
+from whisperctl.state.fingerprints import fingerprint
+from whisperctl.state.labels import (
+    DIGEST_LABEL,
+    ENV_LABEL,
+    GROUP_LABEL,
+    SHARED,
+    VERSION_LABEL,
+    creating,
+    group_ids,
+    names_in,
+    optional_fields,
+    owner,
+    recorded_revisions,
+)
+from whisperctl.state.resources import (
+    IMMUTABLE,
+    SECRET,
+    SERVICE_LIST_FIELDS,
+    Address,
+    Kind,
+    Resource,
+    State,
+    deployment_address,
+    env_var_address,
+    environment_address,
+    group_address,
+    package_address,
+    service_address,
+    tag_address,
+    version_address,
+)
+
+ENVIRONMENT = "whisperctl"
+"""The managed environment; `package.build_environment` names its tags."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Live:
+    """What UbiOps holds of one stack. Raw objects as UbiOps told them, by address."""
+
+    owned: Mapping[Address, Json]
+    foreign: Mapping[Address, Json]
+    """Wanted names that are taken by objects without our label."""
+    fingerprints: Mapping[Address, str]
+    """Of every object that a plan is made from; a wanted one that does not exist is `absent`."""
+    unowned_versions: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """Deployment name -> versions in it that are not ours: such a deployment is not deleted."""
+    used_by: Mapping[Address, Sequence[str]] = field(default_factory=dict)
+    """Owned deployment or version -> services that are not ours and route to it: UbiOps does not delete it."""
+    tag_status: str = ""
+    """Status of the wanted tag when it exists and is not available."""
+    group_found: bool = True
+    """Whether a group of the wanted name exists."""
+    group_names: Sequence[str] = ()
+    """All groups of the project, for the message when it does not."""
+
+    @property
+    def state(self) -> State:
+        """The owned objects in the shape of the desired ones."""
+        return {
+            address: Resource(address=address, fields=managed_fields(address, raw))
+            for address, raw in self.owned.items()
+        }
+
+    @property
+    def labels(self) -> dict[Address, Mapping[str, str]]:
+        """All labels of each owned object that has some."""
+        return {address: raw.get("labels") or {} for address, raw in self.owned.items()}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Project:
+    """The lists of a project, read once for all stacks."""
+
+    deployments: Mapping[str, Json]
+    services: Mapping[str, Json]
+    groups: Sequence[Json]
+    environment: Json | None
+    tags: Mapping[str, Json]
+
+
+def read_project(api: Api, pool: ThreadPoolExecutor, environments: bool) -> Callable[[], Project]:
+    """Start reading the lists; call the result to wait for them. Without `environments` those stay empty."""
+    deployments, services, groups = (pool.submit(read) for read in (api.deployments, api.services, api.groups))
+    environment = pool.submit(api.environment, ENVIRONMENT) if environments else None
+    tags = pool.submit(api.tags, ENVIRONMENT) if environments else None
+
+    def wait() -> Project:
+        return Project(
+            deployments={item["name"]: item for item in deployments.result()},
+            services={item["name"]: item for item in services.result()},
+            groups=groups.result(),
+            environment=environment.result() if environment else None,
+            tags={item["name"]: item for item in (tags.result() if tags else None) or []},
+        )
+
+    return wait
+
+
+def read_live(api: Api, wanted: Sequence[Wanted], parallelism: int, destroy: bool = False) -> list[Live]:
+    """The live side of each stack, in their order; `parallelism` requests at a time at most.
+
+    With `destroy` every version of a deployment is looked at: deleting it would delete those of others too.
+
+    Raises:
+        ApiError: UbiOps could not be read.
+    """
+    with ThreadPoolExecutor(parallelism) as pool:
+        waiting = read_project(api, pool, environments=True)
+        # The details of what the spec names are asked for at once, without waiting for the lists: one round trip.
+        versions = [pool.submit(api.version, w.stack.deployment.name, w.stack.version.name) for w in wanted]
+        env_vars = [pool.submit(api.env_vars, w.stack.deployment.name, w.stack.version.name) for w in wanted]
+        details = [{name: pool.submit(api.find_service, name) for name in _services_to_detail(w)} for w in wanted]
+        project = waiting()
+        named = [
+            _Named(
+                version=version.result(),
+                env_vars=variables.result(),
+                services={name: found.result() for name, found in services.items()},
+            )
+            for version, variables, services in zip(versions, env_vars, details, strict=True)
+        ]
+        return list(
+            pool.map(lambda pair: _live(api, project, pair[0], pair[1], destroy), zip(wanted, named, strict=True))
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Named:
+    """The details of the objects that a spec names."""
+
+    version: Json | None
+    env_vars: Sequence[Json]
+    services: Mapping[str, Json | None]
+
+
+def _services_to_detail(wanted: Wanted) -> list[str]:
+    """The services whose list entry does not tell every wanted field."""
+    return [
+        address.names[0]
+        for address, resource in wanted.state.items()
+        if address.kind is Kind.SERVICE and not SERVICE_LIST_FIELDS.issuperset(resource.fields)
+    ]
+
+
+def _live(api: Api, project: Project, wanted: Wanted, named: _Named, destroy: bool) -> Live:
+    stack = wanted.stack
+    found: dict[Address, Json] = {}
+    found |= _deployments(project, stack)
+    unowned: dict[str, list[str]] = {}
+    for address in [address for address, raw in found.items() if owner(raw) == stack.name]:
+        doomed = destroy or _is_fixed_otherwise(found[address], wanted)
+        found |= _versions(api, found[address], stack, named, unowned, doomed)
+    found |= _services(api, project, stack, named)
+    owned = {address: raw for address, raw in found.items() if owner(raw) == stack.name}
+    foreign = {address: raw for address, raw in found.items() if address in wanted.state and owner(raw) != stack.name}
+    for address, raw in tuple(owned.items()):
+        if address.kind is Kind.VERSION:
+            ours, theirs = _env_vars(api, address, raw, stack, named)
+            owned |= ours
+            foreign |= {address: raw for address, raw in theirs.items() if address in wanted.state}
+            owned |= _package(address, raw)
+    group_owned, group_foreign, group_found = _groups(project, wanted, owned)
+    owned |= group_owned
+    foreign |= group_foreign
+    environment_owned, environment_foreign, tag_status = _environment(project, wanted)
+    owned |= environment_owned
+    foreign |= environment_foreign
+    return Live(
+        owned=owned,
+        foreign=foreign,
+        fingerprints=_fingerprints(wanted, owned),
+        unowned_versions=unowned,
+        used_by=_used_by(project, stack, owned),
+        tag_status=tag_status,
+        group_found=group_found,
+        group_names=[group["name"] for group in project.groups],
+    )
+
+
+def _deployments(project: Project, stack: Stack) -> dict[Address, Json]:
+    return {
+        deployment_address(name): raw
+        for name, raw in project.deployments.items()
+        if name == stack.deployment.name or owner(raw) == stack.name
+    }
+
+
+def _is_fixed_otherwise(deployment: Json, wanted: Wanted) -> bool:
+    """Whether the deployment must be replaced, because what cannot be changed differs."""
+    resource = wanted.state.get(deployment_address(deployment["name"]))
+    fields = resource.fields if resource else {}
+    return any(name in fields and deployment.get(name) != fields[name] for name in IMMUTABLE[Kind.DEPLOYMENT])
+
+
+def _versions(
+    api: Api, deployment: Json, stack: Stack, named: _Named, unowned: dict[str, list[str]], doomed: bool
+) -> dict[Address, Json]:
+    """The stack's versions in one deployment; all are looked at unless its label says that there is only the one."""
+    name = deployment["name"]
+    wanted = stack.version.name if name == stack.deployment.name else None
+    found = {version_address(name, wanted): named.version} if wanted and named.version else {}
+    if doomed or wanted is None or (deployment.get("labels") or {}).get(VERSION_LABEL) != wanted:
+        for item in api.versions(name):
+            if owner(item) != stack.name:
+                unowned.setdefault(name, []).append(item["version"])
+            elif item["version"] != wanted:
+                detail = api.version(name, item["version"])
+                found |= {version_address(name, item["version"]): detail} if detail else {}
+    return found
+
+
+def _services(api: Api, project: Project, stack: Stack, named: _Named) -> dict[Address, Json]:
+    wanted = {service.name for service in stack.services}
+    found = {}
+    for name, raw in project.services.items():
+        if name in wanted or owner(raw) == stack.name:
+            detail = named.services.get(name)
+            if detail is None and name in wanted and not SERVICE_LIST_FIELDS.issuperset(optional_fields(raw)):
+                # It has left the spec and goes back to its default: the list does not tell what it is now.
+                detail = api.find_service(name)
+            found[service_address(name)] = detail or raw
+    return found
+
+
+def _used_by(project: Project, stack: Stack, owned: Mapping[Address, Json]) -> dict[Address, list[str]]:
+    found: dict[Address, list[str]] = {}
+    for name, raw in sorted(project.services.items()):
+        if owner(raw) == stack.name or not raw.get("deployment"):
+            continue
+        used = [deployment_address(raw["deployment"])]
+        used += [version_address(raw["deployment"], raw["version"])] if raw.get("version") else []
+        for address in used:
+            if address in owned:
+                found.setdefault(address, []).append(name)
+    return found
+
+
+def _env_vars(
+    api: Api, version: Address, raw: Json, stack: Stack, named: _Named
+) -> tuple[dict[Address, Json], dict[Address, Json]]:
+    if version.names == (stack.deployment.name, stack.version.name):
+        items = named.env_vars
+    else:
+        items = api.env_vars(*version.names)
+    own = names_in(raw, ENV_LABEL)
+    here = {item["name"]: item for item in items if not item.get("inheritance_type")}
+    return (
+        {env_var_address(version.names[0], version.names[1], name): item for name, item in here.items() if name in own},
+        {
+            env_var_address(version.names[0], version.names[1], name): item
+            for name, item in here.items()
+            if name not in own
+        },
+    )
+
+
+def _package(version: Address, raw: Json) -> dict[Address, Json]:
+    """The package that serves: ours by its digest, or somebody's revision; nothing before the first success."""
+    if not raw.get("active_revision"):
+        return {}
+    labels = raw.get("labels") or {}
+    sealed = recorded_revisions(labels)
+    ours = sealed and sealed[0].revision == raw["active_revision"] and labels.get(DIGEST_LABEL)
+    digest = sealed[0].digest if ours else f"revision {raw['active_revision']}, not uploaded by whisperctl"
+    return {package_address(*version.names): {"digest": digest, "revision": raw["active_revision"]}}
+
+
+def _groups(
+    project: Project, wanted: Wanted, owned: Mapping[Address, Json]
+) -> tuple[dict[Address, Json], dict[Address, Json], bool]:
+    """The managed groups that the deployments' labels name, foreign ones of the wanted name, and whether it exists."""
+    name = wanted.stack.instance_type_group.name
+    ids = [i for address, raw in owned.items() if address.kind is Kind.DEPLOYMENT for i in names_in(raw, GROUP_LABEL)]
+    begun = [group for group in project.groups if creating(group["name"]) in ids]
+    known = [group for group in project.groups if group["id"] in ids]
+    ours = {group_address(group["name"]): group for group in [*begun, *known]}
+    same = [group for group in project.groups if group["name"] == name]
+    managed = bool(wanted.stack.instance_type_group.instance_types)
+    taken = managed and same and group_address(name) not in ours
+    foreign = {group_address(name): _with_its_owner(project, same[0])} if taken else {}
+    return ours, foreign, bool(same)
+
+
+def _with_its_owner(project: Project, group: Json) -> Json:
+    """A group carries no labels: for a message, it gets those of the deployment that it goes with."""
+    owners = (raw for raw in project.deployments.values() if group["id"] in group_ids(raw))
+    return group | {"labels": next(owners, {}).get("labels")}
+
+
+def _environment(project: Project, wanted: Wanted) -> tuple[dict[Address, Json], dict[Address, Json], str]:
+    build = wanted.build
+    if build is None or project.environment is None:
+        return {}, {}, ""
+    address = environment_address(build.name)
+    if owner(project.environment) != SHARED:
+        return {}, {address: project.environment}, ""
+    owned = {address: project.environment}
+    tag = project.tags.get(build.tag)
+    if tag is not None and tag["status"] == "available":
+        owned[tag_address(build.name, build.tag)] = tag
+    return owned, {}, tag["status"] if tag is not None and tag["status"] != "available" else ""
+
+
+def managed_fields(address: Address, raw: Json) -> dict[str, Any]:
+    """`raw` in the shape of the desired fields of its kind."""
+    match address.kind:
+        case Kind.INSTANCE_TYPE_GROUP:
+            return {"instance_types": {item["name"]: item for item in raw["instance_types"]}}
+        case Kind.ENV_VAR if raw["secret"]:
+            return {"value": SECRET, "secret": True}
+        case _:
+            return {**raw, "labels": raw.get("labels") or {}}
+
+
+def _fingerprints(wanted: Wanted, owned: Mapping[Address, Json]) -> dict[Address, str]:
+    absent = {address: "absent" for address in wanted.state if address not in owned}
+    return absent | {address: fingerprint(address, raw, wanted.state) for address, raw in owned.items()}
+
+
+def is_proven(live: Live, deployment: str) -> bool:
+    """Whether the last apply that had something to prove did so: until then the deployment has no digest label."""
+    return DIGEST_LABEL in live.labels.get(deployment_address(deployment), {})
+
+
+def is_sealed(wanted: Wanted, live: Live) -> bool:
+    """Whether the spec is the one that was last applied, to the end."""
+    labels = live.labels.get(deployment_address(wanted.stack.deployment.name), {})
+    return labels.get(DIGEST_LABEL) == wanted.digest

@@ -1,0 +1,126 @@
+"""Requests that are asked again: after 429, 5xx and broken connections, and while a sleeping deployment wakes up.
+
+A transcription changes nothing on the server, so that its POST may be repeated. Time, chance and the way to wake an
+instance are handed in.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections import Counter
+from collections.abc import Callable
+
+from whisperctl.clock import Clock
+from whisperctl.endpoint.client import Answer, Endpoint, TooSlow, Upload
+from whisperctl.endpoint.readiness import Alarm, advice
+from whisperctl.endpoint.transcription import Ask, request
+from whisperctl.errors import Interrupted, Unhealthy, Unreachable
+
+TRIES = 6
+"""Requests in all, while the connection breaks or nothing is ready."""
+_TRIES_AFTER = {429: 20, 500: 2}
+"""A rate limit is a matter of waiting; an error of the server's own code mostly comes again."""
+_TRIES_IF_SLOW = 3
+"""Requests that got no answer in time; each next one gets twice the time, for a server that is merely busy."""
+_FIRST_PAUSE = 0.5
+_LONGEST_PAUSE = 30.0
+_SLICE = 0.5
+"""Seconds after which a pause looks whether it should stop."""
+
+_BROKEN, _SLOW = 0, -1
+"""What is counted like a status where none came."""
+_ASLEEP = {502, 503, 504}
+_AGAIN = {408, 429, 500, *_ASLEEP}
+
+
+class Patient:
+    """Sends one request as often as it takes."""
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        clock: Clock,
+        alarm: Alarm,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        self.endpoint = endpoint
+        self._clock, self._alarm, self._chance = clock, alarm, chance
+        self._stopped = threading.Event()
+
+    def stop(self) -> None:
+        """Let every pause end with `Interrupted`."""
+        self._stopped.set()
+
+    def send(self, ask: Ask, upload: Upload) -> Answer:
+        """The first answer that asking again would not better, or the last one.
+
+        Raises:
+            Unreachable: no answer came, however often it was asked.
+            Interrupted: `stop` was called.
+        """
+        seen: Counter[int] = Counter()
+        while True:
+            limit = self.endpoint.timeout * 2 ** seen[_SLOW]
+            answer = self._reached(lambda limit=limit: request(self.endpoint, ask, upload, limit), seen)  # type: ignore[misc]
+            if answer is None:
+                continue
+            seen[answer.status] += 1
+            if answer.status not in _AGAIN or seen[answer.status] >= _TRIES_AFTER.get(answer.status, TRIES):
+                return answer
+            if answer.status in _ASLEEP:
+                self._alarm.wake()
+            self._pause(_told(answer) or self._backoff(seen.total()))
+
+    def ready(self) -> None:
+        """Return when the endpoint is up, waking it if it sleeps.
+
+        Raises:
+            Unreachable: no answer came, however often it was asked.
+            Unhealthy: it answers what waiting does not change.
+            TimedOut: it did not come up.
+        """
+        seen: Counter[int] = Counter()
+        while True:
+            answer = self._reached(lambda: self.endpoint.get("/health", min(10.0, self.endpoint.timeout)), seen)
+            if answer is None:
+                continue
+            seen[answer.status] += 1
+            if answer.status == 200:
+                return
+            if answer.status in (*_ASLEEP, 500):
+                self._alarm.wake()
+            elif answer.status == 429 and seen[429] < _TRIES_AFTER[429]:
+                self._pause(_told(answer) or self._backoff(seen.total()))
+            else:
+                raise Unhealthy(f"GET {self.endpoint.url}/health answered {answer}." + advice(answer.status))
+
+    def _reached(self, ask: Callable[[], Answer], seen: Counter[int]) -> Answer | None:
+        """The answer, or None after a pause when the connection broke or kept silent, which is counted."""
+        try:
+            return ask()
+        except Unreachable as error:
+            kind, limit = (_SLOW, _TRIES_IF_SLOW) if isinstance(error, TooSlow) else (_BROKEN, TRIES)
+            seen[kind] += 1
+            if seen[kind] >= limit:
+                raise
+            self._pause(self._backoff(seen.total()))
+            return None
+
+    def _backoff(self, tries: int) -> float:
+        return float(min(_FIRST_PAUSE * 2 ** (tries - 1), _LONGEST_PAUSE)) * (0.5 + self._chance() / 2)
+
+    def _pause(self, seconds: float) -> None:
+        until = self._clock.monotonic() + seconds
+        while (left := until - self._clock.monotonic()) > 0:
+            if self._stopped.is_set():
+                raise Interrupted("stopped")
+            self._clock.sleep(min(left, _SLICE))
+
+
+def _told(answer: Answer) -> float | None:
+    """The seconds that a 429 says to wait, at most a minute."""
+    for name in ("retry-after", "x-ratelimit-reset"):
+        if answer.status == 429 and (said := answer.headers.get(name, "")).replace(".", "", 1).isdigit():
+            return min(float(said), 60.0)
+    return None

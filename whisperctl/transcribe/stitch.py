@@ -1,0 +1,118 @@
+"""The transcripts of a recording's pieces as one, with times from the recording's start. Pure.
+
+Pieces that were cut in silence are put side by side. Pieces that share sound heard some words twice: the longest run of
+words that both agree on is found, and the join is made in its middle, far from the ends where each may have heard half
+a word.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from difflib import SequenceMatcher
+
+from whisperctl.endpoint.transcription import Segment, Transcript, timed
+from whisperctl.endpoint.wer import WORD, words
+from whisperctl.transcribe.pieces import Piece
+
+SPACELESS = frozenset({"zh", "ja", "th", "yue", "lo", "my", "km"})
+"""Languages written without spaces between words."""
+
+_SLACK = 1.0
+"""Seconds by which a model's times may be off."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Word:
+    """A word of a segment with its time, told from its place in the text."""
+
+    segment: int
+    first: int
+    after: int
+    start: float
+    end: float
+    sound: str
+
+
+def stitch(heard: Iterable[tuple[Piece, Transcript]]) -> Transcript:
+    """One transcript of all pieces, in order.
+
+    A piece's transcript without segments counts as one segment from its start to its end.
+    """
+    segments: list[Segment] = []
+    language, end = None, 0.0
+    for piece, transcript in heard:
+        shifted = _shifted(piece, transcript)
+        if piece.doubled and segments and shifted:
+            segments, shifted = _joined(segments, shifted, piece.start, end)
+        segments = [*_clear_of(segments, shifted), *shifted]
+        language, end = language or transcript.language, piece.end
+    space = "" if language in SPACELESS else " "
+    text = space.join(segment.text for segment in segments)
+    return Transcript(text=text, language=language, duration=end, segments=tuple(segments))
+
+
+def _shifted(piece: Piece, transcript: Transcript) -> list[Segment]:
+    sane = timed(transcript, piece.end - piece.start).segments or ()
+    return [replace(one, start=one.start + piece.start, end=one.end + piece.start) for one in sane]
+
+
+def _clear_of(before: list[Segment], after: list[Segment]) -> list[Segment]:
+    """`before` ending no later than `after` begins: a model lets words reach into the silence that follows."""
+    if not before or not after:
+        return before
+    last = before[-1]
+    return [*before[:-1], replace(last, end=max(last.start, min(last.end, after[0].start)))]
+
+
+def _joined(
+    before: list[Segment], after: list[Segment], shared_from: float, shared_to: float
+) -> tuple[list[Segment], list[Segment]]:
+    """Both sides without what the other says as well; the shared sound is from `shared_from` to `shared_to`."""
+    left = [word for word in _words(before) if word.end > shared_from - _SLACK]
+    right = [word for word in _words(after) if word.start < shared_to + _SLACK]
+    match = SequenceMatcher(
+        None, [word.sound for word in left], [word.sound for word in right], autojunk=False
+    ).find_longest_match()
+    if match.size:
+        middle = match.size // 2
+        stop, go = match.a + middle, match.b + middle
+    else:
+        centre = (shared_from + shared_to) / 2
+        stop = sum(1 for word in left if word.start + word.end < 2 * centre)
+        go = sum(1 for word in right if word.start + word.end < 2 * centre)
+    kept = _ending_before(before, left[stop]) if stop < len(left) else before
+    return kept, _following(after, right, go)
+
+
+def _words(segments: list[Segment]) -> list[_Word]:
+    found = []
+    for index, segment in enumerate(segments):
+        pace = (segment.end - segment.start) / max(1, len(segment.text))
+        for match in WORD.finditer(segment.text):
+            if sound := "".join(words(match.group())):
+                start, end = (segment.start + at * pace for at in match.span())
+                found.append(_Word(index, *match.span(), start, end, sound))
+    return found
+
+
+def _ending_before(segments: list[Segment], word: _Word) -> list[Segment]:
+    """`segments` up to `word`, without it."""
+    broken = segments[word.segment]
+    text = broken.text[: word.first].rstrip()
+    kept = segments[: word.segment]
+    return [*kept, replace(broken, text=text, end=max(broken.start, word.start))] if text else kept
+
+
+def _following(segments: list[Segment], shared: list[_Word], go: int) -> list[Segment]:
+    """`segments` from the word `shared[go]` on."""
+    if go == 0:
+        return segments
+    if go == len(shared):
+        last = shared[-1]
+        rest = segments[last.segment].text[last.after :].strip()
+        kept = segments[last.segment + 1 :]
+        return [replace(segments[last.segment], text=rest, start=last.end), *kept] if rest else kept
+    word = shared[go]
+    broken = segments[word.segment]
+    return [replace(broken, text=broken.text[word.first :], start=word.start), *segments[word.segment + 1 :]]
