@@ -2,31 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from whisperctl.apply.fresh import read_now
 from whisperctl.apply.job import Job
 from whisperctl.control.api import Json
 from whisperctl.errors import WhisperctlError
-from whisperctl.state.labels import (
-    ENV_LABEL,
-    FIELDS_LABEL,
-    GROUP_LABEL,
-    LEASE_LABEL,
-    PAUSED_LABEL,
-    STACK_LABEL,
-    TAGS_LABEL,
-    creating,
-    names_in,
-    track,
-)
+from whisperctl.state.desired import tracked_names
+from whisperctl.state.labels import Labels
 from whisperctl.state.resources import Address, Kind, deployment_address, env_var_address, version_address
 from whisperctl.state.tags import touched_tags
-
-
-def merged(labels: Mapping[str, str], more: Mapping[str, str | None]) -> dict[str, str]:
-    """`labels` with `more` over it; a None removes."""
-    return {key: value for key, value in {**labels, **more}.items() if value is not None}
 
 
 def wanted_fields(job: Job, address: Address) -> Json:
@@ -38,31 +21,29 @@ def wanted_fields(job: Job, address: Address) -> Json:
 
 def wanted_labels(job: Job, address: Address, raw: Json) -> dict[str, str]:
     """The whole label map to write: foreign labels kept, ours merged, those that left the spec removed."""
-    fields = job.plan.wanted.state[address].fields
-    tracked = job.plan.wanted.unsettled[address].fields
-    labels: dict[str, str | None] = {
-        **(raw.get("labels") or {}),
-        **fields["labels"],
-        STACK_LABEL: job.plan.stack,
-        FIELDS_LABEL: track(address.kind, tracked) or None,
-    }
-    if address.kind is Kind.VERSION:
-        labels[PAUSED_LABEL] = job.plan.wanted.paused
-        names = [*names_in(raw, ENV_LABEL), *(variable.name for variable in job.plan.wanted.stack.env)]
-        labels[ENV_LABEL] = ";".join(dict.fromkeys(names)) or None
-    return merged({}, labels)
+    wanted, labels = job.plan.wanted, Labels.of(raw)
+    written = labels.written(
+        user=wanted.state[address].fields["labels"],
+        owner=job.plan.stack,
+        tracked=tracked_names(wanted.unsettled[address]),
+    )
+    if address.kind is not Kind.VERSION:
+        return written
+    names = [*labels.env_names, *(variable.name for variable in wanted.stack.env)]
+    return Labels(written).written(paused_minimum=wanted.paused, env_names=names)
 
 
 def deployment_body(job: Job) -> Json:
     """A new deployment, with the lease in it."""
     address = deployment_address(job.deployment)
     body = wanted_fields(job, address) | {"name": job.deployment}
-    labels = wanted_labels(job, address, {}) | {LEASE_LABEL: str(job.lease), TAGS_LABEL: ";".join(coming_tags(job))}
+    labels = Labels(wanted_labels(job, address, {})).written(lease=job.lease, tags=coming_tags(job))
     # A group that an earlier deployment of this stack owns goes on to this one; another is about to be created.
     known = [str(raw["id"]) for a, raw in job.plan.live.owned.items() if is_group(a) and job.seen.get(a) != "absent"]
-    for wanted in filter(is_group, job.plan.wanted.state):
-        labels[GROUP_LABEL] = ";".join(known) or creating(*wanted.names)
-    return body | {"labels": {key: value for key, value in labels.items() if value}}
+    begun = [wanted.names[0] for wanted in job.plan.wanted.state if is_group(wanted)]
+    if begun:
+        labels = Labels(labels).written(group_ids=known, groups_begun=[] if known else begun)
+    return body | {"labels": labels}
 
 
 def coming_tags(job: Job) -> list[str]:

@@ -16,7 +16,6 @@ from whisperctl.apply.payloads import (
     env_var_body,
     group_types,
     is_group,
-    merged,
     version_body,
     wanted_fields,
     wanted_labels,
@@ -25,24 +24,11 @@ from whisperctl.apply.polling import wait_for
 from whisperctl.control.api import Json
 from whisperctl.errors import ApiError, Contended, StalePlan
 from whisperctl.plan.operations import Operation
+from whisperctl.state import labels as our_labels
 from whisperctl.state import secret
 from whisperctl.state.desired import digest_of
 from whisperctl.state.fingerprints import live_digest
-from whisperctl.state.labels import (
-    APPLIED_LABEL,
-    DIGEST_LABEL,
-    ENV_LABEL,
-    GROUP_LABEL,
-    LEASE_LABEL,
-    SECRET_LABEL,
-    SHARED,
-    STACK_LABEL,
-    TAGS_LABEL,
-    VERSION_LABEL,
-    creating,
-    names_in,
-    owner,
-)
+from whisperctl.state.labels import SHARED, Changes, Labels, owner
 from whisperctl.state.live import read_live
 from whisperctl.state.resources import IMMUTABLE, Address, Kind, deployment_address, version_address
 from whisperctl.state.tags import needed_tags
@@ -86,7 +72,7 @@ def _create_simply(job: Job, address: Address) -> None:
             body["labels"] = wanted_labels(job, address, {})
         case Kind.ENVIRONMENT:
             post, body = job.api.create_environment, wanted_fields(job, address) | {"name": address.names[0]}
-            body["labels"] = {STACK_LABEL: SHARED}
+            body["labels"] = our_labels.new(owner=SHARED)
         case _:
             raise AssertionError(f"{address} is not created by a single request")
     raw = create_once(job, address, lambda: post(body), lambda: read_now(job, address))
@@ -109,7 +95,8 @@ def _create_deployment(job: Job, address: Address) -> None:
         if found is None or owner(found) != job.plan.stack:
             raise
         raise Contended(str(error)) from error
-    if raw is not None and job.lease.nonce not in (raw.get("labels") or {}).get(LEASE_LABEL, ""):
+    holder = Labels.of(raw).lease
+    if raw is not None and (holder is None or holder.nonce != job.lease.nonce):
         raise Contended(f"{address} was created by another apply of this stack.")
     job.held = True
     job.saw(address, raw)
@@ -255,27 +242,29 @@ def claim(job: Job, operation: Operation) -> None:
     """
     secrets = {variable.name for variable in job.plan.wanted.stack.env if variable.secret}
     touched = {c.address.names[2] for c in job.plan.changes if c.address.kind is Kind.ENV_VAR and c.action != "delete"}
-    _patch_version_labels(job, operation.address, {SECRET_LABEL + name: None for name in secrets & touched})
+    known = Labels.of(job.plan.live.owned.get(operation.address)).secrets
+    kept = {name: text for name, text in known.items() if name not in secrets & touched}
+    _patch_version_labels(job, operation.address, {"secrets": kept})
 
 
 def record(job: Job, operation: Operation) -> None:
     """Write which env vars are ours and the fingerprints of the secrets that were just set."""
     stack = job.plan.wanted.stack
-    live = job.plan.live.labels.get(operation.address, {})
-    labels: dict[str, str | None] = {name: None for name in live if name.startswith(SECRET_LABEL)}
+    known = Labels.of(job.plan.live.owned.get(operation.address)).secrets
+    secrets = {}
     for variable in stack.env:
         if variable.secret:
-            written = live.get(SECRET_LABEL + variable.name)
-            kept = written is not None and secret.matches(variable.value, written)
-            labels[SECRET_LABEL + variable.name] = written if kept else secret.fingerprint(variable.value)
-    labels[ENV_LABEL] = ";".join(variable.name for variable in stack.env) or None
-    _patch_version_labels(job, operation.address, labels)
+            written = known.get(variable.name, "")
+            kept = secret.matches(variable.value, written)
+            secrets[variable.name] = written if kept else secret.fingerprint(variable.value)
+    names = [variable.name for variable in stack.env]
+    _patch_version_labels(job, operation.address, {"secrets": secrets, "env_names": names})
 
 
-def _patch_version_labels(job: Job, address: Address, labels: Mapping[str, str | None]) -> None:
+def _patch_version_labels(job: Job, address: Address, changes: Changes) -> None:
     with job.lock:
         raw = unchanged(job, address) or {}
-        body = {"labels": merged(wanted_labels(job, address, raw), labels)}
+        body = {"labels": Labels(wanted_labels(job, address, raw)).written(**changes)}
         job.saw(address, job.api.update_version(address.names[0], address.names[1], body))
 
 
@@ -294,15 +283,16 @@ def seal(job: Job, operation: Operation) -> None:
             for found in (read_now(job, address) for address in job.plan.wanted.state if is_group(address))
             if found
         ]
-        labels = {
-            DIGEST_LABEL: job.plan.wanted.digest,
-            APPLIED_LABEL: live_digest(live.owned),
-            VERSION_LABEL: job.version,
-            GROUP_LABEL: ";".join(group) or None,
-            TAGS_LABEL: ";".join(sorted(needed_tags(job.plan.wanted, job.plan.live, False))) or None,
-            LEASE_LABEL: None,
-        }
-        body = {"labels": merged(raw.get("labels") or {}, labels)}
+        labels = Labels.of(raw).written(
+            digest=job.plan.wanted.digest,
+            applied=live_digest(live.owned),
+            version=job.version,
+            group_ids=group,
+            groups_begun=[],
+            tags=sorted(needed_tags(job.plan.wanted, job.plan.live, False)),
+            lease=None,
+        )
+        body = {"labels": labels}
         job.saw(operation.address, job.api.update_deployment(job.deployment, body))
         job.held = False
 
@@ -310,9 +300,9 @@ def seal(job: Job, operation: Operation) -> None:
 def _seal_one(job: Job, address: Address) -> None:
     raw = read_now(job, address)
     digest = digest_of({address: job.plan.wanted.state[address]})
-    if raw is None or (raw.get("labels") or {}).get(DIGEST_LABEL) == digest:
+    if raw is None or Labels.of(raw).digest == digest:
         return
-    body = {"labels": {**(raw.get("labels") or {}), DIGEST_LABEL: digest}}
+    body = {"labels": Labels.of(raw).written(digest=digest)}
     write = job.api.update_service if address.kind is Kind.SERVICE else job.api.update_environment
     job.saw(address, write(address.names[0], body))
 
@@ -321,18 +311,21 @@ def _create_group(job: Job, address: Address) -> None:
     """A managed group: its intent, then the group, then its id on the deployment, so that a crash leaves it ours."""
     unchanged(job, address)
     deployment = deployment_address(job.deployment)
-    _patch_group_label(job, deployment, address, creating(*address.names))
+    _patch_group_label(job, deployment, address, None)
     body = {"name": address.names[0], "instance_types": group_types(job, address)}
     raw = create_once(job, address, lambda: job.api.create_group(body), lambda: read_now(job, address))
     job.saw(address, raw)
     _patch_group_label(job, deployment, address, str((raw or {}).get("id")))
 
 
-def _patch_group_label(job: Job, deployment: Address, group: Address, entry: str) -> None:
+def _patch_group_label(job: Job, deployment: Address, group: Address, ident: str | None) -> None:
+    """Note that the group is about to be created, or its id once it is."""
     with job.lock:
-        raw = job.api.deployment(job.deployment) or {}
-        known = [known for known in names_in(raw, GROUP_LABEL) if known != creating(*group.names)]
-        value = ";".join(dict.fromkeys([*known, entry]))
-        if value != (raw.get("labels") or {}).get(GROUP_LABEL):
-            body = {"labels": {**(raw.get("labels") or {}), GROUP_LABEL: value}}
-            job.saw(deployment, job.api.update_deployment(job.deployment, body))
+        labels = Labels.of(job.api.deployment(job.deployment))
+        begun = [name for name in labels.groups_begun if name != group.names[0]]
+        if ident is None:
+            body = labels.written(groups_begun=[*begun, group.names[0]])
+        else:
+            body = labels.written(group_ids=[*labels.group_ids, ident], groups_begun=begun)
+        if body != labels.all:
+            job.saw(deployment, job.api.update_deployment(job.deployment, {"labels": body}))
