@@ -18,8 +18,6 @@ from tests.emulator_process import EmulatorProcess, start_emulator
 from whisperctl.cli.main import main
 from whisperctl.control.api import Api
 
-HOLD = "another-host 4242 77 cafe0123"
-"""The lease of an apply on another host, without its end."""
 STACK = """\
 apiVersion: whisperctl/v1
 stack: speech

@@ -32,7 +32,7 @@ SETTLE = 0.2
 def new_lease() -> LeaseHolder:
     """A lease for this process."""
     pid = os.getpid()
-    return LeaseHolder("", secrets.token_hex(8), 0, _boot(), _namespace(), pid, _started(pid))
+    return LeaseHolder("", secrets.token_hex(8), 0, _boot(), _namespace(), pid, process_started(pid))
 
 
 def renewed(lease: LeaseHolder) -> LeaseHolder:
@@ -44,7 +44,7 @@ def is_gone(holder: LeaseHolder) -> bool:
     """Whether the holder's process is known to have ended: one of this boot and pid namespace can be looked for."""
     if not holder.boot or (holder.boot, holder.namespace) != (_boot(), _namespace()):
         return False
-    return _started(holder.pid) != holder.started
+    return process_started(holder.pid) != holder.started
 
 
 def holder_in_words(holder: LeaseHolder) -> str:
@@ -126,10 +126,11 @@ def _namespace() -> str:
     return ""
 
 
-def _started(pid: int) -> str:
+def process_started(pid: int) -> str:
     """When a process started, in the kernel's ticks; `-` when there is no such process."""
     with suppress(OSError, IndexError):
-        return Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()[19]
+        fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()
+        return "-" if fields[0] in "ZX" else fields[19]  # one that only waits to be reaped has ended
     return "-"
 
 

@@ -6,31 +6,24 @@ is resolved by reading its name. Waits for builds are in `builds`, for the endpo
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
-from whisperctl.apply.fresh import LOOK_PAUSES, create_once, read_now, unchanged
+from whisperctl.apply.fresh import LOOK_PAUSES, access_to, create_once, read_now, unchanged
 from whisperctl.apply.job import FAILED, Job
 from whisperctl.apply.payloads import (
-    deployment_body,
-    env_var_body,
-    group_types,
+    change,
+    creation,
     is_group,
-    version_body,
-    wanted_fields,
     wanted_labels,
 )
 from whisperctl.apply.polling import wait_for
 from whisperctl.control.api import Json
 from whisperctl.errors import ApiError, Contended, StalePlan
 from whisperctl.plan.operations import Operation
-from whisperctl.state import labels as our_labels
 from whisperctl.state import secret
 from whisperctl.state.desired import digest_of
 from whisperctl.state.fingerprints import live_digest
-from whisperctl.state.labels import SHARED, Changes, Labels, owner
+from whisperctl.state.labels import Changes, Labels, owner
 from whisperctl.state.live import read_live
-from whisperctl.state.resources import IMMUTABLE, Address, Kind, deployment_address, version_address
+from whisperctl.state.resources import Address, Kind, deployment_address, version_address
 from whisperctl.state.tags import needed_tags
 
 SEAL_READS = 4
@@ -53,30 +46,12 @@ def create(job: Job, operation: Operation) -> None:
 def _create_simply(job: Job, address: Address) -> None:
     if unchanged(job, address) is not None:
         return  # the shared environment: another stack was quicker
-    match address.kind:
-        case Kind.VERSION:
-            body = version_body(job)
-            body["labels"] = wanted_labels(job, address, {})
+    job.saw(address, _made(job, address))
 
-            def post(body: Mapping[str, Any]) -> Json:
-                return job.api.create_version(job.deployment, body)
 
-        case Kind.ENV_VAR:
-            body = env_var_body(job, address)
-
-            def post(body: Mapping[str, Any]) -> Json:
-                return job.api.create_env_var(job.deployment, job.version, body)
-
-        case Kind.SERVICE:
-            post, body = job.api.create_service, wanted_fields(job, address) | {"name": address.names[0]}
-            body["labels"] = wanted_labels(job, address, {})
-        case Kind.ENVIRONMENT:
-            post, body = job.api.create_environment, wanted_fields(job, address) | {"name": address.names[0]}
-            body["labels"] = our_labels.new(owner=SHARED)
-        case _:
-            raise AssertionError(f"{address} is not created by a single request")
-    raw = create_once(job, address, lambda: post(body), lambda: read_now(job, address))
-    job.saw(address, raw)
+def _made(job: Job, address: Address) -> Json | None:
+    body, calls = creation(job, address), access_to(job, address)
+    return create_once(job, address, lambda: calls.create(body), calls.read)
 
 
 def _create_deployment(job: Job, address: Address) -> None:
@@ -87,9 +62,7 @@ def _create_deployment(job: Job, address: Address) -> None:
     """
     try:
         unchanged(job, address)
-        body = deployment_body(job)
-        post = job.api.create_deployment
-        raw = create_once(job, address, lambda: post(body), lambda: read_now(job, address))
+        raw = _made(job, address)
     except (ApiError, StalePlan) as error:
         found = read_now(job, address)
         if found is None or owner(found) != job.plan.stack:
@@ -109,29 +82,7 @@ def update(job: Job, operation: Operation) -> None:
         raw = unchanged(job, address)
         if raw is None:
             raise StalePlan(f"{address} disappeared on UbiOps since the plan was made.\n  Plan again.")
-        match address.kind:
-            case Kind.DEPLOYMENT:
-                fields = wanted_fields(job, address)
-                body = {key: value for key, value in fields.items() if key not in IMMUTABLE[address.kind]}
-                body["labels"] = wanted_labels(job, address, raw)
-                job.saw(address, job.api.update_deployment(address.names[0], body))
-            case Kind.VERSION:
-                body = version_body(job) | {"labels": wanted_labels(job, address, raw)}
-                del body["version"]
-                job.saw(address, job.api.update_version(address.names[0], address.names[1], body))
-            case Kind.SERVICE:
-                body = wanted_fields(job, address) | {"labels": wanted_labels(job, address, raw)}
-                job.saw(address, job.api.update_service(address.names[0], body))
-            case Kind.ENVIRONMENT:
-                job.saw(address, job.api.update_environment(address.names[0], wanted_fields(job, address)))
-            case Kind.ENV_VAR:
-                body = env_var_body(job, address)
-                job.saw(address, job.api.update_env_var(address.names[0], address.names[1], raw["id"], body))
-            case Kind.INSTANCE_TYPE_GROUP:
-                body = {"instance_types": group_types(job, address)}
-                job.saw(address, job.api.update_group(raw["id"], body))
-            case _:
-                raise AssertionError(f"{address} is not updated in place")
+        job.saw(address, access_to(job, address).change(raw, change(job, address, raw)))
 
 
 def delete(job: Job, operation: Operation) -> None:
@@ -153,7 +104,9 @@ def delete(job: Job, operation: Operation) -> None:
         _hand_on_default(job, address)
     for pause in LOOK_PAUSES:
         try:
-            _delete_once(job, address, raw)
+            if address.kind is Kind.DEPLOYMENT:
+                _refuse_foreign_versions(job, address)
+            access_to(job, address).delete(raw)
             break
         except ApiError as error:
             # What used it is gone, but perhaps not everywhere yet.
@@ -193,23 +146,6 @@ def _delete_tag(job: Job, address: Address) -> None:
 
 def _is_building(tag: Json | None) -> bool:
     return tag is not None and tag["status"] not in ("pending", "available", *FAILED)
-
-
-def _delete_once(job: Job, address: Address, raw: Json) -> None:
-    match address.kind:
-        case Kind.SERVICE:
-            job.api.delete_service(*address.names)
-        case Kind.VERSION:
-            job.api.delete_version(*address.names)
-        case Kind.DEPLOYMENT:
-            _refuse_foreign_versions(job, address)
-            job.api.delete_deployment(*address.names)
-        case Kind.ENV_VAR:
-            job.api.delete_env_var(address.names[0], address.names[1], raw["id"])
-        case Kind.INSTANCE_TYPE_GROUP:
-            job.api.delete_group(raw["id"])
-        case _:
-            raise AssertionError(f"{address} is not deleted by itself")
 
 
 def _refuse_foreign_versions(job: Job, address: Address) -> None:
@@ -303,8 +239,7 @@ def _seal_one(job: Job, address: Address) -> None:
     if raw is None or Labels.of(raw).digest == digest:
         return
     body = {"labels": Labels.of(raw).written(digest=digest)}
-    write = job.api.update_service if address.kind is Kind.SERVICE else job.api.update_environment
-    job.saw(address, write(address.names[0], body))
+    job.saw(address, access_to(job, address).change(raw, body))
 
 
 def _create_group(job: Job, address: Address) -> None:
@@ -312,8 +247,7 @@ def _create_group(job: Job, address: Address) -> None:
     unchanged(job, address)
     deployment = deployment_address(job.deployment)
     _patch_group_label(job, deployment, address, None)
-    body = {"name": address.names[0], "instance_types": group_types(job, address)}
-    raw = create_once(job, address, lambda: job.api.create_group(body), lambda: read_now(job, address))
+    raw = _made(job, address)
     job.saw(address, raw)
     _patch_group_label(job, deployment, address, str((raw or {}).get("id")))
 

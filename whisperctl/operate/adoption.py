@@ -17,6 +17,7 @@ from whisperctl.package.build import build_environment, build_package
 from whisperctl.spec import Stack
 from whisperctl.state.desired import Wanted, desired, tracked_names
 from whisperctl.state.labels import SHARED, Changes, Labels, merged, owner
+from whisperctl.state.objects import access
 from whisperctl.state.resources import Address, Kind, deployment_address, env_var_address, group_address
 
 UNKNOWN = "adopted"
@@ -76,20 +77,20 @@ def plan_adoption(api: Api, stack: Stack) -> Adoption:
         stack=stack,
         takeovers=takeovers,
         owned=[address for address in sorted(found.raws) if address not in taken],
-        missing=[a for a in sorted(wanted.state) if a.kind in _LABELLED and a not in found.raws],
+        missing=[a for a in sorted(wanted.state) if a.kind in _CARRY_LABELS and a not in found.raws],
         strangers=found.strangers,
     )
 
 
-_LABELLED = (Kind.ENVIRONMENT, Kind.DEPLOYMENT, Kind.VERSION, Kind.SERVICE)
+_CARRY_LABELS = (Kind.ENVIRONMENT, Kind.DEPLOYMENT, Kind.VERSION, Kind.SERVICE)
 
 
 def _look(api: Api, wanted: Wanted) -> _Found:
     stack, found = wanted.stack, _Found()
     names = (stack.deployment.name, stack.version.name)
-    readers = _readers(api)
-    for address in wanted.state:
-        raw = readers[address.kind](*address.names) if address.kind in readers else None
+    for address in (address for address in wanted.state if address.kind in _CARRY_LABELS):
+        calls = access(api, address)
+        raw = calls.read() if calls else None
         if raw is not None:
             found.raws[address] = raw
     ours = {variable.name for variable in stack.env}
@@ -100,15 +101,6 @@ def _look(api: Api, wanted: Wanted) -> _Found:
         found.group = next(same, "")
     found.strangers = sorted(v["version"] for v in api.versions(names[0]) if v["version"] != names[1])
     return found
-
-
-def _readers(api: Api) -> Mapping[Kind, Callable[..., Json | None]]:
-    return {
-        Kind.ENVIRONMENT: api.environment,
-        Kind.DEPLOYMENT: api.deployment,
-        Kind.VERSION: api.version,
-        Kind.SERVICE: api.find_service,
-    }
 
 
 def _refuse_owned_elsewhere(api: Api, stack: Stack, found: _Found) -> None:
@@ -175,14 +167,9 @@ def _write_all(api: Api, takeovers: Sequence[Takeover]) -> None:
 
 
 def _write(api: Api, takeover: Takeover) -> None:
-    address, names = takeover.address, takeover.address.names
-    writers: Mapping[Kind, Callable[..., Json]] = {
-        Kind.ENVIRONMENT: api.update_environment,
-        Kind.DEPLOYMENT: api.update_deployment,
-        Kind.VERSION: api.update_version,
-        Kind.SERVICE: api.update_service,
-    }
-    raw = _readers(api)[address.kind](*names)
-    if raw is None or owner(raw) not in (takeover.before.owner, Labels(takeover.labels).owner):
+    address = takeover.address
+    calls = access(api, address)
+    raw = calls.read() if calls else None
+    if calls is None or raw is None or owner(raw) not in (takeover.before.owner, Labels(takeover.labels).owner):
         raise StalePlan(f"{address} {'changed' if raw else 'disappeared'} meanwhile.\n  Run adopt again.")
-    writers[address.kind](*names, {"labels": merged(Labels.of(raw).all, takeover.labels)})
+    calls.change(raw, {"labels": merged(Labels.of(raw).all, takeover.labels)})

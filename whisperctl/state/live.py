@@ -290,7 +290,7 @@ def _groups(
 def _with_its_owner(project: Project, group: Json) -> Json:
     """A group carries no labels: for a message, it gets those of the deployment that it goes with."""
     owners = (raw for raw in project.deployments.values() if group["id"] in Labels.of(raw).group_ids)
-    return group | {"labels": next(owners, {}).get("labels")}
+    return group | {"labels": Labels.of(next(owners, None)).all}
 
 
 def _environment(project: Project, wanted: Wanted) -> tuple[dict[Address, Json], dict[Address, Json], str]:
