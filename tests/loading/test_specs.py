@@ -15,7 +15,7 @@ from whisperctl.loading import load_stacks
 SPECS = Path(__file__).parents[1] / "specs"
 INVALID = sorted((SPECS / "invalid").glob("*.yaml"))
 VALID = sorted((SPECS / "valid").glob("*.yaml"))
-ENVIRON = {"WHISPERCTL_TEST_TOKEN": "hf_never_shown", "WHISPERCTL_TEST_PORT": "8080"}
+ENVIRON = {"WHISPERCTL_TEST_TOKEN": "hf_never_shown", "WHISPERCTL_TEST_PORT": "8080", "WHISPERCTL_TEST_EMPTY": ""}
 
 
 @pytest.mark.parametrize("file", INVALID, ids=lambda file: file.stem)
