@@ -11,7 +11,8 @@ import pytest
 
 from scripts import set_up
 from tests.docs.terminal import ROOT, Terminal, terminal
-from tests.emulator_process import EmulatorProcess, start_emulator
+from ubiops_emulator import testing
+from ubiops_emulator.testing import Emulator
 
 NOT_COPIED = shutil.ignore_patterns(
     ".venv", ".git", "__pycache__", ".*_cache", ".hypothesis", "build", "site", "scripts"
@@ -22,22 +23,21 @@ def made_by_make() -> bool:
     """Whether the tests run in the checkout's own .venv, and `make setup` would find nothing to do there."""
     if Path(sys.prefix).resolve() != set_up.VENV.resolve() or not set_up.FINISHED.exists():
         return False
-    return set_up.FINISHED.read_text() == set_up.digest(set_up.vllm_for_this_machine()[0])
+    return set_up.FINISHED.read_text() == set_up.digest(set_up.supported_gpu())
 
 
 MADE_BY_MAKE = pytest.mark.skipif(not made_by_make(), reason="not in a .venv that is up to date: run `make test`")
 
 
 @pytest.fixture
-def books(tmp_path: Path) -> Iterator[EmulatorProcess]:
+def books(tmp_path: Path) -> Iterator[Emulator]:
     """An emulator that runs no instances."""
-    started = start_emulator(tmp_path / "books", "--speed", "1000", "--runtime", "none")
-    yield started
-    assert started.stop() == 0
+    with testing.running("--speed", "1000", "--runtime", "none", data=tmp_path / "books") as started:
+        yield started
 
 
 @pytest.fixture
-def shell(books: EmulatorProcess, tmp_path: Path) -> Iterator[Terminal]:
+def shell(books: Emulator, tmp_path: Path) -> Iterator[Terminal]:
     """A shell in an empty folder whose UbiOps is `books`."""
     exported = {"UBIOPS_API_HOST": books.host, "UBIOPS_PROJECT": "demo", "UBIOPS_API_TOKEN": books.token}
     with terminal(tmp_path, exported) as opened:

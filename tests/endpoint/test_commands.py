@@ -19,8 +19,9 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.emulator_process import EmulatorProcess, start_emulator
 from tests.endpoint import fake_vllm, stacks, tones
+from ubiops_emulator import testing
+from ubiops_emulator.testing import Emulator
 from whisperctl.control.api import Api
 from whisperctl.endpoint.client import Endpoint
 
@@ -54,7 +55,7 @@ def package() -> bytes:
 class Project:
     """A project in which `tones` is deployed, asleep until a request wakes it."""
 
-    def __init__(self, emulator: EmulatorProcess) -> None:
+    def __init__(self, emulator: Emulator) -> None:
         self.emulator = emulator
         self.api = Api(emulator.host, "demo", emulator.token)
 
@@ -119,7 +120,7 @@ def until(met: Any, seconds: float = 30) -> None:
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
-    emulator = start_emulator(tmp_path_factory.mktemp("emulator"), "--speed", "1000")
+    emulator = testing.start("--speed", "1000", data=tmp_path_factory.mktemp("emulator"))
     try:
         found = Project(emulator)
         found.deploy()
@@ -139,7 +140,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_a_sleeping_deployment_is_woken(tmp_path_factory: pytest.TempPathFactory, folder: Path) -> None:
-    emulator = start_emulator(tmp_path_factory.mktemp("asleep"), "--speed", "1000")
+    emulator = testing.start("--speed", "1000", data=tmp_path_factory.mktemp("asleep"))
     try:
         asleep = Project(emulator)
         asleep.deploy()

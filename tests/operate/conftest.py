@@ -14,7 +14,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.emulator_process import EmulatorProcess, start_emulator
+from ubiops_emulator import testing
+from ubiops_emulator.testing import Emulator
 from whisperctl.cli.main import main
 from whisperctl.control.api import Api
 
@@ -63,7 +64,7 @@ class Operator:
     """Someone at a prompt: a folder with `stack.yaml`, and the environment that points to the emulator."""
 
     folder: Path
-    emulator: EmulatorProcess
+    emulator: Emulator
     environ: dict[str, str] = field(default_factory=dict)
 
     def command(self, *args: str) -> list[str]:
@@ -122,14 +123,13 @@ class Operator:
 
 
 @pytest.fixture(scope="session")
-def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmulatorProcess]:
-    started = start_emulator(tmp_path_factory.mktemp("operate"), "--speed", "1000", "--runtime", "none")
-    yield started
-    assert started.stop() == 0
+def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
+    with testing.running("--speed", "1000", "--runtime", "none", data=tmp_path_factory.mktemp("operate")) as started:
+        yield started
 
 
 @pytest.fixture(scope="session")
-def control(emulator: EmulatorProcess) -> Iterator[httpx.Client]:
+def control(emulator: Emulator) -> Iterator[httpx.Client]:
     """The emulator's own calls: journal, faults, snapshots."""
     headers = {"Authorization": f"Token {emulator.token}"}
     with httpx.Client(base_url=f"{emulator.root}/_emulator", headers=headers, timeout=30) as client:
@@ -137,7 +137,7 @@ def control(emulator: EmulatorProcess) -> Iterator[httpx.Client]:
 
 
 @pytest.fixture(scope="session")
-def applied(emulator: EmulatorProcess, control: httpx.Client, tmp_path_factory: pytest.TempPathFactory) -> None:
+def applied(emulator: Emulator, control: httpx.Client, tmp_path_factory: pytest.TempPathFactory) -> None:
     """Snapshots: `empty`, and `twice` with FIRST and then SECOND applied."""
     control.post("/snapshot", json={"name": "empty"}).raise_for_status()
     operator = Operator(tmp_path_factory.mktemp("setup"), emulator)
@@ -155,7 +155,7 @@ def restored(control: httpx.Client, name: str) -> None:
 
 
 @pytest.fixture
-def operator(emulator: EmulatorProcess, control: httpx.Client, applied: None, tmp_path: Path) -> Operator:
+def operator(emulator: Emulator, control: httpx.Client, applied: None, tmp_path: Path) -> Operator:
     """In a folder with SECOND, as it was applied."""
     restored(control, "twice")
     found = Operator(tmp_path, emulator)
@@ -164,14 +164,14 @@ def operator(emulator: EmulatorProcess, control: httpx.Client, applied: None, tm
 
 
 @pytest.fixture
-def newcomer(emulator: EmulatorProcess, control: httpx.Client, applied: None, tmp_path: Path) -> Operator:
+def newcomer(emulator: Emulator, control: httpx.Client, applied: None, tmp_path: Path) -> Operator:
     """In an empty folder, with an empty project."""
     restored(control, "empty")
     return Operator(tmp_path, emulator)
 
 
 @pytest.fixture
-def api(emulator: EmulatorProcess) -> Iterator[Api]:
+def api(emulator: Emulator) -> Iterator[Api]:
     found = Api(emulator.host, "demo", emulator.token)
     yield found
     found.rest.session.close()

@@ -15,7 +15,7 @@ from typing import Any
 
 import httpx
 
-from tests.emulator_process import EmulatorProcess
+from ubiops_emulator.testing import Emulator
 from whisperctl.apply.outcome import Event, Outcome
 from whisperctl.clock import StoppableClock
 from whisperctl.control.api import Api
@@ -73,7 +73,7 @@ class Ran:
 class Project:
     """One emulator's project `demo`, and a folder for stack files."""
 
-    emulator: EmulatorProcess = field(repr=False)
+    emulator: Emulator = field(repr=False)
     folder: Path
     events: list[Event] = field(default_factory=list, repr=False)
     parallelism: int = 10
