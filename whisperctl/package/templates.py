@@ -1,6 +1,6 @@
-"""Python files of a package: templates, which are modules that run and are checked as they are, with one value in them.
+"""Python files of a package: templates, modules that run and are checked as they are, with one value put in.
 
-The line that ends in `# whisperctl:config` holds a value to develop with. Rendered, it holds the stack's as one literal,
+The line that ends in `# whisperctl:config` holds a value to develop with; rendered, it holds the stack's as a literal,
 so that nothing in a stack can become code. Comments are for whoever reads the template: a package has none of them, so
 that a better comment in a later whisperctl is no new revision.
 """
