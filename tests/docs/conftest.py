@@ -23,7 +23,7 @@ def made_by_make() -> bool:
     """Whether the tests run in the checkout's own .venv, and `make setup` would find nothing to do there."""
     if Path(sys.prefix).resolve() != set_up.VENV.resolve() or not set_up.FINISHED.exists():
         return False
-    return set_up.FINISHED.read_text() == set_up.digest(set_up.vllm_for_this_machine()[0])
+    return set_up.FINISHED.read_text() == set_up.digest(set_up.supported_gpu())
 
 
 MADE_BY_MAKE = pytest.mark.skipif(not made_by_make(), reason="not in a .venv that is up to date: run `make test`")

@@ -98,7 +98,7 @@ def test_pipelines_install_what_their_variable_names_and_nothing_else(fresh: She
     """Above all not the foreign project that has this one's name on PyPI."""
     with_index(fresh)
     assert fresh.type("pip wheel --quiet --no-deps --wheel-dir .. .")[1] == 0
-    (wheel,) = fresh.folder.parent.glob("whisperctl-*.whl")
+    (wheel,) = fresh.folder.parent.glob("whisperctl_ubiops-*.whl")
     for ci, file in (("github", ".github/workflows/whisperctl.yml"), ("gitlab", ".gitlab-ci.yml")):
         subprocess.run([sys.executable, "-m", "whisperctl", "init", "--ci", ci, fresh.folder / ci], check=True)
         lines = set(re.findall(r"(?<=- )(?:run: )?(pip install .+)", (fresh.folder / ci / file).read_text()))
@@ -111,4 +111,4 @@ def test_pipelines_install_what_their_variable_names_and_nothing_else(fresh: She
 
         printed, code = fresh.type(f"(export PIP_NO_DEPS=1 WHISPERCTL_PACKAGE={wheel}; {install})")
         assert code == 0, printed
-        assert fresh.type("pip uninstall --yes whisperctl")[0].count("Successfully uninstalled") == 1
+        assert fresh.type("pip uninstall --yes whisperctl-ubiops")[0].count("Successfully uninstalled") == 1

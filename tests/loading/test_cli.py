@@ -50,7 +50,7 @@ def test_json_is_one_document():
     assert document["valid"] is False
     assert document["problems"][0] == {
         "file": "unknown-keys.yaml", "line": 3, "column": 1, "path": "modle", "severity": "error",
-        "message": "this key is not known", "hint": "Did you mean `model`?",
+        "message": "this key is not known", "hint": "Did you mean `model`?", "name": "",
     }  # fmt: skip
     good = json.loads(run("validate", "anchors.yaml", "--format", "json", cwd=SPECS / "valid").stdout)
     assert good["valid"] is True
