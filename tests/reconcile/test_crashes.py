@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 
-from tests import leases
+from tests.harness import leases
+from tests.harness.project import T4, Project, QuickClock, report
 from tests.reconcile.conftest import EXHAUSTIVE
-from tests.reconcile.project import T4, Project, QuickClock, report
 from whisperctl.engine import World, apply_plans, plan_stacks
 from whisperctl.state.labels import lease_of
 

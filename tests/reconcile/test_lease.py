@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from tests import leases
-from tests.reconcile.project import Project, QuickClock, report
+from tests.harness import leases
+from tests.harness.project import Project, QuickClock, report
 from whisperctl.apply.job import Job
 from whisperctl.apply.locking import begin, give_back, renew
 from whisperctl.engine import _job, apply_plans, plan_stacks

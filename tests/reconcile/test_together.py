@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests import leases
-from tests.reconcile.project import Project, report
+from tests.harness import leases
+from tests.harness.project import Project, report
 from whisperctl.engine import World, apply_plans, plan_stacks
 
 

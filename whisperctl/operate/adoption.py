@@ -77,18 +77,18 @@ def plan_adoption(api: Api, stack: Stack) -> Adoption:
         stack=stack,
         takeovers=takeovers,
         owned=[address for address in sorted(found.raws) if address not in taken],
-        missing=[a for a in sorted(wanted.state) if a.kind in _CARRY_LABELS and a not in found.raws],
+        missing=[a for a in sorted(wanted.state) if a.kind in _KINDS_WITH_LABELS and a not in found.raws],
         strangers=found.strangers,
     )
 
 
-_CARRY_LABELS = (Kind.ENVIRONMENT, Kind.DEPLOYMENT, Kind.VERSION, Kind.SERVICE)
+_KINDS_WITH_LABELS = (Kind.ENVIRONMENT, Kind.DEPLOYMENT, Kind.VERSION, Kind.SERVICE)
 
 
 def _look(api: Api, wanted: Wanted) -> _Found:
     stack, found = wanted.stack, _Found()
     names = (stack.deployment.name, stack.version.name)
-    for address in (address for address in wanted.state if address.kind in _CARRY_LABELS):
+    for address in (address for address in wanted.state if address.kind in _KINDS_WITH_LABELS):
         calls = access(api, address)
         raw = calls.read() if calls else None
         if raw is not None:
