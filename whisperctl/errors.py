@@ -56,10 +56,14 @@ class Problem:
     hint: str = ""
     severity: str = "error"
     """`error` or `warning`."""
+    name: str = ""
+    """Of a warning: what `acknowledge` in the stack file calls it."""
 
     def __str__(self) -> str:
         head = f"{self.where}: {self.severity}: " + (f"{self.path}: " if self.path else "")
-        return head + self.message + (f"\n  {self.hint}" if self.hint else "")
+        return (
+            head + self.message + (f"\n  {self.hint}" if self.hint else "") + (f" [{self.name}]" if self.name else "")
+        )
 
 
 class WhisperctlError(Exception):

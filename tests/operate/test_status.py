@@ -11,8 +11,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.emulator_process import EmulatorProcess, start_emulator
-from tests.operate.conftest import HOLD, SECOND, Operator
+from tests.harness import leases
+from tests.operate.conftest import SECOND, Operator
+from ubiops_emulator import testing
+from ubiops_emulator.testing import Emulator
 from whisperctl.cli.main import COMMANDS
 from whisperctl.control.api import Api
 
@@ -105,8 +107,8 @@ def test_what_another_stack_owns_is_told(operator: Operator) -> None:
 
 def test_an_apply_at_work_is_told(operator: Operator, api: Api) -> None:
     labels = (api.deployment("speech") or {})["labels"]
-    api.update_deployment("speech", {"labels": {**labels, "whisperctl-lease": f"{HOLD} {int(time.time()) + 60}"}})
-    assert "An apply is at work on it: process 4242 on another-host" in operator.good("status").out
+    api.update_deployment("speech", {"labels": {**labels, **leases.ELSEWHERE}})
+    assert "An apply is at work on it: process 4242 of another machine" in operator.good("status").out
 
 
 def seen(operator: Operator, *texts: str) -> str:
@@ -165,11 +167,11 @@ def test_several_stacks(operator: Operator) -> None:
     assert [(entry["stack"], entry["deployed"]) for entry in document["stacks"]] == [("speech", True), ("other", False)]
 
 
-def test_why_an_instance_waits(operator: Operator, emulator: EmulatorProcess, tmp_path: Path) -> None:
+def test_why_an_instance_waits(operator: Operator, emulator: Emulator, tmp_path: Path) -> None:
     """At UbiOps' own pace an instance is pending for 20 seconds."""
     operator.good("pause")
     shutil.copytree(emulator.token_file.parent, tmp_path / "slow")
-    slow = start_emulator(tmp_path / "slow", "--speed", "1", "--runtime", "none")
+    slow = testing.start("--speed", "1", "--runtime", "none", data=tmp_path / "slow")
     try:
         there = Operator(operator.folder, slow)
         there.good("resume")
