@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from whisperctl.errors import Problem, SpecError
@@ -61,5 +61,6 @@ def _load(file: Path, environ: Mapping[str, str], problems: list[Problem], secre
     told = {problem.path for problem in unread if problem.severity == "error"}
     unused = set() if secrets else {f"env.{variable.name}.value" for variable in stack.env if variable.secret}
     read = [*unread, *(problem for problem in found if problem.path not in told)]
-    problems += (problem for problem in read if problem.path not in unused)
-    return [stack]
+    own = list(dict.fromkeys(problem for problem in read if problem.path not in unused))
+    problems += own
+    return [replace(stack, warnings=tuple(problem for problem in own if problem.severity == "warning"))]
