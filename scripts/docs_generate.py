@@ -34,9 +34,12 @@ ABOUT_STACK = """\
 One file declares one endpoint. Field names are UbiOps' and vLLM's own, so their documentation applies. Unknown keys,
 duplicate keys and wrong types are errors with file, line and column; `whisperctl validate` reports all of them at once.
 
-- `${NAME}` and `${NAME:-default}` in any string value take an environment variable; `$$` is a literal `$`. A missing
-  variable is an error that names it; so are an unclosed `${` and GitHub's own `${{ }}`, which nothing replaces here.
-  `$NAME` without braces stays as it is, with a warning where it is the whole value.
+- `${NAME}`, `${NAME:-default}` and `${NAME:?what it is}` in any string value take an environment variable; `$$` is a
+  literal `$`. A missing variable is an error that names it; so are an empty one under `secret: true` (`${NAME:-}` says
+  that empty is meant), an unclosed `${` and GitHub's own `${{ }}`, which nothing replaces here. Inside `{ }` and `[ ]`
+  a `${NAME}` stands in quotes. `$NAME` without braces stays as it is, with a warning where it is the whole value.
+- Keys at the top that begin with `x-` are for anchors and read by nothing.
+- Every warning ends with its name in brackets; `acknowledge: [NAME]` keeps it from being told again.
 - `extends: other.yaml` merges this file over another: mappings merge, lists and scalars replace, `null` removes.
 - Fields of UbiOps that the file does not name are left as they are on UbiOps.
 - Editors complete and check the file through its first line,

@@ -56,15 +56,18 @@ class Problem:
     hint: str = ""
     severity: str = "error"
     """`error` or `warning`."""
+    name: str = ""
+    """Of a warning: what `acknowledge` in the stack file calls it."""
 
     def __str__(self) -> str:
         return f"{self.where}: {self.severity}: {self.text}"
 
     @property
     def text(self) -> str:
-        """What is wrong with which value, and in a second line what to do about it."""
+        """What is wrong with which value, in a second line what to do about it, and a warning's name."""
         head = f"{self.path}: " if self.path else ""
-        return head + self.message + (f"\n  {self.hint}" if self.hint else "")
+        hint = f"\n  {self.hint}" if self.hint else ""
+        return head + self.message + hint + (f" [{self.name}]" if self.name else "")
 
 
 class WhisperctlError(Exception):

@@ -11,8 +11,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.emulator_process import EmulatorProcess, start_emulator
 from tests.operate.conftest import HOLD, SECOND, Operator
+from ubiops_emulator import testing
+from ubiops_emulator.testing import Emulator
 from whisperctl.cli.main import COMMANDS
 from whisperctl.control.api import Api
 
@@ -164,11 +165,11 @@ def test_several_stacks(operator: Operator) -> None:
     assert [(entry["stack"], entry["deployed"]) for entry in document["stacks"]] == [("speech", True), ("other", False)]
 
 
-def test_why_an_instance_waits(operator: Operator, emulator: EmulatorProcess, tmp_path: Path) -> None:
+def test_why_an_instance_waits(operator: Operator, emulator: Emulator, tmp_path: Path) -> None:
     """At UbiOps' own pace an instance is pending for 20 seconds."""
     operator.good("pause")
     shutil.copytree(emulator.token_file.parent, tmp_path / "slow")
-    slow = start_emulator(tmp_path / "slow", "--speed", "1", "--runtime", "none")
+    slow = testing.start("--speed", "1", "--runtime", "none", data=tmp_path / "slow")
     try:
         there = Operator(operator.folder, slow)
         there.good("resume")

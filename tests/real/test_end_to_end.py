@@ -10,22 +10,22 @@ from pathlib import Path
 
 import pytest
 
-from tests.emulator_process import EmulatorProcess, start_emulator
 from tests.real.conftest import SAMPLES, SPOKEN, surroundings, whisperctl
+from ubiops_emulator import testing
+from ubiops_emulator.testing import Emulator
 
 SHORT = sorted(name for name in SPOKEN if name != "forty-seconds.wav")
 AUDIO = "hola-mundo.wav"
 
 
 @pytest.fixture(scope="module")
-def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmulatorProcess]:
-    started = start_emulator(tmp_path_factory.mktemp("emulator"), "--speed", "1000")
-    yield started
-    assert started.stop() == 0
+def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
+    with testing.running("--speed", "1000", data=tmp_path_factory.mktemp("emulator")) as started:
+        yield started
 
 
 @pytest.fixture(scope="module")
-def environment(emulator: EmulatorProcess) -> dict[str, str]:
+def environment(emulator: Emulator) -> dict[str, str]:
     """What a person exports to work with the emulator."""
     exported = {"UBIOPS_API_HOST": emulator.host, "UBIOPS_PROJECT": "demo", "UBIOPS_API_TOKEN": emulator.token}
     return {**surroundings(), **exported}

@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
+from tests.harness.project import T4, Project, QuickClock, report
 from tests.reconcile.conftest import EXHAUSTIVE
-from tests.reconcile.project import T4, Project, QuickClock, report
 from whisperctl.engine import World, apply_plans, plan_stacks
 
 TYPES = ["12288mb-t4", "16384mb"]

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from jsonschema.validators import Draft202012Validator
 
-from tests.reconcile.project import Project
+from tests.harness.project import Project
 
 SCHEMAS = Path(__file__).parents[2] / "schemas"
 DOCUMENTS = ("plan", "apply", "drift", "status")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 
-from tests.reconcile.project import Project, QuickClock, report
+from tests.harness.project import Project, QuickClock, report
 from whisperctl.apply.job import Job
 from whisperctl.apply.lease import parse
 from whisperctl.apply.locking import begin, give_back, renew

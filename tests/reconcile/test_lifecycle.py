@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.reconcile.project import CPU, T4, Project, actions, paths, report
+from tests.harness.project import CPU, T4, Project, actions, paths, report
 from whisperctl.errors import NotOwned, Refused
 from whisperctl.plan.plan import Plan
 from whisperctl.state.resources import Kind, Masked

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.reconcile.project import Project, report
+from tests.harness.project import Project, report
 from whisperctl.engine import World, apply_plans, plan_stacks
 
 

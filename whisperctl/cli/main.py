@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
+from collections.abc import Sequence
 from importlib import import_module
 from typing import Any
 
@@ -114,8 +115,12 @@ def whisperctl(ctx: click.Context) -> None:
     ctx.ensure_object(Settings)
 
 
-def main() -> None:
-    """Run the program and exit: 0, 1, 2 (changes pending), 64 (usage) or 130 (interrupted)."""
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the program and exit: 0, 1, 2 (changes pending), 64 (usage) or 130 (interrupted).
+
+    Args:
+        arguments: those of the command line, without the program's name; `sys.argv` has them if left out.
+    """
     if sys.stdin is None:
         sys.stdin = open(os.devnull)  # noqa: PTH123, SIM115 - pathlib is dear, and it stays open
     if sys.stderr is None:
@@ -123,7 +128,7 @@ def main() -> None:
     if sys.stdout is None:
         click.echo("error: The output cannot be written: standard output is closed.", err=True)
         sys.exit(EXIT_FAILED)
-    code = _exit_code()
+    code = _exit_code(arguments)
     try:
         sys.stdout.flush()
     except OSError as error:
@@ -131,10 +136,10 @@ def main() -> None:
     sys.exit(code)
 
 
-def _exit_code() -> int:
+def _exit_code(arguments: Sequence[str] | None) -> int:
     """Run the command; every failure but a defect of ours becomes one message and its exit code."""
     try:
-        code: Any = whisperctl.main(standalone_mode=False, obj=Settings(), prog_name="whisperctl")
+        code: Any = whisperctl.main(arguments, standalone_mode=False, obj=Settings(), prog_name="whisperctl")
     except click.UsageError as error:
         error.show()
         code = EXIT_USAGE
