@@ -137,7 +137,7 @@ def _job(plan: Plan, world: World) -> Job:
         api=world.api(plan.wanted.stack),
         clock=world.clock,
         tell=tell,
-        lease=new_lease(world.clock.time()),
+        lease=new_lease(),
         seen=dict(plan.live.fingerprints),
     )
 

@@ -11,7 +11,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.operate.conftest import HOLD, SECOND, Operator
+from tests.harness import leases
+from tests.operate.conftest import SECOND, Operator
 from ubiops_emulator import testing
 from ubiops_emulator.testing import Emulator
 from whisperctl.cli.main import COMMANDS
@@ -105,8 +106,8 @@ def test_what_another_stack_owns_is_told(operator: Operator) -> None:
 
 def test_an_apply_at_work_is_told(operator: Operator, api: Api) -> None:
     labels = (api.deployment("speech") or {})["labels"]
-    api.update_deployment("speech", {"labels": {**labels, "whisperctl-lease": f"{HOLD} {int(time.time()) + 60}"}})
-    assert "An apply is at work on it: process 4242 on another-host" in operator.good("status").out
+    api.update_deployment("speech", {"labels": {**labels, **leases.ELSEWHERE}})
+    assert "An apply is at work on it: process 4242 of another machine" in operator.good("status").out
 
 
 def seen(operator: Operator, *texts: str) -> str:

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from tests.harness import leases
 from tests.harness.program import Ran
 from tests.harness.project import Project, merged
 from whisperctl.control.api import Api
@@ -432,10 +433,10 @@ def test_a_plan_that_is_the_same_after_the_wait_is_performed(project: Project) -
     terminal = project.terminal("apply", str(project.write(version={"maximum_instances": 3})))
     terminal.until(r"\[y/N\]")
     labels = (project.api().deployment("alpha") or {})["labels"]
-    lease = {"whisperctl-lease": f"elsewhere 1 1 abcd {int(time.time()) + 3}"}
-    project.api().update_deployment("alpha", {"labels": labels | lease})
-    terminal.type("y\n")
-    assert terminal.end() == 0
+    with leases.of_a_process(3) as lease:
+        project.api().update_deployment("alpha", {"labels": labels | lease})
+        terminal.type("y\n")
+        assert terminal.end() == 0
     assert "waiting for another apply" in terminal.shown
     assert terminal.shown.count("Plan: 1 to update") == 1
 
@@ -634,11 +635,10 @@ def test_a_version_that_a_foreign_service_uses_is_not_renamed(project: Project) 
     assert project.api().version("alpha", "v2") is None
 
 
-def test_an_expired_lease_holds_up_nobody(project: Project) -> None:
+def test_a_lease_of_a_process_that_is_gone_holds_up_nobody(project: Project) -> None:
     project.apply()
     labels = (project.api().deployment("alpha") or {})["labels"]
-    lease = {"whisperctl-lease": f"elsewhere 1 1 abcd {int(time.time()) - 1}"}
-    project.api().update_deployment("alpha", {"labels": labels | lease})
+    project.api().update_deployment("alpha", {"labels": labels | leases.gone()})
     ran = project.cli("apply", "--yes", str(project.write(version={"maximum_instances": 2})))
     assert ran.code == 0
     assert "waiting for another apply" not in ran.err

@@ -29,7 +29,7 @@ from whisperctl.serving import catalog
 from whisperctl.serving.launch import option_name
 from whisperctl.spec import Path_
 from whisperctl.state.diff import FieldChange
-from whisperctl.state.labels import recorded_revisions
+from whisperctl.state.labels import Labels
 from whisperctl.state.resources import Kind, Masked, version_address
 from whisperctl.untrusted import harmless
 
@@ -72,9 +72,9 @@ def _is_new_package(change: Change) -> bool:
 
 def _contents(plan: Plan, change: Change, api: Api) -> tuple[FieldChange, ...]:
     deployment, version = change.address.names
-    labels = plan.live.labels.get(version_address(deployment, version), {})
+    labels = Labels.of(plan.live.owned.get(version_address(deployment, version)))
     # Only what we uploaded is read: somebody else's package may hold what must not be shown.
-    ours = [item.revision for item in recorded_revisions(labels) if item.digest == change.fields[0].before]
+    ours = [item.revision for item in labels.revisions if item.digest == change.fields[0].before]
     if not ours:
         return ()
     kept = _Bounded()
