@@ -12,24 +12,20 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from datetime import UTC, datetime
-from typing import Any
 
-from whisperctl.apply.awake import SCHEDULE_TIMEOUT, KeptAwake, stop_instances, wake
-from whisperctl.apply.failed_starts import Starts
+from whisperctl.apply.awake import stop_instances
 from whisperctl.apply.job import Job
 from whisperctl.apply.polling import wait_for
 from whisperctl.apply.proof import check_own_health
-from whisperctl.control.api import Json
 from whisperctl.endpoint.client import Endpoint
-from whisperctl.endpoint.gate import Bake, Measured, Transcribe, figures, judge, measure
+from whisperctl.endpoint.gate import Bake, Transcribe, figures, judge, measure
 from whisperctl.endpoint.probe import probe
 from whisperctl.endpoint.transcription import Ask, read, request
 from whisperctl.endpoint.wer import word_error_rate
-from whisperctl.errors import ApiError, GateFailed, Interrupted, NotFound, WhisperctlError
+from whisperctl.errors import GateFailed, Interrupted, WhisperctlError
 from whisperctl.plan.operations import Operation
 from whisperctl.plan.rollout import Rollout, preview_name
-from whisperctl.spec import Service, Smoke
+from whisperctl.spec import Smoke
 from whisperctl.state.labels import Labels, RolloutRecord
 from whisperctl.state.resources import Address, service_address, version_address
 

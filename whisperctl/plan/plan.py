@@ -13,6 +13,14 @@ from whisperctl.plan.changes import Remark, changes_between, deletion, destructi
 from whisperctl.plan.operations import Operations
 from whisperctl.plan.proposal import Proposal
 from whisperctl.plan.refusals import refusals, refuse_foreign
+from whisperctl.plan.rollout import (
+    Rollout,
+    failed_rollout,
+    is_of_the_rollout,
+    is_replaced,
+    rollout_changes,
+    rollout_of,
+)
 from whisperctl.state.desired import Wanted
 from whisperctl.state.fingerprints import combined
 from whisperctl.state.live import Live, is_proven
@@ -25,6 +33,13 @@ class Plan(Proposal):
 
     wanted: Wanted
     live: Live
+    rollout: Rollout | None = None
+    """Where the stack's line of versions stands; None for a stack that is changed in place."""
+
+    @property
+    def is_pending(self) -> bool:
+        """Whether UbiOps differs, or a proof or a rollout has still to be finished."""
+        return Proposal.is_pending.fget(self) or (self.rollout is not None and not self.rollout.is_over)
 
 
 def make_plan(
@@ -44,7 +59,12 @@ def make_plan(
     if not destroy:
         refuse_foreign(wanted, live)
     kept, warnings = kept_deployments(live)
+    rollout = None if destroy or is_replaced(wanted, live) else rollout_of(wanted, live)
+    kept |= {address for address in live.owned if is_of_the_rollout(address, rollout)}
     changes = destruction(wanted, live, kept) if destroy else changes_between(wanted, live, kept)
+    if rollout is not None:
+        changes = rollout_changes(wanted, live, rollout, changes)
+        warnings += failed_rollout(rollout)
     gone = {change.address for change in changes if change.action == "delete"}
     changes += [deletion(wanted, a, "nothing uses it any more") for a in retired_tags if a not in gone]
     changes.sort(key=lambda change: change.address)
@@ -56,7 +76,7 @@ def make_plan(
         fingerprint=combined(live.fingerprints.items()),
         destroy=destroy,
         changes=tuple(changes),
-        operations=tuple(Operations(wanted, live, changes, first_id).ordered(destroy)),
+        operations=tuple(Operations(wanted, live, changes, first_id, rollout).ordered(destroy)),
         unchanged=sum(address not in touched for address in live.owned),
         proven=is_proven(live, stack.deployment.name),
         file_warnings=remarks(stack.warnings),
@@ -64,6 +84,7 @@ def make_plan(
         refused=tuple(refusals(wanted, live, changes)),
         wanted=wanted,
         live=live,
+        rollout=rollout,
     )
 
 

@@ -7,15 +7,17 @@ versions (`RolloutRecord`), so that an apply that was cut off anywhere is finish
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from whisperctl.control.api import Json
+from whisperctl.plan.changes import Change, Remark, deletion
 from whisperctl.state.desired import Wanted
+from whisperctl.state.diff import FieldChange
 from whisperctl.state.labels import Labels, RolloutRecord
 from whisperctl.state.line import is_line
 from whisperctl.state.live import Live
-from whisperctl.state.resources import Address, Kind, service_address, version_address
+from whisperctl.state.resources import IMMUTABLE, Address, Kind, deployment_address, service_address, version_address
 
 PREVIEW_SUFFIX = "-preview"
 LONGEST_NAME = 64
@@ -43,6 +45,9 @@ class Rollout:
     """Versions that are deleted once `new` serves well: more than `rollout.keep`, failed ones, unfinished ones."""
     failed: RolloutRecord | None
     """How the last rollout to `new` failed."""
+
+    compared: bool = True
+    """Whether the gate compares with the version that serves: it is awake and answers."""
 
     @property
     def is_over(self) -> bool:
@@ -151,3 +156,82 @@ def is_of_the_rollout(address: Address, rollout: Rollout | None) -> bool:
 def version_of(rollout: Rollout) -> Address:
     """The address of the version that the stack file describes."""
     return version_address(rollout.deployment, rollout.new)
+
+
+def is_replaced(wanted: Wanted, live: Live) -> bool:
+    """Whether the deployment must be made again: then nothing of the line is left to roll out from."""
+    address = deployment_address(wanted.stack.deployment.name)
+    raw, fields = live.owned.get(address), wanted.state[address].fields
+    fixed = IMMUTABLE[Kind.DEPLOYMENT]
+    return raw is not None and any(name in fields and raw.get(name) != fields[name] for name in fixed)
+
+
+def rollout_changes(wanted: Wanted, live: Live, rollout: Rollout, changes: Sequence[Change]) -> list[Change]:
+    """The changes of a plan as the rollout makes them, with those of earlier versions and of a preview left behind."""
+    explained = [_explained(change, rollout) for change in changes]
+    return [*explained, *_asleep(wanted, live, rollout), *_leaving(wanted, rollout)]
+
+
+def _explained(change: Change, rollout: Rollout) -> Change:
+    """Why a new version is made, and what its services do meanwhile."""
+    if not rollout.gated:
+        return change
+    version = version_of(rollout)
+    if change.address == version and change.action == "create":
+        beside = f"beside {rollout.serving}, which serves until then" if rollout.replaces else "before anything serves"
+        return replace(change, effect=f"made and gated {beside}")
+    if change.address.kind is Kind.SERVICE and any(field.path == "version" for field in change.fields):
+        if change.action == "update":
+            effect = f"leads to {rollout.new} once that has passed its gate; its id and URL stay"
+            return replace(change, effect=effect)
+    return change
+
+
+def _asleep(wanted: Wanted, live: Live, rollout: Rollout) -> Iterator[Change]:
+    """Earlier versions that have still to fall asleep."""
+    for name in rollout.kept:
+        address = version_address(rollout.deployment, name)
+        raw = live.owned[address]
+        if sleeps(raw):
+            continue
+        minimum, labels = raw.get("minimum_instances"), Labels.of(raw).all
+        fields = [FieldChange(path="minimum_instances", before=minimum, after=0)] if minimum else []
+        fields += [
+            FieldChange(path=f"labels.{each}", before=labels[each], after=None)
+            for each in OPENAI_LABELS
+            if each in labels
+        ]
+        yield Change(
+            address=address,
+            action="update",
+            fields=tuple(fields),
+            reason=f"{rollout.new} takes its place",
+            effect="sleeps for a rollback, and costs nothing",
+            source=wanted.stack.source("rollout", "keep"),
+        )
+
+
+def _leaving(wanted: Wanted, rollout: Rollout) -> Iterator[Change]:
+    keep = wanted.stack.rollout.keep
+    for name in rollout.leaving:
+        reason = f"more than rollout.keep ({keep}), or its rollout did not succeed"
+        change = deletion(wanted, version_address(rollout.deployment, name), reason)
+        yield replace(change, effect="it serves nobody", source=wanted.stack.source("rollout", "keep"))
+
+
+def failed_rollout(rollout: Rollout) -> list[Remark]:
+    """That the last rollout to the version failed, until one succeeds."""
+    record = rollout.failed
+    if record is None:
+        return []
+    version = str(version_of(rollout))
+    parts = [f"the last rollout to {rollout.new} failed at its {record.stage or 'gate'}"]
+    if record.wer is not None:
+        beside = "" if record.serving_wer is None else f" (serving {record.serving_wer:.3f})"
+        parts.append(f"word error rate {record.wer:.3f}{beside}")
+    if record.latency is not None:
+        beside = "" if record.serving_latency is None else f" (serving {record.serving_latency:.2f} s)"
+        parts.append(f"{record.latency:.2f} s{beside}")
+    text = ", ".join(parts) + (f", {record.at}" if record.at else "")
+    stays = f"{rollout.serving} serves on" if rollout.replaces else "nothing serves"
+    return [Remark(source=version, text=f"{text}: {stays}")]

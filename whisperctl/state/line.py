@@ -43,7 +43,7 @@ def content_digest(wanted: Wanted, project: str) -> str:
         "version": {name: fields.get(name, defaults.get(name)) for name in sorted(CONTENT_FIELDS)},
         "package": wanted.unsettled[package_address(*names)].fields["digest"],
         "env": {
-            item.name: [secret.named(item.value, project, stack.name, item.name) if item.secret else item.value,
+            item.name: [secret.fingerprint(item.value, project, stack.name, item.name) if item.secret else item.value,
                         item.secret]
             for item in stack.env
         },
