@@ -1,12 +1,15 @@
 # `make` lists the targets. Everything is installed into .venv, by scripts/set_up.py.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-exhaustive check format docs clean
+.PHONY: help setup demo test test-exhaustive lock check format docs clean
 
 # The first Python on PATH that is new enough; `make PYTHON=/path/to/python3` takes another.
 NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
 PYTHON ?= $(shell for name in python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$name -c "$(NEW_ENOUGH)" 2> /dev/null && echo $$name && break; done)
 IN_VENV := .venv/bin/python
+
+# The lock names the public index, whatever index this machine's settings name.
+UV := env -u UV_INDEX -u UV_DEFAULT_INDEX -u UV_INDEX_URL -u UV_EXTRA_INDEX_URL -u UV_FIND_LINKS $(IN_VENV) -m uv
 
 # One group of real-server tests stays on one worker, so that two vLLM servers never share the cores.
 PYTEST := $(IN_VENV) -m pytest --numprocesses 2 --dist loadgroup
@@ -26,6 +29,9 @@ test: setup ## every test, those with a real vLLM too; ARGS="..." goes to pytest
 
 test-exhaustive: setup ## every test, and the long sweeps in full
 	WHISPERCTL_EXHAUSTIVE=1 $(PYTEST) $(ARGS)
+
+lock: ## make uv.lock fit pyproject.toml; ARGS=--upgrade takes the newest releases that it allows
+	$(UV) lock $(ARGS)
 
 check: setup ## formatting, lint, types and layering
 	scripts/check

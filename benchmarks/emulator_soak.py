@@ -1,6 +1,6 @@
 """Soak of the emulator: many clients, every fault on, and at the end every acknowledged write must be there.
 
-    python benchmarks/emulator_soak.py [--requests 10000] [--clients 32]
+    python -m benchmarks.emulator_soak [--requests 10000] [--clients 32]
 
 Prints one JSON document: requests, seconds, percentiles of latency in ms, memory in MiB, and what was lost. Exit 1 when
 a write was lost or memory grew.
@@ -14,7 +14,6 @@ import json
 import random
 import statistics
 import sys
-import tempfile
 import time
 from collections import Counter
 from dataclasses import dataclass, field
@@ -22,8 +21,8 @@ from pathlib import Path
 
 import httpx
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-from tests.emulator_process import EmulatorProcess, start_emulator
+from ubiops_emulator import testing
+from ubiops_emulator.testing import Emulator
 
 P = "/projects/demo"
 FAULTS = [
@@ -127,7 +126,7 @@ def memory(pid: int) -> float:
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * 4096 / 2**20
 
 
-async def soak(emulator: EmulatorProcess, requests: int, clients: int) -> dict:
+async def soak(emulator: Emulator, requests: int, clients: int) -> dict:
     headers = {"Authorization": f"Token {emulator.token}"}
     workers = []
     for number in range(clients):
@@ -156,7 +155,7 @@ async def soak(emulator: EmulatorProcess, requests: int, clients: int) -> dict:
     return report(workers, seconds, samples, lost)
 
 
-async def missing(emulator: EmulatorProcess, workers: list[Worker], headers: dict[str, str]) -> list[str]:
+async def missing(emulator: Emulator, workers: list[Worker], headers: dict[str, str]) -> list[str]:
     """What the clients know and the emulator does not show, or shows otherwise, or shows in addition."""
     async with httpx.AsyncClient(base_url=emulator.root, headers=headers, timeout=60) as client:
         await client.delete("/_emulator/faults")
@@ -192,12 +191,8 @@ def main() -> int:
     parser.add_argument("--clients", type=int, default=32)
     options = parser.parse_args()
     flags = [part for spec in FAULTS for part in ("--fault", spec)]
-    with tempfile.TemporaryDirectory(prefix="soak-") as folder:
-        emulator = start_emulator(Path(folder), "--runtime", "none", "--speed", "1000", *flags)
-        try:
-            result = asyncio.run(soak(emulator, options.requests, options.clients))
-        finally:
-            emulator.stop()
+    with testing.running("--runtime", "none", "--speed", "1000", *flags) as emulator:
+        result = asyncio.run(soak(emulator, options.requests, options.clients))
     print(json.dumps(result, indent=2))
     return 1 if result["lost"] or result["grew"] else 0
 

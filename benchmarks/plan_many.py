@@ -1,7 +1,7 @@
 """Plan and apply many stacks: requests, round trips, wall time and memory, each beside a naive way in the same run.
 
-    .venv/bin/python benchmarks/plan_many.py
-    .venv/bin/python benchmarks/plan_many.py --rate-limited     # a quarter of an hour
+    .venv/bin/python -m benchmarks.plan_many
+    .venv/bin/python -m benchmarks.plan_many --rate-limited     # a quarter of an hour
 
 Starts an emulator of its own. Prints a Markdown table; the bars are the product's promises.
 """
@@ -18,16 +18,15 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
+from tests.harness.project import BASE, Project, merged
+from ubiops_emulator import testing
+from ubiops_emulator.testing import Emulator
+
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
-
-from tests.emulator_process import EmulatorProcess, start_emulator  # noqa: E402
-from tests.reconcile.project import BASE, Project, merged  # noqa: E402
-
 STACKS = 80
 NEW = 20
 RUNS = 3
@@ -46,13 +45,9 @@ def write_stacks(project: Project, count: int, folder: str) -> Path:
     return target
 
 
-@contextmanager
-def emulator(folder: Path, speed: float, *more: str) -> Iterator[EmulatorProcess]:
-    started = start_emulator(folder, "--speed", str(speed), "--runtime", "none", *more)
-    try:
-        yield started
-    finally:
-        started.stop()
+def emulator(folder: Path, speed: float, *more: str) -> AbstractContextManager[Emulator]:
+    """A UbiOps that keeps the books only."""
+    return testing.running("--speed", str(speed), "--runtime", "none", *more, data=folder)
 
 
 def timed(work: Callable[[], Any]) -> tuple[float, Any]:

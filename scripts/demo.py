@@ -9,24 +9,24 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shlex
 import signal
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
 from types import FrameType
-from typing import IO
+
+from ubiops_emulator import testing
 
 ROOT = Path(__file__).resolve().parent.parent
 SPEC = "specs/demo.yaml" if version("vllm").endswith("+cpu") else "specs/demo-gpu.yaml"
 AUDIO = "tea-with-doctor.wav"
-PATIENCE = 60.0  # seconds that the emulator gets to start listening, and any process to end when it is told to
+PATIENCE = 60.0  # seconds that a process gets to end when it is told to
+PATH = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # where `vllm` is
 
 
 class BrokenPromiseError(Exception):
@@ -37,10 +37,9 @@ def main() -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, interrupted)
     began = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="whisperctl-demo-") as scratch:
-        with emulator(Path(scratch)) as environment:
-            walk_through(environment)
-        print("it has stopped")
+    with emulator() as environment:
+        walk_through(environment)
+    print("it has stopped")
     print(f"\nThe demo did everything it says, in {time.monotonic() - began:.0f} s.")
 
 
@@ -78,7 +77,7 @@ def heading(text: str) -> None:
 def whisperctl(environment: Mapping[str, str], *arguments: str, promised: int = 0) -> str:
     """Run one command, show what it prints and return its stdout; it must end with the promised exit code."""
     print(f"$ whisperctl {shlex.join(arguments)}", flush=True)
-    with running(arguments, environment, subprocess.PIPE) as process:
+    with running(arguments, environment) as process:
         assert process.stdout is not None
         lines = []
         for line in process.stdout:
@@ -91,47 +90,30 @@ def whisperctl(environment: Mapping[str, str], *arguments: str, promised: int = 
 
 
 @contextmanager
-def emulator(scratch: Path) -> Iterator[Mapping[str, str]]:
+def emulator() -> Iterator[Mapping[str, str]]:
     """A local UbiOps for as long as the block runs; gives the environment that points whisperctl to it."""
     heading("Start a local UbiOps in the background")
-    token, log = scratch / "token", scratch / "emulator.log"
-    arguments = ["emulator", "--port", "0", "--data", str(scratch / "data"), "--write-token", str(token)]
-    arguments += ["--speed", "1000"]
-    print(f"$ whisperctl {shlex.join(arguments)} &", flush=True)
-    with log.open("w") as output, running(arguments, os.environ, output) as process:
+    print("$ whisperctl emulator --port 0 --speed 1000 &", flush=True)
+    environment = {**os.environ, "PATH": PATH}
+    with testing.running("--speed", "1000", environ=environment) as ubiops:
+        print(f"it listens on {ubiops.host}", flush=True)
         try:
-            host = announced_host(process, log)
-            print(f"it listens on {host}", flush=True)
-            secret = token.read_text().strip()
-            yield {**os.environ, "UBIOPS_API_HOST": host, "UBIOPS_PROJECT": "demo", "UBIOPS_API_TOKEN": secret}
+            yield {**environment, **ubiops.environ}
         except BrokenPromiseError:
-            print("\nThe local UbiOps' last words:", *log.read_text().splitlines()[-20:], sep="\n  ", file=sys.stderr)
+            last_words = ubiops.log.read_text().splitlines()[-20:]
+            print("\nThe local UbiOps' last words:", *last_words, sep="\n  ", file=sys.stderr)
             raise
 
 
-def announced_host(process: subprocess.Popen[str], log: Path) -> str:
-    """The address that the emulator prints once it listens."""
-    deadline = time.monotonic() + PATIENCE
-    while process.poll() is None and time.monotonic() < deadline:
-        if found := re.search(r"^export UBIOPS_API_HOST=(\S+)$", log.read_text(), re.MULTILINE):
-            return found[1].strip("'\"")
-        time.sleep(0.1)
-    raise BrokenPromiseError("the emulator did not start listening")
-
-
 @contextmanager
-def running(
-    arguments: tuple[str, ...] | list[str], environment: Mapping[str, str], stdout: int | IO[str]
-) -> Iterator[subprocess.Popen[str]]:
+def running(arguments: Sequence[str], environment: Mapping[str, str]) -> Iterator[subprocess.Popen[str]]:
     """whisperctl in a process group of its own, of which nothing is left when the block ends, however it ends."""
-    path = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"  # where `vllm` is
     process = subprocess.Popen(
         [sys.executable, "-m", "whisperctl", *arguments],
         cwd=ROOT,
-        env={**environment, "PATH": path},
+        env=environment,
         stdin=subprocess.DEVNULL,
-        stdout=stdout,
-        stderr=None if stdout == subprocess.PIPE else subprocess.STDOUT,
+        stdout=subprocess.PIPE,
         text=True,
         start_new_session=True,
     )

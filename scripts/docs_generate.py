@@ -34,9 +34,12 @@ ABOUT_STACK = """\
 One file declares one endpoint. Field names are UbiOps' and vLLM's own, so their documentation applies. Unknown keys,
 duplicate keys and wrong types are errors with file, line and column; `whisperctl validate` reports all of them at once.
 
-- `${NAME}` and `${NAME:-default}` in any string value take an environment variable; `$$` is a literal `$`. A missing
-  variable is an error that names it; so are an unclosed `${` and GitHub's own `${{ }}`, which nothing replaces here.
-  `$NAME` without braces stays as it is, with a warning where it is the whole value.
+- `${NAME}`, `${NAME:-default}` and `${NAME:?what it is}` in any string value take an environment variable; `$$` is a
+  literal `$`. A missing variable is an error that names it; so are an empty one under `secret: true` (`${NAME:-}` says
+  that empty is meant), an unclosed `${` and GitHub's own `${{ }}`, which nothing replaces here. Inside `{ }` and `[ ]`
+  a `${NAME}` stands in quotes. `$NAME` without braces stays as it is, with a warning where it is the whole value.
+- Keys at the top that begin with `x-` are for anchors and read by nothing.
+- Every warning ends with its name in brackets; `acknowledge: [NAME]` keeps it from being told again.
 - `extends: other.yaml` merges this file over another: mappings merge, lists and scalars replace, `null` removes.
 - Fields of UbiOps that the file does not name are left as they are on UbiOps.
 - Editors complete and check the file through its first line,
@@ -63,6 +66,18 @@ Results go to stdout; progress, warnings and errors to stderr. Colour and progre
 There `apply` and `destroy` show a line for each operation in progress, with its time and the last lines of its log;
 with `-v` the whole log stays.
 Without a terminal, a command that would ask refuses unless it is given `--yes`.
+
+`plan`, `show`, `apply`, `destroy`, `drift` and `status` print one document with `--format json`, of one shape for one
+stack and for many:
+
+```json
+{"format_version": "2", "stacks": [{"stack": "whisper-prod", "project": "speech", "warnings": []}]}
+```
+
+`whisperctl schema --of plan` (`apply`, `drift`, `status`) prints its JSON Schema, which also lies in `schemas/`. Fields
+may be added; none goes away or changes its meaning while `format_version` is the same. A plan's entry has `changes`
+(each with `address`, `action`, `fields`, `reason`, `effect`, `source`), the `operations` that make them, `warnings`,
+and under `refused` why `apply` would not perform it. `apply` adds each operation's `outcome` and `seconds`.
 """
 
 

@@ -14,7 +14,6 @@ import os
 import pty
 import re
 import shutil
-import signal
 import struct
 import subprocess
 import sys
@@ -30,6 +29,8 @@ from rich._export_format import CONSOLE_SVG_FORMAT
 from rich.console import Console
 from rich.style import Style
 from rich.text import Text
+
+from ubiops_emulator import testing
 
 ROOT = Path(__file__).resolve().parent.parent
 IMAGES = ROOT / "docs" / "img"
@@ -71,31 +72,15 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         work = Path(scratch) / "whisper"
         shutil.copytree(ROOT / "specs", work / "specs")
-        emulator, environment = started(Path(scratch))
-        try:
+        with testing.running("--speed", "1000") as emulator:
+            path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+            environment = {**os.environ, **emulator.environ, "PATH": path, "TERM": "xterm-256color"}
             for picture in PICTURES:
                 for before, after in picture.edits:
                     (work / FILE).write_text((work / FILE).read_text().replace(before, after))
                 lines = shown(picture, work, environment)
                 if picture.name:
                     draw(picture, lines)
-        finally:
-            emulator.send_signal(signal.SIGTERM)
-            emulator.wait(60)
-
-
-def started(scratch: Path) -> tuple[subprocess.Popen[str], Mapping[str, str]]:
-    """A local UbiOps, and the environment that points whisperctl to it."""
-    command = [sys.executable, "-m", "whisperctl", "emulator", "--port", "0", "--speed", "1000"]
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    surroundings = {**os.environ, "PATH": path, "PYTHONPATH": str(ROOT), "TERM": "xterm-256color"}
-    emulator = subprocess.Popen(
-        command, cwd=scratch, env=surroundings, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-    )
-    assert emulator.stdout is not None
-    exports = dict(emulator.stdout.readline().removeprefix("export ").strip().split("=", 1) for _ in range(3))
-    exports["UBIOPS_API_TOKEN"] = (scratch / ".whisperctl-emulator" / "token").read_text().strip()
-    return emulator, {**surroundings, **exports}
 
 
 def shown(picture: Picture, folder: Path, environment: Mapping[str, str]) -> list[Text]:

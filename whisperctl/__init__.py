@@ -1,3 +1,3 @@
 """whisperctl: infrastructure as code for speech recognition."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from whisperctl.errors import Mark
+from whisperctl.errors import Mark, Problem
 
 Auto = Literal["auto"]
 Gpu = Literal["T4", "L4", "A10", "A100", "H100", "H200", "CPU"]
@@ -59,6 +59,8 @@ class Environment:
     """None: the newest tag when the managed tag is first built."""
     requirements: tuple[str, ...]
     apt: tuple[str, ...]
+    lock: Path | None = None
+    """Absolute path of the file that pins every package."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -159,13 +161,57 @@ class Smoke:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Gate:
+    """What a new version may be worse by than the one that serves."""
+
+    max_wer_increase: float = 0.02
+    """Difference of word error rates, 0 to 1, over all recordings."""
+    max_latency_ratio: float = 1.5
+    """Of the median times of an answer."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Rollout:
     """How an apply moves and proves."""
 
     strategy: Literal["in_place", "blue_green"]
     timeout: int
     """Seconds for each wait."""
-    smoke: Smoke | None
+    smokes: tuple[Smoke, ...]
+    """The recordings of `smoke`, which is one or a list."""
+    gate: Gate = Gate()
+    bake: int = 60
+    """Seconds that a new version must keep well after the switch."""
+    keep: int = 1
+    """Earlier versions that are kept asleep for a rollback."""
+    restart_on_env_change: bool = True
+    """Whether running instances are replaced when an env var that they read at start has changed."""
+    wave: int = 1
+    """Stacks of a higher wave start when those of the lower ones have passed."""
+
+    @property
+    def smoke(self) -> Smoke | None:
+        """The first recording."""
+        return self.smokes[0] if self.smokes else None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Moved:
+    """Earlier names of the same things, the latest first as written; empty where nothing has moved."""
+
+    stack: tuple[str, ...] = ()
+    deployment: tuple[str, ...] = ()
+    version: tuple[str, ...] = ()
+    services: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Today's name of a service -> its earlier names."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Policy:
+    """What a plan may cost."""
+
+    max_credits_per_hour: float | None = None
+    """At maximum_instances; None: any."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -186,10 +232,22 @@ class Stack:
     services: tuple[Service, ...]
     rollout: Rollout
     protect: bool
+    whisperctl: str | None = None
+    """Versions of this tool that may plan and apply the file (PEP 440)."""
+    moved: Moved = Moved()
+    policy: Policy = Policy()
+    acknowledge: tuple[str, ...] = ()
+    """Names of warnings that are not told."""
+    ignore_changes: tuple[str, ...] = ()
+    """Spec paths, as written: `version.minimum_instances`, `service.NAME.rate_limit`, `env.NAME`."""
     marks: Mapping[Path_, Mark] = field(repr=False, compare=False)
     """Where each value stands; a list of services has `("service", 0, "port")`, a single one `("service", "port")`."""
     substituted: frozenset[Path_] = field(default=frozenset(), repr=False, compare=False)
     """Values that hold what an environment variable held: messages do not show them."""
+    taken_from: Mapping[Path_, tuple[str, ...]] = field(default_factory=dict, repr=False, compare=False)
+    """Value -> names of the environment variables that it was made of, in their order."""
+    warnings: tuple[Problem, ...] = field(default=(), repr=False, compare=False)
+    """What loading the file and its parts warned of."""
 
     def mark(self, *path: str | int) -> Mark:
         """The place of the value at `path`, or of its nearest enclosing value that is written down."""

@@ -19,7 +19,8 @@ import httpx
 import pytest
 import ubiops
 
-from tests.emulator_process import EmulatorProcess, start_emulator
+from ubiops_emulator import testing
+from ubiops_emulator.testing import Emulator
 
 LIVE = os.environ.get("WHISPERCTL_LIVE") == "1"
 PROJECT = os.environ.get("UBIOPS_PROJECT", "") if LIVE else "demo"
@@ -36,15 +37,14 @@ class Deployment:
 
 
 @pytest.fixture(scope="session")
-def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmulatorProcess]:
+def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
     if LIVE:
         pytest.skip("speaks to the emulator itself, not to a live UbiOps")
-    started = start_emulator(tmp_path_factory.mktemp("emulator"), "--speed", "1000")
-    yield started
-    assert started.stop() == 0
+    with testing.running("--speed", "1000", data=tmp_path_factory.mktemp("emulator")) as started:
+        yield started
 
 
-def client_of(emulator: EmulatorProcess, token: str | None = None) -> ubiops.CoreApi:
+def client_of(emulator: Emulator, token: str | None = None) -> ubiops.CoreApi:
     """The official client as users set it up: validation on."""
     configuration = ubiops.Configuration(host=emulator.host)
     configuration.api_key["Authorization"] = f"Token {token or emulator.token}"
@@ -67,7 +67,7 @@ def api(request: pytest.FixtureRequest) -> Iterator[ubiops.CoreApi]:
 
 
 @pytest.fixture
-def http(emulator: EmulatorProcess) -> Iterator[httpx.Client]:
+def http(emulator: Emulator) -> Iterator[httpx.Client]:
     """Raw HTTP with the token, for what the official client would not send."""
     headers = {"Authorization": f"Token {emulator.token}"}
     with httpx.Client(base_url=emulator.root, headers=headers, timeout=30) as client:

@@ -13,7 +13,7 @@ import pytest
 import ubiops
 
 from tests.emulator.conftest import LIVE, PROJECT, built, client_of, eventually, package
-from tests.emulator_process import start_emulator
+from ubiops_emulator import testing
 from ubiops_emulator.runtime.models import served_names
 
 UNHEALTHY = {"kind": "unhealthy"}
@@ -53,7 +53,7 @@ def test_a_damaged_state_is_told(tmp_path: Path) -> None:
 def test_what_it_prints(tmp_path: Path) -> None:
     token = tmp_path / "with space" / "tokens file"
     token.parent.mkdir()
-    emulator = start_emulator(tmp_path / "data", "--write-token", str(token))
+    emulator = testing.start("--write-token", str(token), data=tmp_path / "data")
     emulator.stop()
     assert emulator.output == [
         f"export UBIOPS_API_HOST={emulator.host}",
@@ -65,7 +65,7 @@ def test_what_it_prints(tmp_path: Path) -> None:
 
 
 def test_only_the_books(tmp_path: Path) -> None:
-    emulator = start_emulator(tmp_path, "--speed", "1000", "--runtime", "none")
+    emulator = testing.start("--speed", "1000", "--runtime", "none", data=tmp_path)
     api = client_of(emulator)
     try:
         _deploy(api, tmp_path)

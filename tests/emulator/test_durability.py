@@ -22,7 +22,7 @@ import ubiops
 from tests.emulator.conftest import BASE, LIVE, PROJECT, built, client_of, eventually, package, zipped
 from tests.emulator.test_runtime import PROCESS, alive
 from tests.emulator.web_package import WEB
-from tests.emulator_process import start_emulator
+from ubiops_emulator import testing
 
 pytestmark = pytest.mark.skipif(LIVE, reason="starts emulators of its own")
 SPEED = ("--speed", "1000")
@@ -33,7 +33,7 @@ def headers(token: str) -> dict[str, str]:
 
 
 def test_a_restart_keeps_state_endpoint_and_token(tmp_path: Path) -> None:
-    first = start_emulator(tmp_path, *SPEED)
+    first = testing.start(*SPEED, data=tmp_path)
     token = first.token
     assert stat.S_IMODE(first.token_file.stat().st_mode) == 0o600
     assert token not in " ".join(first.output)
@@ -47,7 +47,7 @@ def test_a_restart_keeps_state_endpoint_and_token(tmp_path: Path) -> None:
     api.api_client.close()
     assert first.stop() == 0
     assert not alive(pid)
-    second = start_emulator(tmp_path, *SPEED)
+    second = testing.start(*SPEED, data=tmp_path)
     try:
         assert second.token == token
         api = client_of(second)
@@ -63,7 +63,7 @@ def _until_answered(endpoint: str, token: str) -> None:
 
 
 def test_kill_9_loses_no_acknowledged_write_and_leaves_no_process(tmp_path: Path) -> None:
-    first = start_emulator(tmp_path, *SPEED)
+    first = testing.start(*SPEED, data=tmp_path)
     api = client_of(first)
     api.deployments_create(PROJECT, ubiops.DeploymentCreate(name="d", input_type="plain", output_type="plain"))
     api.deployment_versions_create(PROJECT, "d", ubiops.DeploymentVersionCreate(version="v1"))
@@ -79,7 +79,7 @@ def test_kill_9_loses_no_acknowledged_write_and_leaves_no_process(tmp_path: Path
     first.stop()
     for thread in threads:
         thread.join()
-    second = start_emulator(tmp_path, *SPEED)
+    second = testing.start(*SPEED, data=tmp_path)
     try:
         assert not any(alive(pid) for pid in pids)
         api = client_of(second)
@@ -105,7 +105,7 @@ def _write(emulator: Any, number: int, acknowledged: list[str]) -> None:
 
 
 def test_a_build_survives_a_restart(tmp_path: Path) -> None:
-    first = start_emulator(tmp_path, "--speed", "5")
+    first = testing.start("--speed", "5", data=tmp_path)
     api = client_of(first)
     api.deployments_create(PROJECT, ubiops.DeploymentCreate(name="d", input_type="plain", output_type="plain"))
     api.deployment_versions_create(PROJECT, "d", ubiops.DeploymentVersionCreate(version="v1"))
@@ -118,7 +118,7 @@ def test_a_build_survives_a_restart(tmp_path: Path) -> None:
     api.api_client.close()
     first.process.kill()
     first.stop()
-    second = start_emulator(tmp_path, *SPEED)
+    second = testing.start(*SPEED, data=tmp_path)
     api = client_of(second)
     httpx.post(f"{second.root}/_emulator/clock", json={"advance": 60}, headers=headers(second.token))
     try:
@@ -242,7 +242,7 @@ def test_package_layouts(
 
 
 def test_a_service_whose_port_was_taken_moves(tmp_path: Path) -> None:
-    first = start_emulator(tmp_path, *SPEED, "--runtime", "none")
+    first = testing.start(*SPEED, "--runtime", "none", data=tmp_path)
     api = client_of(first)
     api.deployments_create(PROJECT, ubiops.DeploymentCreate(name="d", input_type="plain", output_type="plain"))
     api.deployment_versions_create(PROJECT, "d", ubiops.DeploymentVersionCreate(version="v1"))
@@ -251,7 +251,7 @@ def test_a_service_whose_port_was_taken_moves(tmp_path: Path) -> None:
     assert first.stop() == 0
     port = int(made.endpoint.rsplit(":", 1)[1])
     with socket.create_server(("127.0.0.1", port)):
-        second = start_emulator(tmp_path, *SPEED, "--runtime", "none")
+        second = testing.start(*SPEED, "--runtime", "none", data=tmp_path)
         api = client_of(second)
         try:
             moved = eventually(
@@ -261,7 +261,7 @@ def test_a_service_whose_port_was_taken_moves(tmp_path: Path) -> None:
         finally:
             api.api_client.close()
             assert second.stop() == 0
-    assert f"port {port} of service" in second.stderr.read_text()
+    assert f"port {port} of service" in second.log.read_text()
 
 
 def test_services_of_many_clients_listen_when_they_are_told(http: httpx.Client, name: str, version: Any) -> None:

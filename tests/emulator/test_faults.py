@@ -14,7 +14,8 @@ import ubiops
 
 from tests.emulator.conftest import LIVE, PROJECT, built, client_of, eventually, package
 from tests.emulator.web_package import WEB
-from tests.emulator_process import EmulatorProcess, start_emulator
+from ubiops_emulator import testing
+from ubiops_emulator.testing import Emulator
 
 pytestmark = pytest.mark.skipif(LIVE, reason="starts emulators of its own")
 DEPLOYMENTS = f"/v2/projects/{PROJECT}/deployments"
@@ -22,15 +23,16 @@ PLAIN = {"input_type": "plain", "output_type": "plain"}
 
 
 @pytest.fixture(scope="module")
-def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmulatorProcess]:
+def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
     """An emulator of this module's own: it is made to misbehave."""
-    started = start_emulator(tmp_path_factory.mktemp("faults"), "--speed", "1000", "--fault", "latency,ms=1,path=/none")
-    yield started
-    assert started.stop() == 0
+    with testing.running(
+        "--speed", "1000", "--fault", "latency,ms=1,path=/none", data=tmp_path_factory.mktemp("faults")
+    ) as started:
+        yield started
 
 
 @pytest.fixture(scope="module")
-def api(emulator: EmulatorProcess) -> Iterator[ubiops.CoreApi]:
+def api(emulator: Emulator) -> Iterator[ubiops.CoreApi]:
     core = client_of(emulator)
     yield core
     core.api_client.close()
@@ -186,7 +188,7 @@ def test_every_answer_tells_the_limit(http: httpx.Client) -> None:
     assert "GET /v2/no" in http.get("/v2/no").json()["error"]
 
 
-def test_journal_counts_and_tells_no_secrets(http: httpx.Client, emulator: EmulatorProcess, name: str) -> None:
+def test_journal_counts_and_tells_no_secrets(http: httpx.Client, emulator: Emulator, name: str) -> None:
     http.delete("/_emulator/journal")
     http.get(f"{DEPLOYMENTS}/none")
     start = http.get("/_emulator/journal").json()[-1]["n"]

@@ -14,15 +14,16 @@ import ubiops
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
-from tests.emulator.conftest import PROJECT, EmulatorProcess, built, eventually, package
+from tests.emulator.conftest import PROJECT, built, eventually, package
 from tests.emulator.web_package import WEB
+from ubiops_emulator.testing import Emulator
 
 NAME = "web"
 CHECK = {"port": 8080, "path": "/health", "interval": 1}
 
 
 @pytest.fixture(scope="module")
-def service(emulator: EmulatorProcess, api: ubiops.CoreApi, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+def service(emulator: Emulator, api: ubiops.CoreApi, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """A service with two healthy instances behind it."""
     api.deployments_create(PROJECT, ubiops.DeploymentCreate(name=NAME, input_type="plain", output_type="plain"))
     api.deployment_versions_create(
@@ -43,7 +44,7 @@ def _until_ready(api: ubiops.CoreApi, count: int) -> None:
 
 
 @pytest.fixture
-def client(service: Any, emulator: EmulatorProcess) -> Iterator[httpx.Client]:
+def client(service: Any, emulator: Emulator) -> Iterator[httpx.Client]:
     headers = {"Authorization": f"Token {emulator.token}"}
     with httpx.Client(base_url=service.endpoint, headers=headers, timeout=20) as made:
         yield made
@@ -61,7 +62,7 @@ def client(service: Any, emulator: EmulatorProcess) -> Iterator[httpx.Client]:
         ("", 401),
     ],
 )
-def test_token_forms(client: httpx.Client, emulator: EmulatorProcess, header: str, status: int) -> None:
+def test_token_forms(client: httpx.Client, emulator: Emulator, header: str, status: int) -> None:
     answer = client.get("/health", headers={"Authorization": header.format(emulator.token)})
     assert answer.status_code == status
     assert status == 200 or answer.json()["error"]
@@ -80,7 +81,7 @@ def test_a_token_without_the_permission_is_refused(client: httpx.Client, api: ub
     assert client.get("/health", headers=headers).status_code == 200
 
 
-def test_paths_queries_and_headers_arrive_as_sent(client: httpx.Client, emulator: EmulatorProcess) -> None:
+def test_paths_queries_and_headers_arrive_as_sent(client: httpx.Client, emulator: Emulator) -> None:
     raw = client.get(
         "/headers/a%2Fb%20c?x=%C3%A9&y", headers={"X-Mine": "1", "Connection": "close, x-drop", "X-Drop": "1"}
     )
@@ -94,16 +95,14 @@ def test_paths_queries_and_headers_arrive_as_sent(client: httpx.Client, emulator
     assert len([key for key, _ in seen["headers"] if key == "host"]) == 1
 
 
-def test_authorization_passes_through_on_demand(
-    client: httpx.Client, api: ubiops.CoreApi, emulator: EmulatorProcess
-) -> None:
+def test_authorization_passes_through_on_demand(client: httpx.Client, api: ubiops.CoreApi, emulator: Emulator) -> None:
     api.services_update(PROJECT, NAME, ubiops.ServiceUpdate(authentication_header_pass_through=True))
     names = dict(client.get("/headers").json()["headers"])
     api.services_update(PROJECT, NAME, ubiops.ServiceUpdate(authentication_header_pass_through=False))
     assert names["authorization"] == f"Token {emulator.token}"
 
 
-def test_a_large_upload_is_streamed_and_not_buffered(client: httpx.Client, emulator: EmulatorProcess) -> None:
+def test_a_large_upload_is_streamed_and_not_buffered(client: httpx.Client, emulator: Emulator) -> None:
     block, count = b"\x01\x02\x03\x04" * 65536, 400
     digest = hashlib.sha256()
     for _ in range(count):
@@ -154,7 +153,7 @@ def test_requests_are_spread_over_instances(client: httpx.Client) -> None:
     assert len({client.get("/pid").text for _ in range(4)}) == 2
 
 
-def test_websocket(service: Any, emulator: EmulatorProcess) -> None:
+def test_websocket(service: Any, emulator: Emulator) -> None:
     url = service.endpoint.replace("http", "ws") + "/talk"
     headers = {"Authorization": f"Bearer {emulator.token}"}
     with connect(url, additional_headers=headers, subprotocols=["chat"], proxy=None) as socket:
@@ -191,7 +190,7 @@ def test_health_gates_routing(client: httpx.Client, api: ubiops.CoreApi) -> None
 
 
 def test_rate_and_concurrency_limits(
-    api: ubiops.CoreApi, emulator: EmulatorProcess, service: Any, http: httpx.Client, name: str
+    api: ubiops.CoreApi, emulator: Emulator, service: Any, http: httpx.Client, name: str
 ) -> None:
     made = api.services_create(
         PROJECT,

@@ -16,7 +16,8 @@ from ubiops.utils.streaming import stream_request
 
 from tests.emulator.conftest import LIVE, PROJECT, built, client_of, eventually, package
 from tests.emulator.web_package import WEB
-from tests.emulator_process import EmulatorProcess, start_emulator
+from ubiops_emulator import testing
+from ubiops_emulator.testing import Emulator
 
 pytestmark = pytest.mark.skipif(LIVE, reason="starts emulators of its own")
 PROCESS = """
@@ -36,15 +37,14 @@ class Deployment:
 
 
 @pytest.fixture(scope="module")
-def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmulatorProcess]:
+def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
     """An emulator of this module's own: its clock leaps."""
-    started = start_emulator(tmp_path_factory.mktemp("runtime"), "--speed", "1000")
-    yield started
-    assert started.stop() == 0
+    with testing.running("--speed", "1000", data=tmp_path_factory.mktemp("runtime")) as started:
+        yield started
 
 
 @pytest.fixture(scope="module")
-def api(emulator: EmulatorProcess) -> Iterator[ubiops.CoreApi]:
+def api(emulator: Emulator) -> Iterator[ubiops.CoreApi]:
     core = client_of(emulator)
     yield core
     core.api_client.close()
@@ -140,7 +140,7 @@ def test_errors_and_output_of_request(api: ubiops.CoreApi, ready: str) -> None:
     assert traced.metadata.deployment_request_id == answer.id
 
 
-def test_environment_of_an_instance(api: ubiops.CoreApi, emulator: EmulatorProcess, ready: str) -> None:
+def test_environment_of_an_instance(api: ubiops.CoreApi, emulator: Emulator, ready: str) -> None:
     for create, args, value in (
         (api.project_environment_variables_create, (), "project"),
         (api.deployment_environment_variables_create, (ready,), "deployment"),
@@ -225,7 +225,7 @@ def test_a_request_gives_up_in_time(
 
 
 def test_two_stacks_with_one_port_side_by_side(
-    api: ubiops.CoreApi, emulator: EmulatorProcess, name: str, tmp_path: Path
+    api: ubiops.CoreApi, emulator: Emulator, name: str, tmp_path: Path
 ) -> None:
     pids = set()
     for stack in (f"{name}-a", f"{name}-b"):
@@ -246,7 +246,7 @@ def test_two_stacks_with_one_port_side_by_side(
 
 
 def test_service_traffic_and_sleep(
-    api: ubiops.CoreApi, emulator: EmulatorProcess, http: httpx.Client, name: str, tmp_path: Path, version: Any
+    api: ubiops.CoreApi, emulator: Emulator, http: httpx.Client, name: str, tmp_path: Path, version: Any
 ) -> None:
     assert built(api, name, tmp_path, package(WEB)).status == "success"
     made = api.services_create(PROJECT, ubiops.ServiceCreate(name=name, deployment=name, port=8080))

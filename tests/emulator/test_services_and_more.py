@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 import ubiops
 
-from tests.emulator.conftest import LIVE, PROJECT, EmulatorProcess, built, client_of, eventually
+from tests.emulator.conftest import LIVE, PROJECT, built, client_of, eventually
 from tests.emulator.test_resources import refused
+from ubiops_emulator.testing import Emulator
 
 CPU, T4 = "16384 MB + 4 vCPU", "12288 MB + NVIDIA Tesla T4"
 
@@ -230,7 +231,7 @@ ALLOWED = {
 
 
 @pytest.mark.parametrize("role", ALLOWED)
-def test_what_a_role_may(emulator: EmulatorProcess, api: ubiops.CoreApi, name: str, role: str | None) -> None:
+def test_what_a_role_may(emulator: Emulator, api: ubiops.CoreApi, name: str, role: str | None) -> None:
     user = api.service_users_create(PROJECT, ubiops.ServiceUserCreate(name=name))
     if role is not None:
         api.role_assignments_create(
@@ -255,7 +256,7 @@ def test_what_a_role_may(emulator: EmulatorProcess, api: ubiops.CoreApi, name: s
     assert tuple(seen) == ALLOWED[role]
 
 
-def test_a_reset_token_ends_the_old_one(emulator: EmulatorProcess, api: ubiops.CoreApi, name: str) -> None:
+def test_a_reset_token_ends_the_old_one(emulator: Emulator, api: ubiops.CoreApi, name: str) -> None:
     user = api.service_users_create(PROJECT, ubiops.ServiceUserCreate(name=name))
     old, fresh = client_of(emulator, user.token), api.service_users_token(PROJECT, user.id).token
     assert refused(401, old.user_get) == "Invalid token."

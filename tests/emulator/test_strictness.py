@@ -8,7 +8,8 @@ import httpx
 import pytest
 import ubiops
 
-from tests.emulator.conftest import PROJECT, EmulatorProcess
+from tests.emulator.conftest import PROJECT
+from ubiops_emulator.testing import Emulator
 
 P = f"/v2/projects/{PROJECT}"
 PLAIN = {"input_type": "plain", "output_type": "plain"}
@@ -239,7 +240,7 @@ def test_other_media_types(http: httpx.Client) -> None:
         ("Token abc", "Invalid token."),
     ],
 )
-def test_tokens(emulator: EmulatorProcess, header: str | None, text: str) -> None:
+def test_tokens(emulator: Emulator, header: str | None, text: str) -> None:
     headers = {"Authorization": header} if header else {}
     assert text in error(httpx.get(f"{emulator.host}/projects", headers=headers), 401)
 

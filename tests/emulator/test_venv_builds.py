@@ -21,7 +21,7 @@ from tests.emulator.conftest import (
     package,
     written,
 )
-from tests.emulator_process import start_emulator
+from ubiops_emulator import testing
 
 pytestmark = pytest.mark.skipif(LIVE, reason="starts emulators of its own")
 USER = """
@@ -52,7 +52,7 @@ def wheel(folder: Path) -> Path:
 
 
 def test_requirements_are_installed(tmp_path: Path) -> None:
-    emulator = start_emulator(tmp_path / "data", "--speed", "1000", "--builds", "venv")
+    emulator = testing.start("--speed", "1000", "--builds", "venv", data=tmp_path / "data")
     api = client_of(emulator)
     try:
         api.environments_create(PROJECT, ubiops.EnvironmentCreate(name="e"))

@@ -57,7 +57,7 @@ def test_a_directory_means_its_stacks_and_nothing_else(write):
 
 def warnings(*paths: str) -> list[str]:
     found = load_stacks([Path(path) for path in paths], {}).warnings
-    return [str(problem).replace("\n", "") for problem in found if "passed over" in problem.message]
+    return [str(problem).replace("\n", "") for problem in found if problem.name == "passed-over"]
 
 
 API, NAME = "apiVersion: whisperctl/v1\n", "stack: two\n"
@@ -106,7 +106,7 @@ LOOKS = "1:1: warning: this looks like a stack and is passed over:"
 def test_what_looks_like_a_stack_and_is_passed_over_is_told(write, name, text, told):
     write("team/one.yaml", STACK.format(name="one"))
     write(f"team/{name}", text)
-    assert warnings("team") == [f"team/{name}:{LOOKS} {told}"]
+    assert warnings("team") == [f"team/{name}:{LOOKS} {told} [passed-over]"]
 
 
 def test_what_a_stack_extends_may_say_that_it_is_ours(write):

@@ -9,13 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from whisperctl import __version__
 from whisperctl.errors import SpecError
 from whisperctl.loading import load_stacks
 
 SPECS = Path(__file__).parents[1] / "specs"
 INVALID = sorted((SPECS / "invalid").glob("*.yaml"))
 VALID = sorted((SPECS / "valid").glob("*.yaml"))
-ENVIRON = {"WHISPERCTL_TEST_TOKEN": "hf_never_shown", "WHISPERCTL_TEST_PORT": "8080"}
+ENVIRON = {"WHISPERCTL_TEST_TOKEN": "hf_never_shown", "WHISPERCTL_TEST_PORT": "8080", "WHISPERCTL_TEST_EMPTY": ""}
 
 
 @pytest.mark.parametrize("file", INVALID, ids=lambda file: file.stem)
@@ -23,7 +24,7 @@ def test_an_invalid_file_says_all_that_is_wrong(file, monkeypatch, golden):
     monkeypatch.chdir(SPECS / "invalid")
     with pytest.raises(SpecError) as caught:
         load_stacks([Path(file.name)], ENVIRON)
-    golden(file.with_suffix(".txt"), f"{caught.value}\n")
+    golden(file.with_suffix(".txt"), f"{caught.value}\n".replace(f"this is {__version__}", "this is VERSION"))
 
 
 @pytest.mark.parametrize("file", VALID, ids=lambda file: file.stem)

@@ -41,7 +41,7 @@ def test_defaults_are_the_documented_ones():
     }  # fmt: skip
     assert dataclasses.asdict(stack.environment) == {
         "mode": "managed", "base_name": "ubiops-ubuntu24-04-python3-12", "base_tag": None, "requirements": (),
-        "apt": ("build-essential", "python3-dev", "ffmpeg"),
+        "apt": ("build-essential", "python3-dev", "ffmpeg"), "lock": None,
     }  # fmt: skip
     assert dataclasses.asdict(stack.deployment) == {
         "name": "whisper-vllm", "description": "", "input_type": "plain", "output_type": "plain", "labels": {},

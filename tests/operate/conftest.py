@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-import io
-import os
-import subprocess
-import sys
-from collections.abc import Iterator, Mapping
-from contextlib import redirect_stderr, redirect_stdout
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import pytest
 
-from tests.emulator_process import EmulatorProcess, start_emulator
-from whisperctl.cli.main import main
+from tests.harness.operator import Operator
+from ubiops_emulator import testing
+from ubiops_emulator.testing import Emulator
 from whisperctl.control.api import Api
 
-HOLD = "another-host 4242 77 cafe0123"
-"""The lease of an apply on another host, without its end."""
 STACK = """\
 apiVersion: whisperctl/v1
 stack: speech
@@ -45,91 +38,14 @@ FIRST = STACK.format(length=400, requirement="httpx")
 SECOND = STACK.format(length=448, requirement="anyio")
 
 
-@dataclass(frozen=True, slots=True)
-class Ran:
-    """What a command left behind."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def all(self) -> str:
-        return self.out + self.err
-
-
-@dataclass(slots=True)
-class Operator:
-    """Someone at a prompt: a folder with `stack.yaml`, and the environment that points to the emulator."""
-
-    folder: Path
-    emulator: EmulatorProcess
-    environ: dict[str, str] = field(default_factory=dict)
-
-    def command(self, *args: str) -> list[str]:
-        return [sys.executable, "-m", "whisperctl", *args]
-
-    def env(self, **more: str) -> dict[str, str]:
-        kept = {key: value for key, value in os.environ.items() if not key.startswith("UBIOPS_")}
-        ours = {
-            "UBIOPS_API_HOST": self.emulator.host,
-            "UBIOPS_API_TOKEN": self.emulator.token,
-            "UBIOPS_PROJECT": "demo",
-        }
-        found: Mapping[str, str] = {**kept, **ours, **self.environ, **more}
-        return {key: value for key, value in found.items() if value}
-
-    def run(self, *args: str, **env: str) -> Ran:
-        """The program with pipes for a terminal, inside this process to be quick; an empty variable is taken away."""
-        out, err, code = io.StringIO(), io.StringIO(), 0
-        with pytest.MonkeyPatch.context() as patch:
-            for name in [name for name in os.environ if name.startswith("UBIOPS_")]:
-                patch.delenv(name)
-            for name, value in self.env(**env).items():
-                patch.setenv(name, value)
-            patch.chdir(self.folder)
-            patch.setattr(sys, "argv", ["whisperctl", *args])
-            patch.setattr(sys, "stdin", io.StringIO())
-            with redirect_stdout(out), redirect_stderr(err):
-                try:
-                    main()
-                except SystemExit as ended:
-                    code = int(ended.code or 0)
-        return Ran(code, out.getvalue(), err.getvalue())
-
-    def start(self, *args: str) -> subprocess.Popen[str]:
-        """A command that goes on; its streams are pipes."""
-        return subprocess.Popen(
-            self.command(*args),
-            cwd=self.folder,
-            env=self.env(),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-
-    def good(self, *args: str) -> Ran:
-        """A command that must succeed."""
-        ran = self.run(*args)
-        assert ran.code == 0, f"{args}: {ran}"
-        return ran
-
-    def write(self, text: str, name: str = "stack.yaml") -> Path:
-        path = self.folder / name
-        path.write_text(text)
-        return path
+@pytest.fixture(scope="session")
+def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
+    with testing.running("--speed", "1000", "--runtime", "none", data=tmp_path_factory.mktemp("operate")) as started:
+        yield started
 
 
 @pytest.fixture(scope="session")
-def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmulatorProcess]:
-    started = start_emulator(tmp_path_factory.mktemp("operate"), "--speed", "1000", "--runtime", "none")
-    yield started
-    assert started.stop() == 0
-
-
-@pytest.fixture(scope="session")
-def control(emulator: EmulatorProcess) -> Iterator[httpx.Client]:
+def control(emulator: Emulator) -> Iterator[httpx.Client]:
     """The emulator's own calls: journal, faults, snapshots."""
     headers = {"Authorization": f"Token {emulator.token}"}
     with httpx.Client(base_url=f"{emulator.root}/_emulator", headers=headers, timeout=30) as client:
@@ -137,7 +53,7 @@ def control(emulator: EmulatorProcess) -> Iterator[httpx.Client]:
 
 
 @pytest.fixture(scope="session")
-def applied(emulator: EmulatorProcess, control: httpx.Client, tmp_path_factory: pytest.TempPathFactory) -> None:
+def applied(emulator: Emulator, control: httpx.Client, tmp_path_factory: pytest.TempPathFactory) -> None:
     """Snapshots: `empty`, and `twice` with FIRST and then SECOND applied."""
     control.post("/snapshot", json={"name": "empty"}).raise_for_status()
     operator = Operator(tmp_path_factory.mktemp("setup"), emulator)
@@ -155,7 +71,7 @@ def restored(control: httpx.Client, name: str) -> None:
 
 
 @pytest.fixture
-def operator(emulator: EmulatorProcess, control: httpx.Client, applied: None, tmp_path: Path) -> Operator:
+def operator(emulator: Emulator, control: httpx.Client, applied: None, tmp_path: Path) -> Operator:
     """In a folder with SECOND, as it was applied."""
     restored(control, "twice")
     found = Operator(tmp_path, emulator)
@@ -164,14 +80,14 @@ def operator(emulator: EmulatorProcess, control: httpx.Client, applied: None, tm
 
 
 @pytest.fixture
-def newcomer(emulator: EmulatorProcess, control: httpx.Client, applied: None, tmp_path: Path) -> Operator:
+def newcomer(emulator: Emulator, control: httpx.Client, applied: None, tmp_path: Path) -> Operator:
     """In an empty folder, with an empty project."""
     restored(control, "empty")
     return Operator(tmp_path, emulator)
 
 
 @pytest.fixture
-def api(emulator: EmulatorProcess) -> Iterator[Api]:
+def api(emulator: Emulator) -> Iterator[Api]:
     found = Api(emulator.host, "demo", emulator.token)
     yield found
     found.rest.session.close()

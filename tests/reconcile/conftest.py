@@ -8,43 +8,43 @@ from pathlib import Path
 
 import pytest
 
-from tests.emulator_process import EmulatorProcess, start_emulator
-from tests.reconcile.project import Project
+from tests.harness.project import Project
+from ubiops_emulator import testing
+from ubiops_emulator.testing import Emulator
 
 EXHAUSTIVE = os.environ.get("WHISPERCTL_EXHAUSTIVE") == "1"
 
 
 @pytest.fixture(scope="session")
-def books_only(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmulatorProcess]:
+def books_only(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
     """An emulator that keeps the books, and builds in milliseconds."""
     yield from _running(tmp_path_factory.mktemp("ubiops"))
 
 
 @pytest.fixture(scope="session")
-def another(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmulatorProcess]:
+def another(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
     """A second one: an emulator holds one project."""
     yield from _running(tmp_path_factory.mktemp("another"))
 
 
-def _running(folder: Path) -> Iterator[EmulatorProcess]:
-    started = start_emulator(folder, "--speed", "100000", "--runtime", "none")
-    yield started
-    assert started.stop() == 0
+def _running(folder: Path) -> Iterator[Emulator]:
+    with testing.running("--speed", "100000", "--runtime", "none", data=folder) as started:
+        yield started
 
 
 @pytest.fixture
-def project(books_only: EmulatorProcess, tmp_path: Path) -> Project:
+def project(books_only: Emulator, tmp_path: Path) -> Project:
     """A fresh project."""
     return _fresh(books_only, tmp_path)
 
 
 @pytest.fixture
-def second_project(another: EmulatorProcess, tmp_path: Path) -> Project:
+def second_project(another: Emulator, tmp_path: Path) -> Project:
     """A fresh project of its own emulator, with the same folder for stack files."""
     return _fresh(another, tmp_path)
 
 
-def _fresh(emulator: EmulatorProcess, folder: Path) -> Project:
+def _fresh(emulator: Emulator, folder: Path) -> Project:
     found = Project(emulator=emulator, folder=folder)
     found.calm()
     found.control("POST", "reset")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.emulator_process import start_emulator
+from ubiops_emulator import testing
 
 ROOT = Path(__file__).resolve().parents[2]
 SERVER = """import os, sys
@@ -38,7 +38,7 @@ def test_a_server_that_fails_to_start_three_times_ends_the_apply_with_its_own_wo
     shutil.copytree(ROOT / "specs", tmp_path / "specs")
     spec = tmp_path / "specs" / "demo.yaml"
     spec.write_text(spec.read_text().replace("\nenv:\n", f"\nenv:\n  PYTHONPATH: {stand_in.parent}\n{SECRET}"))
-    emulator = start_emulator(tmp_path / "data", "--speed", "10000", "--runtime", "process")
+    emulator = testing.start("--speed", "10000", "--runtime", "process", data=tmp_path / "data")
     try:
         environment = {**os.environ, "UBIOPS_API_HOST": emulator.host, "UBIOPS_PROJECT": "demo"}
         environment["UBIOPS_API_TOKEN"] = emulator.token

@@ -7,20 +7,24 @@ leaves `loading`, because the missing key is itself an error.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from whisperctl.loading.document import Value, plain
+from whisperctl.loading.paths import value_at
 from whisperctl.serving.launch import SERVER_PORT, written_options
 from whisperctl.spec import (
     Deployment,
     Environment,
     EnvVar,
+    Gate,
     InstanceTypeChoice,
     InstanceTypeGroup,
     Model,
+    Moved,
     Path_,
+    Policy,
     Rollout,
     Service,
     Smoke,
@@ -42,7 +46,7 @@ def build(tree: Value, file: str) -> Stack:
         project=data.get("project"),
         model=_model(tree, data.get("model", {})),
         vllm=_vllm(data.get("vllm", {})),
-        environment=_environment(data.get("environment", {})),
+        environment=_environment(tree, data.get("environment", {})),
         deployment=_deployment(data.get("deployment", {})),
         instance_type_group=_group(data.get("instance_type_group", {})),
         version=_version(data.get("version", {}), _server_port(data)),
@@ -50,8 +54,14 @@ def build(tree: Value, file: str) -> Stack:
         services=tuple(_services(data.get("service", []), _server_port(data))),
         rollout=_rollout(tree, data.get("rollout", {})),
         protect=data.get("protect", False),
+        whisperctl=data.get("whisperctl"),
+        moved=_moved(data),
+        policy=Policy(max_credits_per_hour=data.get("policy", {}).get("max_credits_per_hour")),
+        acknowledge=tuple(data.get("acknowledge", [])),
+        ignore_changes=tuple(data.get("ignore_changes", [])),
         marks={path: value.place for path, value in _values(tree, ())},
         substituted=frozenset(path for path, value in _values(tree, ()) if value.substituted),
+        taken_from={path: value.names for path, value in _values(tree, ()) if value.names},
     )
 
 
@@ -71,12 +81,9 @@ def _values(value: Value, path: Path_) -> Iterator[tuple[Path_, Value]]:
                 yield from _values(item, (*path, index))
 
 
-def _folder_of(tree: Value, *path: str) -> Path:
+def _folder_of(tree: Value, *path: str | int) -> Path:
     """The folder of the file in which the value at `path` is written."""
-    for step in path:
-        assert isinstance(tree.data, dict)
-        tree = tree.data[step]
-    return tree.folder
+    return value_at(tree, path).folder
 
 
 def _absolute(folder: Path, name: str) -> Path:
@@ -120,7 +127,7 @@ def _vllm(data: Mapping[str, Any]) -> Vllm:
     )
 
 
-def _environment(data: Mapping[str, Any]) -> Environment:
+def _environment(tree: Value, data: Mapping[str, Any]) -> Environment:
     name, _, tag = data.get("base", "ubiops-ubuntu24-04-python3-12").partition(":")
     return Environment(
         mode=data.get("mode", "managed"),
@@ -128,6 +135,7 @@ def _environment(data: Mapping[str, Any]) -> Environment:
         base_tag=tag or None,
         requirements=tuple(data.get("requirements", [])),
         apt=tuple(data.get("apt", APT)),
+        lock=_absolute(_folder_of(tree, "environment", "lock"), data["lock"]) if "lock" in data else None,
     )
 
 
@@ -186,18 +194,47 @@ def _services(data: Any, port: int) -> Iterator[Service]:
         yield Service(name=entry.get("name", "unnamed"), labels=entry.get("labels", {}), fields=fields)
 
 
+def _moved(data: Mapping[str, Any]) -> Moved:
+    written = data.get("moved", {})
+    services = written.get("service", {})
+    if not isinstance(services, dict):
+        declared = data.get("service", {})
+        only = declared[0] if isinstance(declared, list) and declared else declared
+        services = {only["name"]: services} if isinstance(only, dict) and "name" in only else {}
+    return Moved(
+        stack=_names(written.get("stack", ())),
+        deployment=_names(written.get("deployment", ())),
+        version=_names(written.get("version", ())),
+        services={new: _names(old) for new, old in services.items()},
+    )
+
+
+def _names(written: str | Sequence[str]) -> tuple[str, ...]:
+    return (written,) if isinstance(written, str) else tuple(written)
+
+
 def _rollout(tree: Value, data: Mapping[str, Any]) -> Rollout:
     return Rollout(
         strategy=data.get("strategy", "in_place"),
         timeout=data.get("timeout", 3600),
-        smoke=_smoke(tree, data["smoke"]) if "audio" in data.get("smoke", {}) else None,
+        smokes=tuple(_smokes(tree, data.get("smoke", []))),
+        gate=Gate(**{name: float(value) for name, value in data.get("gate", {}).items()}),
+        bake=data.get("bake", 60),
+        keep=data.get("keep", 1),
+        restart_on_env_change=data.get("restart_on_env_change", True),
+        wave=data.get("wave", 1),
     )
 
 
-def _smoke(tree: Value, data: Mapping[str, Any]) -> Smoke:
-    return Smoke(
-        audio=_absolute(_folder_of(tree, "rollout", "smoke", "audio"), data["audio"]),
-        expect=data.get("expect", ""),  # without it the file is refused, with whatever else is wrong
-        max_wer=float(data.get("max_wer", 0.2)),
-        language=data.get("language"),
-    )
+def _smokes(tree: Value, data: Any) -> Iterator[Smoke]:
+    """One recording or a list of them; one without audio is refused, with whatever else is wrong."""
+    listed = isinstance(data, list)
+    for index, entry in enumerate(data if listed else [data]):
+        if "audio" in entry:
+            path: Path_ = ("rollout", "smoke", index, "audio") if listed else ("rollout", "smoke", "audio")
+            yield Smoke(
+                audio=_absolute(_folder_of(tree, *path), entry["audio"]),
+                expect=entry.get("expect", ""),
+                max_wer=float(entry.get("max_wer", 0.2)),
+                language=entry.get("language"),
+            )

@@ -16,6 +16,8 @@ class Checked:
 
     stacks: tuple[Stack, ...]
     problems: tuple[Problem, ...]
+    parts: tuple[str, ...] = ()
+    """Files without `stack:`, which other files extend."""
 
     @property
     def valid(self) -> bool:
@@ -24,11 +26,11 @@ class Checked:
 
     @classmethod
     def of(cls, paths: Sequence[Path], environ: Mapping[str, str]) -> Checked:
-        """Load `paths` and keep what was found, good or bad."""
+        """Load `paths` and keep what was found, good or bad; secrets may be missing, and parts are checked as parts."""
         from whisperctl.loading import load_stacks
 
         try:
-            loaded = load_stacks(paths, environ)
+            loaded = load_stacks(paths, environ, secrets=False, parts=True)
         except SpecError as error:
             return cls(stacks=(), problems=error.problems)
-        return cls(stacks=loaded.stacks, problems=loaded.warnings)
+        return cls(stacks=loaded.stacks, problems=loaded.warnings, parts=loaded.parts)

@@ -84,6 +84,7 @@ def _overlooked(file: Path) -> Iterator[Problem]:
         message=f"this looks like a stack and is passed over: {', and '.join(reasons)}",
         hint=" and ".join(steps) + ".",
         severity="warning",
+        name="passed-over",
     )
 
 

@@ -22,12 +22,17 @@ Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 MAX_BYTES = 1 << 20
 MAX_DEPTH = 60
 MAX_VALUES = 50_000
+MAX_DIGITS = 40
+"""Of a number: no field takes one as long, and Python needs minutes for the longest."""
 
 Scalar = str | int | float | bool | None
 _CORE = "tag:yaml.org,2002:"
 _SCALARS = {_CORE + name for name in ("str", "int", "float", "bool", "null")}
 _CONFUSING = re.compile(r"^[-+]?(?:0[0-9_]+|0[bxo][0-9a-fA-F_]+|[0-9][0-9_]*(?::[0-5]?[0-9])+|[0-9]*_[0-9_]*)$")
 _RESOLVER: Any = yaml.resolver.Resolver()
+_UNQUOTED_IN_FLOW = re.compile(r"[{\[,][^\"'{}\[\]]*:?\s*\$\{")
+INVISIBLE = re.compile("[\u00a0\u00ad\u1680\u2000-\u200b\u200e\u200f\u2028-\u202f\u205f-\u2069\u3000\ufeff]")
+"""Spaces that are none to YAML, and characters that turn or hide text; not the joiners that emoji are made with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +49,10 @@ class Value:
     """A scalar's own text, before anything was put in for `${NAME}`."""
     quoted: bool = False
     substituted: bool = False
+    names: tuple[str, ...] = ()
+    """The environment variables that were put in, in their order."""
+    removes: bool = False
+    """A null that takes away what the extended file has."""
 
     @property
     def place(self) -> Mark:
@@ -90,7 +99,7 @@ def parse(text: str, name: str, folder: Path, problems: list[Problem]) -> Value:
     """The document in `text`; see `read`."""
     try:
         _check_depth(text, name)
-        node = yaml.compose(text, Loader=Loader)
+        node = _single_document(text)
     except yaml.YAMLError as error:
         raise Malformed(_syntax_problem(error, text, name)) from error
     if node is None:
@@ -108,6 +117,25 @@ def parse(text: str, name: str, folder: Path, problems: list[Problem]) -> Value:
             Problem(where=value.mark, path="", message=f"a stack file holds keys and values, not {kind(value.data)}")
         )
     return value
+
+
+def _single_document(text: str) -> yaml.Node | None:
+    """The one document of a text; an empty one after it (`---` or `...` in the last line) counts as none.
+
+    Raises:
+        yaml.YAMLError: it is not YAML, or holds several documents.
+    """
+    documents = list(yaml.compose_all(text, Loader=Loader))
+    while len(documents) > 1 and _is_empty(documents[-1]):
+        documents.pop()
+    if len(documents) < 2:
+        return documents[0] if documents else None
+    problem, mark = "but found another document", documents[1].start_mark
+    raise yaml.composer.ComposerError(None, None, problem, mark)
+
+
+def _is_empty(node: yaml.Node) -> bool:
+    return isinstance(node, yaml.ScalarNode) and node.value == "" and node.tag == _CORE + "null"
 
 
 def _check_depth(text: str, name: str) -> None:
@@ -134,9 +162,29 @@ def _syntax_problem(error: yaml.YAMLError, text: str, name: str) -> Problem:
         return Problem(
             where=where, path="", message="this file holds several documents", hint="Write one stack per file."
         )
-    line = (text.splitlines() or [""])[where.line - 1 : where.line]
-    hint = "YAML indents with spaces, not tabs." if line and line[0][where.column - 1 :].startswith("\t") else ""
+    lines = text.split("\n")[max(where.line - 2, 0) : where.line]
+    hint = _syntax_hint(lines, where.column)
     return Problem(where=where, path="", message=f"this is not valid YAML: {said}", hint=hint)
+
+
+def _syntax_hint(lines: list[str], column: int) -> str:
+    """What the two last lines that were read show."""
+    if lines and lines[-1][column - 1 :].startswith("\t"):
+        return "YAML indents with spaces, not tabs."
+    for line in reversed(lines):
+        if character := INVISIBLE.search(line):
+            where = character.start() + 1
+            return f"Column {where} holds an invisible character ({code_point(character[0])}): write a plain space."
+        if _UNQUOTED_IN_FLOW.search(line):
+            return 'Between { } and [ ] a ${NAME} stands in quotes: {minimum_instances: "${N}"}.'
+    return ""
+
+
+def code_point(character: str) -> str:
+    """`U+00A0 NO-BREAK SPACE`."""
+    from unicodedata import name
+
+    return f"U+{ord(character):04X} {name(character, '')}".strip()
 
 
 def _mark(mark: Any, name: str) -> Mark:
@@ -210,7 +258,7 @@ class _Composer:
     def key(self, node: yaml.Node, path: tuple[str, ...]) -> str | None:
         if isinstance(node, yaml.ScalarNode) and node.tag == _CORE + "str":
             return str(node.value)
-        if isinstance(node, yaml.ScalarNode):
+        if isinstance(node, yaml.ScalarNode) and len(node.value) <= MAX_DIGITS:
             hint = f'Write it in quotes: "{node.value}".' if node.value else ""
             self.note(node, path, f"the key `{node.value}` is read by YAML as {_seen(node)}", hint)
         else:
@@ -225,6 +273,9 @@ class _Composer:
         if node.tag not in _SCALARS:
             shown = node.tag.replace(_CORE, "!!")
             self.note(node, path, f"the tag {shown} is not understood here", "Leave it out.")
+            return value
+        if node.tag in (_CORE + "int", _CORE + "float") and len(node.value) > MAX_DIGITS:
+            self.note(node, path, "this is no number that can be used", f"It has more than {MAX_DIGITS} characters.")
             return value
         if node.tag == _CORE + "int" and _CONFUSING.match(node.value):
             text = node.value
@@ -262,6 +313,8 @@ def _seen(node: yaml.ScalarNode) -> str:
 
 def resolve(text: str) -> Scalar:
     """What YAML would read `text` as if it stood there without quotes."""
+    if len(text) > MAX_DIGITS:
+        return text
     tag = _RESOLVER.resolve(yaml.ScalarNode, text, (True, False))
     return _construct(yaml.ScalarNode(tag, text)) if tag in _SCALARS else text
 

@@ -19,7 +19,10 @@ _TYPES: Mapping[str, Callable[[Any], bool]] = {
     "object": lambda data: isinstance(data, dict),
     "array": lambda data: isinstance(data, list),
 }
-_SILENT = frozenset({"$schema", "$id", "$defs", "title", "description", "default", "examples", "properties"})
+_SILENT = frozenset(
+    {"$schema", "$id", "$defs", "title", "description", "default", "examples", "properties", "patternProperties"}
+)
+"""Of `patternProperties` only the keys for anchors, which are gone before: with one of them the answer is a no."""
 
 
 def accepts(schema: Mapping[str, Any], data: Any) -> bool:

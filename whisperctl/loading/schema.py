@@ -7,7 +7,9 @@ semantic checks can still say what they find: all problems at once.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -31,6 +33,15 @@ def _schema() -> Any:
     return json.loads(schema_text())
 
 
+def known_fields(section: str) -> Mapping[str, Any]:
+    """The keys of a section of a stack file, such as `version`; of `service` those of one service."""
+    schema: dict[str, Any] = _schema()
+    found: Mapping[str, Any] = (schema["$defs"] if section == "service" else schema["properties"])[section][
+        "properties"
+    ]
+    return found
+
+
 @cache
 def _validator() -> Any:
     from jsonschema.validators import Draft202012Validator
@@ -38,13 +49,45 @@ def _validator() -> Any:
     return Draft202012Validator(_schema())
 
 
-def check(tree: Value, problems: list[Problem]) -> set[Path_]:
-    """Add every violation in `tree` to `problems`, take what is wrong out of it, and return the paths taken out."""
+@cache
+def _schema_of_parts() -> Any:
+    return _without_required(_schema())
+
+
+def _without_required(schema: Any) -> Any:
+    """What another file may still add is not asked for."""
+    if isinstance(schema, dict):
+        return {key: _without_required(value) for key, value in schema.items() if not _asks(key, value)}
+    return [_without_required(item) for item in schema] if isinstance(schema, list) else schema
+
+
+def _asks(key: str, value: Any) -> bool:
+    return key == "required" and isinstance(value, list)
+
+
+@cache
+def _validator_of_parts() -> Any:
+    from jsonschema.validators import Draft202012Validator
+
+    return Draft202012Validator(_schema_of_parts())
+
+
+def is_whole(tree: Value) -> bool:
+    """Whether a part has everything that a stack needs but the stack's name."""
+    return accepts(_schema(), {**plain(tree), "stack": "part"})
+
+
+def check(tree: Value, problems: list[Problem], *, part: bool = False) -> set[Path_]:
+    """Add every violation in `tree` to `problems`, take what is wrong out of it, and return the paths taken out.
+
+    A `part`, which others extend, may lack what is required of a stack.
+    """
     broken: set[Path_] = set()
-    if accepts(_schema(), plain(tree)):
+    if accepts(_schema_of_parts() if part else _schema(), plain(tree)):
         return broken
+    validator = _validator_of_parts() if part else _validator()
     while True:
-        errors = list(_validator().iter_errors(plain(tree)))
+        errors = list(validator.iter_errors(plain(tree)))
         if any(_coerce(tree, error) for error in errors):
             continue  # one at a time: what was put in may itself be out of range
         fresh = {path: problem for error in errors for path, problem in explain(tree, error)}
@@ -79,7 +122,7 @@ def _coerce(tree: Value, error: Any) -> bool:
         return False
     *parent, last = error.absolute_path
     holder: Any = value_at(tree, parent).data
-    holder[last] = Value(read, value.mark, value.folder, value.key, value.written)
+    holder[last] = replace(value, data=read, substituted=False)
     return True
 
 

@@ -18,8 +18,9 @@ def report(checked: Checked, form: str) -> tuple[str, str]:
         case "github":
             return _lines(_command(problem) for problem in checked.problems), ""
         case _:
-            good = (_summary(stack) for stack in checked.stacks)
-            return _lines(good), _lines(str(problem) for problem in checked.problems)
+            good = [_summary(stack) for stack in checked.stacks]
+            good += [f"{part}: a part without `stack:` is valid as far as it goes" for part in checked.parts]
+            return _lines(iter(good)), _lines(str(problem) for problem in checked.problems)
 
 
 def _lines(lines: Iterator[str]) -> str:
@@ -39,6 +40,7 @@ def _document(checked: Checked) -> dict[str, object]:
     return {
         "valid": checked.valid,
         "stacks": [{"name": stack.name, "file": stack.file} for stack in checked.stacks],
+        "parts": list(checked.parts),
         "problems": [
             {
                 "file": problem.where.file,
@@ -48,6 +50,7 @@ def _document(checked: Checked) -> dict[str, object]:
                 "severity": problem.severity,
                 "message": problem.message,
                 "hint": problem.hint,
+                "name": problem.name,
             }
             for problem in checked.problems
         ],

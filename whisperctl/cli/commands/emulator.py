@@ -53,6 +53,6 @@ def emulator(**options: Any) -> None:
         from ubiops_emulator.start import run
     except ModuleNotFoundError as err:
         raise click.ClickException(
-            f"the emulator needs {err.name}: install it with pip install 'whisperctl[emulator]'"
+            f"the emulator needs {err.name}: install it with pip install 'whisperctl-ubiops[emulator]'"
         ) from err
     raise SystemExit(run(options))

@@ -8,7 +8,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from whisperctl.errors import Problem
-from whisperctl.loading.checks import arguments, capacity, model, release, requirements, ubiops, variables
+from whisperctl.loading.checks import (
+    arguments,
+    capacity,
+    declarations,
+    model,
+    release,
+    requirements,
+    rollout,
+    ubiops,
+    variables,
+)
 from whisperctl.loading.checks.collisions import between
 from whisperctl.loading.checks.finding import Finding
 from whisperctl.loading.paths import dotted
@@ -17,6 +27,7 @@ from whisperctl.spec import Path_, Stack
 __all__ = ["between", "within"]
 
 CHECKS = (
+    *declarations.CHECKS,
     *model.CHECKS,
     *release.CHECKS,
     *arguments.CHECKS,
@@ -24,6 +35,7 @@ CHECKS = (
     *requirements.CHECKS,
     *capacity.CHECKS,
     *ubiops.CHECKS,
+    *rollout.CHECKS,
 )
 
 
@@ -31,7 +43,8 @@ def within(stack: Stack) -> Iterator[tuple[Path_, Problem]]:
     """Everything wrong or doubtful inside one stack, with the path that is to blame."""
     for check in CHECKS:
         for finding in check(stack):
-            yield finding.path, _problem(stack, finding)
+            if finding.name not in stack.acknowledge:
+                yield finding.path, _problem(stack, finding)
 
 
 def _problem(stack: Stack, finding: Finding) -> Problem:
@@ -41,4 +54,5 @@ def _problem(stack: Stack, finding: Finding) -> Problem:
         message=finding.message,
         hint=finding.hint,
         severity=finding.severity,
+        name=finding.name,
     )

@@ -182,7 +182,7 @@ def _unlisted_choice(stack: Stack, path: Path_, name: str, word: str, accepted: 
     if accepted.suggested:
         if slip:
             message = f"vLLM {version} brings no {shown} along for {name}"
-            yield warning(path, message, f"{hint} It has {_some(choices)}.")
+            yield warning(path, "attention-choice", message, f"{hint} It has {_some(choices)}.")
     elif ranges := catalog.choice_ranges(name, word):
         spans = (f"{first} to below {below}" if below else f"{first} and newer" for first, below in ranges)
         message = f"vLLM {version} has no {shown} for {name}: it is in {', '.join(spans)}"

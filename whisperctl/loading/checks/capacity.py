@@ -46,7 +46,7 @@ def number_format(stack: Stack) -> Iterator[Finding]:
         yield Finding(("vllm", "dtype"), message, "Write float16, or auto.")
     if gpu.name == "CPU" and dtype(stack) in ("float16", "half"):
         message = "float16 on a CPU is slow, and reported to be unstable"
-        yield warning(("vllm", "dtype"), message, "Write bfloat16, float32, or auto.")
+        yield warning(("vllm", "dtype"), "cpu-float16", message, "Write bfloat16, float32, or auto.")
 
 
 def decoder_length(stack: Stack) -> Iterator[Finding]:
@@ -90,9 +90,11 @@ def split(stack: Stack) -> Iterator[Finding]:
     elif is_old_engine(stack) and group.gpu_count > size:
         idle = f"{group.gpu_count - size} of {group.gpu_count} GPUs would stay idle"
         hint = f"vLLM {stack.vllm.version} starts one engine for Whisper: take 0.12.0 or newer."
-        yield warning(("instance_type_group", "gpu_count"), idle, hint)
+        yield warning(("instance_type_group", "gpu_count"), "idle-gpus", idle, hint)
     elif group.gpu_count % size:
-        yield warning(path, f"{group.gpu_count % size} of {group.gpu_count} GPUs would stay idle", "Write 1.")
+        yield warning(
+            path, "idle-gpus", f"{group.gpu_count % size} of {group.gpu_count} GPUs would stay idle", "Write 1."
+        )
     if known is not None and known.heads % size:
         fitting = ", ".join(str(n) for n in range(1, known.heads + 1) if known.heads % n == 0)
         hint = f"Possible are {fitting}. With 1, every GPU of an instance serves a copy of its own, which is faster."

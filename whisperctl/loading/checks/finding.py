@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from whisperctl.loading.warnings import WarningName
 from whisperctl.serving import catalog
 from whisperctl.spec import Path_, Stack
 
@@ -17,11 +18,13 @@ class Finding:
     message: str
     hint: str = ""
     severity: Literal["error", "warning"] = "error"
+    name: str = ""
+    """Of a warning: its name in `warnings.NAMES`."""
 
 
-def warning(path: Path_, message: str, hint: str = "") -> Finding:
-    """Something that may be meant."""
-    return Finding(path, message, hint, "warning")
+def warning(path: Path_, name: WarningName, message: str, hint: str = "") -> Finding:
+    """Something that may be meant; the file can `acknowledge` its name."""
+    return Finding(path, message, hint, "warning", name)
 
 
 def is_hidden(stack: Stack, path: Path_) -> bool:

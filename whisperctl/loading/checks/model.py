@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 
 from whisperctl.loading.checks.finding import Finding, said, warning
+from whisperctl.loading.checks.rollout import recordings
 from whisperctl.serving import catalog
 from whisperctl.serving.checkpoint import (
     MOST,
@@ -33,7 +34,7 @@ def hub_name(stack: Stack) -> Iterator[Finding]:
         yield Finding(NAME, "this is neither a Hugging Face id (owner/name) nor a folder beside this file", hint)
     elif known_model(stack.model) is None:
         hint = "Its size, its heads and its languages are not checked; a fine-tuned Whisper works all the same."
-        yield warning(NAME, f"the catalogue does not know the model {stack.model.name}", hint)
+        yield warning(NAME, "unknown-model", f"the catalogue does not know the model {stack.model.name}", hint)
 
 
 def revision(stack: Stack) -> Iterator[Finding]:
@@ -41,13 +42,15 @@ def revision(stack: Stack) -> Iterator[Finding]:
     pinned, path = stack.model.revision, ("model", "revision")
     if stack.model.folder is not None:
         if pinned:
-            yield warning(path, "a folder has no revision: it is packed along as it is", "Leave it out.")
+            yield warning(
+                path, "folder-revision", "a folder has no revision: it is packed along as it is", "Leave it out."
+            )
     elif pinned is None:
         hint = "Add revision: with the 40-digit commit from the model's page, or other weights may be served tomorrow."
-        yield warning(path, "no revision is pinned", hint)
+        yield warning(path, "revision-missing", "no revision is pinned", hint)
     elif not _COMMIT.match(pinned):
         hint = "Write the 40-digit commit that it stands for now."
-        yield warning(path, f"`{pinned}` is a branch or tag, which can move", hint)
+        yield warning(path, "revision-branch", f"`{pinned}` is a branch or tag, which can move", hint)
 
 
 def folder(stack: Stack) -> Iterator[Finding]:
@@ -68,7 +71,9 @@ def folder(stack: Stack) -> Iterator[Finding]:
         yield Finding(NAME, f"the folder {stack.model.name} holds {size / 2**30:.1f} GiB of model: at most 8", "")
     elif size > USUAL_LIMIT:
         hint = "Store it as float16, or put it on Hugging Face and name its id."
-        yield warning(NAME, f"the package has {size / 2**30:.1f} GiB; UbiOps may refuse more than 2", hint)
+        yield warning(
+            NAME, "package-size", f"the package has {size / 2**30:.1f} GiB; UbiOps may refuse more than 2", hint
+        )
 
 
 def task(stack: Stack) -> Iterator[Finding]:
@@ -87,18 +92,21 @@ def task(stack: Stack) -> Iterator[Finding]:
 
 def language(stack: Stack) -> Iterator[Finding]:
     """The model and vLLM know the language of the smoke recording."""
-    smoke, known = stack.rollout.smoke, known_model(stack.model)
-    if smoke is None or smoke.language is None:
-        return
-    path, codes = ("rollout", "smoke", "language"), catalog.language_codes()
-    if smoke.language not in codes:
+    for at, smoke in recordings(stack):
+        if smoke.language is not None:
+            yield from _language(stack, (*at, "language"), smoke.language)
+
+
+def _language(stack: Stack, path: Path_, code: str) -> Iterator[Finding]:
+    known, codes = known_model(stack.model), catalog.language_codes()
+    if code not in codes:
         hint = "Write a code such as en, es or de, or leave it out: then the model tells by itself."
-        yield Finding(path, f"Whisper has no language {said(stack, path, smoke.language)}", hint)
-    elif known is not None and known.languages == 1 and smoke.language != codes[0]:
+        yield Finding(path, f"Whisper has no language {said(stack, path, code)}", hint)
+    elif known is not None and known.languages == 1 and code != codes[0]:
         yield Finding(path, f"{stack.model.name} knows English only", "Write en, or take a model without .en.")
-    elif known is not None and codes.index(smoke.language) >= known.languages:
+    elif known is not None and codes.index(code) >= known.languages:
         hint = "openai/whisper-large-v3 and what was made from it do."
-        yield Finding(path, f"{stack.model.name} does not know the language `{smoke.language}`", hint)
+        yield Finding(path, f"{stack.model.name} does not know the language `{code}`", hint)
 
 
 def served_name(stack: Stack) -> Iterator[Finding]:
@@ -114,7 +122,9 @@ def served_name(stack: Stack) -> Iterator[Finding]:
         yield Finding(path, f"the label says `{label}`, the server answers to `{served}`", hint)
     elif unknown := [name for name in named if name not in answered]:
         hint = f"It answers to {' and '.join(f'`{name}`' for name in answered)}."
-        yield warning(path, f"the server does not answer to {' or '.join(f'`{name}`' for name in unknown)}", hint)
+        yield warning(
+            path, "served-names", f"the server does not answer to {' or '.join(f'`{name}`' for name in unknown)}", hint
+        )
 
 
 def names_as_words(stack: Stack) -> Iterator[Finding]:

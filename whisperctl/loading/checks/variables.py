@@ -47,7 +47,7 @@ def api_key(stack: Stack) -> Iterator[Finding]:
         yield Finding(path, message, "Take 0.22.0 or newer, or write authentication_required: true.")
     elif stack.services and not public:
         message = "vLLM wants its key in the header that carries UbiOps' token: calls through the service would fail"
-        yield warning(path, message, "Leave it out: authentication_required already protects the service.")
+        yield warning(path, "vllm-key", message, "Leave it out: authentication_required already protects the service.")
 
 
 def variables(stack: Stack) -> Iterator[Finding]:
@@ -85,7 +85,7 @@ def audio_limits(stack: Stack) -> Iterator[Finding]:
         needed = int(seconds) * BYTES_PER_SECOND
         if needed > int(rendered):
             message = f"{seconds} s of stereo are {needed} bytes, and {DECODED_BYTES} is {rendered}"
-            yield warning(("env", SECONDS), message, f'Add {DECODED_BYTES}: "{needed}".')
+            yield warning(("env", SECONDS), "audio-limit", message, f'Add {DECODED_BYTES}: "{needed}".')
 
 
 def backend_variable(stack: Stack) -> Iterator[Finding]:
@@ -95,7 +95,9 @@ def backend_variable(stack: Stack) -> Iterator[Finding]:
         message = (
             f"vLLM {stack.vllm.version} is the last line that reads VLLM_ATTENTION_BACKEND; it is rendered as its flag"
         )
-        yield warning(("env", "VLLM_ATTENTION_BACKEND"), message, "Write vllm.args: {attention-backend: …}.")
+        yield warning(
+            ("env", "VLLM_ATTENTION_BACKEND"), "backend-variable", message, "Write vllm.args: {attention-backend: …}."
+        )
 
 
 CHECKS = (api_key, variables, audio_limits, backend_variable)
