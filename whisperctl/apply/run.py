@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 
-from whisperctl.apply import builds, proof, writes
+from whisperctl.apply import bake, builds, gate, proof, switch, writes
 from whisperctl.apply.job import Job
 from whisperctl.apply.lease import RENEW_EVERY
 from whisperctl.apply.locking import begin, give_back, renew
@@ -68,6 +68,8 @@ class Run:
             self.over.set()
             pool.shutdown(wait=True, cancel_futures=True)
             for job in self.jobs:
+                for awake in job.awake:
+                    awake.stop()
                 give_back(job)
         return [self._outcome(position, job) for position, job in enumerate(self.jobs)]
 
@@ -164,6 +166,14 @@ class Run:
                 builds.build(job, operation)
             case "upload":
                 builds.upload(job, operation)
+            case "gate":
+                gate.gate(job, operation, self.token)
+            case "switch":
+                switch.switch(job, operation)
+            case "bake":
+                bake.bake(job, operation, self.token)
+            case "retire":
+                switch.retire(job, operation)
             case "probe":
                 proof.prove(job, operation, self.token)
             case "seal":

@@ -136,6 +136,8 @@ class Bake:
     seconds: float
     """How long the version must keep well."""
     started: float
+    count: int = 0
+    """Checks so far."""
     bad: list[str] = field(default_factory=list)
     """Why the latest checks failed, since one passed."""
 
@@ -145,6 +147,7 @@ class Bake:
         Raises:
             Unhealthy: as many in a row have failed as end a bake.
         """
+        self.count += 1
         if failure is None:
             self.bad.clear()
             return

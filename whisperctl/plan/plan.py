@@ -39,7 +39,8 @@ class Plan(Proposal):
     @property
     def is_pending(self) -> bool:
         """Whether UbiOps differs, or a proof or a rollout has still to be finished."""
-        return Proposal.is_pending.fget(self) or (self.rollout is not None and not self.rollout.is_over)
+        rolls = self.rollout is not None and not self.rollout.is_over
+        return rolls or bool(self.changes) or not (self.is_empty or self.proven)
 
 
 def make_plan(

@@ -101,11 +101,9 @@ def _leads_to(wanted: Wanted, live: Live, versions: Mapping[str, Json]) -> list[
     if not wanted.stack.services:
         return [default] if default else []
     raws = (live.owned.get(service_address(service.name)) for service in wanted.stack.services)
-    names = [
-        raw.get("version") or default
-        for raw in raws
-        if raw is not None and raw.get("deployment") == wanted.stack.deployment.name
-    ]
+    deployment = wanted.stack.deployment.name
+    here = [raw for raw in raws if raw is not None and raw.get("deployment") == deployment]
+    names = [str(raw.get("version") or default) for raw in here]
     return [name for name in names if name in versions]
 
 
@@ -180,10 +178,9 @@ def _explained(change: Change, rollout: Rollout) -> Change:
     if change.address == version and change.action == "create":
         beside = f"beside {rollout.serving}, which serves until then" if rollout.replaces else "before anything serves"
         return replace(change, effect=f"made and gated {beside}")
-    if change.address.kind is Kind.SERVICE and any(field.path == "version" for field in change.fields):
-        if change.action == "update":
-            effect = f"leads to {rollout.new} once that has passed its gate; its id and URL stay"
-            return replace(change, effect=effect)
+    leads_on = change.action == "update" and any(field.path == "version" for field in change.fields)
+    if change.address.kind is Kind.SERVICE and leads_on:
+        return replace(change, effect=f"leads to {rollout.new} once that has passed its gate; its id and URL stay")
     return change
 
 
