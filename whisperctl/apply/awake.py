@@ -123,7 +123,7 @@ class _Requests:
     """As many waking requests at a time as instances are wanted."""
 
     def __init__(self, api: Api, deployment: str, version: str, count: int, timeout: float) -> None:
-        self._ask = lambda: api.create_request(deployment, version, QUESTION, timeout)
+        self._ask: Callable[[], Json] = lambda: api.create_request(deployment, version, QUESTION, timeout)
         self._name = f"version/{deployment}/{version}"
         self._count, self._lock = count, threading.Lock()
         self._open = 0

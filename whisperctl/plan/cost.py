@@ -1,7 +1,7 @@
 """What a plan costs, in credits per hour, and whether the instances that a rollout needs beside find room. Pure.
 
-A version costs its group's dearest instance type for each instance (`credit_rate`; UbiOps reference, 3.7). Versions that
-sleep for a rollback cost nothing and are not counted.
+A version costs its group's dearest instance type for each instance (`credit_rate`; UbiOps reference, 3.7). Versions
+that sleep for a rollback cost nothing and are not counted.
 """
 
 from __future__ import annotations

@@ -43,8 +43,8 @@ class Operation:
     uploaded and waited for. claim: env var names written on the version before they are created. record: env var names
     and secret fingerprints written on the version once they are set. gate: a new version of a line is woken and heard
     beside the one that serves. switch: services, default version and minimum go over to it. bake: it is asked through
-    the real services for a while. retire: earlier versions fall asleep, the new one is recorded as served. probe: the endpoint is awake and does what the
-    spec says. seal: digests are written, the lease is given back.
+    the real services for a while. retire: earlier versions fall asleep, the new one is recorded as served. probe: the
+    endpoint is awake and does what the spec says. seal: digests are written, the lease is given back.
     """
 
     id: int

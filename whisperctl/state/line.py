@@ -1,4 +1,4 @@
-"""A line of versions: `rollout.strategy: blue_green` names live versions `v1-` and eight digits of what they are made of.
+"""A line of versions: with `strategy: blue_green` live versions are called `v1-` and eight digits of their content.
 
 Whatever is part of the content makes a new version beside the one that serves when it changes; everything else is
 changed in place. The name can be told before anything exists. Pure.
