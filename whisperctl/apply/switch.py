@@ -132,7 +132,11 @@ def _put_to_sleep(job: Job, version: str) -> None:
     if not sleeps(raw) or known.rollout is None:
         listed = {name: None for name in OPENAI_LABELS if name in known.all}
         record = known.rollout or record_of(job, "served")
-        patch(job, version, {"minimum_instances": 0, "labels": known.written(rollout=record, user=listed)})
+        patch(
+            job,
+            version,
+            {"minimum_instances": 0, "labels": known.written(rollout=record, paused_minimum=None, user=listed)},
+        )
     stop_instances(job.api, job.deployment, version)
 
 

@@ -33,6 +33,11 @@ def is_line(stack: Stack) -> bool:
     return stack.rollout.strategy == "blue_green"
 
 
+def line_of(stack: Stack) -> str:
+    """The name of the stack's line: `version.name` of its file."""
+    return stack.version.line or stack.version.name
+
+
 def content_digest(wanted: Wanted, project: str) -> str:
     """Eight hex digits of what a version is made from: package, environment, group, env vars, secrets, health check."""
     stack = wanted.stack
@@ -73,4 +78,4 @@ def is_of_line(name: str, line: str) -> bool:
 
 def named(stack: Stack, version: str) -> Stack:
     """The stack with its version under another name; where its values stand in the file stays as it is."""
-    return replace(stack, version=replace(stack.version, name=version))
+    return replace(stack, version=replace(stack.version, name=version, line=line_of(stack)))
