@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -12,6 +11,7 @@ import click
 from whisperctl.cli.inputs import explained, open_world, planned, read_stacks
 from whisperctl.cli.options import Settings
 from whisperctl.errors import EXIT_FAILED, EXIT_INTERRUPTED, StalePlan, WhisperctlError
+from whisperctl.output import json_text
 
 if TYPE_CHECKING:
     from whisperctl.apply.outcome import Outcome
@@ -24,7 +24,7 @@ def rendered(plans: Sequence[Plan], form: str, settings: Settings) -> str:
     from whisperctl.views.plan import plan_markdown, plan_text
 
     if form == "json":
-        return json.dumps(plan_document(plans), indent=2, ensure_ascii=False)
+        return json_text(plan_document(plans))
     return plan_markdown(plans) if form == "markdown" else plan_text(plans, settings.use_color())
 
 
@@ -57,7 +57,6 @@ def _ask(destroy: bool) -> None:
 def perform(settings: Settings, plans: Sequence[Plan], world: World, form: str, *, replan: bool, yes: bool) -> int:
     from whisperctl.cli.watching import watched
     from whisperctl.engine import apply_plans
-    from whisperctl.untrusted import harmless
     from whisperctl.views.outcome import not_approved_text, outcome_document, outcome_text
     from whisperctl.views.plan import plan_text
 
@@ -69,10 +68,10 @@ def perform(settings: Settings, plans: Sequence[Plan], world: World, form: str, 
             show(plan_text([fresh], settings.use_color(sys.stderr)))
 
         outcomes = apply_plans(plans, seen, replan=replan, revised=revised)
-    done = harmless(outcome_text(outcomes))
+    done = outcome_text(outcomes)
     try:
         if form == "json":
-            click.echo(json.dumps(outcome_document(outcomes), indent=2, ensure_ascii=False))
+            click.echo(json_text(outcome_document(outcomes)))
             if not all(outcome.succeeded for outcome in outcomes):
                 click.echo(done, err=True)
         elif any(outcome.results for outcome in outcomes):

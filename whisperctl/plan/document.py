@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
+from whisperctl.output import json_text
 from whisperctl.plan.changes import Change
 from whisperctl.plan.package_changes import NOT_SHOWN
 from whisperctl.plan.plan import Plan
@@ -25,7 +25,7 @@ def shown(value: Any) -> str:
         return "(not set)"
     if isinstance(value, str) and (value == NOT_SHOWN or value.startswith(SECRET[:-1])):
         return value
-    text = json.dumps(value, ensure_ascii=False)
+    text = json_text(value, indent=None)
     return text if len(text) <= 120 else text[:117] + "..."
 
 

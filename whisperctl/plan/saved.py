@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from whisperctl.errors import StalePlan, WhisperctlError
+from whisperctl.output import json_text
 from whisperctl.plan.document import FORMAT_VERSION, plan_document
 from whisperctl.plan.plan import Plan
 from whisperctl.state import secret
@@ -79,7 +80,7 @@ def save(file: str, plans: Sequence[Plan], paths: Sequence[str]) -> None:
     try:
         descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
-            json.dump(content, stream, indent=2, ensure_ascii=False)
+            stream.write(json_text(content))
         partial.replace(target)
     except OSError as error:
         with suppress(OSError):  # where nothing can be written, nothing can be removed either
@@ -150,7 +151,7 @@ def check(file: str, saved: Saved, plans: Sequence[Plan]) -> None:
     for address, value in _secrets(plans).items():
         if not secret.matches(value, saved.secrets.get(address, "")):
             raise StalePlan(f"{file} is stale: the secret {address} has another value now.\n{advice}")
-    if saved.document != json.loads(json.dumps(plan_document(plans))):
+    if saved.document != json.loads(json_text(plan_document(plans))):
         raise StalePlan(f"{file} is stale: the live objects changed since it was made.\n{advice}")
 
 

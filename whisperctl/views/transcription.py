@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from whisperctl.output import drawing
 from whisperctl.transcribe.audio import seconds
 from whisperctl.transcribe.batch import Done, Failed, Result, Skipped
 from whisperctl.transcribe.recordings import Missing, Recording
@@ -103,7 +104,7 @@ def watched(found: Sequence[Recording | Missing], parallelism: int) -> Iterator[
         TextColumn("{task.fields[speed]}"),
         TimeRemainingColumn(),
     )
-    console = Console(stderr=True)
+    console = Console(file=drawing(sys.stderr))
     lengths = _lengths([one for one in found if isinstance(one, Recording)], parallelism)
     with Progress(*columns, console=console, transient=True, redirect_stdout=False) as progress:
         yield Bar(progress, lengths, len(found))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -136,19 +137,22 @@ def _transcribe(target: Live, order: Order, found: Sequence[Recording | Missing]
 
 def _print(result: Result, shape: str, *, several: bool) -> None:
     """A lone transcript as it is; one of several under its name, as `tail` does; JSON is kept for one list."""
+    from whisperctl.output import verbatim
     from whisperctl.transcribe.batch import Done
     from whisperctl.transcribe.formats import rendered
 
     if not isinstance(result, Done) or (several and shape in _DOCUMENTS):
         return
     heading = f"==> {result.recording.name} <==\n" if several else ""
-    click.echo(heading + rendered(result.transcript, shape) + "\n" * several, nl=False)
+    text = heading + rendered(result.transcript, shape) + "\n" * several
+    click.echo(text, nl=False, file=verbatim(sys.stdout))
 
 
 def _print_list(results: Sequence[Result], shape: str) -> None:
     """All results as one JSON list, failures included."""
     import json
 
+    from whisperctl.output import verbatim
     from whisperctl.transcribe.batch import Done, Failed
     from whisperctl.transcribe.formats import document
 
@@ -158,4 +162,4 @@ def _print_list(results: Sequence[Result], shape: str) -> None:
             listed.append({"file": one.recording.name, **document(one.transcript, shape)})
         elif isinstance(one, Failed):
             listed.append({"file": one.name, "error": one.reason})
-    click.echo(json.dumps(listed, ensure_ascii=False, indent=2))
+    click.echo(json.dumps(listed, ensure_ascii=False, indent=2), file=verbatim(sys.stdout))
