@@ -22,7 +22,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from tests.reconcile.project import BASE, Project, merged
+from tests.harness.project import BASE, Project, merged
 from ubiops_emulator import testing
 from ubiops_emulator.testing import Emulator
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from scripts import set_up
-from tests.docs.terminal import ROOT, Terminal, terminal
+from tests.docs.shell import ROOT, Shell, opened_shell
 from ubiops_emulator import testing
 from ubiops_emulator.testing import Emulator
 
@@ -37,19 +37,19 @@ def books(tmp_path: Path) -> Iterator[Emulator]:
 
 
 @pytest.fixture
-def shell(books: Emulator, tmp_path: Path) -> Iterator[Terminal]:
+def shell(books: Emulator, tmp_path: Path) -> Iterator[Shell]:
     """A shell in an empty folder whose UbiOps is `books`."""
     exported = {"UBIOPS_API_HOST": books.host, "UBIOPS_PROJECT": "demo", "UBIOPS_API_TOKEN": books.token}
-    with terminal(tmp_path, exported) as opened:
+    with opened_shell(tmp_path, exported) as opened:
         yield opened
 
 
-def with_specs(opened: Terminal) -> None:
+def with_specs(opened: Shell) -> None:
     """The stack files where a reader has them: `specs/` in the folder that the commands run in."""
     shutil.copytree(ROOT / "specs", opened.folder / "specs")
 
 
-def with_checkout(opened: Terminal) -> None:
+def with_checkout(opened: Shell) -> None:
     """What a reader has in a checkout: the sources as they are now, copied, and `make` working on this one's .venv."""
     shutil.copytree(ROOT, opened.folder, ignore=NOT_COPIED, dirs_exist_ok=True)
     for name in ("scripts", ".venv"):

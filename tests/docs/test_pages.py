@@ -13,7 +13,7 @@ import pytest
 from scripts.docs_generate import COMMAND, pages
 from tests.docs.blocks import commands, differs
 from tests.docs.conftest import with_specs
-from tests.docs.terminal import ROOT, Terminal
+from tests.docs.shell import ROOT, Shell
 
 ALL = sorted((ROOT / "docs").glob("*.md"))
 
@@ -46,7 +46,7 @@ def test_pictures_are_small_coloured_and_fetch_nothing(name: str) -> None:
     assert "url(http" not in picture
 
 
-def test_the_gitops_guide_runs_as_it_stands(shell: Terminal) -> None:
+def test_the_gitops_guide_runs_as_it_stands(shell: Shell) -> None:
     with_specs(shell)
 
     assert len([shell.run(command) for command in commands(ROOT / "docs" / "gitops.md")]) > 5
@@ -95,7 +95,7 @@ def sources() -> list[Path]:
     folders = [
         (ROOT / folder, pattern) for folder in ("whisperctl", "ubiops_emulator") for pattern in ("*.py", "*.json")
     ]
-    folders.append((ROOT / "templates", "*.j2"))
+    folders.append((ROOT / "templates", "*.py"))
     folders.append((ROOT / "tests" / "specs", "*.txt"))  # what validate prints, as its own tests hold it
     return [file for folder, pattern in folders for file in folder.rglob(pattern)]
 

@@ -17,7 +17,7 @@ import pytest
 
 from tests.docs.blocks import Command, commands, left_out, sections
 from tests.docs.conftest import MADE_BY_MAKE, with_checkout
-from tests.docs.terminal import ROOT, Terminal, terminal
+from tests.docs.shell import ROOT, Shell, opened_shell
 
 README = ROOT / "README.md"
 PIP = {"PIP_RETRIES": "1", "PIP_TIMEOUT": "10", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
@@ -36,7 +36,7 @@ def test_every_command_has_its_test_here() -> None:
     assert [command.text for command in commands(README) if command.where not in elsewhere] == ["whisperctl plan"]
 
 
-def test_the_stack_gives_the_plan_that_is_shown(shell: Terminal) -> None:
+def test_the_stack_gives_the_plan_that_is_shown(shell: Shell) -> None:
     stack = README.read_text().partition("```yaml\n")[2].partition("```")[0]
     file = shell.folder / "stack.yaml"
     file.write_text(stack.replace("maximum_instances: 2", "maximum_instances: 1"))
@@ -57,7 +57,7 @@ def target(command: Command) -> str:
     [pytest.param(one, id=target(one), marks=VLLM if target(one) == "make demo" else ()) for one in MAKE],
 )
 def test_make_does_what_it_says(command: Command, tmp_path: Path) -> None:
-    with terminal(tmp_path, {"ARGS": "tests/scripts/test_set_up.py -p no:cacheprovider"}) as shell:
+    with opened_shell(tmp_path, {"ARGS": "tests/scripts/test_set_up.py -p no:cacheprovider"}) as shell:
         shell.type(f"cd {shlex.quote(str(ROOT))}")
         printed = shell.run(command)
 
@@ -67,26 +67,29 @@ def test_make_does_what_it_says(command: Command, tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def fresh(tmp_path: Path) -> Iterator[Terminal]:
+def fresh(tmp_path: Path) -> Iterator[Shell]:
     """A shell in a checkout, in a virtual environment with nothing but pip."""
     environment = tmp_path / "environment"
     subprocess.run([sys.executable, "-m", "venv", environment], check=True)
     own = {"PATH": f"{environment / 'bin'}{os.pathsep}{os.environ['PATH']}", "PYTHONPATH": ""}
     own["HOME"] = str(Path.home())  # pip's settings and its cache
-    with terminal(tmp_path, {**own, **PIP}) as opened:
+    with opened_shell(tmp_path, {**own, **PIP}) as opened:
         with_checkout(opened)
         yield opened
 
 
-def with_index(fresh: Terminal) -> None:
+def with_index(fresh: Shell) -> None:
     """Skip where pip cannot install anything."""
     printed, code = fresh.type("pip download --quiet --no-deps --dest .. hatchling")
     if code:
         pytest.skip(f"no package index can be reached: {printed.splitlines()[-1]}")
 
 
-def test_from_pip_to_an_apply(fresh: Terminal) -> None:
+def test_from_pip_to_an_apply(fresh: Shell) -> None:
+    """The wheel lies where the index will have it once it is released."""
     with_index(fresh)
+    assert fresh.type("pip wheel --quiet --no-deps --wheel-dir ../wheels .")[1] == 0
+    fresh.type(f"export PIP_FIND_LINKS={shlex.quote(str(fresh.folder.parent / 'wheels'))}")
     for command in sections(README)["Use it"]:
         fresh.run(command)
 
@@ -94,7 +97,7 @@ def test_from_pip_to_an_apply(fresh: Terminal) -> None:
     assert printed.startswith(str(fresh.folder.parent / "environment"))
 
 
-def test_pipelines_install_what_their_variable_names_and_nothing_else(fresh: Terminal) -> None:
+def test_pipelines_install_what_their_variable_names_and_nothing_else(fresh: Shell) -> None:
     """Above all not the foreign project that has this one's name on PyPI."""
     with_index(fresh)
     assert fresh.type("pip wheel --quiet --no-deps --wheel-dir .. .")[1] == 0

@@ -17,7 +17,7 @@ import pytest
 
 from tests.docs.blocks import Command, sections
 from tests.docs.conftest import MADE_BY_MAKE, with_checkout
-from tests.docs.terminal import ROOT, Terminal, terminal
+from tests.docs.shell import ROOT, Shell, opened_shell
 
 TUTORIAL = ROOT / "docs" / "tutorial.md"
 NOTEBOOK = ROOT / "docs" / "from-the-notebook.md"
@@ -42,7 +42,7 @@ class Walk:
 def walk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Walk]:
     """Both pages, followed once."""
     told = Walk(folder=tmp_path_factory.mktemp("walk"))
-    with terminal(told.folder) as shell:
+    with opened_shell(told.folder) as shell:
         with_checkout(shell)
         tutorial = sections(TUTORIAL)
         last = {name: tutorial.pop(name) for name in LAST}
@@ -55,7 +55,7 @@ def walk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Walk]:
         yield told
 
 
-def follow(shell: Terminal, pages: dict[str, list[Command]], told: Walk) -> None:
+def follow(shell: Shell, pages: dict[str, list[Command]], told: Walk) -> None:
     """Run section by section; a failure ends its section only."""
     for name, block in pages.items():
         try:

@@ -20,6 +20,7 @@ import httpx
 import pytest
 
 from tests.endpoint import fake_vllm, stacks, tones
+from tests.harness import program
 from ubiops_emulator import testing
 from ubiops_emulator.testing import Emulator
 from whisperctl.control.api import Api
@@ -88,27 +89,13 @@ class Project:
         return str(told.json()["revision"])
 
     def environment(self) -> dict[str, str]:
-        return {
-            **{key: value for key, value in os.environ.items() if key != "COLUMNS"},
-            "UBIOPS_API_HOST": self.emulator.host,
-            "UBIOPS_PROJECT": "demo",
-            "UBIOPS_API_TOKEN": f"Token {self.emulator.token}",
-        }
+        return program.environment(self.emulator, UBIOPS_API_TOKEN=f"Token {self.emulator.token}", COLUMNS="")
 
-    def run(self, folder: Path, *arguments: str, stdin: bytes = b"") -> subprocess.CompletedProcess[str]:
-        told = subprocess.run(
-            [sys.executable, "-m", "whisperctl", *arguments],
-            cwd=folder,
-            env={**self.environment(), "PYTHONPATH": str(Path.cwd())},
-            input=stdin,
-            capture_output=True,
-            timeout=90,
-            check=False,
-        )
-        out, err = told.stdout.decode(), told.stderr.decode()
-        assert self.emulator.token not in out + err
-        assert "Traceback" not in err, err
-        return subprocess.CompletedProcess(told.args, told.returncode, out, err)
+    def run(self, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+        ran = program.run(*arguments, environ=self.environment(), folder=folder)
+        assert self.emulator.token not in ran.all
+        assert "Traceback" not in ran.err, ran.err
+        return subprocess.CompletedProcess(arguments, ran.code, ran.out, ran.err)
 
 
 def until(met: Any, seconds: float = 30) -> None:
@@ -176,10 +163,13 @@ def test_on_a_terminal_the_bar_leaves_the_transcript_alone(project: Project, fol
 
 
 def test_transcribe_stdin_to_subtitles(project: Project, folder: Path) -> None:
-    told = project.run(folder, "transcribe", "-", "--format", "srt", stdin=(folder / "hello.wav").read_bytes())
-    assert told.returncode == 0, told.stderr
-    assert told.stdout.startswith("1\n00:00:00,000 --> 00:00:00,6")
-    assert "\nba ke\n\n2\n" in told.stdout
+    with (folder / "hello.wav").open("rb") as spoken:
+        command = ["transcribe", "-", "--format", "srt"]
+        process = program.start(*command, environ=project.environment(), folder=folder, stdin=spoken.fileno())
+        out, err = process.communicate(timeout=90)
+    assert process.returncode == 0, err
+    assert out.startswith("1\n00:00:00,000 --> 00:00:00,6")
+    assert "\nba ke\n\n2\n" in out
 
 
 def test_a_language_in_capitals_is_sent_as_the_server_knows_it(project: Project, folder: Path) -> None:

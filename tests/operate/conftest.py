@@ -2,25 +2,17 @@
 
 from __future__ import annotations
 
-import io
-import os
-import subprocess
-import sys
-from collections.abc import Iterator, Mapping
-from contextlib import redirect_stderr, redirect_stdout
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import pytest
 
+from tests.harness.operator import Operator
 from ubiops_emulator import testing
 from ubiops_emulator.testing import Emulator
-from whisperctl.cli.main import main
 from whisperctl.control.api import Api
 
-HOLD = "another-host 4242 77 cafe0123"
-"""The lease of an apply on another host, without its end."""
 STACK = """\
 apiVersion: whisperctl/v1
 stack: speech
@@ -44,82 +36,6 @@ rollout: {{timeout: 60}}
 """
 FIRST = STACK.format(length=400, requirement="httpx")
 SECOND = STACK.format(length=448, requirement="anyio")
-
-
-@dataclass(frozen=True, slots=True)
-class Ran:
-    """What a command left behind."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def all(self) -> str:
-        return self.out + self.err
-
-
-@dataclass(slots=True)
-class Operator:
-    """Someone at a prompt: a folder with `stack.yaml`, and the environment that points to the emulator."""
-
-    folder: Path
-    emulator: Emulator
-    environ: dict[str, str] = field(default_factory=dict)
-
-    def command(self, *args: str) -> list[str]:
-        return [sys.executable, "-m", "whisperctl", *args]
-
-    def env(self, **more: str) -> dict[str, str]:
-        kept = {key: value for key, value in os.environ.items() if not key.startswith("UBIOPS_")}
-        ours = {
-            "UBIOPS_API_HOST": self.emulator.host,
-            "UBIOPS_API_TOKEN": self.emulator.token,
-            "UBIOPS_PROJECT": "demo",
-        }
-        found: Mapping[str, str] = {**kept, **ours, **self.environ, **more}
-        return {key: value for key, value in found.items() if value}
-
-    def run(self, *args: str, **env: str) -> Ran:
-        """The program with pipes for a terminal, inside this process to be quick; an empty variable is taken away."""
-        out, err, code = io.StringIO(), io.StringIO(), 0
-        with pytest.MonkeyPatch.context() as patch:
-            for name in [name for name in os.environ if name.startswith("UBIOPS_")]:
-                patch.delenv(name)
-            for name, value in self.env(**env).items():
-                patch.setenv(name, value)
-            patch.chdir(self.folder)
-            patch.setattr(sys, "argv", ["whisperctl", *args])
-            patch.setattr(sys, "stdin", io.StringIO())
-            with redirect_stdout(out), redirect_stderr(err):
-                try:
-                    main()
-                except SystemExit as ended:
-                    code = int(ended.code or 0)
-        return Ran(code, out.getvalue(), err.getvalue())
-
-    def start(self, *args: str) -> subprocess.Popen[str]:
-        """A command that goes on; its streams are pipes."""
-        return subprocess.Popen(
-            self.command(*args),
-            cwd=self.folder,
-            env=self.env(),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-
-    def good(self, *args: str) -> Ran:
-        """A command that must succeed."""
-        ran = self.run(*args)
-        assert ran.code == 0, f"{args}: {ran}"
-        return ran
-
-    def write(self, text: str, name: str = "stack.yaml") -> Path:
-        path = self.folder / name
-        path.write_text(text)
-        return path
 
 
 @pytest.fixture(scope="session")

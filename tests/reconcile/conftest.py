@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.reconcile.project import Project
+from tests.harness.project import Project
 from ubiops_emulator import testing
 from ubiops_emulator.testing import Emulator
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
+from tests.harness.project import CPU, T4, Project
 from tests.reconcile.conftest import EXHAUSTIVE
-from tests.reconcile.project import CPU, T4, Project
 
 PHASES = (Phase.explicit, Phase.reuse, Phase.generate)
 """Without shrinking: each example takes a second, and a pair of stacks is read easily as it is."""

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.reconcile.project import Project, QuickClock, report
+from tests.harness.project import Project, QuickClock, report
 from tests.reconcile.test_crashes import builds, settled
 from whisperctl.errors import ApiError
 

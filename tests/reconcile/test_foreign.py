@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.reconcile.project import Project
+from tests.harness.project import Project
 from whisperctl.untrusted import harmless, printable_lines
 
 

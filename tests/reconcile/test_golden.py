@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.reconcile.project import Project, Ran
+from tests.harness.program import Ran
+from tests.harness.project import Project
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "plan"
 TUTORIAL = Path(__file__).parent.parent.parent / "specs" / "whisper-small-t4.yaml"

@@ -8,8 +8,8 @@ from collections import deque
 
 import pytest
 
-from tests.reconcile.project import Project
-from tests.reconcile.terminal import Terminal
+from tests.harness.project import Project
+from tests.harness.terminal import Terminal
 from whisperctl.views.screen import Row, frame
 
 MOVES_UP = "\x1b[1A"
@@ -24,7 +24,7 @@ def progress(terminal: Terminal) -> list[str]:
 
 def test_what_has_ended_stays_and_logs_are_folded_away(project: Project) -> None:
     file = str(project.write())
-    terminal = Terminal(project, "apply", "--yes", file)
+    terminal = project.terminal("apply", "--yes", file)
     assert terminal.end() == 0
     seen = progress(terminal)
     assert re.fullmatch(r"environment_tag/whisperctl/TAG: built \(T, \d+ log lines\)", seen[2])
@@ -38,13 +38,13 @@ def test_what_has_ended_stays_and_logs_are_folded_away(project: Project) -> None
         "Applied alpha: 6 created. Nothing differs any more.",
     ]
     assert not terminal.screen.cursor.hidden
-    again = Terminal(project, "destroy", "--yes", file)
+    again = project.terminal("destroy", "--yes", file)
     assert again.end() == 0
     assert progress(again)[-2:] == ["deployment/alpha: deleted (T)", "Destroyed alpha: 6 deleted."]
 
 
 def test_verbose_keeps_the_log(project: Project) -> None:
-    terminal = Terminal(project, "apply", "--yes", "-v", str(project.write()))
+    terminal = project.terminal("apply", "--yes", "-v", str(project.write()))
     assert terminal.end() == 0
     assert "environment_tag/whisperctl/TAG: | Build started" in progress(terminal)
     assert "package/alpha/v1: | Build finished" in progress(terminal)
@@ -54,7 +54,7 @@ def test_verbose_keeps_the_log(project: Project) -> None:
 def test_what_is_in_progress_has_its_time_and_its_last_lines_and_goes_when_interrupted(project: Project) -> None:
     file = str(project.write())
     project.fault("build-endless", count=1)
-    terminal = Terminal(project, "apply", "--yes", file)
+    terminal = project.terminal("apply", "--yes", file)
     terminal.until(r"^environment_tag/whisperctl/\S+: building\.\.\. \d+ s\n    building on \S+\n    \| Build started$")
     terminal.process.send_signal(signal.SIGINT)
     assert terminal.end() == 130
@@ -69,7 +69,7 @@ def test_what_is_in_progress_has_its_time_and_its_last_lines_and_goes_when_inter
 def test_interrupted_twice_it_leaves_a_clean_terminal(project: Project) -> None:
     file = str(project.write())
     project.fault("latency", method="POST", path="/build$", ms=8000, count=1)
-    terminal = Terminal(project, "apply", "--yes", file)
+    terminal = project.terminal("apply", "--yes", file)
     terminal.until(r"building\.\.\. \d+ s\n    building on")
     terminal.process.send_signal(signal.SIGINT)
     terminal.until("Press Ctrl-C again")
@@ -83,7 +83,7 @@ def test_interrupted_twice_it_leaves_a_clean_terminal(project: Project) -> None:
 def test_a_narrow_terminal_cuts_lines(project: Project) -> None:
     file = str(project.write())
     project.fault("build-endless", count=1)
-    terminal = Terminal(project, "apply", "--yes", file, columns=40, rows=12)
+    terminal = project.terminal("apply", "--yes", file, columns=40, rows=12)
     terminal.until(r"^environment_tag/whisperctl/vllm-0\.\w*… [12] s\n    building on ubiops-ubuntu24-04-pyth…$")
     terminal.process.send_signal(signal.SIGTERM)
     assert terminal.end() == 130
@@ -94,7 +94,7 @@ def test_a_narrow_terminal_cuts_lines(project: Project) -> None:
 def test_a_failure_is_told_once_with_its_last_lines(project: Project) -> None:
     file = str(project.write(env={"HUB": {"value": "${HUB_SECRET}", "secret": True}}))
     project.fault("build-fail", count=1, text=f"\x1b[2J{CANARY}\nno space left")
-    terminal = Terminal(project, "apply", "--yes", file, HUB_SECRET=CANARY)
+    terminal = project.terminal("apply", "--yes", file, HUB_SECRET=CANARY)
     assert terminal.end() == 1
     seen = progress(terminal)
     assert seen[2:4] == ["environment_tag/whisperctl/TAG: failed after T", "alpha: not finished."]
@@ -111,7 +111,7 @@ def test_a_failure_shows_its_last_lines_at_once_while_others_go_on(project: Proj
     two = str(project.write("two.yaml", stack="beta", **other))
     project.fault("build-endless", count=1)
     project.fault("build-fail", count=1, text="no space left")
-    terminal = Terminal(project, "apply", "--yes", one, two, rows=40)
+    terminal = project.terminal("apply", "--yes", one, two, rows=40)
     terminal.until(
         r"^\[\w+\] environment_tag/\S+: failed after .*\n"
         r"    building on .*\n    \| Build started\n    \| no space left\n"
@@ -124,7 +124,7 @@ def test_a_failure_shows_its_last_lines_at_once_while_others_go_on(project: Proj
 
 def test_a_rollback_is_shown_like_an_apply(project: Project) -> None:
     file = project.apply_twice()
-    terminal = Terminal(project, "rollback", file, columns=200)
+    terminal = project.terminal("rollback", file, columns=200)
     terminal.until(r"Roll back\? \[y/N\]:")
     assert "\x1b[2K" not in terminal.raw
     terminal.type("y\n")
@@ -140,7 +140,7 @@ def test_a_rollback_is_shown_like_an_apply(project: Project) -> None:
 def test_a_rollback_in_progress_has_its_time_and_its_last_lines_and_goes_when_interrupted(project: Project) -> None:
     file = project.apply_twice()
     project.fault("build-endless", count=1)
-    terminal = Terminal(project, "rollback", "--yes", file, columns=400)
+    terminal = project.terminal("rollback", "--yes", file, columns=400)
     terminal.until(r"^package/alpha/v1: uploading\.\.\. \d+ s\n    revision \S+ is building\n    \| Build started$")
     terminal.process.send_signal(signal.SIGINT)
     assert terminal.end() == 130
@@ -157,7 +157,7 @@ def test_a_rollback_in_progress_has_its_time_and_its_last_lines_and_goes_when_in
 def test_a_rollback_that_fails_is_told_once_with_its_last_lines(project: Project) -> None:
     file = project.apply_twice()
     project.fault("build-fail", count=1, text="no space left")
-    terminal = Terminal(project, "rollback", "--yes", file, columns=200)
+    terminal = project.terminal("rollback", "--yes", file, columns=200)
     assert terminal.end() == 1
     assert re.search(
         r"^package/alpha/v1: failed after \d\.\d s\nerror: package/alpha/v1: ", terminal.shown, re.MULTILINE
@@ -166,7 +166,7 @@ def test_a_rollback_that_fails_is_told_once_with_its_last_lines(project: Project
 
 
 def test_the_question_comes_before_the_view(project: Project) -> None:
-    terminal = Terminal(project, "apply", str(project.write()))
+    terminal = project.terminal("apply", str(project.write()))
     terminal.until(r"Apply these changes\? \[y/N\]:")
     assert "\x1b[2K" not in terminal.raw
     terminal.type("y\n")
@@ -177,11 +177,11 @@ def test_the_question_comes_before_the_view(project: Project) -> None:
 def test_colours_are_left_out_when_they_are_not_wanted(project: Project) -> None:
     file = str(project.write())
     coloured = re.compile(r"\x1b\[[0-9;]*m")
-    terminal = Terminal(project, "apply", "--yes", file)
+    terminal = project.terminal("apply", "--yes", file)
     assert terminal.end() == 0
     assert "\x1b[32mdeployment/alpha: created" in terminal.raw
     for args, environ in (((), {"NO_COLOR": "1"}), (("--color", "never"), {})):
-        terminal = Terminal(project, "destroy", "--yes", *args, file, **environ)
+        terminal = project.terminal("destroy", "--yes", *args, file, **environ)
         assert terminal.end() == 0
         assert not coloured.search(terminal.raw)
 
@@ -192,7 +192,7 @@ def test_colours_are_left_out_when_they_are_not_wanted(project: Project) -> None
 def test_lines_stay_plain_where_a_view_would_be_in_the_way(
     project: Project, args: tuple[str, ...], environ: dict[str, str]
 ) -> None:
-    terminal = Terminal(project, "apply", "--yes", *args, str(project.write()), columns=200, **environ)
+    terminal = project.terminal("apply", "--yes", *args, str(project.write()), columns=200, **environ)
     assert terminal.end() == 0
     assert MOVES_UP not in terminal.raw
     assert "package/alpha/v1: | Build finished" in terminal.shown

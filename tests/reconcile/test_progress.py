@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from tests.reconcile.project import Project
+from tests.harness.project import Project
 from whisperctl.apply.outcome import Event, State
 from whisperctl.state.resources import Address, Kind
 from whisperctl.views.folds import Folds, github, gitlab

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
+from collections.abc import Sequence
 from importlib import import_module
 from typing import Any
 
@@ -21,9 +22,10 @@ from whisperctl.errors import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USA
 COMMANDS: dict[str, str] = {
     "init": "Write a commented stack.yaml, and a pipeline if asked.",
     "validate": "Check stack files without any connection.",
-    "schema": "Print the JSON Schema of stack.yaml.",
+    "schema": "Print the JSON Schema of stack.yaml, or of what a command prints as JSON.",
     "render": "Write the deployment package as it would be uploaded.",
     "plan": "Show what differs between the stack files and the live project.",
+    "show": "Show what a saved plan would do.",
     "apply": "Make the live project match the stack files, and prove that it transcribes.",
     "destroy": "Delete what a stack owns, and nothing else.",
     "drift": "Show what changed on UbiOps since the last apply.",
@@ -44,6 +46,15 @@ COMMANDS: dict[str, str] = {
     "completion": "Print the shell completion script.",
 }
 """Command name -> its one-line help. The command of that name is in the module `whisperctl.cli.commands.NAME`."""
+
+ELSEWHERE = {
+    "diff": "plan", "preview": "plan", "template": "render", "lint": "validate", "fmt": "validate",
+    "get": "status", "describe": "status", "ls": "status", "list": "status", "refresh": "drift", "import": "adopt",
+    "install": "apply", "upgrade": "apply", "deploy": "apply", "create": "apply", "up": "apply",
+    "uninstall": "destroy", "delete": "destroy", "down": "destroy", "undo": "rollback", "log": "logs",
+    "port-forward": "proxy", "test": "smoke", "rollout": "history", "new": "init",
+}  # fmt: skip
+"""What Terraform, kubectl and Helm call it -> our command."""
 
 UNWRITABLE = (errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 """What stdout answers where it takes no more. Commands that write files themselves tell of those by name."""
@@ -76,7 +87,7 @@ class Commands(click.Group):
         if args and args[0] not in COMMANDS and not args[0].startswith("-"):
             from difflib import get_close_matches
 
-            near = get_close_matches(args[0], COMMANDS, n=1)
+            near = [ELSEWHERE[args[0]]] if args[0] in ELSEWHERE else get_close_matches(args[0], COMMANDS, n=1)
             ctx.fail(f"No such command {args[0]!r}." + (f" Did you mean {near[0]!r}?" if near else ""))
         return super().resolve_command(ctx, args)
 
@@ -104,8 +115,12 @@ def whisperctl(ctx: click.Context) -> None:
     ctx.ensure_object(Settings)
 
 
-def main() -> None:
-    """Run the program and exit: 0, 1, 2 (changes pending), 64 (usage) or 130 (interrupted)."""
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the program and exit: 0, 1, 2 (changes pending), 64 (usage) or 130 (interrupted).
+
+    Args:
+        arguments: those of the command line, without the program's name; `sys.argv` has them if left out.
+    """
     if sys.stdin is None:
         sys.stdin = open(os.devnull)  # noqa: PTH123, SIM115 - pathlib is dear, and it stays open
     if sys.stderr is None:
@@ -116,7 +131,7 @@ def main() -> None:
     from whisperctl.output import guarded
 
     with guarded():
-        code = _exit_code(Settings())
+        code = _exit_code(arguments, Settings())
         try:
             sys.stdout.flush()
         except OSError as error:
@@ -124,10 +139,10 @@ def main() -> None:
     sys.exit(code)
 
 
-def _exit_code(settings: Settings) -> int:
+def _exit_code(arguments: Sequence[str] | None, settings: Settings) -> int:
     """Run the command; every failure becomes one message and its exit code."""
     try:
-        code: Any = whisperctl.main(standalone_mode=False, obj=settings, prog_name="whisperctl")
+        code: Any = whisperctl.main(arguments, standalone_mode=False, obj=settings, prog_name="whisperctl")
     except click.UsageError as error:
         error.show()
         code = EXIT_USAGE

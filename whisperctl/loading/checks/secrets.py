@@ -133,7 +133,7 @@ def _weak(path: Path_, name: WarningName, message: str) -> Finding:
 
 def unmarked(stack: Stack) -> Iterator[Finding]:
     """Nothing that looks like a secret stands in the open."""
-    told: set[Path_] = {path for path in hidden_of(stack)}
+    told: set[Path_] = set(hidden_of(stack))
     for variable in stack.env:
         path: Path_ = ("env", variable.name)
         if looks_secret(variable.name) and variable.value and not variable.secret:

@@ -25,7 +25,7 @@ DOCUMENTED_PORTS = ("8787", "8000")
 
 
 @dataclass(slots=True)
-class Terminal:
+class Shell:
     """A running bash in a folder of its own; exports and `cd` last from one command to the next."""
 
     shell: subprocess.Popen[str]
@@ -145,7 +145,7 @@ def _read(ours: int) -> str:
 
 
 @contextmanager
-def terminal(scratch: Path, more: Mapping[str, str] | None = None) -> Iterator[Terminal]:
+def opened_shell(scratch: Path, more: Mapping[str, str] | None = None) -> Iterator[Shell]:
     """A shell with `whisperctl` on its PATH, no UbiOps in its environment but `more`, and nothing of the user's."""
     folder, programs = scratch / "here", scratch / "programs"
     folder.mkdir()
@@ -166,7 +166,7 @@ def terminal(scratch: Path, more: Mapping[str, str] | None = None) -> Iterator[T
         text=True,
         start_new_session=True,
     )
-    opened = Terminal(shell=shell, folder=folder, ports={port: free_port() for port in DOCUMENTED_PORTS})
+    opened = Shell(shell=shell, folder=folder, ports={port: free_port() for port in DOCUMENTED_PORTS})
     try:
         yield opened
     finally:

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import subprocess
-import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import httpx
-
+from tests.harness import program
+from tests.harness.program import Ran
+from tests.harness.terminal import Terminal
 from ubiops_emulator.testing import Emulator
 from whisperctl.apply.outcome import Event, Outcome
 from whisperctl.clock import StoppableClock
@@ -54,19 +53,6 @@ class QuickClock(StoppableClock):
 
     def sleep(self, seconds: float) -> None:
         super().sleep(min(seconds, 0.01))
-
-
-@dataclass(slots=True)
-class Ran:
-    """What a command did."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out)
 
 
 @dataclass(slots=True)
@@ -135,49 +121,28 @@ class Project:
         return outcome
 
     def cli(self, *args: str, **environ: str) -> Ran:
-        """The program in this process, with its own exit code and streams."""
-        from whisperctl.cli.main import main
-
-        out, err = io.StringIO(), io.StringIO()
-        with _environment(self.environ(**environ)), _arguments(args), redirect_stdout(out), redirect_stderr(err):
-            try:
-                main()
-                code = 0
-            except SystemExit as exit_:
-                code = int(exit_.code or 0)
-        return Ran(code, out.getvalue(), err.getvalue())
+        """A command, inside this process."""
+        return program.run(*args, environ=self.environ(**environ))
 
     def spawn(
         self, *args: str, cwd: Path | None = None, out: int = subprocess.PIPE, **environ: str
     ) -> subprocess.Popen[str]:
-        """The program as a process of its own."""
-        return subprocess.Popen(
-            [sys.executable, "-m", "whisperctl", *args],
-            stdin=subprocess.DEVNULL,
-            stdout=out,
-            stderr=subprocess.PIPE,
-            text=True,
-            cwd=cwd,
-            env=self.environ(**environ),
-        )
+        """A command as a process of its own."""
+        return program.start(*args, environ=self.environ(**environ), folder=cwd, stdout=out)
+
+    def terminal(self, *args: str, columns: int = 100, rows: int = 24, **environ: str) -> Terminal:
+        """A command on a terminal, with colours."""
+        own = {"TERM": "xterm-256color", "NO_COLOR": ""}
+        return Terminal(*args, environ=self.environ(**(own | environ)), columns=columns, rows=rows)
 
     def environ(self, **more: str) -> dict[str, str]:
-        own = {
-            "UBIOPS_API_HOST": self.emulator.host,
-            "UBIOPS_API_TOKEN": self.emulator.token,
-            "UBIOPS_PROJECT": "demo",
-            "NO_COLOR": "1",
-        }
-        return {**os.environ, **own, **more}
+        return program.environment(self.emulator, **({"NO_COLOR": "1"} | more))
 
     # --- the emulator -----------------------------------------------------------------------------------------------
 
     def control(self, verb: str, path: str, body: Any = None) -> Any:
         """A call below `/_emulator/`."""
-        headers = {"Authorization": f"Token {self.emulator.token}"}
-        answer = httpx.request(verb, f"{self.emulator.root}/_emulator/{path}", headers=headers, json=body, timeout=30)
-        answer.raise_for_status()
-        return answer.json()
+        return self.emulator.control(verb, path, body)
 
     def fault(self, kind: str, **more: Any) -> None:
         self.control("POST", "faults", {"kind": kind, **more})
@@ -261,28 +226,3 @@ def actions(plan: Plan) -> dict[str, str]:
 def paths(plan: Plan) -> list[str]:
     """Every field that changes, as `ADDRESS PATH`."""
     return [f"{change.address} {item.path}" for change in plan.changes for item in change.fields]
-
-
-@contextmanager
-def _environment(values: Mapping[str, str]) -> Iterator[None]:
-    before = dict(os.environ)
-    os.environ.clear()
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
-
-
-@contextmanager
-def _arguments(args: Sequence[str]) -> Iterator[None]:
-    before = sys.argv
-    sys.argv = ["whisperctl", *args]
-    try:
-        yield
-    finally:
-        sys.argv = before
-
-
-MakeProject = Callable[..., Project]

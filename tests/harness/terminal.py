@@ -8,36 +8,45 @@ import pty
 import re
 import select
 import struct
-import subprocess
-import sys
 import termios
 import time
+from collections.abc import Mapping
+from pathlib import Path
 
 import pyte
 
-from tests.reconcile.project import Project
+from tests.harness import program
 
 LINES_KEPT = 1000
 PATIENCE = 60.0
 
 
 class Terminal:
-    """A command whose streams are a terminal of this size."""
+    """A command whose streams are a terminal of this size; `raw` is all that it wrote, escape sequences included.
 
-    def __init__(self, project: Project, *args: str, columns: int = 100, rows: int = 24, **environ: str) -> None:
+    Args:
+        args: as on a command line.
+        environ: all of its environment variables; this terminal is an `xterm-256color`.
+        folder: where it runs; the current one without it.
+        columns: width in characters.
+        rows: height in lines.
+    """
+
+    def __init__(
+        self,
+        *args: str,
+        environ: Mapping[str, str],
+        folder: Path | None = None,
+        columns: int = 100,
+        rows: int = 24,
+    ) -> None:
         self.screen = pyte.HistoryScreen(columns, rows, history=LINES_KEPT)
         self.screen.set_mode(pyte.modes.LNM)
         self._stream = pyte.ByteStream(self.screen)
         self._ours, theirs = pty.openpty()
         fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
         self.raw = ""
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "whisperctl", *args],
-            stdin=theirs,
-            stdout=theirs,
-            stderr=theirs,
-            env=project.environ(**({"TERM": "xterm-256color", "NO_COLOR": ""} | environ)),
-        )
+        self.process = program.start(*args, environ=environ, folder=folder, stdin=theirs, stdout=theirs, stderr=theirs)
         os.close(theirs)
 
     @property
@@ -49,6 +58,7 @@ class Terminal:
 
     @property
     def shown(self) -> str:
+        """`lines` as one text."""
         return "\n".join(self.lines)
 
     def until(self, pattern: str) -> None:
@@ -58,7 +68,17 @@ class Terminal:
             assert time.monotonic() < deadline, self.shown
             assert self._read(), self.shown
 
+    def rests(self) -> None:
+        """Return once it waits for what is typed: a signal just before that would be seen with the next key only."""
+        used, since = "", time.monotonic()
+        while time.monotonic() - since < 0.3:
+            now = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+            if (spent := f"{now[0]} {now[11:13]}") != used or now[0] != "S":
+                used, since = spent, time.monotonic()
+            time.sleep(0.05)
+
     def type(self, text: str) -> None:
+        """As somebody at the keyboard would."""
         os.write(self._ours, text.encode())
 
     def end(self) -> int:
