@@ -95,7 +95,7 @@ def sources() -> list[Path]:
     folders = [
         (ROOT / folder, pattern) for folder in ("whisperctl", "ubiops_emulator") for pattern in ("*.py", "*.json")
     ]
-    folders.append((ROOT / "templates", "*.j2"))
+    folders.append((ROOT / "templates", "*.py"))
     folders.append((ROOT / "tests" / "specs", "*.txt"))  # what validate prints, as its own tests hold it
     return [file for folder, pattern in folders for file in folder.rglob(pattern)]
 

@@ -86,7 +86,10 @@ def with_index(fresh: Shell) -> None:
 
 
 def test_from_pip_to_an_apply(fresh: Shell) -> None:
+    """The wheel lies where the index will have it once it is released."""
     with_index(fresh)
+    assert fresh.type("pip wheel --quiet --no-deps --wheel-dir ../wheels .")[1] == 0
+    fresh.type(f"export PIP_FIND_LINKS={shlex.quote(str(fresh.folder.parent / 'wheels'))}")
     for command in sections(README)["Use it"]:
         fresh.run(command)
 

@@ -59,7 +59,7 @@ def test_each_setting_and_option_has_a_line(operator: Operator) -> None:
 def test_json_has_it_in_the_reason(operator: Operator) -> None:
     operator.write(CHANGED)
     document = json.loads(operator.good("plan", "--format", "json").out)
-    [change] = document["changes"]
+    [change] = document["stacks"][0]["changes"]
     assert [field["path"] for field in change["fields"]] == ["digest"]
     assert change["reason"] == (
         f'{DIGEST_ALONE}: max_model_len 448 -> 440; --seed (not set) -> "7"; --enforce-eager (not set) -> "on"'

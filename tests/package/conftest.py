@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import signal
@@ -12,13 +11,12 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
 from whisperctl.loading import load_stacks
 from whisperctl.package.archive import write_files
-from whisperctl.package.build import build_package, deployment_source
+from whisperctl.package.build import build_package
 from whisperctl.spec import Stack
 
 HERE = Path(__file__).parent
@@ -32,10 +30,13 @@ instance_type_group: {name: gpu, gpu: L4}
 version: {name: v1}
 """
 QUICKER = {
-    "POLL_SECONDS = 0.5": "POLL_SECONDS = 0.05",
-    "TEARDOWN_SECONDS = 15": "TEARDOWN_SECONDS = 1",
-    "CPUS_PER_ENGINE = 4": "CPUS_PER_ENGINE = 0",  # engines that share a GPU do so on any machine
-    "MPS_SECONDS = 20": "MPS_SECONDS = 2",
+    "deployment.py": {
+        "POLL_SECONDS = 0.5": "POLL_SECONDS = 0.05",
+        "TEARDOWN_SECONDS = 15": "TEARDOWN_SECONDS = 1",
+        "CPUS_PER_ENGINE = 4": "CPUS_PER_ENGINE = 0",  # engines that share a GPU do so on any machine
+        "MPS_SECONDS = 20": "MPS_SECONDS = 2",
+    },
+    "whisperctl_supervisor.py": {"GRACE_SECONDS = 5.0": "GRACE_SECONDS = 0.5"},
 }
 DRIVER = """\
 import os, select, signal, sys
@@ -129,10 +130,12 @@ def instance(tmp_path: Path, stack_of: Callable[..., Stack]) -> Iterator[Callabl
         port = port or free_port()
         folder = tmp_path / f"package-{len(started)}"
         write_files(build_package(stack or stack_of()).files, folder)
-        for slow, quick in QUICKER.items():
-            source = (folder / "deployment.py").read_text(encoding="utf-8")
-            assert slow in source
-            (folder / "deployment.py").write_text(source.replace(slow, quick), encoding="utf-8")
+        for name, constants in QUICKER.items():
+            source = (folder / name).read_text(encoding="utf-8")
+            for slow, quick in constants.items():
+                assert slow in source
+                source = source.replace(slow, quick)
+            (folder / name).write_text(source, encoding="utf-8")
         environment = {
             "PATH": path or f"{programs}:{os.environ['PATH']}", "HOME": str(tmp_path),
             "WHISPERCTL_PORT": str(port), "WHISPERCTL_HOST": "127.0.0.1",
@@ -171,16 +174,3 @@ def wait_until_gone(pid: int, timeout: float) -> None:
         time.sleep(0.02)
     os.kill(pid, signal.SIGKILL)
     raise AssertionError(f"process {pid} is still there")
-
-
-@pytest.fixture
-def rendered_module(stack_of: Callable[..., Stack], tmp_path: Path) -> ModuleType:
-    """A rendered deployment.py, imported; nothing is started."""
-    file = tmp_path / "rendered.py"
-    file.write_text(deployment_source(stack_of()), encoding="utf-8")
-    spec = importlib.util.spec_from_file_location("rendered", file)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module

@@ -24,6 +24,10 @@ class Answer(http.server.BaseHTTPRequestHandler):
             print("slow began", flush=True)
             time.sleep(1)
         self.send_response(503 if "UNHEALTHY" in HOW else 200)
+        while "DRIBBLE" in HOW:
+            self.send_header("X-Another", "line")
+            self.flush_headers()
+            time.sleep(0.2)
         self.send_header("Content-Length", "0")
         self.end_headers()
 
@@ -56,9 +60,8 @@ def main():
     port = int(sys.argv[sys.argv.index("--port") + 1])
     server = http.server.ThreadingHTTPServer(("127.0.0.1", port), Answer)
     server.daemon_threads = False
-    if "CHILD" in HOW:
-        child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
-        Path(HOW["CHILD"]).write_text(str(child.pid))
+    if "BROOD" in HOW:
+        subprocess.Popen([sys.executable, HOW["BROOD"], HOW["BROOD_PIDS"], "stay"])
     if "IGNORE_TERM" in HOW:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
     else:

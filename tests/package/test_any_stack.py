@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from whisperctl.errors import SpecError
 from whisperctl.loading import load_stacks
-from whisperctl.package.build import deployment_source
+from whisperctl.package.build import build_package
 from whisperctl.serving import catalog
 from whisperctl.serving.launch import launch, replicas
 from whisperctl.spec import Stack
@@ -69,7 +69,7 @@ def test_what_is_let_through_can_start(tmp_path: Path, written: dict[str, object
         [stack] = load_stacks([file], {}).stacks
     except SpecError:
         assume(False)
-    start, source = launch(stack), deployment_source(stack)
+    start, source = launch(stack), build_package(stack).files["deployment.py"].decode()
     compile(source, "deployment.py", "exec")
     assert config_of(source) == start.as_data()
     known = catalog.variables(stack.vllm.version)

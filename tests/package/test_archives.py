@@ -9,6 +9,7 @@ import json
 import shutil
 import subprocess
 import sys
+import tokenize
 import tracemalloc
 import zipfile
 from pathlib import Path
@@ -20,8 +21,8 @@ from hypothesis import strategies as st
 
 from whisperctl.assets import shipped
 from whisperctl.loading import load_stacks
-from whisperctl.package.build import Package, _render, build_environment, build_package
-from whisperctl.package.build import literal as as_literal
+from whisperctl.package.build import Package, build_environment, build_package
+from whisperctl.package.templates import rendered, without_comments
 from whisperctl.serving.launch import launch
 
 NANO = Path(__file__).parents[2] / "specs" / "whisper-nano"
@@ -63,7 +64,10 @@ def test_the_bytes_do_not_depend_on_the_stream(stack_of, tmp_path):
 def test_the_archive_has_one_folder_fixed_dates_and_no_compression(stack_of):
     with zipfile.ZipFile(io.BytesIO(archive(build_package(stack_of())))) as opened:
         assert opened.testzip() is None
-        assert [entry.filename for entry in opened.infolist()] == ["deployment_package/deployment.py"]
+        assert [entry.filename for entry in opened.infolist()] == [
+            "deployment_package/deployment.py",
+            "deployment_package/whisperctl_supervisor.py",
+        ]
         for entry in opened.infolist():
             assert entry.date_time == (1980, 1, 1, 0, 0, 0)
             assert entry.external_attr >> 16 == 0o100644
@@ -94,7 +98,7 @@ def test_mode_package_carries_its_dependencies(stack_of):
     stack = stack_of(environment="{mode: package, requirements: [numpy], apt: []}")
     files = build_package(stack).files
     assert build_environment(stack) is None
-    assert sorted(files) == ["deployment.py", "requirements.txt"]
+    assert sorted(files) == ["deployment.py", "requirements.txt", "whisperctl_supervisor.py"]
     assert files["requirements.txt"] == b"vllm[audio]==0.32.0\nnumpy\n"
 
 
@@ -191,7 +195,7 @@ HOSTILE = st.one_of(
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=200)
 @given(values=st.dictionaries(HOSTILE, st.one_of(HOSTILE, st.lists(HOSTILE), st.integers(), st.booleans(), st.none())))
 def test_any_value_comes_out_of_the_template_as_it_went_in(values):
-    source = _render("deployment.py.j2", config=as_literal(values))
+    source = rendered("deployment.py", values).decode()
     assert literal(source) == values
 
 
@@ -238,6 +242,16 @@ def test_hostile_requirements_and_arguments_stay_as_written(stack_of):
     assert words[words.index("--chat-template") + 1] == line
 
 
+def test_a_packages_code_has_no_comments():
+    source = 'a = "# no comment"  # one\n\n# another\n    # and\nb = [  # in a list\n    1,\n]\n'
+    assert without_comments(source) == 'a = "# no comment"\n\nb = [\n    1,\n]\n'
+    for name in ("deployment.py", "whisperctl_supervisor.py", "whisperctl_scheduler.py"):
+        code = rendered(name, {}).decode()
+        tokens = tokenize.generate_tokens(io.StringIO(code).readline)
+        assert [token.string for token in tokens if token.type == tokenize.COMMENT] == []
+        assert code.count("def ") == (shipped("templates") / name).read_text().count("def ")
+
+
 def test_templates_and_schema_are_found():
-    assert (shipped("templates") / "deployment.py.j2").is_file()
+    assert (shipped("templates") / "deployment.py").is_file()
     assert (shipped("schemas") / "stack.schema.json").is_file()

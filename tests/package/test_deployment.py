@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import collections
+import contextlib
+import io
 import json
 import shutil
 import signal
 import socket
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -13,9 +17,17 @@ from pathlib import Path
 
 import pytest
 
+from templates import deployment
 from whisperctl.serving.launch import launch
 
 from .conftest import free_port, wait_until, wait_until_gone
+
+BROOD = Path(__file__).with_name("brood.py")
+CONFIG = {
+    "model": "openai/whisper-small", "model_packed": False, "served_names": ["w"], "task": "transcription",
+    "vllm_version": "0.32.0", "port": 8080, "max_model_len": 448, "arguments": [], "environment": {},
+    "api_server_count": 1, "api_servers_at_most": 1, "sharing": None, "shutdown_timeout": 30, "startup_timeout": 60,
+}  # fmt: skip
 
 
 def get(port: int, path: str) -> int:
@@ -148,6 +160,61 @@ def test_an_unhealthy_answer_is_not_ready(instance, stack_of):
     assert "was not healthy after 1 s" in running.end()[2]
 
 
+def test_an_answer_that_never_ends_does_not_stop_the_clock(instance, stack_of):
+    running = instance(stack_of(vllm="{version: 0.32.0, startup_timeout: 1}"), STAND_IN_DRIBBLE="1")
+    code, _, errors = running.end()
+    assert code == 1
+    assert "was not healthy after 1 s" in errors
+
+
+ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+
+
+@pytest.mark.parametrize(
+    ("sent", "again", "healthy"),
+    [
+        (ANSWER, b"", True),
+        (ANSWER.replace(b"200 OK", b"200"), b"", True),
+        (ANSWER.replace(b"200 OK", b"503 Service Unavailable"), b"", False),
+        (ANSWER.replace(b"200", b"2000"), b"", False),
+        (b"SSH-2.0-OpenSSH 200", b"", False),
+        (b"", b"", False),
+        (b"HTTP/1.1 200 OK\r\n", b"X-Another: line\r\n", False),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n", b".", False),
+        (b"HTTP/1.1 200 OK\r\n\r\n" + b"." * 2 * deployment.HEALTH_BYTES, b"." * deployment.HEALTH_BYTES, False),
+    ],
+    ids=["whole", "bare", "503", "2000", "ssh", "nothing", "headers", "body", "flood"],
+)
+def test_only_a_whole_answer_in_time_is_health(sent, again, healthy):
+    """`again` is sent on and on, with less than the deadline in between."""
+    done = threading.Event()
+
+    def answer(server):
+        connection, _ = server.accept()
+        with connection, contextlib.suppress(OSError):
+            connection.recv(4096)
+            connection.sendall(sent)
+            while again and not done.wait(0.05):
+                connection.sendall(again)
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = str(server.getsockname()[1])
+        answering = threading.Thread(target=answer, args=[server])
+        answering.start()
+        settings = deployment.Settings(CONFIG, {"WHISPERCTL_PORT": port, "WHISPERCTL_HOST": "127.0.0.1"}, "/package")
+        assert deployment.is_healthy(settings, 0.3 if again else 10) == healthy
+        done.set()
+        answering.join()
+    assert not deployment.is_healthy(settings)  # nobody is there any more
+
+
+def test_a_kept_line_is_short():
+    lines = collections.deque(maxlen=3)
+    process = deployment.Process(["vllm"], {}, lines, shown=False)
+    process.pump(io.BytesIO(b"x" * 200_000 + b"\nshort\n" + b"y" * 501), 1)
+    assert list(lines) == ["x" * 499 + "…", "short", "y" * 499 + "…"]
+
+
 def test_sigterm_drains_and_leaves_no_zombie(instance):
     running = instance()
     running.wait_for("ready")
@@ -177,15 +244,26 @@ def test_a_second_sigterm_changes_nothing(instance):
     assert out.count("INFO drained") == 1
 
 
-def test_a_server_that_ignores_sigterm_is_killed_with_its_children(instance, stack_of, tmp_path):
+@pytest.mark.parametrize("end", ["exit", "sigterm", "sigkill", "death", "deaf"])
+def test_no_descendant_outlives_the_instance(instance, stack_of, tmp_path, end):
     stack = stack_of(vllm="{version: 0.32.0, args: {shutdown-timeout: 0}}")
-    child = tmp_path / "child"
-    running = instance(stack, STAND_IN_IGNORE_TERM="1", STAND_IN_CHILD=str(child))
+    brood = {"STAND_IN_BROOD": str(BROOD), "STAND_IN_BROOD_PIDS": str(tmp_path / "pids")}
+    running = instance(stack, **brood, **({"STAND_IN_IGNORE_TERM": "1"} if end == "deaf" else {}))
     running.wait_for("ready")
-    running.process.send_signal(signal.SIGTERM)
-    assert running.end()[0] == -signal.SIGTERM
-    wait_until_gone(json.loads(running.report.read_text())["pid"], 5)
-    wait_until_gone(int(child.read_text()), 5)
+    wait_until(lambda: (tmp_path / "pids").exists() and len((tmp_path / "pids").read_text().split()) == 4)
+    match end:
+        case "exit":
+            running.let_go()
+        case "death":
+            get(running.port, "/die")
+        case "sigkill":
+            running.process.kill()
+        case _:
+            running.process.send_signal(signal.SIGTERM)
+    code = running.process.wait(30)
+    assert code == {"exit": 0, "death": 3, "sigkill": -signal.SIGKILL}.get(end, -signal.SIGTERM)
+    for pid in [json.loads(running.report.read_text())["pid"], *map(int, (tmp_path / "pids").read_text().split())]:
+        wait_until_gone(pid, 10)
 
 
 def test_the_server_dies_with_its_parent(instance):
@@ -213,9 +291,9 @@ def test_two_instances_live_on_one_host(instance):
     assert get(first.port, "/health") == get(second.port, "/health") == 200
 
 
-def test_an_unknown_number_of_front_ends_follows_the_cpus(rendered_module):
+def test_an_unknown_number_of_front_ends_follows_the_cpus():
     auto = {"api_server_count": "auto", "api_servers_at_most": 8}
-    count = rendered_module.api_server_count
+    count = deployment.api_server_count
     assert [count(auto, cpus) for cpus in (0.5, 1, 2, 3.9, 4, 16, 64)] == [1, 1, 1, 1, 2, 8, 8]
     assert count({"api_server_count": 3, "api_servers_at_most": 8}, 64) == 3
 
@@ -230,11 +308,11 @@ def test_an_unknown_number_of_front_ends_follows_the_cpus(rendered_module):
         ({}, []),
     ],
 )
-def test_the_containers_quota_is_read(rendered_module, tmp_path, files, quota):
+def test_the_containers_quota_is_read(tmp_path, files, quota):
     for name, text in files.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text)
-    assert rendered_module.container_quota(str(tmp_path)) == quota
+    assert deployment.container_quota(str(tmp_path)) == quota
 
 
 def test_several_front_ends_get_one_openmp_thread_each(instance, stack_of):
@@ -268,10 +346,10 @@ def test_a_platform_that_ignores_its_children_is_no_trouble(instance):
 
 
 @pytest.mark.parametrize(("count", "given"), [("auto", []), ("1", ["1"]), ("2", ["2"])])
-def test_a_written_number_of_front_ends_is_always_given(rendered_module, stack_of, count, given):
+def test_a_written_number_of_front_ends_is_always_given(stack_of, count, given):
     config = launch(stack_of(vllm=f"{{version: 0.32.0, api_server_count: {count}}}")).as_data()
     config["api_servers_at_most"] = 1
-    command = rendered_module.Settings(config, {}, "/package").commands[0]
+    command = deployment.Settings(config, {}, "/package").commands[0]
     assert [command[at + 1] for at, word in enumerate(command) if word == "--api-server-count"] == given
 
 
@@ -343,10 +421,10 @@ def test_the_engines_go_with_the_front_ends(instance, stack_of, end):
         wait_until_gone(json.loads(report.read_text())["pid"], 10)
 
 
-def test_an_instance_with_few_cpus_has_one_engine(rendered_module, stack_of):
+def test_an_instance_with_few_cpus_has_one_engine(stack_of):
     config = launch(stack_of(**TWO_ENGINES)).as_data()
-    assert [rendered_module.engine_count(config, cpus) for cpus in (1, 4, 7.9, 8, 16)] == [1, 1, 1, 2, 2]
-    assert rendered_module.engine_count({"sharing": None}, 64) == 1
+    assert [deployment.engine_count(config, cpus) for cpus in (1, 4, 7.9, 8, 16)] == [1, 1, 1, 2, 2]
+    assert deployment.engine_count({"sharing": None}, 64) == 1
 
 
 @pytest.mark.parametrize(
@@ -357,9 +435,9 @@ def test_an_instance_with_few_cpus_has_one_engine(rendered_module, stack_of):
         (["--no-async-scheduling"], 1), (["--kv-cache-dtype", "fp8"], 1),
     ],
 )  # fmt: skip
-def test_extra_arguments_about_engines_leave_one(rendered_module, stack_of, extra, engines):
+def test_extra_arguments_about_engines_leave_one(stack_of, extra, engines):
     config = launch(stack_of(**TWO_ENGINES)).as_data()
-    assert rendered_module.engine_count(config, 64, extra) == engines
+    assert deployment.engine_count(config, 64, extra) == engines
 
 
 def test_one_engine_asked_for_at_start_has_the_gpu_to_itself(instance, stack_of):

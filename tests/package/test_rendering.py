@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from whisperctl.package.build import build_environment, build_package, deployment_source, requirements
+from whisperctl.package.build import build_environment, build_package, requirements
 from whisperctl.serving import catalog
 from whisperctl.serving.launch import launch
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "render"
+ALWAYS = {"deployment.py", "whisperctl_supervisor.py"}
 SMALL, TURBO, LARGE = "openai/whisper-small", "openai/whisper-large-v3-turbo", "openai/whisper-large-v3"
 
 COMBINATIONS = [
@@ -63,8 +64,9 @@ def test_the_combinations_cover_every_row():
 def test_a_whole_package_is_as_before(stack_of, golden):
     stack = stack_for(stack_of, "0.19.1", "T4", SMALL)
     package, environment = build_package(stack), build_environment(stack)
-    assert list(package.files) == ["deployment.py"]
-    golden(GOLDEN / "whole" / "deployment.py", package.files["deployment.py"].decode())
+    assert list(package.files) == ["deployment.py", "whisperctl_supervisor.py"]
+    for name, content in package.files.items():
+        golden(GOLDEN / "whole" / name, content.decode())
     for name, content in environment.files.items():
         golden(GOLDEN / "whole" / name, content.decode())
     golden(GOLDEN / "whole" / "digests.txt", f"{package.digest}\n{environment.tag}\n")
@@ -84,7 +86,7 @@ def test_no_release_gets_a_task_option_or_a_dead_variable(stack_of):
             ours = {name for name in start.environment if name.startswith("VLLM_")}
             assert ours <= catalog.variables(release.version), (release.version, gpu)
             assert "--task" not in given
-            compile(deployment_source(stack), "deployment.py", "exec")
+            compile(build_package(stack).files["deployment.py"], "deployment.py", "exec")
 
 
 def test_gpus_that_no_tensor_parallel_takes_serve_copies(stack_of):
@@ -134,7 +136,7 @@ def test_a_small_model_on_a_large_gpu_gets_two_engines_and_a_pace(stack_of):
     # 256 recordings of 1500 encoder and 448 decoder positions, 20 KiB each.
     assert value(shared.arguments, "--kv-cache-memory-bytes") == str(256 * 1948 * 20480)
     assert value(shared.arguments, "--scheduler-cls") == "whisperctl_scheduler.PacedScheduler"
-    assert files == {"deployment.py", "whisperctl_scheduler.py"}
+    assert files == {*ALWAYS, "whisperctl_scheduler.py"}
 
 
 def test_vllm_0_33_keeps_the_pace_by_itself(stack_of):
@@ -142,7 +144,7 @@ def test_vllm_0_33_keeps_the_pace_by_itself(stack_of):
     words = launch(stack).sharing.arguments
     assert value(words, "--prefill-schedule-interval") == "8"
     assert "--scheduler-cls" not in words
-    assert set(build_package(stack).files) == {"deployment.py"}
+    assert set(build_package(stack).files) == ALWAYS
 
 
 @pytest.mark.parametrize(
@@ -157,7 +159,7 @@ def test_vllm_0_33_keeps_the_pace_by_itself(stack_of):
 def test_who_says_otherwise_about_engines_gets_one(stack_of, vllm):
     shared, files = sharing(stack_of, vllm, group=", gpu_count: 2" if "tensor" in vllm else "")
     assert shared is None
-    assert files == {"deployment.py"}
+    assert files == ALWAYS
 
 
 def test_written_limits_hold_for_engines_that_share_a_gpu(stack_of):

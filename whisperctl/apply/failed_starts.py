@@ -17,7 +17,7 @@ from whisperctl.state.resources import Address
 
 LOG_LINES = 20
 FAILED_START = "ServerFailed: "
-"""In the log of a package whose server did not come up: the exception that it raises (templates/deployment.py.j2)."""
+"""In the log of a package whose server did not come up: the exception that it raises (templates/deployment.py)."""
 WORDS = "Its last log lines:"
 """Follows in that exception's text, with the server's own lines indented below."""
 MOST_FAILED_STARTS = 3

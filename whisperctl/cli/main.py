@@ -22,9 +22,10 @@ from whisperctl.errors import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USA
 COMMANDS: dict[str, str] = {
     "init": "Write a commented stack.yaml, and a pipeline if asked.",
     "validate": "Check stack files without any connection.",
-    "schema": "Print the JSON Schema of stack.yaml.",
+    "schema": "Print the JSON Schema of stack.yaml, or of what a command prints as JSON.",
     "render": "Write the deployment package as it would be uploaded.",
     "plan": "Show what differs between the stack files and the live project.",
+    "show": "Show what a saved plan would do.",
     "apply": "Make the live project match the stack files, and prove that it transcribes.",
     "destroy": "Delete what a stack owns, and nothing else.",
     "drift": "Show what changed on UbiOps since the last apply.",
@@ -45,6 +46,15 @@ COMMANDS: dict[str, str] = {
     "completion": "Print the shell completion script.",
 }
 """Command name -> its one-line help. The command of that name is in the module `whisperctl.cli.commands.NAME`."""
+
+ELSEWHERE = {
+    "diff": "plan", "preview": "plan", "template": "render", "lint": "validate", "fmt": "validate",
+    "get": "status", "describe": "status", "ls": "status", "list": "status", "refresh": "drift", "import": "adopt",
+    "install": "apply", "upgrade": "apply", "deploy": "apply", "create": "apply", "up": "apply",
+    "uninstall": "destroy", "delete": "destroy", "down": "destroy", "undo": "rollback", "log": "logs",
+    "port-forward": "proxy", "test": "smoke", "rollout": "history", "new": "init",
+}  # fmt: skip
+"""What Terraform, kubectl and Helm call it -> our command."""
 
 UNWRITABLE = (errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 """What stdout answers where it takes no more. Commands that write files themselves tell of those by name."""
@@ -77,7 +87,7 @@ class Commands(click.Group):
         if args and args[0] not in COMMANDS and not args[0].startswith("-"):
             from difflib import get_close_matches
 
-            near = get_close_matches(args[0], COMMANDS, n=1)
+            near = [ELSEWHERE[args[0]]] if args[0] in ELSEWHERE else get_close_matches(args[0], COMMANDS, n=1)
             ctx.fail(f"No such command {args[0]!r}." + (f" Did you mean {near[0]!r}?" if near else ""))
         return super().resolve_command(ctx, args)
 

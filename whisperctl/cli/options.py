@@ -147,6 +147,11 @@ PARALLELISM = click.option(
 )
 
 
+PLAN_FORMAT = click.option(
+    "--format", "form", type=click.Choice(["text", "json", "markdown"]), default="text", show_default=True
+)
+
+
 PATHS = click.argument("paths", nargs=-1, metavar="[PATH]...")
 
 

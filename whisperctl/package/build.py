@@ -1,4 +1,4 @@
-"""A stack -> the files to upload, reproducibly: same input, same bytes. The one place that knows Jinja and zip.
+"""A stack -> the files to upload, reproducibly: same input, same bytes.
 
 No live value and no secret enters a package. Archives are stored, not deflated, because zlib's output differs from one
 machine to the next; files keep one date, one mode and one order. Model weights are streamed, never held in memory.
@@ -10,12 +10,12 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cached_property
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol
+from typing import BinaryIO
 
-from whisperctl.assets import shipped
 from whisperctl.package.archive import digest, write_archive
+from whisperctl.package.templates import rendered
 from whisperctl.serving import catalog
 from whisperctl.serving.checkpoint import folder_files
 from whisperctl.serving.launch import MODEL_FOLDER, SCHEDULER_MODULE, launch
@@ -61,11 +61,13 @@ class EnvironmentBuild:
 
 def build_package(stack: Stack) -> Package:
     """The deployment package of `stack`."""
-    files: dict[str, bytes | Path] = {"deployment.py": deployment_source(stack).encode()}
-    shared = launch(stack).sharing
-    if shared and shared.own_interval is not None:
-        source = _render(f"{SCHEDULER_MODULE}.py.j2", interval=shared.own_interval)
-        files[f"{SCHEDULER_MODULE}.py"] = source.encode()
+    start = launch(stack)
+    files: dict[str, bytes | Path] = {
+        "deployment.py": rendered("deployment.py", start.as_data()),
+        "whisperctl_supervisor.py": rendered("whisperctl_supervisor.py"),
+    }
+    if start.sharing and start.sharing.own_interval is not None:
+        files[f"{SCHEDULER_MODULE}.py"] = rendered(f"{SCHEDULER_MODULE}.py", start.sharing.own_interval)
     if stack.environment.mode == "package":
         files |= _environment_files(stack)
     if stack.model.folder:
@@ -90,27 +92,6 @@ def build_environment(stack: Stack) -> EnvironmentBuild | None:
     )
 
 
-def deployment_source(stack: Stack) -> str:
-    """`deployment.py`: the template's static code with one literal in it."""
-    return _render("deployment.py.j2", config=literal(launch(stack).as_data()))
-
-
-def literal(data: Any, indent: str = "") -> str:
-    """`data`, of mappings, lists and scalars, as a Python literal with an entry a line.
-
-    ASCII only: which characters count as printable, and how `pprint` breaks lines, differ between Python versions.
-    """
-    inner = indent + "    "
-    match data:
-        case dict() if data:
-            lines = [f"{inner}{key!a}: {literal(value, inner)},\n" for key, value in data.items()]
-            return "{\n" + "".join(lines) + indent + "}"
-        case list() if data:
-            return "[\n" + "".join(f"{inner}{literal(item, inner)},\n" for item in data) + indent + "]"
-        case _:
-            return ascii(data)
-
-
 def requirements(stack: Stack) -> list[str]:
     """The pip lines: vLLM first, then what else is asked for, in a fixed order."""
     version = stack.vllm.version
@@ -127,30 +108,8 @@ def apt_packages(stack: Stack) -> list[str]:
 
 
 def _environment_files(stack: Stack) -> dict[str, bytes]:
-    files = {"requirements.txt": _render("requirements.txt.j2", requirements=requirements(stack)).encode()}
+    files = {"requirements.txt": "".join(f"{line}\n" for line in requirements(stack)).encode()}
     if packages := apt_packages(stack):
-        files["ubiops.yaml"] = _render("ubiops.yaml.j2", apt=packages).encode()
+        lines = "".join(f"    - {json.dumps(package)}\n" for package in packages)
+        files["ubiops.yaml"] = f"apt:\n  packages:\n{lines}".encode()
     return files
-
-
-def _render(name: str, **values: object) -> str:
-    return _template(name)(**values)
-
-
-class _Render(Protocol):
-    def __call__(self, **values: object) -> str: ...
-
-
-@cache
-def _template(name: str) -> _Render:
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    # Python, pip and YAML files: HTML escaping would only break them.
-    loaded = Environment(  # noqa: S701
-        loader=FileSystemLoader(shipped("templates")),
-        undefined=StrictUndefined,
-        keep_trailing_newline=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    ).get_template(name)
-    return loaded.render

@@ -12,7 +12,7 @@ import hashlib
 import io
 import re
 import zipfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -27,10 +27,10 @@ from whisperctl.plan.changes import Change
 from whisperctl.plan.plan import Plan
 from whisperctl.serving import catalog
 from whisperctl.serving.launch import option_name
-from whisperctl.spec import Path_, Stack
+from whisperctl.spec import Path_
 from whisperctl.state.diff import FieldChange
-from whisperctl.state.labels import recorded_revisions
-from whisperctl.state.resources import Kind, version_address
+from whisperctl.state.labels import Labels
+from whisperctl.state.resources import Kind, Masked, version_address
 from whisperctl.untrusted import harmless
 
 LARGEST = 16 << 20
@@ -39,7 +39,6 @@ _CODE = "deployment.py"
 _TEXT = (".txt", ".yaml")
 PATIENCE = 10.0
 """Seconds that a plan waits for the package, once."""
-NOT_SHOWN = "(not shown)"
 _PLAIN = re.compile(r"on|None|[\d.]+")
 _ADDRESS = re.compile(r"(\w+://)(?:[^/\s]*@)?([^/\s?#@]*)\S*")
 """Scheme and host of a URL; a name, a password or a path before and behind may be a token."""
@@ -47,14 +46,16 @@ _CONDITION = "unless"
 """In `sharing`: which arguments forbid it. No setting of the server."""
 
 
-def explained(plans: Sequence[Plan], api_of: Callable[[Stack], Api], parallelism: int) -> list[Plan]:
-    """The plans with `contents` in each change of a package whose predecessor can be read.
+def explained(plans: Sequence[Plan], api: Api, parallelism: int) -> list[Plan]:
+    """The plans, all of one project, with `contents` in each change of a package whose predecessor can be read.
 
     Raises:
         Interrupted: the user interrupted.
     """
+    if not any(_is_new_package(change) for plan in plans for change in plan.changes):
+        return list(plans)
     with ThreadPoolExecutor(parallelism) as pool:
-        return list(pool.map(lambda plan: _explained(plan, api_of(plan.wanted.stack)), plans))
+        return list(pool.map(lambda plan: _explained(plan, api), plans))
 
 
 def _explained(plan: Plan, api: Api) -> Plan:
@@ -71,9 +72,9 @@ def _is_new_package(change: Change) -> bool:
 
 def _contents(plan: Plan, change: Change, api: Api) -> tuple[FieldChange, ...]:
     deployment, version = change.address.names
-    labels = plan.live.labels.get(version_address(deployment, version), {})
+    labels = Labels.of(plan.live.owned.get(version_address(deployment, version)))
     # Only what we uploaded is read: somebody else's package may hold what must not be shown.
-    ours = [item.revision for item in recorded_revisions(labels) if item.digest == change.fields[0].before]
+    ours = [item.revision for item in labels.revisions if item.digest == change.fields[0].before]
     if not ours:
         return ()
     kept = _Bounded()
@@ -132,11 +133,11 @@ def _discreet(change: FieldChange, version: str, substituted: AbstractSet[Path_]
         return _hidden(change)
     accepted = catalog.accepted(version, name)
     plain = accepted.number or accepted.choices or _PLAIN.fullmatch(str(change.before))
-    return change if plain or change.before is None else replace(change, before=NOT_SHOWN)
+    return change if plain or change.before is None else replace(change, before=Masked.NOT_SHOWN)
 
 
 def _hidden(change: FieldChange) -> FieldChange:
-    before, after = (None if value is None else NOT_SHOWN for value in (change.before, change.after))
+    before, after = (None if value is None else Masked.NOT_SHOWN for value in (change.before, change.after))
     return replace(change, before=before, after=after)
 
 

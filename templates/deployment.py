@@ -3,12 +3,14 @@
 Standard library only. Everything that is particular to this stack stands in CONFIG, one literal. In the version's
 environment variables MAX_MODEL_LEN, WHISPER_TASK and VLLM_EXTRA_ARGS override it without a new revision;
 WHISPERCTL_PORT and WHISPERCTL_HOST move the server (several instances on one host).
+Each process of the server runs under a supervisor (whisperctl_supervisor.py), so that nothing outlives this one.
 """
+
+from __future__ import annotations
 
 import atexit
 import collections
 import contextlib
-import http.client
 import json
 import os
 import shlex
@@ -20,30 +22,25 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from types import FrameType
+from typing import IO, Any
 
-CONFIG = {{ config }}
+CONFIG: dict[str, Any] = {}  # whisperctl:config
 
 LOG_LINES = 100
+LINE_LENGTH = 500  # of a line that is kept to be shown again; every line is handed on whole
+HEALTH_SECONDS = 5.0
+HEALTH_BYTES = 65536
 POLL_SECONDS = 0.5
 TEARDOWN_SECONDS = 15  # an idle engine takes about 10 to let go of everything
 CPUS_PER_ENGINE = 4  # an engine keeps one or two busy, its share of the front ends as many
 MPS = "nvidia-cuda-mps-control"  # comes with the driver: NVIDIA's container runtime puts it beside nvidia-smi
 MPS_SECONDS = 20  # for its start and for a first program on it, which take less than one on an H100
 TASKS = ("transcription", "translation")
-
-# Ends with this process: the kernel sends SIGTERM when the thread that started it is gone (PR_SET_PDEATHSIG is 1).
-LAUNCHER = """
-import ctypes, os, signal, sys
-if sys.platform == "linux":
-    ctypes.CDLL(None).prctl(1, int(signal.SIGTERM), 0, 0, 0)
-if os.getppid() != int(sys.argv[1]):
-    sys.exit("whisperctl: the parent is gone already")
-try:
-    os.execvp(sys.argv[2], sys.argv[2:])
-except OSError as error:
-    print(f"whisperctl: {sys.argv[2]} cannot be started: {error.strerror}", file=sys.stderr, flush=True)
-    os._exit(127)
-"""
+SUPERVISOR = Path(__file__).with_name("whisperctl_supervisor.py")
+KILL_ALL = signal.SIGUSR1  # asks a supervisor to kill all that it watches over, at once
 
 # A CUDA program: makes a context and ends. Where MPS cannot serve it, an engine could not start either.
 CUDA_PROGRAM = """
@@ -62,7 +59,7 @@ class ServerFailed(RuntimeError):
 class Deployment:
     """Starts the server and returns when it is healthy; afterwards each ends with the other."""
 
-    def __init__(self, base_directory, context):
+    def __init__(self, base_directory: str, context: Any) -> None:  # noqa: ARG002 - UbiOps' signature
         settings = Settings(CONFIG, os.environ, base_directory)
         check_port_is_free(settings)
         self._settings = settings
@@ -70,7 +67,7 @@ class Deployment:
         self._server.start()
         self._server.wait_until_healthy()
 
-    def request(self, data, context=None):
+    def request(self, data: Any, context: Any = None) -> str:  # noqa: ARG002 - UbiOps' signature
         """The health of the server, as JSON text: a service carries the audio, not this."""
         settings = self._settings
         report = {
@@ -85,31 +82,31 @@ class Deployment:
 class Settings:
     """What was rendered, with the environment's overrides in."""
 
-    def __init__(self, config, environ, base_directory):
+    def __init__(self, config: Mapping[str, Any], environ: Mapping[str, str], base_directory: str) -> None:
         # Every address: a service routes straight to the port.
-        self.host = environ.get("WHISPERCTL_HOST") or "0.0.0.0"
+        self.host = environ.get("WHISPERCTL_HOST") or "0.0.0.0"  # noqa: S104
         self.port = whole_number(environ, "WHISPERCTL_PORT", config["port"], 65535)
         self.max_model_len = whole_number(environ, "MAX_MODEL_LEN", config["max_model_len"], 448)
-        self.task = environ.get("WHISPER_TASK") or config["task"]
+        self.task: str = environ.get("WHISPER_TASK") or config["task"]
         if self.task not in TASKS:
             raise ValueError(f"WHISPER_TASK is {self.task!r}; it must be one of {', '.join(TASKS)}.")
-        self.served_names = config["served_names"]
-        self.vllm_version = config["vllm_version"]
-        self.startup_timeout = config["startup_timeout"]
-        self.shutdown_timeout = config["shutdown_timeout"]
+        self.served_names: list[str] = config["served_names"]
+        self.vllm_version: str = config["vllm_version"]
+        self.startup_timeout: float = config["startup_timeout"]
+        self.shutdown_timeout: float = config["shutdown_timeout"]
         cpus, extra = available_cpus(), extra_arguments(environ)
         self.api_servers = api_server_count(config, cpus)
         self.engines = engine_count(config, cpus, extra)
-        self.base_directory = os.path.abspath(base_directory)
-        self.model = config["model"]
+        self.base_directory = str(Path(base_directory).absolute())
+        self.model: str = config["model"]
         if config["model_packed"]:
-            self.model = os.path.join(self.base_directory, config["model"])
+            self.model = str(Path(self.base_directory, config["model"]))
         self.rendered_commands = serve_commands(self, config)
         self.commands = with_extra_arguments(self.rendered_commands, extra)
         self.environment = server_environment(self, config["environment"], environ)
 
 
-def whole_number(environ, name, default, most):
+def whole_number(environ: Mapping[str, str], name: str, default: int, most: int) -> int:
     """The number in the environment variable `name`, 1 to `most`; `default` when it is unset or empty."""
     text = (environ.get(name) or "").strip()
     if not text:
@@ -119,7 +116,7 @@ def whole_number(environ, name, default, most):
     return int(text)
 
 
-def extra_arguments(environ):
+def extra_arguments(environ: Mapping[str, str]) -> list[str]:
     """The words in VLLM_EXTRA_ARGS, split as a shell would."""
     try:
         return shlex.split(environ.get("VLLM_EXTRA_ARGS") or "")
@@ -127,7 +124,7 @@ def extra_arguments(environ):
         raise ValueError(f"VLLM_EXTRA_ARGS cannot be split into words: {error}.") from None
 
 
-def serve_commands(settings, config):
+def serve_commands(settings: Settings, config: Mapping[str, Any]) -> list[list[str]]:
     """The command lines: the front ends with an engine, and one for each further engine on the same GPU.
 
     What stands later wins, so what was asked for by name comes after what was decided here.
@@ -140,23 +137,24 @@ def serve_commands(settings, config):
         options = ["--max-model-len", str(settings.max_model_len), *config["sharing"]["arguments"]]
         options += ["--data-parallel-size", str(settings.engines), "--data-parallel-size-local", "1"]
         options += ["--data-parallel-address", "127.0.0.1", "--data-parallel-rpc-port", str(free_port())]
-    roles = [front, *(["--headless", "--data-parallel-start-rank", str(n)] for n in range(1, settings.engines))]
+    roles = [front, *(["--headless", "--data-parallel-start-rank", str(rank)] for rank in range(1, settings.engines))]
     return [["vllm", "serve", settings.model, *role, *options] for role in roles]
 
 
-def with_extra_arguments(commands, extra):
-    """The command lines with the words of VLLM_EXTRA_ARGS; an engine alone refuses front ends, whoever asks for them."""
+def with_extra_arguments(commands: Iterable[list[str]], extra: list[str]) -> list[list[str]]:
+    """The command lines with the words of VLLM_EXTRA_ARGS; an engine alone refuses front ends, whoever asks."""
     return [[*command, *extra, *(["--api-server-count", "0"] if rank else [])] for rank, command in enumerate(commands)]
 
 
-def free_port():
+def free_port() -> int:
     """A port of the loopback interface that nobody listens on: where the engines meet."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
         probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+        port: int = probe.getsockname()[1]
+        return port
 
 
-def server_environment(settings, rendered, environ):
+def server_environment(settings: Settings, rendered: Mapping[str, str], environ: Mapping[str, str]) -> dict[str, str]:
     """The server's environment: the version's own variables win over rendered ones."""
     environment = {**writable_caches(environ), **rendered, **environ}
     if settings.api_servers > 1:
@@ -171,31 +169,32 @@ def server_environment(settings, rendered, environ):
     return environment
 
 
-def writable_caches(environ):
+def writable_caches(environ: Mapping[str, str]) -> dict[str, str]:
     """Cache folders in the home directory, or in the temporary one where home cannot be written to."""
-    home = environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
+    home = Path(environ.get("XDG_CACHE_HOME") or "~/.cache")
     try:
-        os.makedirs(home, exist_ok=True)
+        home = home.expanduser()
+        home.mkdir(parents=True, exist_ok=True)
         writable = os.access(home, os.W_OK | os.X_OK)
-    except OSError:
+    except (OSError, RuntimeError):  # the latter: nobody knows where home is
         writable = False
-    root = home if writable else os.path.join(tempfile.gettempdir(), "whisperctl-cache")
+    root = home if writable else Path(tempfile.gettempdir(), "whisperctl-cache")
     return {
-        "XDG_CACHE_HOME": root,
-        "HF_HOME": os.path.join(root, "huggingface"),
-        "VLLM_CACHE_ROOT": os.path.join(root, "vllm"),
-        "TRITON_CACHE_DIR": os.path.join(root, "triton"),
+        "XDG_CACHE_HOME": str(root),
+        "HF_HOME": str(root / "huggingface"),
+        "VLLM_CACHE_ROOT": str(root / "vllm"),
+        "TRITON_CACHE_DIR": str(root / "triton"),
     }
 
 
-def api_server_count(config, cpus):
+def api_server_count(config: Mapping[str, Any], cpus: float) -> int:
     """Front-end processes: as rendered, or half of the CPUs."""
     if config["api_server_count"] != "auto":
-        return config["api_server_count"]
-    return max(1, min(config["api_servers_at_most"], int(cpus / 2)))
+        return int(config["api_server_count"])
+    return max(1, min(int(config["api_servers_at_most"]), int(cpus / 2)))
 
 
-def engine_count(config, cpus, extra=()):
+def engine_count(config: Mapping[str, Any], cpus: float, extra: Sequence[str] = ()) -> int:
     """Engines that share the GPU: as many as were rendered where each finds enough CPUs.
 
     One where VLLM_EXTRA_ARGS says otherwise about engines, their memory or their scheduler.
@@ -204,26 +203,19 @@ def engine_count(config, cpus, extra=()):
     if not sharing or cpus < sharing["engines"] * CPUS_PER_ENGINE:
         return 1
     unless = tuple(sharing["unless"])
-    return 1 if any(word.replace("_", "-").startswith(unless) for word in extra) else sharing["engines"]
+    return 1 if any(word.replace("_", "-").startswith(unless) for word in extra) else int(sharing["engines"])
 
 
-def available_cpus():
+def available_cpus() -> float:
     """CPUs that this process may use: its affinity, bounded by the container's quota."""
-    try:
-        allowed = float(len(os.sched_getaffinity(0)))
-    except AttributeError:
-        allowed = float(os.cpu_count() or 1)
-    return min([allowed, *container_quota()])
+    return min([float(len(os.sched_getaffinity(0))), *container_quota()])
 
 
-def container_quota(root="/sys/fs/cgroup"):
+def container_quota(root: str = "/sys/fs/cgroup") -> list[float]:
     """The CPU quota of the container, version 2 or 1 of the kernel's control groups; empty when there is none."""
     for names in (["cpu.max"], ["cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us"]):
-        words = []
         try:
-            for name in names:
-                with open(os.path.join(root, name), encoding="ascii") as file:
-                    words += file.read().split()
+            words = [word for name in names for word in Path(root, name).read_text(encoding="ascii").split()]
         except OSError:
             continue
         if len(words) == 2 and all(word.isdecimal() and int(word) > 0 for word in words):
@@ -231,7 +223,7 @@ def container_quota(root="/sys/fs/cgroup"):
     return []
 
 
-def check_port_is_free(settings):
+def check_port_is_free(settings: Settings) -> None:
     """Raise when something listens on the server's port already."""
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
@@ -245,49 +237,85 @@ def check_port_is_free(settings):
             ) from None
 
 
-def is_healthy(settings, timeout=5):
-    """Whether GET /health answers 200."""
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)
-    connection = http.client.HTTPConnection(host, settings.port, timeout=timeout)
+def is_healthy(settings: Settings, seconds: float = HEALTH_SECONDS) -> bool:
+    """Whether GET /health answers 200, whole, within `seconds`."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)  # noqa: S104
     try:
-        connection.request("GET", "/health")
-        return connection.getresponse().status == 200
-    except (OSError, http.client.HTTPException):
+        head, _, _ = whole_answer(host, settings.port, time.monotonic() + seconds).partition(b"\r\n\r\n")
+    except OSError:
         return False
-    finally:
-        connection.close()
+    return head.startswith(b"HTTP/1.") and head.split(None, 2)[1:2] == [b"200"]
 
 
-def launched(command):
-    """The command line that runs `command` and lets it end with this process."""
-    return [sys.executable or "python3", "-I", "-c", LAUNCHER, str(os.getpid()), *command]
+def whole_answer(host: str, port: int, deadline: float) -> bytes:
+    """What the server sends to GET /health until it closes the connection.
+
+    Raises:
+        OSError: it is not there, says more than it should, or has not ended when the deadline passes. A time-out of
+            the socket alone would begin anew with every byte.
+    """
+    with socket.create_connection((host, port), timeout=max(0.01, deadline - time.monotonic())) as connection:
+        name = f"[{host}]" if ":" in host else host
+        connection.sendall(f"GET /health HTTP/1.1\r\nHost: {name}:{port}\r\nConnection: close\r\n\r\n".encode())
+        answer = b""
+        while len(answer) <= HEALTH_BYTES:
+            connection.settimeout(max(0.01, deadline - time.monotonic()))
+            received = connection.recv(4096)
+            if not received:
+                return answer
+            answer += received
+            if time.monotonic() > deadline:
+                break
+    raise TimeoutError("the answer does not end")
+
+
+def shortened(text: str) -> str:
+    """A line as it is kept."""
+    return text if len(text) <= LINE_LENGTH else text[: LINE_LENGTH - 1] + "…"
+
+
+def supervised(command: Sequence[str]) -> list[str]:
+    """The command line that runs `command` under a supervisor of its own, which ends with this process."""
+    return [sys.executable or "python3", "-I", str(SUPERVISOR), str(os.getpid()), *command]
 
 
 class Process:
-    """One process of the server: started, its output handed on, waited for."""
+    """One process of the server under its supervisor: started, its output handed on, waited for."""
 
-    def __init__(self, command, environment, lines, ended=None, shown=True):
+    def __init__(
+        self,
+        command: Sequence[str],
+        environment: Mapping[str, str],
+        lines: collections.deque[str],
+        ended: Callable[[Process], None] | None = None,
+        shown: bool = True,
+    ) -> None:
         self.command, self.environment, self.lines, self.ended = command, environment, lines, ended
         self.shown = shown
-        self.process = None
-        self.start_error = None
+        self.process: subprocess.Popen[bytes] | None = None
+        self.start_error: Exception | None = None
         self.started = threading.Event()
         self.running = False
         # The thread that starts the process must outlive it: the kernel ties the process to that thread.
         self.watch = threading.Thread(target=self.run, name=f"watch {command[0]}", daemon=True)
 
-    def start(self):
+    @property
+    def exit_code(self) -> int:
+        """Once it has ended: its exit code, or minus the signal that killed it."""
+        return self.process.returncode if self.process is not None else 1
+
+    def start(self) -> None:
         """Start it; `ended`, if there is one, is called with it, from another thread, once it is gone."""
         self.watch.start()
         self.started.wait()
         if self.start_error is not None:
             raise ServerFailed(f"{self.command[0]} cannot be started: {self.start_error}") from self.start_error
 
-    def run(self):
-        """Start it, wait for its end, and tell."""
+    def run(self) -> None:
+        """Start it, wait for its end, and say so."""
         try:
-            self.process = subprocess.Popen(
-                launched(self.command),
+            process = self.process = subprocess.Popen(
+                supervised(self.command),
                 env=self.environment,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
@@ -301,47 +329,41 @@ class Process:
         self.running = True
         self.started.set()
         pumps = [
-            threading.Thread(target=self.pump, args=pair, daemon=True)
-            for pair in ((self.process.stdout, 1), (self.process.stderr, 2))
+            threading.Thread(target=self.pump, args=(stream, target), daemon=True)
+            for stream, target in ((process.stdout, 1), (process.stderr, 2))
         ]
         for pump in pumps:
             pump.start()
-        self.reap()
+        process.wait()
+        self.running = False
         for pump in pumps:
             pump.join(timeout=2)
         if self.ended is not None:
             self.ended(self)
 
-    def pump(self, stream, target):
+    def pump(self, stream: IO[bytes], target: int) -> None:
         """Hand the server's output on to this process's own if it is to be shown, keeping the last lines."""
         with stream:
             while line := stream.readline(65536):
-                self.lines.append(line.decode("utf-8", errors="replace").rstrip())
+                self.lines.append(shortened(line.decode("utf-8", errors="replace").rstrip()))
                 if not self.shown:
                     continue
                 # Where nobody reads our output, the server's pipe must be emptied all the same.
                 with contextlib.suppress(OSError):
                     os.write(target, line)
 
-    def reap(self):
-        """Wait for its end, kill what it left behind, and only then let its number go."""
-        with contextlib.suppress(ChildProcessError):  # where SIGCHLD is ignored, the kernel has reaped it already
-            os.waitid(os.P_PID, self.process.pid, os.WEXITED | os.WNOWAIT)
-        self.kill_group()
-        self.running = False
-        self.process.wait()
+    def terminate(self) -> None:
+        """Have the supervisor send SIGTERM to the process itself, which tells its children."""
+        self.send(signal.SIGTERM)
 
-    def terminate(self):
-        """Send SIGTERM to the process itself, which tells its children."""
-        if self.running:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(self.process.pid, signal.SIGTERM)
+    def kill(self) -> None:
+        """Have the supervisor kill it and every process that it started. Killed itself, it could not."""
+        self.send(KILL_ALL)
 
-    def kill_group(self):
-        """End it and every process that it started."""
-        if self.running:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(self.process.pid, signal.SIGKILL)
+    def send(self, number: signal.Signals) -> None:
+        """Send a signal to the supervisor while there is one."""
+        if self.running and self.process is not None:
+            self.process.send_signal(number)
 
 
 class SharedGpu:
@@ -350,16 +372,18 @@ class SharedGpu:
     Whoever sets CUDA_MPS_PIPE_DIRECTORY has one, or wants none. Where it does not work, engines take turns.
     """
 
-    def __init__(self, settings):
+    def __init__(self, settings: Settings) -> None:
         self.environment = settings.environment
-        self.wanted = settings.engines > 1 and "CUDA_MPS_PIPE_DIRECTORY" not in self.environment
-        self.folder = self.program = self.daemon = None
-        self.variables = {}
-        self.lines = collections.deque(maxlen=LOG_LINES)
+        self.needed = settings.engines > 1 and "CUDA_MPS_PIPE_DIRECTORY" not in self.environment
+        self.folder: str | None = None
+        self.daemon: Process | None = None
+        self.program = MPS
+        self.variables: dict[str, str] = {}
+        self.lines: collections.deque[str] = collections.deque(maxlen=LOG_LINES)
 
-    def start(self):
+    def start(self) -> None:
         """Start it, try it, and point the engines to it."""
-        if not self.wanted:
+        if not self.needed:
             return
         try:
             self.try_out()
@@ -372,11 +396,12 @@ class SharedGpu:
             self.environment.update(self.variables)
             print("whisperctl: the engines share the GPU through NVIDIA's Multi-Process Service", flush=True)
 
-    def try_out(self):
+    def try_out(self) -> None:
         """Start the daemon and have a CUDA program served; raise where that fails."""
-        self.program = shutil.which(MPS, path=self.environment.get("PATH"))
-        if self.program is None:
+        program = shutil.which(MPS, path=self.environment.get("PATH"))
+        if program is None:
             raise ServerFailed(f"{MPS} is not here.")
+        self.program = program
         self.folder = tempfile.mkdtemp(prefix="whisperctl-mps-")
         self.variables = {"CUDA_MPS_PIPE_DIRECTORY": self.folder, "CUDA_MPS_LOG_DIRECTORY": self.folder}
         # It numbers the GPUs that it sees anew. With all of them in sight, the engines' own choice holds.
@@ -384,7 +409,7 @@ class SharedGpu:
         self.daemon = Process([self.program, "-f"], {**daemon, **self.variables}, self.lines, shown=False)
         self.daemon.start()
         deadline = time.monotonic() + MPS_SECONDS
-        while not os.path.exists(os.path.join(self.folder, "control")):
+        while not Path(self.folder, "control").exists():
             if not self.daemon.running or time.monotonic() > deadline:
                 raise ServerFailed(f"{MPS} does not start.")
             time.sleep(0.02)
@@ -395,12 +420,12 @@ class SharedGpu:
         if not self.run([self.program], "get_server_list\n").split():
             raise ServerFailed(f"{MPS} has no server.")
 
-    def run(self, command, words="", timeout=MPS_SECONDS):
+    def run(self, command: Sequence[str], words: str = "", timeout: float = MPS_SECONDS) -> str:
         """The output of a program that ends by itself, or with this process."""
-        name = os.path.basename(command[0])
+        name = Path(command[0]).name
         try:
             done = subprocess.run(
-                launched(command),
+                supervised(command),
                 input=words,
                 env={**self.environment, **self.variables},
                 capture_output=True,
@@ -412,17 +437,17 @@ class SharedGpu:
         except subprocess.TimeoutExpired:  # whose own message holds the whole command
             raise ServerFailed(f"{name} did not end in {timeout} seconds.") from None
         if done.returncode != 0:
-            said = done.stderr.strip() or done.stdout.strip()
-            raise ServerFailed(f"{name} ended with {done.returncode}: {said}")
+            output = shortened(done.stderr.strip() or done.stdout.strip())
+            raise ServerFailed(f"{name} ended with {done.returncode}: {output}")
         return done.stdout
 
-    def stop(self):
+    def stop(self) -> None:
         """End it; nobody may be using it any more."""
         if self.daemon is not None and self.daemon.running:
             with contextlib.suppress(OSError, subprocess.SubprocessError, ServerFailed):
                 self.run([self.program], "quit\n", timeout=5)
                 self.daemon.watch.join(5)
-            self.daemon.kill_group()
+            self.daemon.kill()
             self.daemon.watch.join(5)
         if self.folder is not None:
             shutil.rmtree(self.folder, ignore_errors=True)
@@ -431,20 +456,20 @@ class SharedGpu:
 class Server:
     """`vllm serve`, one process or several that need each other: started, watched, drained."""
 
-    def __init__(self, settings):
+    def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.gpu = SharedGpu(settings)
-        self.lines = collections.deque(maxlen=LOG_LINES)
+        self.lines: collections.deque[str] = collections.deque(maxlen=LOG_LINES)
         self.processes = [
             Process(command, settings.environment, self.lines, self.process_ended) for command in settings.commands
         ]
-        self.first_ended = None
+        self.first_ended: Process | None = None
         self.ended = threading.Event()
         self.healthy = False
         self.stopping = False
         self.deadline = time.monotonic() + settings.startup_timeout
 
-    def start(self):
+    def start(self) -> None:
         """Start the processes; from here on SIGTERM and the end of this process stop them."""
         for command in self.settings.rendered_commands:
             # Without VLLM_EXTRA_ARGS, which may come from a secret.
@@ -464,7 +489,7 @@ class Server:
         if self.first_ended is not None:  # it ended while a later one was being started
             self.kill()
 
-    def process_ended(self, process):
+    def process_ended(self, process: Process) -> None:
         """The end of one process ends the others; the end of the last ends this process, with the first one's code."""
         self.first_ended = self.first_ended or process
         if any(other.running for other in self.processes):
@@ -474,13 +499,13 @@ class Server:
         self.ended.set()
         if self.healthy and not self.stopping:
             print(f"whisperctl: {self.epitaph()}", file=sys.stderr, flush=True)
-            code = self.first_ended.process.returncode
+            code = self.first_ended.exit_code
             os._exit(code if 0 < code < 126 else 1)
 
-    def wait_until_healthy(self):
+    def wait_until_healthy(self) -> None:
         """Return when /health answers; raise when the process ends first or the deadline passes."""
         while not self.ended.is_set():
-            if is_healthy(self.settings):
+            if is_healthy(self.settings, min(HEALTH_SECONDS, self.deadline - time.monotonic())):
                 self.healthy = True
                 if not self.ended.is_set():
                     print("whisperctl: the server is healthy", flush=True)
@@ -494,19 +519,19 @@ class Server:
             time.sleep(POLL_SECONDS)
         raise ServerFailed(self.epitaph())
 
-    def epitaph(self):
+    def epitaph(self) -> str:
         """How the server ended, and its last words."""
-        code = self.first_ended.process.returncode
+        code = self.first_ended.exit_code if self.first_ended is not None else 1
         how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
         return f"The server {how}.\n{self.last_lines()}"
 
-    def last_lines(self):
+    def last_lines(self) -> str:
         """The end of the server's log."""
         if not self.lines:
             return "It printed nothing."
         return "Its last log lines:\n" + "\n".join(f"  {line}" for line in list(self.lines))
 
-    def stop(self, grace=None):
+    def stop(self, grace: float | None = None) -> None:
         """Ask the front ends to finish what is in flight; kill everything when it takes too long."""
         self.stopping = True
         if self.processes[0].process is None or self.ended.is_set():
@@ -518,18 +543,18 @@ class Server:
             self.kill()
             self.ended.wait(10)
 
-    def kill(self):
+    def kill(self) -> None:
         """End every process at once."""
         for process in self.processes:
-            process.kill_group()
+            process.kill()
 
-    def drain_on_sigterm(self):
+    def drain_on_sigterm(self) -> None:
         """Drain first, then do what SIGTERM did before. Outside the main thread Python sets no signal; exit drains."""
         if threading.current_thread() is not threading.main_thread():
             return
         before = signal.getsignal(signal.SIGTERM)
 
-        def drain(number, frame):
+        def drain(number: int, frame: FrameType | None) -> None:
             signal.signal(number, signal.SIG_IGN)  # a second one would drain inside the first
             self.stop()
             signal.signal(signal.SIGTERM, before if before is not None else signal.SIG_DFL)

@@ -6,9 +6,13 @@ in at once, and a step that could not take all that waited is followed by anothe
 for --prefill-schedule-interval; from 0.24 on its scheduler can be told to, as here.
 """
 
+from __future__ import annotations
+
+from typing import Any
+
 from vllm.v1.core.sched.async_scheduler import AsyncScheduler
 
-INTERVAL = {{ interval }}
+INTERVAL: int = 1  # whisperctl:config
 
 
 class PacedScheduler(AsyncScheduler):
@@ -16,7 +20,7 @@ class PacedScheduler(AsyncScheduler):
 
     steps = INTERVAL  # since the last one that took recordings in, which counts as the first
 
-    def schedule(self, throttle_prefills=False):
+    def schedule(self, throttle_prefills: bool = False) -> Any:
         """One engine step; `throttle_prefills` is vLLM's word for taking nothing new in."""
         output = super().schedule(throttle_prefills or self.steps < INTERVAL)
         if output.scheduled_new_reqs:
