@@ -45,6 +45,9 @@ import click
 )
 @click.option("--fault", "faults", multiple=True, metavar="KIND[,FIELD=VALUE…]", help="A fault from the start on.")
 @click.option("--switch", "switches", multiple=True, metavar="NAME=VALUE", help="An undocumented choice of UbiOps.")
+@click.option(
+    "--capacity", "capacities", multiple=True, metavar="TYPE=N", help="Room for N instances of an instance type."
+)
 @click.option("--service-traffic-wakes", is_flag=True, help="Requests to a service wake an instance.")
 @click.option("--rate-limit", type=click.IntRange(min=0), default=0, help="Requests a minute; UbiOps: 300. 0: off.")
 @click.option("-v", "--verbose", is_flag=True, help="Say more on standard error.")
