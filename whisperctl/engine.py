@@ -24,6 +24,7 @@ from whisperctl.plan.package_changes import explained
 from whisperctl.plan.plan import Plan, make_plan
 from whisperctl.plan.proposal import new_changes
 from whisperctl.plan.refusals import refuse
+from whisperctl.plan.survey import surveyed
 from whisperctl.spec import Stack
 from whisperctl.state.desired import Wanted, desired, settle
 from whisperctl.state.line import content_digest, is_line, line_of, named, version_name
@@ -45,6 +46,8 @@ class World:
     parallelism: int
     clock: StoppableClock
     listen: Listen
+    max_credits: float | None = None
+    """Credits an hour that no stack may cost; None is no limit."""
 
     def api(self, stack: Stack) -> Api:
         """The control plane of the stack's project."""
@@ -89,12 +92,20 @@ def _plan_project(
     retired = retired_tags(api, settled + more_wanted, lives + more_lives, destroy)
     plans = []
     for w, live, tags in zip(settled, lives, retired[: len(settled)], strict=True):
-        plan = make_plan(w, live, project=project, first_id=first_id, retired_tags=tags, destroy=destroy)
+        plan = make_plan(
+            w,
+            live,
+            project=project,
+            first_id=first_id,
+            retired_tags=tags,
+            destroy=destroy,
+            max_credits=world.max_credits,
+        )
         first_id += len(plan.operations)
         plans.append(plan)
     ordered = after_other_stacks([plan.operations for plan in plans])
     plans = [replace(plan, operations=operations) for plan, operations in zip(plans, ordered, strict=True)]
-    return explained(plans, api, world.parallelism)
+    return explained([surveyed(plan, api) for plan in plans], api, world.parallelism)
 
 
 def _desired(stack: Stack, project: str, destroy: bool) -> Wanted:

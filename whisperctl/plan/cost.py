@@ -11,6 +11,10 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from whisperctl.control.api import Json
+from whisperctl.plan.rollout import Rollout
+from whisperctl.state.desired import Wanted
+from whisperctl.state.live import Live
+from whisperctl.state.resources import Kind, version_address
 
 Surge = Literal["fits", "does not fit", "unknown", "none"]
 
@@ -43,6 +47,34 @@ class Cost:
     """Whether the instances that a rollout needs beside what serves find room."""
     surge_reason: str = ""
     """Which quota proves that they do not."""
+
+
+def stack_cost(wanted: Wanted, live: Live, rollout: Rollout | None, destroy: bool) -> Cost:
+    """What the stack's versions cost before its plan and after it."""
+    stack = wanted.stack
+    address = version_address(stack.deployment.name, stack.version.name)
+    rate = _rate(live.groups, "", stack.instance_type_group.name)
+    asleep = {version_address(rollout.deployment, name) for name in rollout.kept} if rollout else set()
+    asleep -= {version_address(rollout.deployment, rollout.serving)} if rollout and rollout.serving else set()
+    before = [
+        _bounds(raw, _rate(live.groups, str(raw.get("instance_type_group_id") or ""), "", rate))
+        for known, raw in live.owned.items()
+        if known.kind is Kind.VERSION and (known not in asleep or raw.get("minimum_instances"))
+    ]
+    after = [] if destroy else [_bounds(wanted.state[address].fields, rate)]
+    return cost(before, after)
+
+
+def _bounds(fields: Mapping[str, Any], rate: float | None) -> Bounds:
+    return Bounds(
+        minimum=int(fields.get("minimum_instances") or 0), maximum=int(fields.get("maximum_instances") or 0), rate=rate
+    )
+
+
+def _rate(groups: Sequence[Json], ident: str, name: str, otherwise: float | None = None) -> float | None:
+    """Of the group with that id, else of the first of that name."""
+    found = next((group for group in groups if group["id"] == ident or group["name"] == name), None)
+    return dearest(found.get("instance_types") or ()) if found else otherwise
 
 
 def cost(before: Iterable[Bounds], after: Iterable[Bounds]) -> Cost:

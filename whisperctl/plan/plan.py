@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from whisperctl.plan.changes import Remark, changes_between, deletion, destruction, kept_deployments, remarks
+from whisperctl.plan.cost import stack_cost
 from whisperctl.plan.operations import Operations
 from whisperctl.plan.proposal import Proposal
 from whisperctl.plan.refusals import refusals, refuse_foreign
@@ -51,8 +52,11 @@ def make_plan(
     first_id: int = 1,
     retired_tags: Sequence[Address] = (),
     destroy: bool = False,
+    max_credits: float | None = None,
 ) -> Plan:
     """Compare, order, explain. `retired_tags` are environment tags (and the environment) that nothing needs afterwards.
+
+    More than `max_credits` an hour, where it is given, is refused.
 
     Raises:
         NotOwned: a wanted name is taken by something that is not ours.
@@ -70,6 +74,7 @@ def make_plan(
     changes += [deletion(wanted, a, "nothing uses it any more") for a in retired_tags if a not in gone]
     changes.sort(key=lambda change: change.address)
     touched = {change.address for change in changes}
+    cost = stack_cost(wanted, live, rollout, destroy)
     stack = wanted.stack
     return Plan(
         stack=stack.name,
@@ -82,7 +87,8 @@ def make_plan(
         proven=is_proven(live, stack.deployment.name),
         file_warnings=remarks(stack.warnings),
         warnings=(*warnings, *_warnings(wanted, destroy)),
-        refused=tuple(refusals(wanted, live, changes)),
+        cost=cost,
+        refused=tuple(refusals(wanted, live, changes, cost, max_credits)),
         wanted=wanted,
         live=live,
         rollout=rollout,

@@ -58,6 +58,8 @@ class Live:
     """Whether a group of the wanted name exists."""
     group_names: Sequence[str] = ()
     """All groups of the project, for the message when it does not."""
+    groups: Sequence[Json] = ()
+    """All groups with their instance types, for what instances cost."""
 
     @property
     def state(self) -> State:
@@ -180,6 +182,7 @@ def _live(api: Api, project: Project, wanted: Wanted, named: _Named, destroy: bo
         tag_status=tag_status,
         group_found=group_found,
         group_names=[group["name"] for group in project.groups],
+        groups=project.groups,
     )
 
 
