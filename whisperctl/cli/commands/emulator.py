@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO, cast
 
 import click
 
@@ -58,4 +59,7 @@ def emulator(**options: Any) -> None:
         raise click.ClickException(
             f"the emulator needs {err.name}: install it with pip install 'whisperctl-ubiops[emulator]'"
         ) from err
+    from whisperctl.output import verbatim
+
+    sys.stdout = cast(TextIO, verbatim(sys.stdout))  # it prints a token of its own
     raise SystemExit(run(options))
