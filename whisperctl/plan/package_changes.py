@@ -22,6 +22,7 @@ from typing import Any, BinaryIO
 from whisperctl.control.api import Api
 from whisperctl.control.transport import OneTry
 from whisperctl.errors import ApiError
+from whisperctl.output import clean
 from whisperctl.package.build import Package
 from whisperctl.plan.changes import Change
 from whisperctl.plan.environment_changes import environment_contents, is_other_environment
@@ -32,7 +33,6 @@ from whisperctl.spec import Path_
 from whisperctl.state.diff import FieldChange
 from whisperctl.state.labels import Labels
 from whisperctl.state.resources import Kind, Masked, version_address
-from whisperctl.untrusted import harmless
 
 LARGEST = 16 << 20
 """Bytes of a package that is still fetched to explain a plan; one that carries a model is larger."""
@@ -152,7 +152,7 @@ def _hidden(change: FieldChange) -> FieldChange:
 
 def _compared(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[FieldChange]:
     return [
-        FieldChange(path=harmless(name), before=before.get(name), after=after.get(name))
+        FieldChange(path=clean(name), before=before.get(name), after=after.get(name))
         for name in [*after, *(name for name in before if name not in after)]
         if before.get(name) != after.get(name)
     ]
