@@ -20,7 +20,8 @@ class Masked(Enum):
 
     SECRET = "(secret)"  # noqa: S105 - what is shown instead of one
     SECRET_CHANGED = "(secret, changed)"  # noqa: S105 - what is shown instead of one
-    NOT_SHOWN = "(not shown)"
+    FROM_VARIABLE = "(not shown: from an environment variable)"
+    MAYBE_FROM_VARIABLE = "(not shown: it may be from an environment variable)"
 
     def __str__(self) -> str:
         return self.value
