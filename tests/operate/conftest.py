@@ -13,8 +13,6 @@ from ubiops_emulator import testing
 from ubiops_emulator.testing import Emulator
 from whisperctl.control.api import Api
 
-HOLD = "another-host 4242 77 cafe0123"
-"""The lease of an apply on another host, without its end."""
 STACK = """\
 apiVersion: whisperctl/v1
 stack: speech

@@ -15,9 +15,11 @@ from typing import Any
 
 import pytest
 
+from tests.harness import leases
 from tests.harness.project import T4, Project, QuickClock, report
 from tests.reconcile.conftest import EXHAUSTIVE
 from whisperctl.engine import World, apply_plans, plan_stacks
+from whisperctl.state.labels import lease_of
 
 TYPES = ["12288mb-t4", "16384mb"]
 FULL: dict[str, Any] = {
@@ -116,9 +118,7 @@ def bury(project: Project) -> None:
     for deployment in api.deployments():
         labels = deployment["labels"]
         if lease := labels.get("whisperctl-lease"):
-            host, _, _, nonce, until = lease.split(" ")
-            dead = f"{host} 4194303 1 {nonce} {until}"
-            api.update_deployment(deployment["name"], {"labels": labels | {"whisperctl-lease": dead}})
+            api.update_deployment(deployment["name"], {"labels": labels | leases.gone(lease_of(lease))})
 
 
 def settled(project: Project) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import sys
 STORM = """
 import signal
 from whisperctl.errors import Interrupted
-from whisperctl.waiting import StoppableClock
+from whisperctl.clock import StoppableClock
 
 clock, seen = StoppableClock(), []
 signal.signal(signal.SIGALRM, lambda *_: (seen.append(1), clock.stop.set()))

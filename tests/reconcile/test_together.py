@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from tests.harness import leases
 from tests.harness.project import Project, report
 from whisperctl.engine import World, apply_plans, plan_stacks
 
@@ -73,11 +73,11 @@ def test_a_shared_tag_goes_though_a_stack_had_to_be_planned_again(project: Proje
     plans = plan_stacks(project.load(*files), world, destroy=True)
     # Another apply is at work on one of them, until its lease runs out, and the other stack takes its time.
     labels = (project.api().deployment(busy) or {})["labels"]
-    lease = {"whisperctl-lease": f"elsewhere 1 1 abcdabcd {int(time.time()) + 2}"}
-    project.api().update_deployment(busy, {"labels": labels | lease})
-    project.fault("latency", method="DELETE", path="/services/beta$", ms=4000)
-    for outcome in apply_plans(plans, world):
-        assert outcome.succeeded, report(outcome)
+    with leases.of_a_process(2) as lease:
+        project.api().update_deployment(busy, {"labels": labels | lease})
+        project.fault("latency", method="DELETE", path="/services/beta$", ms=4000)
+        for outcome in apply_plans(plans, world):
+            assert outcome.succeeded, report(outcome)
     assert project.names() == set()
 
 

@@ -15,7 +15,6 @@ from typing import Any
 
 from whisperctl.apply.fresh import POST_ATTEMPTS, answer_to, arrived, create_once, is_lost
 from whisperctl.apply.job import FAILED, Job
-from whisperctl.apply.payloads import merged
 from whisperctl.apply.polling import wait_for
 from whisperctl.clock import latest_moment
 from whisperctl.control.api import Api, Json
@@ -23,15 +22,7 @@ from whisperctl.errors import ApiError, BuildFailed, NotFound, WhisperctlError
 from whisperctl.package.build import EnvironmentBuild
 from whisperctl.plan.operations import Operation
 from whisperctl.state.desired import digest_of
-from whisperctl.state.labels import (
-    DIGEST_LABEL,
-    KEPT_REVISIONS,
-    REVISION_LABEL,
-    SHARED,
-    RecordedRevision,
-    owner,
-    recorded_revisions,
-)
+from whisperctl.state.labels import SHARED, Labels, RecordedRevision
 from whisperctl.state.resources import Address, environment_address, version_address
 
 LAST_LINES = 20
@@ -152,8 +143,9 @@ def _wait_for_tag(job: Job, address: Address, wanted: EnvironmentBuild, started:
     environment = environment_address(wanted.name)
     raw = job.api.environment(wanted.name)
     digest = digest_of({environment: job.plan.wanted.state[environment]})
-    if raw is not None and owner(raw) == SHARED and (raw.get("labels") or {}).get(DIGEST_LABEL) != digest:
-        job.api.update_environment(wanted.name, {"labels": {**raw["labels"], DIGEST_LABEL: digest}})
+    labels = Labels.of(raw)
+    if labels.owner == SHARED and labels.digest != digest:
+        job.api.update_environment(wanted.name, {"labels": labels.written(digest=digest)})
 
 
 def upload(job: Job, operation: Operation) -> None:
@@ -200,8 +192,9 @@ def upload(job: Job, operation: Operation) -> None:
 def _already_uploaded(job: Job, version: Json) -> str | None:
     """The revision of an earlier apply that was cut off: not recorded, not failed, and of the same content."""
     latest = version.get("latest_revision")
-    recorded = recorded_revisions(version.get("labels") or {})
-    if not latest or (recorded and recorded[0].revision == latest and (version["labels"]).get(DIGEST_LABEL)):
+    labels = Labels.of(version)
+    recorded = labels.revisions
+    if not latest or (recorded and recorded[0].revision == latest and labels.digest):
         return None
     if job.api.revision(job.deployment, job.version, latest)["status"] in FAILED:
         return None
@@ -242,17 +235,11 @@ def _record_revision(job: Job, revision: str) -> None:
     wanted = job.plan.wanted
     address = version_address(job.deployment, job.version)
     with job.lock:
-        raw = job.api.version(job.deployment, job.version) or {}
-        old = [item for item in recorded_revisions(raw.get("labels") or {}) if item.revision != revision]
+        labels = Labels.of(job.api.version(job.deployment, job.version))
+        old = [item for item in labels.revisions if item.revision != revision]
         tag = wanted.build.tag if wanted.build else ""
-        kept = [RecordedRevision(revision, wanted.package.digest, tag), *old][:KEPT_REVISIONS]
-        labels: dict[str, str | None] = {
-            name: None for name in raw.get("labels") or {} if name.startswith(REVISION_LABEL)
-        }
-        for number, item in enumerate(kept, 1):
-            labels[f"{REVISION_LABEL}{number}"] = f"{item.revision} {item.digest} {item.tag}"
-        labels[DIGEST_LABEL] = wanted.package.digest
-        body = {"labels": merged(raw.get("labels") or {}, labels)}
+        revisions = [RecordedRevision(revision, wanted.package.digest, tag), *old]
+        body = {"labels": labels.written(revisions=revisions, digest=wanted.package.digest)}
         job.saw(address, job.api.update_version(job.deployment, job.version, body))
 
 

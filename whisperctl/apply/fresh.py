@@ -12,6 +12,7 @@ from whisperctl.errors import ApiError, NotFound, StalePlan, Unreachable
 from whisperctl.plan.operations import SHARED_KINDS
 from whisperctl.state.fingerprints import fingerprint
 from whisperctl.state.labels import SHARED, owner
+from whisperctl.state.objects import Access, access
 from whisperctl.state.resources import Address, Kind
 
 POST_ATTEMPTS = 5
@@ -26,27 +27,17 @@ APPEAR_SECONDS = 120.0
 """How long a parent that was just created may stay invisible to UbiOps itself (seen by the Terraform provider)."""
 
 
+def access_to(job: Job, address: Address) -> Access:
+    """The calls for the one object behind `address`."""
+    calls = access(job.api, address, job.plan.live.owned.get(address))
+    if calls is None:
+        raise ValueError(f"{address} is not one object")
+    return calls
+
+
 def read_now(job: Job, address: Address) -> Json | None:
     """The object behind `address` as it is now."""
-    api, names = job.api, address.names
-    match address.kind:
-        case Kind.DEPLOYMENT:
-            return api.deployment(*names)
-        case Kind.VERSION:
-            return api.version(*names)
-        case Kind.SERVICE:
-            return api.find_service(*names)
-        case Kind.ENVIRONMENT:
-            return api.environment(*names)
-        case Kind.ENV_VAR:
-            found = (item for item in api.env_vars(*names[:2]) if not item.get("inheritance_type"))
-            return next((item for item in found if item["name"] == names[2]), None)
-        case Kind.INSTANCE_TYPE_GROUP:
-            known = job.plan.live.owned.get(address)
-            same = [group for group in api.groups() if group["name"] == names[0]]
-            return next((group for group in same if known and group["id"] == known["id"]), same[0] if same else None)
-        case _:
-            raise AssertionError(f"{address} is not one object")
+    return access_to(job, address).read()
 
 
 def unchanged(job: Job, address: Address) -> Json | None:

@@ -5,15 +5,16 @@ blindly. Decides nothing and deletes nothing.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal, TypeVar
 
-from whisperctl.apply.lease import Lease
 from whisperctl.clock import StoppableClock
 from whisperctl.control.api import Api, Json
+from whisperctl.output import SECRET, blank, learn
 from whisperctl.plan.plan import Plan
 from whisperctl.state.fingerprints import fingerprint
+from whisperctl.state.labels import Labels, LeaseHolder
 from whisperctl.state.resources import Address
 from whisperctl.untrusted import printable_lines
 
@@ -33,7 +34,7 @@ class Job:
     api: Api
     clock: StoppableClock
     tell: Callable[[Address, Telling, str], None]
-    lease: Lease = field(repr=False)
+    lease: LeaseHolder = field(repr=False)
     seen: dict[Address, str] = field(default_factory=dict)
     """Fingerprints of the objects as this job last saw or wrote them."""
     created: set[Address] = field(default_factory=set)
@@ -41,7 +42,7 @@ class Job:
     """Ids of instances that run what was active before this apply's upload."""
     held: bool = False
     """Whether our lease is written on the deployment."""
-    before: Mapping[str, str] = field(default_factory=dict)
+    before: Labels = field(default_factory=lambda: Labels({}))
     """The deployment's labels as they were when the lease was taken."""
     touched: bool = False
     """Whether an operation may have written anything."""
@@ -83,9 +84,10 @@ class Job:
         """The lines that a program on UbiOps printed, without the stack's secrets and fit to be shown."""
         found = str(text)
         for variable in self.plan.wanted.stack.env:
-            if variable.secret and variable.value:
-                found = found.replace(variable.value, "(secret)")
-        return printable_lines(found)
+            if variable.secret and variable.value:  # a short one, too: here it is more likely itself than a word
+                learn(variable.value)
+                found = found.replace(variable.value, SECRET)
+        return printable_lines(blank(found))
 
     def saw(self, address: Address, raw: Json | None) -> None:
         """Remember an object as it is now, so that our own writes do not count as somebody else's."""

@@ -9,18 +9,17 @@ from __future__ import annotations
 
 import os
 import secrets
-import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 
 from whisperctl.clock import Clock, StoppableClock
 from whisperctl.control.api import Api, Json
 from whisperctl.errors import ApiError
-from whisperctl.state.labels import DIGEST_LABEL, LEASE_LABEL
+from whisperctl.state.labels import Labels, LeaseHolder, lease_change, merged
 
 SECONDS = 60
 """How long a lease holds without being renewed."""
@@ -30,63 +29,49 @@ SETTLE = 0.2
 """Seconds before a new lease is read back, for another process that wrote at the same moment."""
 
 
-@dataclass(frozen=True, slots=True)
-class Lease:
-    """Who holds it and until when (seconds since 1970)."""
-
-    host: str
-    pid: int
-    started: str
-    nonce: str
-    until: int
-
-    def __str__(self) -> str:
-        return f"{self.host} {self.pid} {self.started} {self.nonce} {self.until}"
-
-
-def new_lease(now: float) -> Lease:
-    """A lease for this process from now on."""
+def new_lease() -> LeaseHolder:
+    """A lease for this process."""
     pid = os.getpid()
-    return Lease(socket.gethostname(), pid, _started(pid), secrets.token_hex(4), int(now) + SECONDS)
+    return LeaseHolder("", secrets.token_hex(8), 0, _boot(), _namespace(), pid, process_started(pid))
 
 
-def renewed(lease: Lease, now: float) -> Lease:
-    """The same lease, longer."""
-    return Lease(lease.host, lease.pid, lease.started, lease.nonce, int(now) + SECONDS)
+def renewed(lease: LeaseHolder) -> LeaseHolder:
+    """The same lease once more: its text differs from every one before."""
+    return replace(lease, renewals=lease.renewals + 1)
 
 
-def parse(text: str | None) -> Lease | None:
-    """The lease that a label tells; None when there is none or it is malformed."""
-    parts = (text or "").split(" ")
-    if len(parts) != 5 or not parts[1].isdigit() or not parts[4].isdigit():
-        return None
-    return Lease(parts[0], int(parts[1]), parts[2], parts[3], int(parts[4]))
-
-
-def is_held(lease: Lease | None, now: float) -> bool:
-    """Whether somebody works under `lease`: it has not run out, and its process is not known to be gone."""
-    if lease is None or lease.until <= now:
+def is_gone(holder: LeaseHolder) -> bool:
+    """Whether the holder's process is known to have ended: one of this boot and pid namespace can be looked for."""
+    if not holder.boot or (holder.boot, holder.namespace) != (_boot(), _namespace()):
         return False
-    return lease.host != socket.gethostname() or _started(lease.pid) == lease.started
+    return process_started(holder.pid) != holder.started
+
+
+def holder_in_words(holder: LeaseHolder) -> str:
+    """`process 4711 of this machine`, as far as one can tell."""
+    if not holder.boot:
+        return "another version of whisperctl"
+    here = (holder.boot, holder.namespace) == (_boot(), _namespace())
+    return f"process {holder.pid} of {'this' if here else 'another'} machine"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Taken:
     """A lease that was taken."""
 
-    lease: Lease
+    lease: LeaseHolder
     waited: bool
     """Whether somebody else's had to be waited for."""
     now: Json | None
     """The deployment as it is now; None: it is gone, and the lease is written nowhere."""
-    before: Mapping[str, str]
+    before: Labels
     """Its labels as they were found."""
 
 
 def take(
     api: Api,
     deployment: str,
-    lease: Lease,
+    lease: LeaseHolder,
     clock: Clock,
     say: Callable[[str], None],
     *,
@@ -104,57 +89,57 @@ def take(
     while True:
         found = api.deployment(deployment)
         if found is None:
-            return Taken(lease=lease, waited=waited, now=None, before={})
-        labels = found.get("labels") or {}
-        holder = parse(labels.get(LEASE_LABEL))
-        if str(holder) != seen:
-            seen, since = str(holder), clock.monotonic()
+            return Taken(lease=lease, waited=waited, now=None, before=Labels({}))
+        labels = Labels.of(found)
+        holder = labels.lease
+        if holder is not None and holder.text != seen:
+            seen, since = holder.text, clock.monotonic()
         renewed_lately = clock.monotonic() - since < SECONDS
-        if holder is not None and holder.nonce != lease.nonce and is_held(holder, clock.time()) and renewed_lately:
+        if holder is not None and holder.nonce != lease.nonce and not is_gone(holder) and renewed_lately:
             if not waited:
-                say(f"waiting for another apply of deployment/{deployment} (process {holder.pid} on {holder.host})")
+                say(f"waiting for another apply of deployment/{deployment} ({holder_in_words(holder)})")
             waited = True
             clock.sleep(2.0)
             continue
-        lease = renewed(lease, clock.time())
-        api.update_deployment(
-            deployment,
-            {"labels": {**labels, LEASE_LABEL: str(lease)} if waited else _with(labels, lease, unproven, more)},
-        )
+        lease = renewed(lease)
+        changes = {} if waited else {**more, **(labels.packed(digest=None) if unproven else {})}
+        api.update_deployment(deployment, {"labels": merged(labels.all, changes | lease_change(lease))})
         clock.sleep(SETTLE)  # another may have seen it free as well, and write a moment later
         found = api.deployment(deployment)
-        written = parse(((found or {}).get("labels") or {}).get(LEASE_LABEL))
+        written = Labels.of(found).lease
         if written is not None and written.nonce == lease.nonce:
             return Taken(lease=lease, waited=waited, now=found, before=labels)
         waited = True
 
 
-def _with(labels: Mapping[str, str], lease: Lease, unproven: bool, more: Mapping[str, str | None]) -> dict[str, str]:
-    wanted: dict[str, str | None] = {**labels, **more, LEASE_LABEL: str(lease)}
-    if unproven:
-        wanted[DIGEST_LABEL] = None
-    return {key: value for key, value in wanted.items() if value is not None}
+def _boot() -> str:
+    """The kernel's boot id; empty where there is none, so that nobody can be looked for."""
+    with suppress(OSError):
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    return ""
 
 
-def _started(pid: int) -> str:
-    """When a process of this host started, in the kernel's ticks; `-` when there is no such process."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()[19]
-    except (OSError, IndexError):
-        pass
-    try:  # no /proc: a process that can be signalled is taken for the same one
-        os.kill(pid, 0)
-    except OSError:
-        return "-"
-    return "running"
+def _namespace() -> str:
+    """The number of this process's pid namespace; empty where there is none."""
+    with suppress(OSError):
+        return "".join(char for char in str(Path("/proc/self/ns/pid").readlink()) if char.isdecimal())
+    return ""
+
+
+def process_started(pid: int) -> str:
+    """When a process started, in the kernel's ticks; `-` when there is no such process."""
+    with suppress(OSError, IndexError):
+        fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()
+        return "-" if fields[0] in "ZX" else fields[19]  # one that only waits to be reaped has ended
+    return "-"
 
 
 @contextmanager
 def held(api: Api, deployment: str, clock: StoppableClock, say: Callable[[str], None]) -> Iterator[None]:
     """Hold the lease of `deployment`: no apply runs meanwhile. Waits for one that does, and says so."""
-    lease = take(api, deployment, new_lease(clock.time()), clock, say, unproven=False).lease
+    lease = take(api, deployment, new_lease(), clock, say, unproven=False).lease
     done = threading.Event()
-    renewing = threading.Thread(target=_renew, args=(api, deployment, lease, clock, done), daemon=True)
+    renewing = threading.Thread(target=_renew, args=(api, deployment, lease, done), daemon=True)
     renewing.start()
     try:
         yield
@@ -164,16 +149,19 @@ def held(api: Api, deployment: str, clock: StoppableClock, say: Callable[[str], 
         _write(api, deployment, lease, None, say)
 
 
-def _renew(api: Api, deployment: str, lease: Lease, clock: StoppableClock, done: threading.Event) -> None:
+def _renew(api: Api, deployment: str, lease: LeaseHolder, done: threading.Event) -> None:
     while not done.wait(RENEW_EVERY):
-        _write(api, deployment, lease, str(renewed(lease, clock.time())), lambda _line: None)
+        lease = renewed(lease)
+        _write(api, deployment, lease, lease, lambda _line: None)
 
 
-def _write(api: Api, deployment: str, lease: Lease, text: str | None, say: Callable[[str], None]) -> None:
+def _write(
+    api: Api, deployment: str, lease: LeaseHolder, change: LeaseHolder | None, say: Callable[[str], None]
+) -> None:
     """Renew or remove our lease; that this fails is no failure of the work: the lease runs out by itself."""
     try:
-        labels = dict((api.deployment(deployment) or {}).get("labels") or {})
-        if lease.nonce in labels.pop(LEASE_LABEL, ""):
-            api.update_deployment(deployment, {"labels": labels | ({LEASE_LABEL: text} if text else {})})
+        labels = Labels.of(api.deployment(deployment))
+        if labels.lease is not None and labels.lease.nonce == lease.nonce:
+            api.update_deployment(deployment, {"labels": labels.written(lease=change)})
     except ApiError as error:
         say(f"the lease of deployment/{deployment} could not be written: {error.reason}")

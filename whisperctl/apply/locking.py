@@ -12,11 +12,8 @@ from whisperctl.control.api import Json
 from whisperctl.errors import ApiError, Interrupted, StalePlan
 from whisperctl.plan.plan import Plan
 from whisperctl.state.fingerprints import fingerprint
-from whisperctl.state.labels import BOOKKEEPING, DIGEST_LABEL, LEASE_LABEL, TAGS_LABEL, VERSION_LABEL
+from whisperctl.state.labels import Labels, LeaseHolder, merged
 from whisperctl.state.resources import Kind, deployment_address
-
-_WITH_LEASE = (DIGEST_LABEL, TAGS_LABEL, VERSION_LABEL)
-"""Labels that are written when the lease is taken."""
 
 
 def begin(job: Job, first_id: int, replan: Callable[[Plan, int], Plan] | None) -> None:
@@ -69,8 +66,8 @@ def _unsettled(job: Job) -> dict[str, str | None]:
         operation.address.kind is Kind.VERSION and operation.kind in ("create", "delete")
         for operation in job.plan.operations
     )
-    tags = ";".join(coming_tags(job)) or None
-    return {TAGS_LABEL: tags} | ({VERSION_LABEL: None} if moves else {})
+    labels = Labels.of(job.plan.live.owned.get(deployment_address(job.deployment)))
+    return labels.packed(tags=coming_tags(job)) | (labels.packed(version=None) if moves else {})
 
 
 def _refuse_changed(job: Job, now: Mapping[str, object]) -> None:
@@ -85,9 +82,7 @@ def _refuse_changed(job: Job, now: Mapping[str, object]) -> None:
 
 
 def _without_bookkeeping(raw: Mapping[str, object]) -> Json:
-    labels = raw.get("labels")
-    kept = {k: v for k, v in labels.items() if k not in BOOKKEEPING} if isinstance(labels, dict) else {}
-    return {**raw, "labels": kept}
+    return {**raw, "labels": Labels.of(raw).without_bookkeeping}
 
 
 def renew(jobs: Sequence[Job]) -> None:
@@ -113,8 +108,8 @@ def _renew_one(job: Job, listed: Json | None) -> None:
             except (ApiError, Interrupted):
                 return
         if current is not None and job.held:
-            job.lease = renewed(job.lease, job.clock.time())
-            _write(job, current, str(job.lease))
+            job.lease = renewed(job.lease)
+            _write(job, current, job.lease)
 
 
 def give_back(job: Job) -> None:
@@ -135,18 +130,18 @@ def give_back(job: Job) -> None:
 
 
 def _as_before(job: Job, raw: Json) -> Json:
-    labels = {key: value for key, value in (raw.get("labels") or {}).items() if key not in _WITH_LEASE}
-    return {**raw, "labels": labels | {key: job.before[key] for key in _WITH_LEASE if key in job.before}}
+    labels = Labels.of(raw)
+    return {**raw, "labels": merged(labels.all, labels.bookkeeping_of(job.before))}
 
 
-def _write(job: Job, raw: Json, text: str | None) -> None:
-    labels = dict(raw.get("labels") or {})
-    written = labels.pop(LEASE_LABEL, "")
-    if job.lease.nonce not in written:
-        if written:
+def _write(job: Job, raw: Json, lease: LeaseHolder | None) -> None:
+    labels = Labels.of(raw)
+    holder = labels.lease
+    if holder is None or holder.nonce != job.lease.nonce:
+        if holder is not None:
             job.lost.set()
         return
     try:
-        job.api.update_deployment(job.deployment, {"labels": labels | ({LEASE_LABEL: text} if text else {})})
+        job.api.update_deployment(job.deployment, {"labels": labels.written(lease=lease)})
     except (ApiError, Interrupted):
         return  # as above

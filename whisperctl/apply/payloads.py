@@ -2,31 +2,63 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from typing import assert_never
 
 from whisperctl.apply.fresh import read_now
 from whisperctl.apply.job import Job
 from whisperctl.control.api import Json
 from whisperctl.errors import WhisperctlError
-from whisperctl.state.labels import (
-    ENV_LABEL,
-    FIELDS_LABEL,
-    GROUP_LABEL,
-    LEASE_LABEL,
-    PAUSED_LABEL,
-    STACK_LABEL,
-    TAGS_LABEL,
-    creating,
-    names_in,
-    track,
-)
-from whisperctl.state.resources import Address, Kind, deployment_address, env_var_address, version_address
+from whisperctl.state import labels
+from whisperctl.state.desired import tracked_names
+from whisperctl.state.labels import SHARED, Labels
+from whisperctl.state.resources import IMMUTABLE, Address, Kind, deployment_address, env_var_address, version_address
 from whisperctl.state.tags import touched_tags
 
 
-def merged(labels: Mapping[str, str], more: Mapping[str, str | None]) -> dict[str, str]:
-    """`labels` with `more` over it; a None removes."""
-    return {key: value for key, value in {**labels, **more}.items() if value is not None}
+def creation(job: Job, address: Address) -> Json:
+    """The body that creates the object behind `address`."""
+    match address.kind:
+        case Kind.DEPLOYMENT:
+            return deployment_body(job)
+        case Kind.VERSION:
+            return version_body(job) | {"version": job.version, "labels": wanted_labels(job, address, {})}
+        case Kind.ENV_VAR:
+            return env_var_body(job, address)
+        case Kind.SERVICE:
+            body = wanted_fields(job, address) | {"name": address.names[0]}
+            return body | {"labels": wanted_labels(job, address, {})}
+        case Kind.ENVIRONMENT:
+            body = wanted_fields(job, address) | {"name": address.names[0]}
+            return body | {"labels": labels.new(owner=SHARED)}
+        case Kind.INSTANCE_TYPE_GROUP:
+            return {"name": address.names[0], "instance_types": group_types(job, address)}
+        case Kind.ENVIRONMENT_TAG | Kind.PACKAGE:
+            raise ValueError(f"{address} is uploaded, not created by one request")
+        case kind:
+            assert_never(kind)
+
+
+def change(job: Job, address: Address, raw: Json) -> Json:
+    """The body that makes the object, which is `raw` now, what the plan wants."""
+    match address.kind:
+        case Kind.DEPLOYMENT:
+            fields = wanted_fields(job, address)
+            body = {key: value for key, value in fields.items() if key not in IMMUTABLE[address.kind]}
+            return body | {"labels": wanted_labels(job, address, raw)}
+        case Kind.VERSION:
+            return version_body(job) | {"labels": wanted_labels(job, address, raw)}
+        case Kind.SERVICE:
+            return wanted_fields(job, address) | {"labels": wanted_labels(job, address, raw)}
+        case Kind.ENVIRONMENT:
+            return wanted_fields(job, address)
+        case Kind.ENV_VAR:
+            return env_var_body(job, address)
+        case Kind.INSTANCE_TYPE_GROUP:
+            return {"instance_types": group_types(job, address)}
+        case Kind.ENVIRONMENT_TAG | Kind.PACKAGE:
+            raise ValueError(f"{address} is never changed in place")
+        case kind:
+            assert_never(kind)
 
 
 def wanted_fields(job: Job, address: Address) -> Json:
@@ -38,31 +70,29 @@ def wanted_fields(job: Job, address: Address) -> Json:
 
 def wanted_labels(job: Job, address: Address, raw: Json) -> dict[str, str]:
     """The whole label map to write: foreign labels kept, ours merged, those that left the spec removed."""
-    fields = job.plan.wanted.state[address].fields
-    tracked = job.plan.wanted.unsettled[address].fields
-    labels: dict[str, str | None] = {
-        **(raw.get("labels") or {}),
-        **fields["labels"],
-        STACK_LABEL: job.plan.stack,
-        FIELDS_LABEL: track(address.kind, tracked) or None,
-    }
-    if address.kind is Kind.VERSION:
-        labels[PAUSED_LABEL] = job.plan.wanted.paused
-        names = [*names_in(raw, ENV_LABEL), *(variable.name for variable in job.plan.wanted.stack.env)]
-        labels[ENV_LABEL] = ";".join(dict.fromkeys(names)) or None
-    return merged({}, labels)
+    wanted, before = job.plan.wanted, Labels.of(raw)
+    written = before.written(
+        user=wanted.state[address].fields["labels"],
+        owner=job.plan.stack,
+        tracked=tracked_names(wanted.unsettled[address]),
+    )
+    if address.kind is not Kind.VERSION:
+        return written
+    names = [*before.env_names, *(variable.name for variable in wanted.stack.env)]
+    return Labels(written).written(paused_minimum=wanted.paused, env_names=names)
 
 
 def deployment_body(job: Job) -> Json:
     """A new deployment, with the lease in it."""
     address = deployment_address(job.deployment)
     body = wanted_fields(job, address) | {"name": job.deployment}
-    labels = wanted_labels(job, address, {}) | {LEASE_LABEL: str(job.lease), TAGS_LABEL: ";".join(coming_tags(job))}
+    born = Labels(wanted_labels(job, address, {})).written(lease=job.lease, tags=coming_tags(job))
     # A group that an earlier deployment of this stack owns goes on to this one; another is about to be created.
     known = [str(raw["id"]) for a, raw in job.plan.live.owned.items() if is_group(a) and job.seen.get(a) != "absent"]
-    for wanted in filter(is_group, job.plan.wanted.state):
-        labels[GROUP_LABEL] = ";".join(known) or creating(*wanted.names)
-    return body | {"labels": {key: value for key, value in labels.items() if value}}
+    begun = [wanted.names[0] for wanted in job.plan.wanted.state if is_group(wanted)]
+    if begun:
+        born = Labels(born).written(group_ids=known, groups_begun=[] if known else begun)
+    return body | {"labels": born}
 
 
 def coming_tags(job: Job) -> list[str]:
@@ -79,7 +109,7 @@ def is_group(address: Address) -> bool:
 def version_body(job: Job) -> Json:
     """A version, its group by id where it is managed."""
     address = version_address(job.deployment, job.version)
-    body = wanted_fields(job, address) | {"version": job.version}
+    body = wanted_fields(job, address)
     group = next((wanted for wanted in job.plan.wanted.state if is_group(wanted)), None)
     if group is not None:
         raw = read_now(job, group)

@@ -6,19 +6,12 @@ is resolved by reading its name. Waits for builds are in `builds`, for the endpo
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
-from whisperctl.apply.fresh import LOOK_PAUSES, create_once, read_now, unchanged
+from whisperctl.apply.fresh import LOOK_PAUSES, access_to, create_once, read_now, unchanged
 from whisperctl.apply.job import FAILED, Job
 from whisperctl.apply.payloads import (
-    deployment_body,
-    env_var_body,
-    group_types,
+    change,
+    creation,
     is_group,
-    merged,
-    version_body,
-    wanted_fields,
     wanted_labels,
 )
 from whisperctl.apply.polling import wait_for
@@ -28,23 +21,9 @@ from whisperctl.plan.operations import Operation
 from whisperctl.state import secret
 from whisperctl.state.desired import digest_of
 from whisperctl.state.fingerprints import live_digest
-from whisperctl.state.labels import (
-    APPLIED_LABEL,
-    DIGEST_LABEL,
-    ENV_LABEL,
-    GROUP_LABEL,
-    LEASE_LABEL,
-    SECRET_LABEL,
-    SHARED,
-    STACK_LABEL,
-    TAGS_LABEL,
-    VERSION_LABEL,
-    creating,
-    names_in,
-    owner,
-)
+from whisperctl.state.labels import Changes, Labels, owner
 from whisperctl.state.live import read_live
-from whisperctl.state.resources import IMMUTABLE, Address, Kind, deployment_address, version_address
+from whisperctl.state.resources import Address, Kind, deployment_address, version_address
 from whisperctl.state.tags import needed_tags
 
 SEAL_READS = 4
@@ -67,30 +46,12 @@ def create(job: Job, operation: Operation) -> None:
 def _create_simply(job: Job, address: Address) -> None:
     if unchanged(job, address) is not None:
         return  # the shared environment: another stack was quicker
-    match address.kind:
-        case Kind.VERSION:
-            body = version_body(job)
-            body["labels"] = wanted_labels(job, address, {})
+    job.saw(address, _made(job, address))
 
-            def post(body: Mapping[str, Any]) -> Json:
-                return job.api.create_version(job.deployment, body)
 
-        case Kind.ENV_VAR:
-            body = env_var_body(job, address)
-
-            def post(body: Mapping[str, Any]) -> Json:
-                return job.api.create_env_var(job.deployment, job.version, body)
-
-        case Kind.SERVICE:
-            post, body = job.api.create_service, wanted_fields(job, address) | {"name": address.names[0]}
-            body["labels"] = wanted_labels(job, address, {})
-        case Kind.ENVIRONMENT:
-            post, body = job.api.create_environment, wanted_fields(job, address) | {"name": address.names[0]}
-            body["labels"] = {STACK_LABEL: SHARED}
-        case _:
-            raise AssertionError(f"{address} is not created by a single request")
-    raw = create_once(job, address, lambda: post(body), lambda: read_now(job, address))
-    job.saw(address, raw)
+def _made(job: Job, address: Address) -> Json | None:
+    body, calls = creation(job, address), access_to(job, address)
+    return create_once(job, address, lambda: calls.create(body), calls.read)
 
 
 def _create_deployment(job: Job, address: Address) -> None:
@@ -101,15 +62,14 @@ def _create_deployment(job: Job, address: Address) -> None:
     """
     try:
         unchanged(job, address)
-        body = deployment_body(job)
-        post = job.api.create_deployment
-        raw = create_once(job, address, lambda: post(body), lambda: read_now(job, address))
+        raw = _made(job, address)
     except (ApiError, StalePlan) as error:
         found = read_now(job, address)
         if found is None or owner(found) != job.plan.stack:
             raise
         raise Contended(str(error)) from error
-    if raw is not None and job.lease.nonce not in (raw.get("labels") or {}).get(LEASE_LABEL, ""):
+    holder = Labels.of(raw).lease
+    if raw is not None and (holder is None or holder.nonce != job.lease.nonce):
         raise Contended(f"{address} was created by another apply of this stack.")
     job.held = True
     job.saw(address, raw)
@@ -122,29 +82,7 @@ def update(job: Job, operation: Operation) -> None:
         raw = unchanged(job, address)
         if raw is None:
             raise StalePlan(f"{address} disappeared on UbiOps since the plan was made.\n  Plan again.")
-        match address.kind:
-            case Kind.DEPLOYMENT:
-                fields = wanted_fields(job, address)
-                body = {key: value for key, value in fields.items() if key not in IMMUTABLE[address.kind]}
-                body["labels"] = wanted_labels(job, address, raw)
-                job.saw(address, job.api.update_deployment(address.names[0], body))
-            case Kind.VERSION:
-                body = version_body(job) | {"labels": wanted_labels(job, address, raw)}
-                del body["version"]
-                job.saw(address, job.api.update_version(address.names[0], address.names[1], body))
-            case Kind.SERVICE:
-                body = wanted_fields(job, address) | {"labels": wanted_labels(job, address, raw)}
-                job.saw(address, job.api.update_service(address.names[0], body))
-            case Kind.ENVIRONMENT:
-                job.saw(address, job.api.update_environment(address.names[0], wanted_fields(job, address)))
-            case Kind.ENV_VAR:
-                body = env_var_body(job, address)
-                job.saw(address, job.api.update_env_var(address.names[0], address.names[1], raw["id"], body))
-            case Kind.INSTANCE_TYPE_GROUP:
-                body = {"instance_types": group_types(job, address)}
-                job.saw(address, job.api.update_group(raw["id"], body))
-            case _:
-                raise AssertionError(f"{address} is not updated in place")
+        job.saw(address, access_to(job, address).change(raw, change(job, address, raw)))
 
 
 def delete(job: Job, operation: Operation) -> None:
@@ -166,7 +104,9 @@ def delete(job: Job, operation: Operation) -> None:
         _hand_on_default(job, address)
     for pause in LOOK_PAUSES:
         try:
-            _delete_once(job, address, raw)
+            if address.kind is Kind.DEPLOYMENT:
+                _refuse_foreign_versions(job, address)
+            access_to(job, address).delete(raw)
             break
         except ApiError as error:
             # What used it is gone, but perhaps not everywhere yet.
@@ -208,23 +148,6 @@ def _is_building(tag: Json | None) -> bool:
     return tag is not None and tag["status"] not in ("pending", "available", *FAILED)
 
 
-def _delete_once(job: Job, address: Address, raw: Json) -> None:
-    match address.kind:
-        case Kind.SERVICE:
-            job.api.delete_service(*address.names)
-        case Kind.VERSION:
-            job.api.delete_version(*address.names)
-        case Kind.DEPLOYMENT:
-            _refuse_foreign_versions(job, address)
-            job.api.delete_deployment(*address.names)
-        case Kind.ENV_VAR:
-            job.api.delete_env_var(address.names[0], address.names[1], raw["id"])
-        case Kind.INSTANCE_TYPE_GROUP:
-            job.api.delete_group(raw["id"])
-        case _:
-            raise AssertionError(f"{address} is not deleted by itself")
-
-
 def _refuse_foreign_versions(job: Job, address: Address) -> None:
     """UbiOps deletes a deployment with all of its versions: nobody's may have been added since the plan was made."""
     foreign = [raw["version"] for raw in job.api.versions(address.names[0]) if owner(raw) != job.plan.stack]
@@ -255,27 +178,29 @@ def claim(job: Job, operation: Operation) -> None:
     """
     secrets = {variable.name for variable in job.plan.wanted.stack.env if variable.secret}
     touched = {c.address.names[2] for c in job.plan.changes if c.address.kind is Kind.ENV_VAR and c.action != "delete"}
-    _patch_version_labels(job, operation.address, {SECRET_LABEL + name: None for name in secrets & touched})
+    known = Labels.of(job.plan.live.owned.get(operation.address)).secrets
+    kept = {name: text for name, text in known.items() if name not in secrets & touched}
+    _patch_version_labels(job, operation.address, {"secrets": kept})
 
 
 def record(job: Job, operation: Operation) -> None:
     """Write which env vars are ours and the fingerprints of the secrets that were just set."""
     stack = job.plan.wanted.stack
-    live = job.plan.live.labels.get(operation.address, {})
-    labels: dict[str, str | None] = {name: None for name in live if name.startswith(SECRET_LABEL)}
+    known = Labels.of(job.plan.live.owned.get(operation.address)).secrets
+    secrets = {}
     for variable in stack.env:
         if variable.secret:
-            written = live.get(SECRET_LABEL + variable.name)
-            kept = written is not None and secret.matches(variable.value, written)
-            labels[SECRET_LABEL + variable.name] = written if kept else secret.fingerprint(variable.value)
-    labels[ENV_LABEL] = ";".join(variable.name for variable in stack.env) or None
-    _patch_version_labels(job, operation.address, labels)
+            written = known.get(variable.name, "")
+            kept = secret.matches(variable.value, written)
+            secrets[variable.name] = written if kept else secret.fingerprint(variable.value)
+    names = [variable.name for variable in stack.env]
+    _patch_version_labels(job, operation.address, {"secrets": secrets, "env_names": names})
 
 
-def _patch_version_labels(job: Job, address: Address, labels: Mapping[str, str | None]) -> None:
+def _patch_version_labels(job: Job, address: Address, changes: Changes) -> None:
     with job.lock:
         raw = unchanged(job, address) or {}
-        body = {"labels": merged(wanted_labels(job, address, raw), labels)}
+        body = {"labels": Labels(wanted_labels(job, address, raw)).written(**changes)}
         job.saw(address, job.api.update_version(address.names[0], address.names[1], body))
 
 
@@ -294,15 +219,16 @@ def seal(job: Job, operation: Operation) -> None:
             for found in (read_now(job, address) for address in job.plan.wanted.state if is_group(address))
             if found
         ]
-        labels = {
-            DIGEST_LABEL: job.plan.wanted.digest,
-            APPLIED_LABEL: live_digest(live.owned),
-            VERSION_LABEL: job.version,
-            GROUP_LABEL: ";".join(group) or None,
-            TAGS_LABEL: ";".join(sorted(needed_tags(job.plan.wanted, job.plan.live, False))) or None,
-            LEASE_LABEL: None,
-        }
-        body = {"labels": merged(raw.get("labels") or {}, labels)}
+        labels = Labels.of(raw).written(
+            digest=job.plan.wanted.digest,
+            applied=live_digest(live.owned),
+            version=job.version,
+            group_ids=group,
+            groups_begun=[],
+            tags=sorted(needed_tags(job.plan.wanted, job.plan.live, False)),
+            lease=None,
+        )
+        body = {"labels": labels}
         job.saw(operation.address, job.api.update_deployment(job.deployment, body))
         job.held = False
 
@@ -310,29 +236,30 @@ def seal(job: Job, operation: Operation) -> None:
 def _seal_one(job: Job, address: Address) -> None:
     raw = read_now(job, address)
     digest = digest_of({address: job.plan.wanted.state[address]})
-    if raw is None or (raw.get("labels") or {}).get(DIGEST_LABEL) == digest:
+    if raw is None or Labels.of(raw).digest == digest:
         return
-    body = {"labels": {**(raw.get("labels") or {}), DIGEST_LABEL: digest}}
-    write = job.api.update_service if address.kind is Kind.SERVICE else job.api.update_environment
-    job.saw(address, write(address.names[0], body))
+    body = {"labels": Labels.of(raw).written(digest=digest)}
+    job.saw(address, access_to(job, address).change(raw, body))
 
 
 def _create_group(job: Job, address: Address) -> None:
     """A managed group: its intent, then the group, then its id on the deployment, so that a crash leaves it ours."""
     unchanged(job, address)
     deployment = deployment_address(job.deployment)
-    _patch_group_label(job, deployment, address, creating(*address.names))
-    body = {"name": address.names[0], "instance_types": group_types(job, address)}
-    raw = create_once(job, address, lambda: job.api.create_group(body), lambda: read_now(job, address))
+    _patch_group_label(job, deployment, address, None)
+    raw = _made(job, address)
     job.saw(address, raw)
     _patch_group_label(job, deployment, address, str((raw or {}).get("id")))
 
 
-def _patch_group_label(job: Job, deployment: Address, group: Address, entry: str) -> None:
+def _patch_group_label(job: Job, deployment: Address, group: Address, ident: str | None) -> None:
+    """Note that the group is about to be created, or its id once it is."""
     with job.lock:
-        raw = job.api.deployment(job.deployment) or {}
-        known = [known for known in names_in(raw, GROUP_LABEL) if known != creating(*group.names)]
-        value = ";".join(dict.fromkeys([*known, entry]))
-        if value != (raw.get("labels") or {}).get(GROUP_LABEL):
-            body = {"labels": {**(raw.get("labels") or {}), GROUP_LABEL: value}}
-            job.saw(deployment, job.api.update_deployment(job.deployment, body))
+        labels = Labels.of(job.api.deployment(job.deployment))
+        begun = [name for name in labels.groups_begun if name != group.names[0]]
+        if ident is None:
+            body = labels.written(groups_begun=[*begun, group.names[0]])
+        else:
+            body = labels.written(group_ids=[*labels.group_ids, ident], groups_begun=begun)
+        if body != labels.all:
+            job.saw(deployment, job.api.update_deployment(job.deployment, {"labels": body}))

@@ -6,7 +6,7 @@ the plan's business. A secret's value cannot be read, so an adopted one counts a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from whisperctl.apply.lease import held
@@ -15,19 +15,9 @@ from whisperctl.control.api import Api, Json
 from whisperctl.errors import NotOwned, StalePlan
 from whisperctl.package.build import build_environment, build_package
 from whisperctl.spec import Stack
-from whisperctl.state.desired import Wanted, desired
-from whisperctl.state.labels import (
-    ENV_LABEL,
-    FIELDS_LABEL,
-    GROUP_LABEL,
-    SECRET_LABEL,
-    SHARED,
-    STACK_LABEL,
-    group_ids,
-    names_in,
-    owner,
-    track,
-)
+from whisperctl.state.desired import Wanted, desired, tracked_names
+from whisperctl.state.labels import SHARED, Changes, Labels, merged, owner
+from whisperctl.state.objects import access
 from whisperctl.state.resources import Address, Kind, deployment_address, env_var_address, group_address
 
 UNKNOWN = "adopted"
@@ -40,8 +30,10 @@ class Takeover:
 
     address: Address
     labels: Mapping[str, str]
-    before: Mapping[str, str]
+    before: Labels
     """All its labels as they are."""
+    along: Sequence[Address] = ()
+    """What carries no labels and comes with it: env vars with the version, a group with the deployment."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,8 +42,6 @@ class Adoption:
 
     stack: Stack
     takeovers: Sequence[Takeover]
-    along: Sequence[Address] = ()
-    """What carries no labels and comes along: env vars with the version, a group with the deployment."""
     owned: Sequence[Address] = ()
     """Wanted and the stack's own already."""
     missing: Sequence[Address] = ()
@@ -86,22 +76,21 @@ def plan_adoption(api: Api, stack: Stack) -> Adoption:
     return Adoption(
         stack=stack,
         takeovers=takeovers,
-        along=list(_along(wanted, found, takeovers)),
         owned=[address for address in sorted(found.raws) if address not in taken],
-        missing=[a for a in sorted(wanted.state) if a.kind in _LABELLED and a not in found.raws],
+        missing=[a for a in sorted(wanted.state) if a.kind in _KINDS_WITH_LABELS and a not in found.raws],
         strangers=found.strangers,
     )
 
 
-_LABELLED = (Kind.ENVIRONMENT, Kind.DEPLOYMENT, Kind.VERSION, Kind.SERVICE)
+_KINDS_WITH_LABELS = (Kind.ENVIRONMENT, Kind.DEPLOYMENT, Kind.VERSION, Kind.SERVICE)
 
 
 def _look(api: Api, wanted: Wanted) -> _Found:
     stack, found = wanted.stack, _Found()
     names = (stack.deployment.name, stack.version.name)
-    readers = _readers(api)
-    for address in wanted.state:
-        raw = readers[address.kind](*address.names) if address.kind in readers else None
+    for address in (address for address in wanted.state if address.kind in _KINDS_WITH_LABELS):
+        calls = access(api, address)
+        raw = calls.read() if calls else None
         if raw is not None:
             found.raws[address] = raw
     ours = {variable.name for variable in stack.env}
@@ -114,15 +103,6 @@ def _look(api: Api, wanted: Wanted) -> _Found:
     return found
 
 
-def _readers(api: Api) -> Mapping[Kind, Callable[..., Json | None]]:
-    return {
-        Kind.ENVIRONMENT: api.environment,
-        Kind.DEPLOYMENT: api.deployment,
-        Kind.VERSION: api.version,
-        Kind.SERVICE: api.find_service,
-    }
-
-
 def _refuse_owned_elsewhere(api: Api, stack: Stack, found: _Found) -> None:
     lines = []
     for address, raw in sorted(found.raws.items()):
@@ -131,7 +111,7 @@ def _refuse_owned_elsewhere(api: Api, stack: Stack, found: _Found) -> None:
             lines.append(f"{address} belongs to the stack {owner(raw)!r}.")
     if found.group:
         for deployment in api.deployments():
-            if found.group in names_in(deployment, GROUP_LABEL) and owner(deployment) not in (None, stack.name):
+            if found.group in Labels.of(deployment).group_ids and owner(deployment) not in (None, stack.name):
                 group = group_address(stack.instance_type_group.name)
                 lines.append(f"{group} belongs to the stack {owner(deployment)!r}.")
     if lines:
@@ -141,43 +121,26 @@ def _refuse_owned_elsewhere(api: Api, stack: Stack, found: _Found) -> None:
 
 def _takeover(wanted: Wanted, found: _Found, address: Address) -> Takeover:
     """The labels that `address` still lacks; none when it is ours in every respect."""
-    before = dict(found.raws[address].get("labels") or {})
-    labels = dict(_labels(wanted, found, address, before))
-    return Takeover(
-        address=address, labels={name: text for name, text in labels.items() if before.get(name) != text}, before=before
-    )
-
-
-def _labels(wanted: Wanted, found: _Found, address: Address, before: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    before = Labels.of(found.raws[address])
+    changes: Changes = {}
+    along: list[Address] = []
     if address.kind is Kind.ENVIRONMENT:
-        yield STACK_LABEL, SHARED
-        return
-    stack = wanted.stack
-    if STACK_LABEL not in before:
-        yield STACK_LABEL, stack.name
-        tracked = track(address.kind, wanted.state[address].fields)
-        if tracked:
-            yield FIELDS_LABEL, tracked
-    if address.kind is Kind.DEPLOYMENT and found.group:
-        known = group_ids({"labels": before})
-        yield GROUP_LABEL, ";".join(dict.fromkeys([*known, found.group]))
+        changes["owner"] = SHARED
+    elif before.owner is None:
+        changes |= {"owner": wanted.stack.name, "tracked": tracked_names(wanted.state[address])}
+    if address.kind is Kind.DEPLOYMENT and found.group and found.group not in before.group_ids:
+        changes["group_ids"] = [*before.group_ids, found.group]
+        along.append(group_address(wanted.stack.instance_type_group.name))
     if address.kind is Kind.VERSION:
-        known = [name for name in before.get(ENV_LABEL, "").split(";") if name]
-        if fresh := [name for name in found.env_vars if name not in known]:
-            yield ENV_LABEL, ";".join([*known, *fresh])
-            secret = {variable.name for variable in stack.env if variable.secret}
-            yield from ((SECRET_LABEL + name, UNKNOWN) for name in fresh if name in secret)
-
-
-def _along(wanted: Wanted, found: _Found, takeovers: Iterable[Takeover]) -> Iterator[Address]:
-    stack = wanted.stack
-    for takeover in takeovers:
-        if GROUP_LABEL in takeover.labels:
-            yield group_address(stack.instance_type_group.name)
-        if ENV_LABEL in takeover.labels:
-            known = takeover.before.get(ENV_LABEL, "").split(";")
-            names = (name for name in found.env_vars if name not in known)
-            yield from (env_var_address(stack.deployment.name, stack.version.name, name) for name in names)
+        fresh = [name for name in found.env_vars if name not in before.env_names]
+        secret = {variable.name for variable in wanted.stack.env if variable.secret}
+        if fresh:
+            changes["env_names"] = [*before.env_names, *fresh]
+            changes["secrets"] = before.secrets | {name: UNKNOWN for name in fresh if name in secret}
+        along += [env_var_address(address.names[0], address.names[1], name) for name in fresh]
+    written = before.written(**changes)
+    labels = {name: text for name, text in written.items() if before.all.get(name) != text}
+    return Takeover(address=address, labels=labels, before=before, along=along)
 
 
 def adopt(api: Api, adoption: Adoption, clock: StoppableClock, say: Callable[[str], None]) -> None:
@@ -204,14 +167,9 @@ def _write_all(api: Api, takeovers: Sequence[Takeover]) -> None:
 
 
 def _write(api: Api, takeover: Takeover) -> None:
-    address, names = takeover.address, takeover.address.names
-    writers: Mapping[Kind, Callable[..., Json]] = {
-        Kind.ENVIRONMENT: api.update_environment,
-        Kind.DEPLOYMENT: api.update_deployment,
-        Kind.VERSION: api.update_version,
-        Kind.SERVICE: api.update_service,
-    }
-    raw = _readers(api)[address.kind](*names)
-    if raw is None or owner(raw) not in (takeover.before.get(STACK_LABEL), takeover.labels.get(STACK_LABEL)):
+    address = takeover.address
+    calls = access(api, address)
+    raw = calls.read() if calls else None
+    if calls is None or raw is None or owner(raw) not in (takeover.before.owner, Labels(takeover.labels).owner):
         raise StalePlan(f"{address} {'changed' if raw else 'disappeared'} meanwhile.\n  Run adopt again.")
-    writers[address.kind](*names, {"labels": {**(raw.get("labels") or {}), **takeover.labels}})
+    calls.change(raw, {"labels": merged(Labels.of(raw).all, takeover.labels)})

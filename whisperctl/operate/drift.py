@@ -13,7 +13,7 @@ from whisperctl.plan.changes import Change
 from whisperctl.plan.plan import Plan
 from whisperctl.spec import Stack
 from whisperctl.state.fingerprints import live_digest
-from whisperctl.state.labels import APPLIED_LABEL, DIGEST_LABEL, SECRET_LABEL
+from whisperctl.state.labels import Labels
 from whisperctl.state.resources import Address, Kind, deployment_address, version_address
 
 AUDIT_EVENTS = 100
@@ -55,12 +55,12 @@ def _drift(plan: Plan, world: World) -> Drift:
     basis = _basis(plan)
     made_there = plan.changes if basis in ("applied", "absent") else ()
     culprits = _culprits(world.api(plan.wanted.stack), made_there) if made_there else {}
-    as_applied = basis == "moved on" and _labels(plan).get(APPLIED_LABEL) == live_digest(plan.live.owned)
+    as_applied = basis == "moved on" and _labels(plan).applied == live_digest(plan.live.owned)
     return Drift(plan=plan, basis=basis, as_applied=as_applied, culprits=culprits)
 
 
 def _basis(plan: Plan) -> Basis:
-    sealed = _labels(plan).get(DIGEST_LABEL)
+    sealed = _labels(plan).digest
     if sealed == plan.wanted.digest:
         return "moved on" if any(_has_another_secret(plan, change) for change in plan.changes) else "applied"
     ours = [a for a in plan.live.owned if a.kind not in (Kind.ENVIRONMENT, Kind.ENVIRONMENT_TAG)]
@@ -69,10 +69,10 @@ def _basis(plan: Plan) -> Basis:
     return "moved on" if sealed else "unfinished"
 
 
-def _labels(plan: Plan) -> Mapping[str, str]:
+def _labels(plan: Plan) -> Labels:
     """Those of the stack's deployment; where the file has another name for it now, of the one that there is."""
     found = {a: labels for a, labels in plan.live.labels.items() if a.kind is Kind.DEPLOYMENT}
-    return found.get(deployment_address(plan.wanted.stack.deployment.name)) or next(iter(found.values()), {})
+    return found.get(deployment_address(plan.wanted.stack.deployment.name)) or next(iter(found.values()), Labels({}))
 
 
 def _has_another_secret(plan: Plan, change: Change) -> bool:
@@ -80,7 +80,7 @@ def _has_another_secret(plan: Plan, change: Change) -> bool:
     if change.address.kind is not Kind.ENV_VAR or [item.path for item in change.fields] != ["value"]:
         return False
     deployment, version, name = change.address.names
-    return SECRET_LABEL + name in plan.live.labels.get(version_address(deployment, version), {})
+    return name in Labels.of(plan.live.owned.get(version_address(deployment, version))).secrets
 
 
 def _culprits(api: Api, changes: Sequence[Change]) -> dict[Address, str]:

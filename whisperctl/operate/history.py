@@ -12,7 +12,7 @@ from datetime import datetime
 from whisperctl.control.api import Api, Json
 from whisperctl.operate.owned import absent
 from whisperctl.spec import Stack
-from whisperctl.state.labels import KEPT_REVISIONS, RecordedRevision, recorded_revisions
+from whisperctl.state.labels import KEPT_REVISIONS, Labels, RecordedRevision
 from whisperctl.state.live import ENVIRONMENT
 
 
@@ -65,7 +65,7 @@ def read_history(api: Api, stack: Stack) -> History:
     version = api.version(*names)
     if version is None:
         raise absent(api, stack)
-    known = {item.revision: item for item in recorded_revisions(version.get("labels") or {})}
+    known = {item.revision: item for item in Labels.of(version).revisions}
     usable = _usable_tags(api) if any(item.tag for item in known.values()) else frozenset()
     found = [_revision(raw, version, known.get(raw["id"]), usable) for raw in api.revisions(*names)]
     return History(version=version, revisions=tuple(sorted(found, key=lambda revision: revision.created, reverse=True)))

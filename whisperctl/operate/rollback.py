@@ -31,7 +31,7 @@ from whisperctl.plan.package_changes import config
 from whisperctl.plan.plan import Plan
 from whisperctl.spec import Stack
 from whisperctl.state.desired import desired
-from whisperctl.state.labels import paused_minimum
+from whisperctl.state.labels import Labels
 from whisperctl.state.live import ENVIRONMENT, Live
 from whisperctl.state.resources import Address, package_address, version_address
 
@@ -74,7 +74,7 @@ def plan_rollback(api: Api, stack: Stack, to: str | None) -> Rollback:
         target=target,
         tag_before=before,
         tag_after=target.tag or before,
-        paused=paused_minimum(history.version) is not None,
+        paused=Labels.of(history.version).paused_minimum is not None,
     )
 
 
@@ -186,20 +186,17 @@ def _job(rollback: Rollback, world: World, file: Path) -> Job:
         build=_environment_of(target.tag) if target.tag else None,
     )
     plan = Plan(
+        stack=stack.name,
+        project=world.project_of(stack),
+        fingerprint="",
         wanted=wanted,
         live=Live(owned={}, foreign={}, fingerprints={}),
-        project=world.project_of(stack),
-        destroy=False,
-        changes=(),
-        operations=(),
-        unchanged=0,
     )
 
     def tell(about: Address, state: Telling, text: str) -> None:
         world.listen(Event(stack=stack.name, address=about, state=state, text=text))
 
-    lease = new_lease(world.clock.time())
-    return Job(plan=plan, api=world.api(stack), clock=world.clock, tell=tell, lease=lease)
+    return Job(plan=plan, api=world.api(stack), clock=world.clock, tell=tell, lease=new_lease())
 
 
 def _speaker(rollback: Rollback, world: World) -> Callable[[Address, str], None]:

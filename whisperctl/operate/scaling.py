@@ -15,7 +15,7 @@ from whisperctl.control.api import Api, Json
 from whisperctl.errors import NotFound, WhisperctlError
 from whisperctl.operate.owned import owned_version
 from whisperctl.spec import Stack
-from whisperctl.state.labels import PAUSED_LABEL, paused_minimum
+from whisperctl.state.labels import Labels
 
 STOPPABLE = ("pending", "initialising", "running")
 """Statuses of an instance that a pause ends (UbiOps reference, 3.13)."""
@@ -74,7 +74,7 @@ def scale(
 
 def _check(raw: Json, after: Bounds, minimum: int | None) -> None:
     name = f"version/{raw['deployment']}/{raw['version']}"
-    resting = paused_minimum(raw)
+    resting = Labels.of(raw).paused_minimum
     if resting is not None and minimum is not None:
         raise WhisperctlError(
             f"{name} is paused: its minimum stays 0.\n  Run `whisperctl resume` first; --max alone may be set now."
@@ -100,9 +100,9 @@ def pause(api: Api, stack: Stack, clock: StoppableClock, say: Callable[[str], No
     names = (stack.deployment.name, stack.version.name)
     with held(api, names[0], clock, say):
         raw = owned_version(api, stack)
-        resting = paused_minimum(raw)
+        resting = Labels.of(raw).paused_minimum
         minimum = raw["minimum_instances"] if resting is None else resting
-        labels = {**(raw.get("labels") or {}), PAUSED_LABEL: str(minimum)}
+        labels = Labels.of(raw).written(paused_minimum=minimum)
         if resting is None or raw["minimum_instances"]:
             api.update_version(*names, {"minimum_instances": 0, "labels": labels})
         return Paused(minimum=minimum, already=resting is not None, stopped=_stop_instances(api, *names))
@@ -129,10 +129,10 @@ def resume(api: Api, stack: Stack, clock: StoppableClock, say: Callable[[str], N
     owned_version(api, stack)
     with held(api, stack.deployment.name, clock, say):
         raw = owned_version(api, stack)
-        resting = paused_minimum(raw)
+        resting = Labels.of(raw).paused_minimum
         if resting is None:
             return None
-        labels = {name: value for name, value in raw["labels"].items() if name != PAUSED_LABEL}
+        labels = Labels.of(raw).written(paused_minimum=None)
         minimum = min(resting, raw["maximum_instances"])
         body = {"minimum_instances": minimum, "labels": labels}
         api.update_version(stack.deployment.name, stack.version.name, body)

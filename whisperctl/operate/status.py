@@ -11,13 +11,14 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 
-from whisperctl.apply.lease import is_held, parse
+from whisperctl.apply.lease import holder_in_words, is_gone
 from whisperctl.control.api import Api, Json
 from whisperctl.endpoint.client import Endpoint
 from whisperctl.errors import ApiError, Unhealthy
 from whisperctl.package.build import build_environment
+from whisperctl.plan.changes import Remark, remarks
 from whisperctl.spec import Service, Stack
-from whisperctl.state.labels import LEASE_LABEL, owner, paused_minimum
+from whisperctl.state.labels import Labels, owner
 from whisperctl.state.resources import (
     Address,
     deployment_address,
@@ -79,6 +80,8 @@ class Status:
     project: str
     deployed: bool
     """Whether there is a version at all."""
+    warnings: Sequence[Remark] = ()
+    """What the stack file gives reason to warn of."""
     parts: Sequence[Part] = ()
     minimum_instances: int = 0
     maximum_instances: int = 0
@@ -110,14 +113,13 @@ class _Seen:
     """Each with the text of its newest event."""
 
 
-def read_status(api: Api, stack: Stack, token: Callable[[], str], now: float) -> Status:
+def read_status(api: Api, stack: Stack, token: Callable[[], str]) -> Status:
     """The status of one stack.
 
     Args:
         api: the control plane of its project.
         stack: which.
         token: gives the token for its endpoints, if one is needed.
-        now: seconds since 1970.
 
     Raises:
         ApiError: UbiOps cannot be read.
@@ -127,23 +129,24 @@ def read_status(api: Api, stack: Stack, token: Callable[[], str], now: float) ->
         up = any(instance["status"] == "running" for instance, _ in seen.instances)
         doors = list(pool.map(lambda pair: _door(api, pair[0], pair[1], token if up else None), _built(seen)))
     raw = seen.version or {}
-    lease = parse(((seen.deployment or {}).get("labels") or {}).get(LEASE_LABEL))
+    lease = Labels.of(seen.deployment).lease
     return Status(
         stack=stack.name,
         file=stack.file,
+        warnings=remarks(stack.warnings),
         project=api.project,
         deployed=seen.version is not None,
         parts=tuple(sorted(_parts(stack, seen, doors), key=lambda part: part.address)),
         minimum_instances=raw.get("minimum_instances", 0),
         maximum_instances=raw.get("maximum_instances", 0),
-        paused=paused_minimum(raw),
+        paused=Labels.of(raw).paused_minimum,
         active_revision=raw.get("active_revision"),
         latest_revision=raw.get("latest_revision"),
         latest_status=str((seen.latest or {}).get("status", "")),
         instances=tuple(_instance(instance, text) for instance, text in seen.instances),
         doors=tuple(doors),
         credits_per_hour=_credits(seen),
-        applying=f"process {lease.pid} on {lease.host}" if lease and is_held(lease, now) else "",
+        applying=holder_in_words(lease) if lease and not is_gone(lease) else "",
     )
 
 

@@ -11,7 +11,7 @@ from typing import Literal
 
 from whisperctl.plan.changes import DEPLOYMENT_REPLACED, Change
 from whisperctl.state.desired import Wanted
-from whisperctl.state.labels import ENV_LABEL, SECRET_LABEL, names_in
+from whisperctl.state.labels import Labels
 from whisperctl.state.live import Live, is_proven, is_sealed
 from whisperctl.state.resources import Address, Kind, deployment_address, version_address
 
@@ -156,11 +156,9 @@ class Operations:
     def _recorded(self, secrets: set[str]) -> bool:
         """Whether the version's labels tell no more and no less than the env vars that the spec has."""
         stack = self.wanted.stack
-        raw = self.live.owned.get(version_address(stack.deployment.name, stack.version.name), {})
+        labels = Labels.of(self.live.owned.get(version_address(stack.deployment.name, stack.version.name)))
         names = {variable.name for variable in stack.env}
-        labels: Mapping[str, str] = raw.get("labels") or {}
-        fingerprints = {name.removeprefix(SECRET_LABEL) for name in labels if name.startswith(SECRET_LABEL)}
-        return set(names_in(raw, ENV_LABEL)) <= names and fingerprints == secrets
+        return set(labels.env_names) <= names and labels.secrets.keys() == secrets
 
     def _probe(self, made: list[int]) -> list[int]:
         stack = self.wanted.stack

@@ -15,12 +15,12 @@ from typing import Any
 from whisperctl.package.build import EnvironmentBuild, Package
 from whisperctl.spec import Path_, Service, Stack
 from whisperctl.state import secret
-from whisperctl.state.labels import PAUSED_LABEL, SECRET_LABEL, left_out, tracked
+from whisperctl.state.labels import Labels
 from whisperctl.state.resources import (
-    SECRET,
-    SECRET_CHANGED,
+    SERVER_DEFAULTS,
     Address,
     Kind,
+    Masked,
     Resource,
     State,
     deployment_address,
@@ -48,7 +48,7 @@ class Wanted:
     """The state as the spec alone gives it, before `settle`."""
     digest: str
     """What the deployment's digest label says once all of this is reached and proven: 32 hex digits."""
-    paused: str | None = None
+    paused: int | None = None
     """minimum_instances that `resume` puts back, as the label of a pause says it; None when the stack is awake."""
 
 
@@ -93,7 +93,7 @@ def _resources(stack: Stack, package: Package, build: EnvironmentBuild | None) -
     for variable in stack.env:
         yield Resource(
             address=env_var_address(deployment.name, version.name, variable.name),
-            fields={"value": SECRET if variable.secret else variable.value, "secret": variable.secret},
+            fields={"value": Masked.SECRET if variable.secret else variable.value, "secret": variable.secret},
         )
     yield Resource(address=package_address(deployment.name, version.name), fields={"digest": package.digest})
     for service in stack.services:
@@ -134,43 +134,53 @@ def _service(stack: Stack, service: Service) -> Resource:
     )
 
 
-def settle(wanted: Wanted, live_labels: Mapping[Address, Mapping[str, str]]) -> Wanted:
-    """`wanted` with what the live objects' own labels decide; `live_labels` holds all labels of each owned object."""
+def settle(wanted: Wanted, live_labels: Mapping[Address, Labels]) -> Wanted:
+    """`wanted` with what the live objects' own labels decide; `live_labels` are those of each owned object."""
     stack = wanted.stack
     version = version_address(stack.deployment.name, stack.version.name)
-    on_version = live_labels.get(version, {})
+    fingerprints = live_labels.get(version, Labels({})).secrets
     paused = _pause(stack, live_labels)
     state = dict(wanted.state)
     for address, resource in wanted.state.items():
-        labels = live_labels.get(address, {})
-        fields = {**left_out(address.kind, resource.fields, labels), **resource.fields}
+        labels = live_labels.get(address, Labels({}))
+        fields = {**_left_fields(resource, labels), **resource.fields}
         if "labels" in fields:
-            fields["labels"] = {**_left_labels(resource.fields, labels), **resource.fields["labels"]}
+            left = sorted(labels.tracked_labels - resource.fields["labels"].keys())
+            fields["labels"] = {**dict.fromkeys(left), **resource.fields["labels"]}
         if address == version and paused is not None:
             fields["minimum_instances"] = 0
         state[address] = replace(resource, fields=fields)
     for variable in stack.env:
         address = env_var_address(stack.deployment.name, stack.version.name, variable.name)
         # Without a fingerprint nobody knows what was set: an apply was cut off, or somebody else set it.
-        written = on_version.get(SECRET_LABEL + variable.name, "")
+        written = fingerprints.get(variable.name, "")
         if variable.secret and address in live_labels and not secret.matches(variable.value, written):
-            state[address] = replace(state[address], fields={"value": SECRET_CHANGED, "secret": True})
+            state[address] = replace(state[address], fields={"value": Masked.SECRET_CHANGED, "secret": True})
     return replace(wanted, state=state, paused=paused)
 
 
-def _pause(stack: Stack, live_labels: Mapping[Address, Mapping[str, str]]) -> str | None:
+def _pause(stack: Stack, live_labels: Mapping[Address, Labels]) -> int | None:
     """The label of the pause that the stack is in: its version's own, or of those whose place a new version takes."""
     versions = {address: labels for address, labels in live_labels.items() if address.kind is Kind.VERSION}
     version = version_address(stack.deployment.name, stack.version.name)
     asked = [versions[version]] if version in versions else list(versions.values())
-    pauses = [labels.get(PAUSED_LABEL) for labels in asked]
+    pauses = [labels.paused_minimum for labels in asked]
     # One that is awake outweighs the others: they are what is left of a renaming that did not get to its end.
     return pauses[0] if pauses and None not in pauses else None
 
 
-def _left_labels(fields: Mapping[str, Any], labels: Mapping[str, str]) -> dict[str, None]:
-    ours = (name.removeprefix("labels.") for name in tracked(labels) if name.startswith("labels."))
-    return {name: None for name in ours if name not in fields["labels"]}
+def _left_fields(resource: Resource, labels: Labels) -> dict[str, Any]:
+    """Fields that we set once and that are no longer wanted, with UbiOps' defaults."""
+    defaults = SERVER_DEFAULTS.get(resource.address.kind, {})
+    return {name: defaults[name] for name in labels.tracked if name in defaults and name not in resource.fields}
+
+
+def tracked_names(resource: Resource) -> list[str]:
+    """What the object's label remembers that we set: optional fields by name, the user's labels as `labels.NAME`."""
+    defaults = SERVER_DEFAULTS.get(resource.address.kind, {})
+    names = [name for name in resource.fields if name in defaults]
+    names += [f"labels.{name}" for name, text in resource.fields.get("labels", {}).items() if text is not None]
+    return sorted(names)
 
 
 def spec_path(stack: Stack, address: Address, field: str = "") -> Path_:

@@ -12,15 +12,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from whisperctl.control.api import Json
-from whisperctl.state.labels import (
-    FIELDS_LABEL,
-    LEASE_LABEL,
-    OWN_PREFIX,
-    names_in,
-    optional_fields,
-    owner,
-    paused_minimum,
-)
+from whisperctl.state.labels import Labels
 from whisperctl.state.resources import SERVICE_LIST_FIELDS, Address, Kind, State
 
 _SHARED = (Kind.ENVIRONMENT, Kind.ENVIRONMENT_TAG)
@@ -37,14 +29,14 @@ def _kept(address: Address, raw: Json) -> dict[str, Any]:
     """What of an object changes only when somebody changes it."""
     if address.kind is Kind.INSTANCE_TYPE_GROUP:
         return {item["name"]: [item.get("priority"), item.get("schedule_timeout")] for item in raw["instance_types"]}
+    labels = Labels.of(raw)
     kept = {key: value for key, value in raw.items() if key not in VOLATILE}
     if address.kind is Kind.SERVICE:
         # The list tells less than the detail: what it tells, and what we set.
-        kept = {key: raw.get(key) for key in SERVICE_LIST_FIELDS | set(names_in(raw, FIELDS_LABEL))}
-    labels = raw.get("labels") or {}
-    if address.kind is Kind.VERSION and (minimum := paused_minimum(raw)) is not None:
+        kept = {key: raw.get(key) for key in SERVICE_LIST_FIELDS | set(labels.tracked)}
+    if address.kind is Kind.VERSION and (minimum := labels.paused_minimum) is not None:
         kept["minimum_instances"] = minimum  # a pause and its end are our own
-    return kept | {"labels": {key: value for key, value in labels.items() if not key.startswith(OWN_PREFIX)}}
+    return kept | {"labels": labels.of_others}
 
 
 VOLATILE = frozenset(
@@ -62,15 +54,16 @@ def fingerprint(address: Address, raw: Json | None, wanted: State) -> str:
     if address.kind is Kind.SERVICE:
         # The list tells less than the detail: only what a plan compares, whichever of the two was read.
         keys = SERVICE_LIST_FIELDS | {"id"}
-        keys |= wanted[address].fields.keys() | optional_fields(raw) if address in wanted else set()
+        keys |= wanted[address].fields.keys() | Labels.of(raw).tracked_fields if address in wanted else set()
         kept = {key: value for key, value in kept.items() if key in keys}
     if address.kind is Kind.ENVIRONMENT:
         # All stacks share it and write its digest: only what a plan compares, and whose it is.
-        return hashlib.sha256(json.dumps([raw["id"], raw["description"], owner(raw)]).encode()).hexdigest()[:16]
+        compared = [raw["id"], raw["description"], Labels.of(raw).owner]
+        return hashlib.sha256(json.dumps(compared).encode()).hexdigest()[:16]
     if address.kind is Kind.DEPLOYMENT:
         kept = {key: value for key, value in kept.items() if not key.endswith("_fields")}
     if "labels" in kept:
-        kept["labels"] = {key: value for key, value in (kept["labels"] or {}).items() if key != LEASE_LABEL}
+        kept["labels"] = Labels.of(raw).without_lease
     text = json.dumps(kept, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 

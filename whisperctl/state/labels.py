@@ -1,14 +1,57 @@
-"""What a version's own labels record of it: the revisions that we uploaded, and a pause."""
+"""Our own labels on UbiOps' objects: their names, and how each value is packed into text.
+
+No other module knows a label's name or splits its text: `Labels.of(raw)` unpacks an object's labels, and
+`labels.written(digest=…, tags=…)` packs changes into the whole map that a PATCH needs (UbiOps replaces the map), with
+everybody else's labels kept. Reads and writes nothing itself.
+
+A value is at most 255 characters of `[A-Za-z0-9._/ +;:-]`: what UbiOps accepts beyond that is not documented. Lists
+are joined with `;`, any other character inside an item is written as `:XX` (hexadecimal UTF-8), and a list too long for
+one label goes on in `NAME-2`, `NAME-3`, ….
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
-from urllib.parse import quote
+from typing import Any, Final, TypedDict, Unpack
+from urllib.parse import unquote
 
-from whisperctl.control.api import Json
-from whisperctl.state.resources import SERVER_DEFAULTS, Kind
+from whisperctl.errors import WhisperctlError
+
+OWN_PREFIX: Final = "whisperctl-"
+"""What all of our labels begin with."""
+MAX_LENGTH: Final = 255
+"""Characters of a value."""
+SHARED: Final = "shared"
+"""Owner of a managed environment: every stack of the project may use it."""
+KEPT_REVISIONS: Final = 3
+"""Revisions whose tags are kept, for a rollback."""
+
+_OWNER: Final = "whisperctl-stack"
+_ID: Final = "whisperctl-id"
+_DIGEST: Final = "whisperctl-digest"
+_ORIGIN: Final = "whisperctl-origin"
+_TOOL: Final = "whisperctl-tool"
+_PROTECT: Final = "whisperctl-protect"
+_APPLIED: Final = "whisperctl-applied"
+_LEASE: Final = "whisperctl-lease"
+_GROUPS: Final = "whisperctl-group"
+_VERSION: Final = "whisperctl-version"
+_ENV_NAMES: Final = "whisperctl-env"
+_SECRET: Final = "whisperctl-secret-"  # noqa: S105 - a label's name
+_REVISION: Final = "whisperctl-revision-"
+_TRACKED: Final = "whisperctl-fields"
+_TAGS: Final = "whisperctl-tags"
+_PAUSED: Final = "whisperctl-paused"
+
+_BOOKKEEPING: Final = (_DIGEST, _VERSION, _TAGS, _LEASE, _ID, _ORIGIN, _TOOL, _PROTECT)
+"""Labels of the deployment that say nothing about what it is like."""
+_CREATING: Final = "creating "
+"""In the group label, before a name: a managed group is about to be created, its id is not known yet."""
+_REFUSED: Final = re.compile(r"[^A-Za-z0-9._/ +;:-]")
+_ESCAPED: Final = re.compile(r"[^A-Za-z0-9._/ +-]")
+_CODES: Final = re.compile(r"(?::[0-9A-F]{2})+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,131 +64,324 @@ class RecordedRevision:
     """The environment tag that it ran in; empty in mode `package`."""
 
 
-def recorded_revisions(labels: Mapping[str, str]) -> list[RecordedRevision]:
-    """The revisions that the version's labels record, newest first."""
-    found = []
-    for number in range(1, 10):
-        parts = labels.get(f"{REVISION_LABEL}{number}", "").split(" ")
-        if len(parts) == 3:
-            found.append(RecordedRevision(*parts))
-    return found
+@dataclass(frozen=True, slots=True)
+class LeaseHolder:
+    """Who works on a stack, as the lease label of its deployment tells."""
+
+    text: str
+    """The label as it stands: it changes with every renewal."""
+    nonce: str = ""
+    """Random, of one holder only; empty where the text is of another version of this tool."""
+    renewals: int = 0
+    boot: str = ""
+    """The boot id of the holder's machine."""
+    namespace: str = ""
+    """Its pid namespace."""
+    pid: int = 0
+    started: str = ""
+    """When that process started, in the kernel's ticks since the boot."""
 
 
-def paused_minimum(raw: Mapping[str, Any]) -> int | None:
-    """The minimum_instances that a paused version goes back to; None when it is not paused."""
-    text = (raw.get("labels") or {}).get(PAUSED_LABEL)
-    if text is None:
-        return None
-    return int(text) if text.isdecimal() else 0
+class Changes(TypedDict, total=False):
+    """What `Labels.written` takes; None, or an empty list or mapping, removes the label."""
+
+    owner: str | None
+    id: str | None
+    digest: str | None
+    origin: str | None
+    tool: str | None
+    protect: bool
+    applied: str | None
+    lease: LeaseHolder | None
+    group_ids: Iterable[str]
+    groups_begun: Iterable[str]
+    version: str | None
+    env_names: Iterable[str]
+    secrets: Mapping[str, str]
+    revisions: Sequence[RecordedRevision]
+    tracked: Iterable[str]
+    tags: Iterable[str]
+    paused_minimum: int | str | None
+    user: Mapping[str, str | None]
+    """Labels of the stack file; a None removes one."""
 
 
-STACK_LABEL: Final = "whisperctl-stack"
-"""Who owns the object; part of the create request."""
+@dataclass(frozen=True, slots=True)
+class Labels:
+    """All labels of one object: ours unpacked, everybody's kept."""
+
+    all: Mapping[str, str]
+    """As UbiOps tells them."""
+
+    @classmethod
+    def of(cls, raw: Mapping[str, Any] | None) -> Labels:
+        """The labels of an object as UbiOps told it; none of None, and none where it says null."""
+        return cls((raw or {}).get("labels") or {})
+
+    # --- one of our labels each ---------------------------------------------------------------------------------------
+
+    @property
+    def owner(self) -> str | None:
+        """The stack whose object this is; part of the create request."""
+        return self.all.get(_OWNER)
+
+    @property
+    def id(self) -> str | None:
+        """The object's own id, written right after the create: a copied map of labels tells another's."""
+        return self.all.get(_ID)
+
+    @property
+    def digest(self) -> str | None:
+        """What the object was made from; written only after the step that it stands for has succeeded."""
+        return self.all.get(_DIGEST)
+
+    @property
+    def origin(self) -> str | None:
+        """Where the stack file comes from, on the deployment."""
+        return self.all.get(_ORIGIN)
+
+    @property
+    def tool(self) -> str | None:
+        """The version of this tool that applied last, on the deployment."""
+        return self.all.get(_TOOL)
+
+    @property
+    def protect(self) -> bool:
+        """Whether the stack is protected, whatever the file says now; on the deployment."""
+        return self.all.get(_PROTECT) == "true"
+
+    @property
+    def applied(self) -> str | None:
+        """A digest of the live objects as the last apply left them, on the deployment."""
+        return self.all.get(_APPLIED)
+
+    @property
+    def lease(self) -> LeaseHolder | None:
+        """Who works on the stack at this moment; on the deployment only, outside every fingerprint."""
+        text = self.all.get(_LEASE)
+        return lease_of(text) if text else None
+
+    @property
+    def group_ids(self) -> list[str]:
+        """Ids of the managed instance type groups, on the deployment."""
+        return [entry for entry in _items(self.all, _GROUPS) if not entry.startswith(_CREATING)]
+
+    @property
+    def groups_begun(self) -> list[str]:
+        """Names of groups that are about to be created, whose ids are not known yet; on the deployment."""
+        begun = (entry for entry in _items(self.all, _GROUPS) if entry.startswith(_CREATING))
+        return [entry.removeprefix(_CREATING) for entry in begun]
+
+    @property
+    def version(self) -> str | None:
+        """The one version that the stack owns, on the deployment; absent while that is not settled."""
+        return self.all.get(_VERSION)
+
+    @property
+    def env_names(self) -> list[str]:
+        """Names of the env vars that are ours, on the version."""
+        return _items(self.all, _ENV_NAMES)
+
+    @property
+    def secrets(self) -> dict[str, str]:
+        """Name of a secret env var -> salted fingerprint of the value that was set, on the version."""
+        return {name.removeprefix(_SECRET): text for name, text in self.all.items() if name.startswith(_SECRET)}
+
+    @property
+    def revisions(self) -> list[RecordedRevision]:
+        """The last revisions that we uploaded, newest first, on the version."""
+        texts = (self.all.get(f"{_REVISION}{number}", "").split(" ") for number in range(1, 10))
+        return [RecordedRevision(*parts) for parts in texts if len(parts) == 3]
+
+    @property
+    def tracked(self) -> list[str]:
+        """Optional fields and `labels.NAME` that we set, so that leaving them out of the spec resets them."""
+        return _items(self.all, _TRACKED)
+
+    @property
+    def tracked_fields(self) -> set[str]:
+        """The fields among those."""
+        return {name for name in self.tracked if not name.startswith("labels.")}
+
+    @property
+    def tracked_labels(self) -> set[str]:
+        """The labels among those, by their names."""
+        return {name.removeprefix("labels.") for name in self.tracked if name.startswith("labels.")}
+
+    @property
+    def tags(self) -> list[str]:
+        """Environment tags that the stack uses, keeps for a rollback or has still to delete, on the deployment."""
+        return _items(self.all, _TAGS)
+
+    @property
+    def paused_minimum(self) -> int | None:
+        """minimum_instances that a paused version goes back to, on the version; None when it is not paused."""
+        text = self.all.get(_PAUSED)
+        if text is None:
+            return None
+        return int(text) if text.isdecimal() else 0
+
+    # --- many of them -------------------------------------------------------------------------------------------------
+
+    @property
+    def of_others(self) -> dict[str, str]:
+        """The labels that are not ours."""
+        return {name: text for name, text in self.all.items() if not name.startswith(OWN_PREFIX)}
+
+    @property
+    def without_lease(self) -> dict[str, str]:
+        """Everything but who works on the stack at this moment."""
+        return {name: text for name, text in self.all.items() if name != _LEASE}
+
+    @property
+    def without_bookkeeping(self) -> dict[str, str]:
+        """Everything but what taking, renewing and giving back a lease may change."""
+        return {name: text for name, text in self.all.items() if not _is_one_of(name, _BOOKKEEPING)}
+
+    def bookkeeping_of(self, other: Labels) -> dict[str, str | None]:
+        """What puts back the digest, version and tags that `other` tells, as changes of single labels."""
+        names = (_DIGEST, _VERSION, _TAGS)
+        ours = {name: None for name in self.all if _is_one_of(name, names)}
+        return ours | {name: text for name, text in other.all.items() if _is_one_of(name, names)}
+
+    def written(self, **changes: Unpack[Changes]) -> dict[str, str]:
+        """The whole map to send: everything that is there, with `changes` in it.
+
+        Raises:
+            WhisperctlError: a value is longer than UbiOps is known to take.
+        """
+        return merged(self.all, self.packed(**changes))
+
+    def packed(self, **changes: Unpack[Changes]) -> dict[str, str | None]:
+        """`changes` as single labels; None removes one. What a list or mapping no longer holds is removed."""
+        given: dict[str, Any] = dict(changes)
+        found: dict[str, str | None] = dict(given.pop("user", {}))
+        if "group_ids" in given or "groups_begun" in given:
+            ids = given.pop("group_ids", self.group_ids)
+            begun = given.pop("groups_begun", self.groups_begun)
+            found |= self._list(_GROUPS, [*ids, *(_CREATING + name for name in begun)])
+        for key in given.keys() & _LISTS.keys():
+            found |= self._list(_LISTS[key], given[key])
+        for key in given.keys() & _MAPS.keys():
+            prefix, pack = _MAPS[key]
+            found |= {name: None for name in self.all if name.startswith(prefix)}
+            found |= pack(given[key])
+        for key in given.keys() & _TEXTS.keys():
+            name, text = _TEXTS[key]
+            found[name] = None if given[key] is None else text(given[key])
+        return {name: _checked(name, text) for name, text in found.items()}
+
+    def _list(self, name: str, items: Iterable[str]) -> dict[str, str | None]:
+        before: dict[str, str | None] = {known: None for known in self.all if _is_one_of(known, (name,))}
+        return before | _in_labels(name, items)
 
 
-DIGEST_LABEL: Final = "whisperctl-digest"
-"""What the object was made from; written only after the step it stands for has succeeded."""
-
-
-APPLIED_LABEL: Final = "whisperctl-applied"
-"""A digest of the live objects as the last apply left them, on the deployment: is it drift, or did the spec move on?"""
-
-
-LEASE_LABEL: Final = "whisperctl-lease"
-"""Who applies at this moment; on the deployment only, outside every fingerprint."""
-
-
-GROUP_LABEL: Final = "whisperctl-group"
-"""Ids of the managed instance type groups, on the deployment; `creating NAME` before an id is known."""
-
-
-VERSION_LABEL: Final = "whisperctl-version"
-"""The one version that the stack owns, on the deployment; absent while that is not settled."""
-
-
-ENV_LABEL: Final = "whisperctl-env"
-"""Names of the env vars that are ours, on the version."""
-
-
-SECRET_LABEL: Final = "whisperctl-secret-"  # noqa: S105 - a label's name
-"""Prefix: one label a secret with its salted fingerprint, on the version."""
-
-
-REVISION_LABEL: Final = "whisperctl-revision-"
-"""Prefix: `REVISION DIGEST TAG` of the last three revisions that we uploaded, 1 is the newest, on the version."""
-
-
-FIELDS_LABEL: Final = "whisperctl-fields"
-"""Optional fields and labels that we set, so that leaving them out of the spec resets them."""
-
-
-TAGS_LABEL: Final = "whisperctl-tags"
-"""Environment tags that the stack uses, keeps for a rollback or has still to delete, on the deployment."""
-
-
-PAUSED_LABEL: Final = "whisperctl-paused"
-"""minimum_instances before a pause, on the version; goes on to one that takes its place."""
-
-
-BOOKKEEPING: Final = frozenset({DIGEST_LABEL, VERSION_LABEL, TAGS_LABEL, LEASE_LABEL})
-"""Labels of the deployment that taking and giving back the lease write."""
-
-
-OWN_PREFIX: Final = "whisperctl-"
-
-
-SHARED: Final = "shared"
-"""Owner of a managed environment: every stack of the project may use it."""
-
-
-KEPT_REVISIONS: Final = 3
-"""Revisions whose tags are kept, for a rollback."""
-
-
-_CREATING = "creating "
-"""In the group label, before a name: a managed group is about to be created, its id is not known yet."""
-
-
-def owner(raw: Json) -> str | None:
+def owner(raw: Mapping[str, Any] | None) -> str | None:
     """The stack whose label `raw` carries."""
-    labels: Mapping[str, str] = raw.get("labels") or {}
-    return labels.get(STACK_LABEL)
+    return Labels.of(raw).owner
 
 
-def optional_fields(raw: Json) -> set[str]:
-    """Fields that we set once, as the object's own label tells."""
-    return {name for name in names_in(raw, FIELDS_LABEL) if not name.startswith("labels.")}
+def merged(labels: Mapping[str, str], changes: Mapping[str, str | None]) -> dict[str, str]:
+    """`labels` with `changes` over it; a None removes."""
+    return {name: text for name, text in {**labels, **changes}.items() if text is not None}
 
 
-def names_in(raw: Json, label: str) -> list[str]:
-    """The semicolon-separated names in one of our labels."""
-    return [name for name in (raw.get("labels") or {}).get(label, "").split(";") if name]
+def new(**changes: Unpack[Changes]) -> dict[str, str]:
+    """The labels of an object that is about to be created."""
+    return Labels({}).written(**changes)
 
 
-def creating(group: str) -> str:
-    """The entry of the group label for a group that is about to be created."""
-    return _CREATING + quote(group, safe=" ")
+def packed_lease(holder: LeaseHolder) -> str:
+    """The text of the lease label."""
+    return " ".join(
+        (holder.nonce, str(holder.renewals), holder.boot, holder.namespace, str(holder.pid), holder.started)
+    )
 
 
-def group_ids(raw: Json) -> list[str]:
-    """The ids in a deployment's group label."""
-    return [entry for entry in names_in(raw, GROUP_LABEL) if not entry.startswith(_CREATING)]
+def lease_of(text: str) -> LeaseHolder:
+    """Who the text of a lease label names; of an unknown form only the text itself."""
+    match text.split(" "):
+        case [nonce, renewals, boot, namespace, pid, started] if renewals.isdecimal() and pid.isdecimal():
+            return LeaseHolder(text, nonce, int(renewals), boot, namespace, int(pid), started)
+        case _:
+            return LeaseHolder(text)
 
 
-def left_out(kind: Kind, fields: Mapping[str, Any], labels: Mapping[str, str]) -> dict[str, Any]:
-    """Fields that we set once and that are no longer wanted, with UbiOps' defaults."""
-    defaults = SERVER_DEFAULTS.get(kind, {})
-    return {name: defaults[name] for name in tracked(labels) if name in defaults and name not in fields}
+def lease_change(holder: LeaseHolder | None) -> dict[str, str | None]:
+    """The change of the lease label alone."""
+    return {_LEASE: packed_lease(holder) if holder else None}
 
 
-def tracked(labels: Mapping[str, str]) -> list[str]:
-    """The optional fields and labels that an object's own label says we set."""
-    return [name for name in labels.get(FIELDS_LABEL, "").split(";") if name]
+def _is_one_of(name: str, labels: Sequence[str]) -> bool:
+    """Whether `name` is one of our `labels`, or a continuation of a list in one."""
+    return any(
+        name == label or (name.startswith(f"{label}-") and name[len(label) + 1 :].isdecimal()) for label in labels
+    )
 
 
-def track(kind: Kind, fields: Mapping[str, Any]) -> str:
-    """The value of that label for `fields`: optional fields by name, user labels as `labels.NAME`."""
-    defaults = SERVER_DEFAULTS.get(kind, {})
-    names = [name for name in fields if name in defaults]
-    names += [f"labels.{name}" for name, value in fields.get("labels", {}).items() if value is not None]
-    return ";".join(sorted(names))
+def _items(labels: Mapping[str, str], name: str) -> list[str]:
+    """The items of a list that begins in the label `name`."""
+    texts = [labels.get(name, "")]
+    while (further := f"{name}-{len(texts) + 1}") in labels:
+        texts.append(labels[further])
+    return [_unescaped(item) for text in texts for item in text.split(";") if item]
+
+
+def _in_labels(name: str, items: Iterable[str]) -> dict[str, str]:
+    """A list as one label or several; an item is never cut."""
+    texts: list[str] = []
+    for item in dict.fromkeys(_escaped(item) for item in items if item):
+        if texts and len(texts[-1]) + 1 + len(item) <= MAX_LENGTH:
+            texts[-1] += ";" + item
+        else:
+            texts.append(item)
+    return {name if number == 1 else f"{name}-{number}": text for number, text in enumerate(texts, 1)}
+
+
+def _escaped(item: str) -> str:
+    return _ESCAPED.sub(lambda match: "".join(f":{byte:02X}" for byte in match[0].encode()), item)
+
+
+def _unescaped(item: str) -> str:
+    if item.startswith(_CREATING) and "%" in item:
+        return unquote(item)  # as earlier versions of this tool wrote it
+    return _CODES.sub(lambda match: bytes.fromhex(match[0].replace(":", "")).decode(errors="replace"), item)
+
+
+def _checked(name: str, text: str | None) -> str | None:
+    if text is None or not name.startswith(OWN_PREFIX):
+        return text
+    if len(text) > MAX_LENGTH or _REFUSED.search(text):
+        raise WhisperctlError(
+            f"The label {name} cannot hold {text[:60]!r}: UbiOps takes at most {MAX_LENGTH} characters of letters,\n"
+            "  digits and ._/ +;:- there. Choose a shorter name."
+        )
+    return text
+
+
+def _pack_revisions(revisions: Sequence[RecordedRevision]) -> dict[str, str]:
+    kept = revisions[:KEPT_REVISIONS]
+    return {f"{_REVISION}{n}": f"{item.revision} {item.digest} {item.tag}" for n, item in enumerate(kept, 1)}
+
+
+def _pack_secrets(secrets: Mapping[str, str]) -> dict[str, str]:
+    return {_SECRET + name: text for name, text in secrets.items()}
+
+
+_LISTS: Final[Mapping[str, str]] = {"env_names": _ENV_NAMES, "tracked": _TRACKED, "tags": _TAGS}
+_MAPS: Final[Mapping[str, tuple[str, Callable[[Any], dict[str, str]]]]] = {
+    "secrets": (_SECRET, _pack_secrets),
+    "revisions": (_REVISION, _pack_revisions),
+}
+_TEXTS: Final[Mapping[str, tuple[str, Callable[[Any], str | None]]]] = {
+    "owner": (_OWNER, str),
+    "id": (_ID, str),
+    "digest": (_DIGEST, str),
+    "origin": (_ORIGIN, str),
+    "tool": (_TOOL, str),
+    "protect": (_PROTECT, lambda protected: "true" if protected else None),
+    "applied": (_APPLIED, str),
+    "lease": (_LEASE, packed_lease),
+    "version": (_VERSION, str),
+    "paused_minimum": (_PAUSED, str),
+}

@@ -15,25 +15,13 @@ from whisperctl.control.api import Api, Json
 from whisperctl.spec import Stack
 from whisperctl.state.desired import Wanted
 from whisperctl.state.fingerprints import fingerprint
-from whisperctl.state.labels import (
-    DIGEST_LABEL,
-    ENV_LABEL,
-    GROUP_LABEL,
-    SHARED,
-    VERSION_LABEL,
-    creating,
-    group_ids,
-    names_in,
-    optional_fields,
-    owner,
-    recorded_revisions,
-)
+from whisperctl.state.labels import SHARED, Labels, owner
 from whisperctl.state.resources import (
     IMMUTABLE,
-    SECRET,
     SERVICE_LIST_FIELDS,
     Address,
     Kind,
+    Masked,
     Resource,
     State,
     deployment_address,
@@ -79,9 +67,9 @@ class Live:
         }
 
     @property
-    def labels(self) -> dict[Address, Mapping[str, str]]:
-        """All labels of each owned object that has some."""
-        return {address: raw.get("labels") or {} for address, raw in self.owned.items()}
+    def labels(self) -> dict[Address, Labels]:
+        """The labels of each owned object."""
+        return {address: Labels.of(raw) for address, raw in self.owned.items()}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -216,7 +204,7 @@ def _versions(
     name = deployment["name"]
     wanted = stack.version.name if name == stack.deployment.name else None
     found = {version_address(name, wanted): named.version} if wanted and named.version else {}
-    if doomed or wanted is None or (deployment.get("labels") or {}).get(VERSION_LABEL) != wanted:
+    if doomed or wanted is None or Labels.of(deployment).version != wanted:
         for item in api.versions(name):
             if owner(item) != stack.name:
                 unowned.setdefault(name, []).append(item["version"])
@@ -232,7 +220,7 @@ def _services(api: Api, project: Project, stack: Stack, named: _Named) -> dict[A
     for name, raw in project.services.items():
         if name in wanted or owner(raw) == stack.name:
             detail = named.services.get(name)
-            if detail is None and name in wanted and not SERVICE_LIST_FIELDS.issuperset(optional_fields(raw)):
+            if detail is None and name in wanted and not SERVICE_LIST_FIELDS.issuperset(Labels.of(raw).tracked_fields):
                 # It has left the spec and goes back to its default: the list does not tell what it is now.
                 detail = api.find_service(name)
             found[service_address(name)] = detail or raw
@@ -259,7 +247,7 @@ def _env_vars(
         items = named.env_vars
     else:
         items = api.env_vars(*version.names)
-    own = names_in(raw, ENV_LABEL)
+    own = Labels.of(raw).env_names
     here = {item["name"]: item for item in items if not item.get("inheritance_type")}
     return (
         {env_var_address(version.names[0], version.names[1], name): item for name, item in here.items() if name in own},
@@ -275,10 +263,10 @@ def _package(version: Address, raw: Json) -> dict[Address, Json]:
     """The package that serves: ours by its digest, or somebody's revision; nothing before the first success."""
     if not raw.get("active_revision"):
         return {}
-    labels = raw.get("labels") or {}
-    sealed = recorded_revisions(labels)
-    ours = sealed and sealed[0].revision == raw["active_revision"] and labels.get(DIGEST_LABEL)
-    digest = sealed[0].digest if ours else f"revision {raw['active_revision']}, not uploaded by whisperctl"
+    labels = Labels.of(raw)
+    recorded = labels.revisions
+    ours = recorded and recorded[0].revision == raw["active_revision"] and labels.digest
+    digest = recorded[0].digest if ours else f"revision {raw['active_revision']}, not uploaded by whisperctl"
     return {package_address(*version.names): {"digest": digest, "revision": raw["active_revision"]}}
 
 
@@ -287,10 +275,11 @@ def _groups(
 ) -> tuple[dict[Address, Json], dict[Address, Json], bool]:
     """The managed groups that the deployments' labels name, foreign ones of the wanted name, and whether it exists."""
     name = wanted.stack.instance_type_group.name
-    ids = [i for address, raw in owned.items() if address.kind is Kind.DEPLOYMENT for i in names_in(raw, GROUP_LABEL)]
-    begun = [group for group in project.groups if creating(group["name"]) in ids]
-    known = [group for group in project.groups if group["id"] in ids]
-    ours = {group_address(group["name"]): group for group in [*begun, *known]}
+    told = [Labels.of(raw) for address, raw in owned.items() if address.kind is Kind.DEPLOYMENT]
+    ids = {ident for labels in told for ident in labels.group_ids}
+    begun = {begun for labels in told for begun in labels.groups_begun}
+    ours = {group_address(group["name"]): group for group in project.groups if group["name"] in begun}
+    ours |= {group_address(group["name"]): group for group in project.groups if group["id"] in ids}
     same = [group for group in project.groups if group["name"] == name]
     managed = bool(wanted.stack.instance_type_group.instance_types)
     taken = managed and same and group_address(name) not in ours
@@ -300,8 +289,8 @@ def _groups(
 
 def _with_its_owner(project: Project, group: Json) -> Json:
     """A group carries no labels: for a message, it gets those of the deployment that it goes with."""
-    owners = (raw for raw in project.deployments.values() if group["id"] in group_ids(raw))
-    return group | {"labels": next(owners, {}).get("labels")}
+    owners = (raw for raw in project.deployments.values() if group["id"] in Labels.of(raw).group_ids)
+    return group | {"labels": Labels.of(next(owners, None)).all}
 
 
 def _environment(project: Project, wanted: Wanted) -> tuple[dict[Address, Json], dict[Address, Json], str]:
@@ -324,9 +313,9 @@ def managed_fields(address: Address, raw: Json) -> dict[str, Any]:
         case Kind.INSTANCE_TYPE_GROUP:
             return {"instance_types": {item["name"]: item for item in raw["instance_types"]}}
         case Kind.ENV_VAR if raw["secret"]:
-            return {"value": SECRET, "secret": True}
+            return {"value": Masked.SECRET, "secret": True}
         case _:
-            return {**raw, "labels": raw.get("labels") or {}}
+            return {**raw, "labels": Labels.of(raw).all}
 
 
 def _fingerprints(wanted: Wanted, owned: Mapping[Address, Json]) -> dict[Address, str]:
@@ -336,10 +325,10 @@ def _fingerprints(wanted: Wanted, owned: Mapping[Address, Json]) -> dict[Address
 
 def is_proven(live: Live, deployment: str) -> bool:
     """Whether the last apply that had something to prove did so: until then the deployment has no digest label."""
-    return DIGEST_LABEL in live.labels.get(deployment_address(deployment), {})
+    return Labels.of(live.owned.get(deployment_address(deployment))).digest is not None
 
 
 def is_sealed(wanted: Wanted, live: Live) -> bool:
     """Whether the spec is the one that was last applied, to the end."""
-    labels = live.labels.get(deployment_address(wanted.stack.deployment.name), {})
-    return labels.get(DIGEST_LABEL) == wanted.digest
+    deployment = live.owned.get(deployment_address(wanted.stack.deployment.name))
+    return Labels.of(deployment).digest == wanted.digest

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from whisperctl.control.api import Api, Json
 from whisperctl.state.desired import Wanted
-from whisperctl.state.labels import KEPT_REVISIONS, SHARED, TAGS_LABEL, names_in, owner, recorded_revisions
+from whisperctl.state.labels import KEPT_REVISIONS, SHARED, Labels, owner
 from whisperctl.state.live import ENVIRONMENT, Live
 from whisperctl.state.resources import Address, Kind, environment_address, tag_address, version_address
 
@@ -18,15 +18,14 @@ def touched_tags(wanted: Wanted, live: Live, destroy: bool) -> set[str]:
         if address.kind is Kind.VERSION:
             found |= _tags_of(raw)
         elif address.kind is Kind.DEPLOYMENT:
-            found |= set(names_in(raw, TAGS_LABEL))
+            found |= set(Labels.of(raw).tags)
     if destroy and wanted.build is not None:
         found.add(wanted.build.tag)  # an apply that was cut off while it replaced the deployment may have left it
     return found
 
 
 def _tags_of(version: Json) -> set[str]:
-    labels: Mapping[str, str] = version.get("labels") or {}
-    found = {item.tag for item in recorded_revisions(labels) if item.tag}
+    found = {item.tag for item in Labels.of(version).revisions if item.tag}
     return found | ({str(version["environment_tag"])} if version.get("environment_name") == ENVIRONMENT else set())
 
 
@@ -35,8 +34,7 @@ def needed_tags(wanted: Wanted, live: Live, destroy: bool) -> set[str]:
     if destroy:
         return set()
     stack = wanted.stack
-    labels = live.labels.get(version_address(stack.deployment.name, stack.version.name), {})
-    recorded = recorded_revisions(labels)
+    recorded = Labels.of(live.owned.get(version_address(stack.deployment.name, stack.version.name))).revisions
     uploads = not recorded or recorded[0].digest != wanted.package.digest
     kept = {item.tag for item in (recorded[: KEPT_REVISIONS - 1] if uploads else recorded)}
     return kept | ({wanted.build.tag} if wanted.build else set())
@@ -74,7 +72,7 @@ def _needed_elsewhere(api: Api, planned: set[str]) -> set[str]:
         tag
         for deployment in api.deployments()
         if owner(deployment) is not None and owner(deployment) not in planned
-        for tag in names_in(deployment, TAGS_LABEL)
+        for tag in Labels.of(deployment).tags
     }
 
 

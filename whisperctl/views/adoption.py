@@ -23,7 +23,7 @@ def _lines(adoption: Adoption, project: str) -> Iterator[str]:
         yield f"  {takeover.address}"
         yield from (f"      {name} = {value}" for name, value in takeover.labels.items())
     for title, addresses in (
-        ("Comes along", adoption.along),
+        ("Comes along", [a for takeover in adoption.takeovers for a in takeover.along]),
         ("Is the stack's already", adoption.owned),
         ("Is not there, apply makes it", adoption.missing),
     ):
