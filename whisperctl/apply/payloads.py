@@ -8,11 +8,11 @@ from whisperctl.apply.fresh import read_now
 from whisperctl.apply.job import Job
 from whisperctl.control.api import Json
 from whisperctl.errors import WhisperctlError
-from whisperctl.plan.rollout import OPENAI_LABELS
 from whisperctl.state import labels
 from whisperctl.state.desired import tracked_names
 from whisperctl.state.labels import SHARED, Labels, RolloutRecord
 from whisperctl.state.resources import IMMUTABLE, Address, Kind, deployment_address, env_var_address, version_address
+from whisperctl.state.rollout import OPENAI_LABELS
 from whisperctl.state.tags import touched_tags
 
 

@@ -24,9 +24,9 @@ from whisperctl.apply.versions import (
 )
 from whisperctl.errors import GateFailed, Interrupted, WhisperctlError
 from whisperctl.plan.operations import Operation
-from whisperctl.plan.rollout import OPENAI_LABELS, Rollout, sleeps
 from whisperctl.state.labels import Labels
 from whisperctl.state.resources import Address, service_address, version_address
+from whisperctl.state.rollout import OPENAI_LABELS, Rollout, sleeps
 
 
 def switch(job: Job, operation: Operation) -> None:

@@ -10,11 +10,11 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from whisperctl.plan.changes import DEPLOYMENT_REPLACED, Change
-from whisperctl.plan.rollout import Rollout
 from whisperctl.state.desired import Wanted
 from whisperctl.state.labels import Labels
 from whisperctl.state.live import Live, is_proven, is_sealed
 from whisperctl.state.resources import Address, Kind, deployment_address, version_address
+from whisperctl.state.rollout import Rollout
 
 SHARED_KINDS = (Kind.ENVIRONMENT_TAG, Kind.ENVIRONMENT)
 """What the stacks of a project share, in the order in which it is deleted."""

@@ -20,10 +20,12 @@ def history(settings: Settings, path: str, form: str) -> int:
     PATH is a stack file [stack.yaml]. ROLLBACK says whether `rollback --to` can go back to a revision.
     """
     from whisperctl.operate.history import read_history
+    from whisperctl.state.serving import serving
     from whisperctl.views.history import history_document, history_text
 
     stack = quiet_stack(path)
     api = open_api(settings, stack)
+    stack = serving(api, stack)
     found = read_history(api, stack)
     if form == "json":
         click.echo(json_text(history_document(stack, api.project, found)))
