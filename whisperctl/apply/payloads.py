@@ -54,7 +54,7 @@ def beginning(job: Job, body: Json) -> Json:
 def made_from(job: Job) -> list[str]:
     """What a version is made from, for its history."""
     stack = job.plan.wanted.stack
-    return [f"vllm {stack.vllm.version}", f"model {stack.model.name[:100]}"]
+    return [f"vllm {stack.vllm.version}", f"model {stack.model.name[:100]}", f"served {stack.model.served_name[:100]}"]
 
 
 def change(job: Job, address: Address, raw: Json) -> Json:

@@ -40,6 +40,7 @@ PERFORM: Mapping[OperationKind, Perform] = {
     "delete": _without_token(writes.delete),
     "claim": _without_token(writes.claim),
     "record": _without_token(writes.record),
+    "rename": _without_token(writes.rename),
     "build": _without_token(builds.build),
     "upload": _without_token(builds.upload),
     "gate": gate.gate,

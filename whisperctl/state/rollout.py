@@ -11,9 +11,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from whisperctl.control.api import Json
+from whisperctl.spec import Stack
 from whisperctl.state.desired import Wanted
 from whisperctl.state.labels import Labels, RolloutRecord
-from whisperctl.state.line import is_line
+from whisperctl.state.line import is_line, is_of_line, line_of
 from whisperctl.state.live import Live
 from whisperctl.state.resources import Address, Kind, service_address, version_address
 
@@ -46,6 +47,8 @@ class Rollout:
 
     compared: bool = True
     """Whether the gate compares with the version that serves: it is awake and answers."""
+    back: bool = False
+    """Whether it is a rollback: services get version and port only, and the version that leaves is marked so."""
 
     @property
     def is_over(self) -> bool:
@@ -152,3 +155,15 @@ def is_of_the_rollout(address: Address, rollout: Rollout | None) -> bool:
 def version_of(rollout: Rollout) -> Address:
     """The address of the version that the stack file describes."""
     return version_address(rollout.deployment, rollout.new)
+
+
+def other_strategy(stack: Stack, live: Live) -> str | None:
+    """The serving version that another `rollout.strategy` made: `v1` of a line, `v1-0123abcd` of a stack in place."""
+    deployment, line = stack.deployment.name, line_of(stack)
+    versions = [a.names[1] for a in live.owned if a.kind is Kind.VERSION and a.names[0] == deployment]
+    candidates = [name for name in versions if (name == line if is_line(stack) else is_of_line(name, line))]
+    raws = [live.owned.get(service_address(service.name)) or {} for service in stack.services]
+    led = {raw.get("version") for raw in raws if raw.get("deployment") == deployment}
+    led |= {name for name in versions if live.owned[version_address(deployment, name)].get("default")}
+    serving = [name for name in candidates if name in led]
+    return serving[0] if serving else None
