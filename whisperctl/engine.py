@@ -18,7 +18,10 @@ from whisperctl.control.api import Api
 from whisperctl.errors import Interrupted, WhisperctlError
 from whisperctl.package.build import build_environment, build_package
 from whisperctl.plan.operations import SHARED_KINDS, after_other_stacks
-from whisperctl.plan.plan import Plan, make_plan, new_changes
+from whisperctl.plan.package_changes import explained
+from whisperctl.plan.plan import Plan, make_plan
+from whisperctl.plan.proposal import new_changes
+from whisperctl.plan.refusals import refuse
 from whisperctl.spec import Stack
 from whisperctl.state.desired import desired, settle
 from whisperctl.state.live import read_live
@@ -84,23 +87,29 @@ def _plan_project(
         first_id += len(plan.operations)
         plans.append(plan)
     ordered = after_other_stacks([plan.operations for plan in plans])
-    return [replace(plan, operations=operations) for plan, operations in zip(plans, ordered, strict=True)]
+    plans = [replace(plan, operations=operations) for plan, operations in zip(plans, ordered, strict=True)]
+    return explained(plans, api, world.parallelism)
 
 
 def apply_plans(
     plans: Sequence[Plan], world: World, *, replan: bool = True, revised: Callable[[Plan, Plan], None] | None = None
 ) -> list[Outcome]:
-    """Perform the plans and prove that nothing differs any more.
+    """Perform the plans and prove that nothing differs any more, unless one of them is refused.
 
     With `replan`, a stack whose lease had to be waited for is planned again before anything is written; without it
     (a saved plan) that is stale and told in its outcome. `revised` is called with the plan so far and the new one
     before that is performed, if it changes anything that the plan so far does not; a StalePlan from it ends that stack.
+
+    Raises:
+        Refused: one of the plans may not be performed; nothing was done.
     """
+    refuse(plans)
 
     def again(plan: Plan, first_id: int) -> Plan:
         stack, project = plan.wanted.stack, world.project_of(plan.wanted.stack)
         beside = [p for p in plans if p.project == project and p.stack != plan.stack]
         [fresh] = _plan_project(project, [stack], world, plan.destroy, first_id, beside)
+        refuse([fresh])
         if revised is not None and new_changes(plan, fresh):
             revised(plan, fresh)
         return fresh

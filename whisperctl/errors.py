@@ -8,7 +8,7 @@
     │   ├── NotFound                404
     │   └── Unreachable             no answer at all: no connection, or a time-out
     ├── NotOwned                    a wanted name exists without our label
-    ├── Protected                   the spec forbids what the plan would delete
+    ├── Refused                     the plan would do what `apply` does not do, such as delete what is protected
     ├── StalePlan                   the live objects changed since the plan was made
     │   └── Contended               another apply of the same stack is at work
     ├── BuildFailed                 a tag or revision did not build: with its last log lines
@@ -60,10 +60,14 @@ class Problem:
     """Of a warning: what `acknowledge` in the stack file calls it."""
 
     def __str__(self) -> str:
-        head = f"{self.where}: {self.severity}: " + (f"{self.path}: " if self.path else "")
-        return (
-            head + self.message + (f"\n  {self.hint}" if self.hint else "") + (f" [{self.name}]" if self.name else "")
-        )
+        return f"{self.where}: {self.severity}: {self.text}"
+
+    @property
+    def text(self) -> str:
+        """What is wrong with which value, in a second line what to do about it, and a warning's name."""
+        head = f"{self.path}: " if self.path else ""
+        hint = f"\n  {self.hint}" if self.hint else ""
+        return head + self.message + hint + (f" [{self.name}]" if self.name else "")
 
 
 class WhisperctlError(Exception):
@@ -109,8 +113,8 @@ class NotOwned(WhisperctlError):
     """A name that the stack wants is taken by an object that whisperctl does not own."""
 
 
-class Protected(WhisperctlError):
-    """`protect: true` forbids what the plan would delete."""
+class Refused(WhisperctlError):
+    """A plan that can be shown and is not performed; the text has every reason."""
 
 
 class StalePlan(WhisperctlError):

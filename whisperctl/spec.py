@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from whisperctl.errors import Mark
+from whisperctl.errors import Mark, Problem
 
 Auto = Literal["auto"]
 Gpu = Literal["T4", "L4", "A10", "A100", "H100", "H200", "CPU"]
@@ -246,6 +246,8 @@ class Stack:
     """Values that hold what an environment variable held: messages do not show them."""
     taken_from: Mapping[Path_, tuple[str, ...]] = field(default_factory=dict, repr=False, compare=False)
     """Value -> names of the environment variables that it was made of, in their order."""
+    warnings: tuple[Problem, ...] = field(default=(), repr=False, compare=False)
+    """What loading the file and its parts warned of."""
 
     def mark(self, *path: str | int) -> Mark:
         """The place of the value at `path`, or of its nearest enclosing value that is written down."""

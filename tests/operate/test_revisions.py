@@ -91,7 +91,7 @@ def test_rollback_uploads_the_old_package_sets_its_tag_and_proves(operator: Oper
 def test_the_next_plan_says_how_the_spec_differs_and_apply_goes_forward_again(operator: Operator, api: Api) -> None:
     second, first = revisions(operator)
     operator.good("rollback", "--yes")
-    plan = json.loads(operator.good("plan", "--format", "json").out)
+    [plan] = json.loads(operator.good("plan", "--format", "json").out)["stacks"]
     changes = {change["address"]: change for change in plan["changes"]}
     assert changes.keys() == {"version/speech/v1", "package/speech/v1"}
     assert changes["package/speech/v1"]["action"] == "update"

@@ -48,9 +48,8 @@ def test_a_running_stack_on_one_page(operator: Operator, api: Api) -> None:
 
 def test_json_has_the_same(operator: Operator, api: Api) -> None:
     up(api)
-    document = json.loads(operator.good("status", "--format", "json").out)
+    [document] = json.loads(operator.good("status", "--format", "json").out)["stacks"]
     version = api.version("speech", "v1") or {}
-    assert document["format_version"] == "1"
     assert (document["stack"], document["project"], document["deployed"]) == ("speech", "demo", True)
     assert document["revision"] == {
         "active": version["active_revision"],
@@ -68,7 +67,7 @@ def test_nothing_deployed_is_no_failure(newcomer: Operator) -> None:
     newcomer.write(SECOND)
     ran = newcomer.good("status")
     assert "Not deployed: `whisperctl apply stack.yaml` makes it." in ran.out
-    document = json.loads(newcomer.good("status", "--format", "json").out)
+    [document] = json.loads(newcomer.good("status", "--format", "json").out)["stacks"]
     assert document["deployed"] is False
     assert document["instances"] == []
 
@@ -84,7 +83,7 @@ def test_a_sleeping_endpoint_is_not_asked(operator: Operator, api: Api, control:
     assert "paused: minimum 0 until `whisperctl resume` puts 1 back" in ran.out
     assert "Credits: 0 per hour" in ran.out
     assert "unavailable: no instance runs" in ran.out
-    document = json.loads(operator.good("status", "--format", "json").out)
+    [document] = json.loads(operator.good("status", "--format", "json").out)["stacks"]
     assert (document["paused"], document["minimum_instances_after_resume"]) == (True, 1)
     assert document["services"][0]["healthy"] is None
 
@@ -137,7 +136,7 @@ def test_a_first_environment_that_builds_is_seen_and_who_builds_it(
     api.cancel_tag(*tag[0].split("/")[1:])
     out = seen(newcomer, "  cancelled\n", "Not deployed: `whisperctl apply stack.yaml` makes it.")
     assert "An apply is at work" not in out
-    document = json.loads(newcomer.good("status", "--format", "json").out)
+    [document] = json.loads(newcomer.good("status", "--format", "json").out)["stacks"]
     assert {"address": tag[0], "state": "cancelled", "good": False} in document["resources"]
 
 
@@ -179,7 +178,7 @@ def test_why_an_instance_waits(operator: Operator, emulator: Emulator, tmp_path:
         while "pending" not in (ran := there.good("status")).out:
             assert time.monotonic() < deadline, ran.out
         assert "Instance is created" in ran.out
-        document = json.loads(there.good("status", "--format", "json").out)
+        [document] = json.loads(there.good("status", "--format", "json").out)["stacks"]
         assert document["instances"][0]["waits_for"] == "Instance is created"
         assert document["credits_per_hour"] == 0.0
     finally:

@@ -36,7 +36,8 @@ def applied(spec: Path, environment: dict[str, str]) -> Iterator[dict[str, objec
     """The live stack, as the JSON that apply ends with; destroyed afterwards."""
     apply = whisperctl("apply", "--yes", "--format", "json", spec, environment=environment)
     assert apply.returncode == 0, apply.stderr
-    yield json.loads(apply.stdout)
+    [stack] = json.loads(apply.stdout)["stacks"]
+    yield stack
     destroy = whisperctl("destroy", "--yes", spec, environment=environment)
     assert destroy.returncode == 0, destroy.stderr
     left = whisperctl("plan", "--destroy", "--detailed-exitcode", spec, environment=environment)
@@ -57,7 +58,7 @@ def test_a_second_plan_is_empty(spec: Path, environment: dict[str, str]) -> None
     plan = whisperctl("plan", "--detailed-exitcode", "--format", "json", spec, environment=environment)
 
     assert plan.returncode == 0, plan.stdout + plan.stderr
-    assert json.loads(plan.stdout)["changes"] == []
+    assert json.loads(plan.stdout)["stacks"][0]["changes"] == []
 
 
 @pytest.mark.usefixtures("applied")
@@ -65,7 +66,7 @@ def test_a_second_apply_does_nothing(spec: Path, environment: dict[str, str]) ->
     apply = whisperctl("apply", "--yes", "--format", "json", spec, environment=environment)
 
     assert apply.returncode == 0, apply.stderr
-    assert json.loads(apply.stdout)["operations"] == []
+    assert json.loads(apply.stdout)["stacks"][0]["operations"] == []
 
 
 @pytest.mark.usefixtures("applied")

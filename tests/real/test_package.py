@@ -76,6 +76,16 @@ def test_a_package_serves_until_it_is_told_to_end(instance: subprocess.Popen[str
     assert remaining(family) == []
 
 
+@pytest.mark.exhaustive
+def test_nothing_outlives_an_instance_that_is_killed(instance: subprocess.Popen[str]) -> None:
+    wait_for_line(instance, "ready")
+    family = descendants(instance.pid)
+    assert len(family) >= 4, "two supervisors, the front end and its engine"
+    instance.kill()
+    instance.wait(END_TIMEOUT)
+    assert remaining(family) == []
+
+
 def transcript(server: httpx.Client, name: str) -> str:
     fields = {"model": "whisper-nano", "language": SPOKEN[name]["language"]}
     answer = server.post("/v1/audio/transcriptions", data=fields, files={"file": (name, (SAMPLES / name).read_bytes())})

@@ -90,9 +90,11 @@ def test_what_was_applied_is_told_when_the_output_cannot_be_written(project: Pro
 
 def test_json_of_a_plan_and_of_an_apply(project: Project) -> None:
     file = str(project.write(env=SECRET_ENV))
-    document = project.cli("plan", file, "--format", "json", HUB_SECRET=CANARY).json
+    whole = project.cli("plan", file, "--format", "json", HUB_SECRET=CANARY).json
+    assert list(whole) == ["format_version", "stacks"]
+    [document] = whole["stacks"]
     assert list(document) == [
-        "format_version", "stack", "project", "fingerprint", "summary", "changes", "operations", "warnings",
+        "stack", "project", "origin", "fingerprint", "summary", "changes", "operations", "warnings", "refused",
     ]  # fmt: skip
     assert document["summary"] == {"create": 8, "update": 0, "replace": 0, "delete": 0, "unchanged": 0}
     assert set(document["changes"][0]) == {"address", "action", "fields", "reason", "effect", "source"}
@@ -101,26 +103,28 @@ def test_json_of_a_plan_and_of_an_apply(project: Project) -> None:
     ]
     assert value == {"path": "value", "before": None, "after": "(secret)"}
     ran = project.cli("apply", "--yes", file, "--format", "json", HUB_SECRET=CANARY)
-    assert {operation["outcome"] for operation in ran.json["operations"]} == {"done"}
-    assert all(operation["seconds"] >= 0 for operation in ran.json["operations"])
-    assert project.cli("plan", file, "--format", "json", HUB_SECRET=CANARY).json["changes"] == []
+    assert {operation["outcome"] for operation in ran.json["stacks"][0]["operations"]} == {"done"}
+    assert all(operation["seconds"] >= 0 for operation in ran.json["stacks"][0]["operations"])
+    assert project.cli("plan", file, "--format", "json", HUB_SECRET=CANARY).json["stacks"][0]["changes"] == []
     again = project.cli("apply", "--yes", file, "--format", "json", HUB_SECRET=CANARY)
-    assert again.json["operations"] == []
+    assert again.json["stacks"][0]["operations"] == []
 
 
 def test_json_of_an_apply_that_fails(project: Project) -> None:
     file = str(project.write())
     project.fault("build-fail", count=1, text="no wheel for that")
     ran = project.cli("apply", "--yes", file, "--format", "json")
-    assert (ran.code, ran.json["outcome"]) == (1, "failed")
-    undone = [one["address"] for one in ran.json["operations"] if one["outcome"] != "done"]
-    assert ran.json["remaining"] == list(dict.fromkeys(undone))
-    assert {"version/alpha/v1", "package/alpha/v1", "service/alpha"} < set(ran.json["remaining"])
+    [stack] = ran.json["stacks"]
+    assert (ran.code, stack["outcome"]) == (1, "failed")
+    undone = [operation["address"] for operation in stack["operations"] if operation["outcome"] != "done"]
+    assert stack["remaining"] == list(dict.fromkeys(undone))
+    assert {"version/alpha/v1", "package/alpha/v1", "service/alpha"} < set(stack["remaining"])
     report = ran.err.partition("\nalpha: not finished.\n")[2]
     assert "the build failed: no wheel for that\n        Its last log lines:" in report
     assert "  Not tried:\n    create version/alpha/v1\n" in report
     ran = project.cli("apply", "--yes", file, "--format", "json")
-    assert (ran.code, ran.json["outcome"], ran.json["remaining"]) == (0, "succeeded", [])
+    [stack] = ran.json["stacks"]
+    assert (ran.code, stack["outcome"], stack["remaining"]) == (0, "succeeded", [])
     assert "Applied" not in ran.err
 
 
@@ -128,8 +132,8 @@ def test_json_of_several_stacks(project: Project) -> None:
     project.write("one.yaml")
     project.write("two.yaml", stack="beta", deployment={"name": "beta"}, service={"name": "beta"})
     document = project.cli("plan", str(project.folder), "--format", "json").json
-    assert list(document) == ["format_version", "plans"]
-    assert [plan["stack"] for plan in document["plans"]] == ["alpha", "beta"]
+    assert list(document) == ["format_version", "stacks"]
+    assert [plan["stack"] for plan in document["stacks"]] == ["alpha", "beta"]
 
 
 def test_two_stacks_that_claim_one_object_are_refused_naming_both_files(project: Project) -> None:
@@ -198,7 +202,7 @@ def test_a_stale_plan_names_the_whole_command_that_makes_it_again(project: Proje
     command = ["whisperctl", "plan", *flag, "-o", plan, file]
     assert stale.code == 1
     assert stale.err.endswith(f"  Nothing was changed. Plan again: {shlex.join(command)}\n")
-    Path(plan).write_text(Path(plan).read_text().replace('"format_version": "1"', '"format_version": "0"', 1))
+    Path(plan).write_text(Path(plan).read_text().replace('"format_version": "2"', '"format_version": "0"', 1))
     old = project.cli("apply", "--plan", plan)
     assert old.err.endswith(f"made by another version of whisperctl.\n  Plan again: {shlex.join(command)}\n")
     assert project.cli(*command[1:]).code == 0
@@ -470,7 +474,7 @@ def test_drift_says_what_can_be_told_of_a_stack_that_is_not_there(project: Proje
     assert ran.code == 0
     assert absent in ran.out
     assert re.search(r"deployment/alpha: last changed \S+ \S+@\S+: .*delete", ran.out)
-    assert project.cli("drift", file, "--format", "json").json["basis"] == "absent"
+    assert project.cli("drift", file, "--format", "json").json["stacks"][0]["basis"] == "absent"
     assert project.cli("plan", file, "--detailed-exitcode").code == 2
 
 
@@ -500,7 +504,7 @@ def test_drift_blames_nobody_once_the_file_has_moved_on(project: Project, more: 
     assert "The stack file has moved on since the last apply." in ran.out
     assert ran.out.endswith("`whisperctl apply` makes the project what the stack file says now.\n")
     assert "last changed" not in ran.out
-    found = project.cli("drift", file, "--format", "json").json
+    found = project.cli("drift", file, "--format", "json").json["stacks"][0]
     assert (found["basis"], found["drifted"], found["last_changed"]) == ("moved on", True, {})
 
 
@@ -527,7 +531,7 @@ def test_a_file_that_has_moved_on_is_no_drift(project: Project, more: dict[str, 
         "alpha in project demo\nNo drift: the project is as it was last applied. "
         "The stack file has moved on since: `whisperctl plan` shows how.\n"
     )
-    found = project.cli("drift", file, "--format", "json").json
+    found = project.cli("drift", file, "--format", "json").json["stacks"][0]
     assert (found["basis"], found["drifted"], found["last_changed"]) == ("moved on", False, {})
     assert project.cli("plan", file, "--detailed-exitcode").code == 2
 
@@ -546,7 +550,7 @@ def test_an_instance_type_that_leaves_a_group_is_shown_as_one_that_joins(project
 
     project.apply(**group("12288mb-t4", "16384mb"))
     file = str(project.write(**group("12288mb-t4", "16384mb-l4")))
-    [change] = project.cli("plan", file, "--format", "json").json["changes"]
+    [change] = project.cli("plan", file, "--format", "json").json["stacks"][0]["changes"]
     assert change["fields"] == [
         {"path": "instance_types.16384mb", "before": {"priority": 1}, "after": None},
         {"path": "instance_types.16384mb-l4", "before": None, "after": {"priority": 1}},
@@ -603,10 +607,15 @@ def test_what_a_foreign_service_uses_is_not_destroyed_by_halves(project: Project
     service = {"name": "theirs", "deployment": "alpha", "version": FOLLOWING[follows], "port": 8080}
     project.api().create_service(service)
     before = project.books()
-    for command in (("plan", "--destroy"), ("destroy", "--yes")):
-        ran = project.cli(*command, file)
-        assert ran.code == 1
-        assert "deployment/alpha would be deleted, and is used by service/theirs, not ours." in ran.err
+    reason = "deployment/alpha would be deleted, and is used by service/theirs, not ours."
+    ran = project.cli("destroy", "--yes", file)
+    assert ran.code == 1
+    assert reason in ran.err
+    for form in ("text", "markdown", "json"):
+        ran = project.cli("plan", "--destroy", "--format", form, file)
+        assert ran.code == 0
+        assert reason in ran.out
+    assert [remark["source"] for remark in ran.json["stacks"][0]["refused"] if reason in remark["text"]] == [file]
     assert project.books() == before
     assert project.cli("plan", file, "--detailed-exitcode").code == 0
     project.api().delete_service("theirs")

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from tests.harness.project import CPU, T4, Project, actions, paths, report
-from whisperctl.errors import NotOwned, Protected
+from whisperctl.errors import NotOwned, Refused
 from whisperctl.plan.plan import Plan
-from whisperctl.state.resources import Kind
+from whisperctl.state.resources import Kind, Masked
 
 ENV = {"env": {"PLAIN": "1", "TOKEN_FOR_HUB": {"value": "s3cr3t-canary", "secret": True}}}
 
@@ -137,7 +137,7 @@ def test_a_secret_is_noticed_when_it_changes_and_never_shown(project: Project) -
     project.apply(env={"T": {"value": "first-canary", "secret": True}})
     plan = project.plan_one(env={"T": {"value": "second-canary", "secret": True}})
     [change] = plan.changes
-    assert [(f.path, f.before, f.after) for f in change.fields] == [("value", "(secret)", "(secret, changed)")]
+    assert [(f.path, f.before, f.after) for f in change.fields] == [("value", Masked.SECRET, Masked.SECRET_CHANGED)]
     project.apply(env={"T": {"value": "second-canary", "secret": True}})
     assert project.plan_one(env={"T": {"value": "second-canary", "secret": True}}).is_empty
     assert not project.plan_one(env={"T": {"value": "first-canary", "secret": True}}).is_empty
@@ -296,10 +296,10 @@ def test_an_immutable_field_replaces_the_deployment_and_all_below_it(project: Pr
 
 def test_a_protected_stack_is_neither_replaced_nor_destroyed(project: Project) -> None:
     _apply_then_make_it_structured(project)
-    with pytest.raises(Protected, match="protect"):
-        project.plan_one(protect=True)
-    with pytest.raises(Protected, match="protect"):
-        project.plan(project.write(protect=True), destroy=True)
+    assert [remark.source for remark in project.plan_one(protect=True).refused] == [f"{project.folder}/stack.yaml:30"]
+    for destroy in (False, True):
+        with pytest.raises(Refused, match="protect"):
+            project.perform(project.write(protect=True), destroy=destroy)
 
 
 def test_a_deployment_with_somebody_elses_version_is_never_deleted(project: Project) -> None:
@@ -308,7 +308,7 @@ def test_a_deployment_with_somebody_elses_version_is_never_deleted(project: Proj
     with pytest.raises(NotOwned, match="theirs"):
         project.plan_one()
     outcome = project.destroy()
-    assert "theirs" in outcome.plan.warnings[0]
+    assert "theirs" in outcome.plan.warnings[0].text
     assert [v["version"] for v in project.api().versions("alpha")] == ["theirs"]
 
 
@@ -396,7 +396,7 @@ def test_a_paused_stack_is_left_asleep(project: Project) -> None:
     pause(project)
     plan = project.plan_one()
     assert plan.changes == ()
-    assert "paused" in plan.warnings[0]
+    assert "paused" in plan.warnings[0].text
     outcome = project.apply(version={"maximum_instances": 4})
     assert "probe" not in {r.operation.kind for r in outcome.results}
     assert (api.version("alpha", "v1") or {})["minimum_instances"] == 0
@@ -423,7 +423,8 @@ def test_a_pause_goes_on_to_a_version_that_takes_the_place_of_the_paused_one(
     project.apply()
     pause(project)
     outcome = project.apply(**changes)
-    assert outcome.plan.warnings == ("the stack is paused: minimum_instances stays 0 until `whisperctl resume`",)
+    [warning] = outcome.plan.warnings
+    assert warning.text == "the stack is paused: minimum_instances stays 0 until `whisperctl resume`"
     assert "probe" not in {r.operation.kind for r in outcome.results}
     found = project.api().version(deployment, version) or {}
     assert (found["minimum_instances"], found["labels"]["whisperctl-paused"]) == (0, "1")

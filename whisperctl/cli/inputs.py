@@ -83,22 +83,9 @@ def planned(stacks: Sequence[Stack], world: World, destroy: bool = False) -> lis
     """The plans of the stacks; Ctrl-C ends the reading at once."""
     from whisperctl.cli.signals import interrupt_ends_waits
     from whisperctl.engine import plan_stacks
-    from whisperctl.plan.refusals import refuse_used
 
     with interrupt_ends_waits(world.clock):
-        plans = plan_stacks(stacks, world, destroy)
-    for plan in plans:
-        refuse_used(plan.wanted, plan.live, plan.changes)
-    return plans
-
-
-def explained(plans: Sequence[Plan], world: World) -> list[Plan]:
-    """The plans as they are shown: with what each new package changes."""
-    from whisperctl.cli.signals import interrupt_ends_waits
-    from whisperctl.plan.package_changes import explained as with_contents
-
-    with interrupt_ends_waits(world.clock):
-        return with_contents(plans, world.api, world.parallelism)
+        return plan_stacks(stacks, world, destroy)
 
 
 def one_stack(path: str) -> Stack:

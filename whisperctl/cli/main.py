@@ -22,9 +22,10 @@ from whisperctl.errors import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USA
 COMMANDS: dict[str, str] = {
     "init": "Write a commented stack.yaml, and a pipeline if asked.",
     "validate": "Check stack files without any connection.",
-    "schema": "Print the JSON Schema of stack.yaml.",
+    "schema": "Print the JSON Schema of stack.yaml, or of what a command prints as JSON.",
     "render": "Write the deployment package as it would be uploaded.",
     "plan": "Show what differs between the stack files and the live project.",
+    "show": "Show what a saved plan would do.",
     "apply": "Make the live project match the stack files, and prove that it transcribes.",
     "destroy": "Delete what a stack owns, and nothing else.",
     "drift": "Show what changed on UbiOps since the last apply.",
@@ -45,6 +46,15 @@ COMMANDS: dict[str, str] = {
     "completion": "Print the shell completion script.",
 }
 """Command name -> its one-line help. The command of that name is in the module `whisperctl.cli.commands.NAME`."""
+
+ELSEWHERE = {
+    "diff": "plan", "preview": "plan", "template": "render", "lint": "validate", "fmt": "validate",
+    "get": "status", "describe": "status", "ls": "status", "list": "status", "refresh": "drift", "import": "adopt",
+    "install": "apply", "upgrade": "apply", "deploy": "apply", "create": "apply", "up": "apply",
+    "uninstall": "destroy", "delete": "destroy", "down": "destroy", "undo": "rollback", "log": "logs",
+    "port-forward": "proxy", "test": "smoke", "rollout": "history", "new": "init",
+}  # fmt: skip
+"""What Terraform, kubectl and Helm call it -> our command."""
 
 UNWRITABLE = (errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 """What stdout answers where it takes no more. Commands that write files themselves tell of those by name."""
@@ -77,7 +87,7 @@ class Commands(click.Group):
         if args and args[0] not in COMMANDS and not args[0].startswith("-"):
             from difflib import get_close_matches
 
-            near = get_close_matches(args[0], COMMANDS, n=1)
+            near = [ELSEWHERE[args[0]]] if args[0] in ELSEWHERE else get_close_matches(args[0], COMMANDS, n=1)
             ctx.fail(f"No such command {args[0]!r}." + (f" Did you mean {near[0]!r}?" if near else ""))
         return super().resolve_command(ctx, args)
 
@@ -118,18 +128,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if sys.stdout is None:
         click.echo("error: The output cannot be written: standard output is closed.", err=True)
         sys.exit(EXIT_FAILED)
-    code = _exit_code(arguments)
-    try:
-        sys.stdout.flush()
-    except OSError as error:
-        code = _give_up_output(error)
+    from whisperctl.output import guarded
+
+    with guarded():
+        code = _exit_code(arguments, Settings())
+        try:
+            sys.stdout.flush()
+        except OSError as error:
+            code = _give_up_output(error)
     sys.exit(code)
 
 
-def _exit_code(arguments: Sequence[str] | None) -> int:
-    """Run the command; every failure but a defect of ours becomes one message and its exit code."""
+def _exit_code(arguments: Sequence[str] | None, settings: Settings) -> int:
+    """Run the command; every failure becomes one message and its exit code."""
     try:
-        code: Any = whisperctl.main(arguments, standalone_mode=False, obj=Settings(), prog_name="whisperctl")
+        code: Any = whisperctl.main(arguments, standalone_mode=False, obj=settings, prog_name="whisperctl")
     except click.UsageError as error:
         error.show()
         code = EXIT_USAGE
@@ -137,18 +150,31 @@ def _exit_code(arguments: Sequence[str] | None) -> int:
         error.show()
         code = EXIT_FAILED
     except WhisperctlError as error:
-        from whisperctl.untrusted import harmless
-
-        click.echo(harmless(f"error: {error}" if not getattr(error, "problems", None) else str(error)), err=True)
+        click.echo(f"error: {error}" if not getattr(error, "problems", None) else str(error), err=True)
         code = error.exit_code
     except (click.Abort, KeyboardInterrupt):
         click.echo("interrupted", err=True)
         code = EXIT_INTERRUPTED
     except OSError as error:
         if error.errno not in UNWRITABLE:
-            raise
+            return _unexpected(error, settings)
         return _give_up_output(error)
+    except Exception as error:
+        return _unexpected(error, settings)
     return code if isinstance(code, int) else EXIT_DONE
+
+
+def _unexpected(error: Exception, settings: Settings) -> int:
+    """Tell of a defect of ours in one line; with -v where it happened."""
+    if settings.verbose:
+        import traceback
+
+        click.echo("".join(traceback.format_exception(error)), err=True, nl=False)
+    words = " ".join(str(error).split())[:300]
+    what = f"{type(error).__name__}: {words}" if words else type(error).__name__
+    advice = "" if settings.verbose else "\n  Run it again with -v for the traceback, and report it."
+    click.echo(f"error: whisperctl itself has failed: {what}{advice}", err=True)
+    return EXIT_FAILED
 
 
 def _give_up_output(error: OSError) -> int:

@@ -60,7 +60,11 @@ class Settings:
         Raises:
             WhisperctlError: no token, an unreadable file, or something that cannot be a token.
         """
-        return bare_token(self._token_text())
+        from whisperctl.output import learn_token
+
+        token = bare_token(self._token_text())
+        learn_token(token)
+        return token
 
     def _token_text(self) -> str:
         if self.token_file is not None:
@@ -144,6 +148,11 @@ DEFAULT_PATH = "stack.yaml"
 
 PARALLELISM = click.option(
     "--parallelism", type=click.IntRange(1, 64), default=10, show_default=True, help="Requests in flight at a time."
+)
+
+
+PLAN_FORMAT = click.option(
+    "--format", "form", type=click.Choice(["text", "json", "markdown"]), default="text", show_default=True
 )
 
 

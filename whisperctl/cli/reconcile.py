@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import click
 
-from whisperctl.cli.inputs import explained, open_world, planned, read_stacks
+from whisperctl.cli.inputs import open_world, planned, read_stacks
 from whisperctl.cli.options import Settings
+from whisperctl.cli.output import as_json, rendered
 from whisperctl.errors import EXIT_FAILED, EXIT_INTERRUPTED, StalePlan, WhisperctlError
 
 if TYPE_CHECKING:
@@ -19,23 +19,17 @@ if TYPE_CHECKING:
     from whisperctl.plan.plan import Plan
 
 
-def rendered(plans: Sequence[Plan], form: str, settings: Settings) -> str:
-    from whisperctl.plan.document import plan_document
-    from whisperctl.views.plan import plan_markdown, plan_text
-
-    if form == "json":
-        return json.dumps(plan_document(plans), indent=2, ensure_ascii=False)
-    return plan_markdown(plans) if form == "markdown" else plan_text(plans, settings.use_color())
-
-
 def reconcile(
     settings: Settings, paths: Sequence[str], yes: bool, form: str, parallelism: int, *, destroy: bool
 ) -> int:
+    from whisperctl.plan.refusals import refuse
+
     stacks = read_stacks(paths, secrets=not destroy)
     world = open_world(settings, stacks, parallelism)
     plans = planned(stacks, world, destroy)
     # With JSON the one document on stdout comes at the end; people still see the plan.
-    click.echo(rendered(explained(plans, world), "text", settings), err=form == "json")
+    click.echo(rendered(plans, "text", settings), err=form == "json")
+    refuse(plans)
     if any(entry.is_pending for entry in plans) and not yes:
         _ask(destroy)
     return perform(settings, plans, world, form, replan=True, yes=yes)
@@ -57,7 +51,6 @@ def _ask(destroy: bool) -> None:
 def perform(settings: Settings, plans: Sequence[Plan], world: World, form: str, *, replan: bool, yes: bool) -> int:
     from whisperctl.cli.watching import watched
     from whisperctl.engine import apply_plans
-    from whisperctl.untrusted import harmless
     from whisperctl.views.outcome import not_approved_text, outcome_document, outcome_text
     from whisperctl.views.plan import plan_text
 
@@ -69,10 +62,10 @@ def perform(settings: Settings, plans: Sequence[Plan], world: World, form: str, 
             show(plan_text([fresh], settings.use_color(sys.stderr)))
 
         outcomes = apply_plans(plans, seen, replan=replan, revised=revised)
-    done = harmless(outcome_text(outcomes))
+    done = outcome_text(outcomes)
     try:
         if form == "json":
-            click.echo(json.dumps(outcome_document(outcomes), indent=2, ensure_ascii=False))
+            click.echo(as_json(outcome_document(outcomes)))
             if not all(outcome.succeeded for outcome in outcomes):
                 click.echo(done, err=True)
         elif any(outcome.results for outcome in outcomes):

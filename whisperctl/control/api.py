@@ -198,6 +198,11 @@ class Api:
         found: Json | None = self._find("environment_tags_get", environment, tag)
         return found
 
+    def dependency_files(self, environment: str, tag: str) -> list[Json] | None:
+        """The files that a tag was built from, as `{name, content}`, or None."""
+        found: list[Json] | None = self._find("environment_tag_dependencies_list", environment, tag)
+        return found
+
     def create_tag(self, environment: str, body: Mapping[str, Any]) -> Json:
         """Create a tag; it is `pending` until `build_tag`."""
         found: Json = self._call("environment_tags_create", environment, data=dict(body))

@@ -8,14 +8,16 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from whisperctl.errors import Problem, SpecError
 from whisperctl.loading import assemble, checks, merging, schema
+from whisperctl.loading.checks import secrets
 from whisperctl.loading.discovery import passed_over, stack_files
 from whisperctl.loading.document import Malformed, Value
 from whisperctl.loading.paths import below
+from whisperctl.output import learn
 from whisperctl.spec import Path_, Stack
 
 
@@ -83,8 +85,10 @@ class _Reading:
         violations: list[Problem] = []
         broken = schema.check(tree, violations)
         stack = assemble.build(tree, os.fspath(file))
-        self._report(stack, broken, unread, violations)
-        return stack
+        learn(*(variable.value for variable in stack.env if variable.secret))
+        violations += secrets.leaks(tree, stack, self.environ)
+        own = self._report(stack, broken, unread, violations)
+        return replace(stack, warnings=tuple(problem for problem in own if problem.severity == "warning"))
 
     def _part(self, tree: Value, file: Path, unread: list[Problem]) -> str:
         """Check what is there; whether it fits together only of a part to which nothing but the name is to be added."""
@@ -98,11 +102,13 @@ class _Reading:
 
     def _report(
         self, stack: Stack, broken: AbstractSet[Path_], unread: list[Problem], violations: list[Problem]
-    ) -> None:
-        """Add what was read and what the checks say; a value that could not be read properly is not judged again."""
+    ) -> list[Problem]:
+        """Add and return what was read and what the checks say, not judging again what could not be read properly."""
         judged = (problem for path, problem in checks.within(stack) if not below(path, broken))
         unreadable = {problem.path for problem in unread if problem.severity == "error"}
         unused = set() if self.secrets else {f"env.{var.name}.value" for var in stack.env if var.secret}
         told = [*unread, *(problem for problem in (*violations, *judged) if problem.path not in unreadable)]
         known = set(stack.acknowledge)
-        self.problems.extend(p for p in told if p.path not in unused and p.name not in known)
+        own = list(dict.fromkeys(p for p in told if p.path not in unused and p.name not in known))
+        self.problems.extend(own)
+        return own

@@ -195,13 +195,11 @@ def _job(rollback: Rollback, world: World, file: Path, lease: Lease) -> Job:
         build=_environment_of(target.tag) if target.tag else None,
     )
     plan = Plan(
+        stack=stack.name,
+        project=world.project_of(stack),
+        fingerprint="",
         wanted=wanted,
         live=Live(owned={}, foreign={}, fingerprints={}),
-        project=world.project_of(stack),
-        destroy=False,
-        changes=(),
-        operations=(),
-        unchanged=0,
     )
 
     def tell(about: Address, state: Telling, text: str) -> None:

@@ -16,6 +16,7 @@ from whisperctl.control.api import Api, Json
 from whisperctl.endpoint.client import Endpoint
 from whisperctl.errors import ApiError, Unhealthy
 from whisperctl.package.build import build_environment
+from whisperctl.plan.changes import Remark, remarks
 from whisperctl.spec import Service, Stack
 from whisperctl.state.labels import Labels, owner
 from whisperctl.state.resources import (
@@ -79,6 +80,8 @@ class Status:
     project: str
     deployed: bool
     """Whether there is a version at all."""
+    warnings: Sequence[Remark] = ()
+    """What the stack file gives reason to warn of."""
     parts: Sequence[Part] = ()
     minimum_instances: int = 0
     maximum_instances: int = 0
@@ -130,6 +133,7 @@ def read_status(api: Api, stack: Stack, token: Callable[[], str]) -> Status:
     return Status(
         stack=stack.name,
         file=stack.file,
+        warnings=remarks(stack.warnings),
         project=api.project,
         deployed=seen.version is not None,
         parts=tuple(sorted(_parts(stack, seen, doors), key=lambda part: part.address)),

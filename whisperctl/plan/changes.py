@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from whisperctl.errors import NotOwned
+from whisperctl.errors import NotOwned, Problem
 from whisperctl.state.desired import Wanted, spec_path
 from whisperctl.state.diff import FieldChange, differing_fields
 from whisperctl.state.live import Live, is_sealed
 from whisperctl.state.resources import (
     IMMUTABLE,
-    SECRET,
-    SECRET_CHANGED,
     Address,
     Kind,
+    Masked,
     Resource,
     deployment_address,
     group_address,
@@ -26,6 +25,20 @@ Action = Literal["create", "update", "replace", "delete"]
 
 
 DEPLOYMENT_REPLACED = "its deployment is replaced"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Remark:
+    """Something to know about a plan: a warning, or why it would be refused."""
+
+    source: str
+    """What it is about: `stack.yaml:41`, or an object's address."""
+    text: str
+
+
+def remarks(problems: Iterable[Problem]) -> tuple[Remark, ...]:
+    """What loading warned of, as remarks."""
+    return tuple(Remark(source=f"{item.where.file}:{item.where.line}", text=item.text) for item in problems)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,12 +59,14 @@ class Change:
 DESTROYED = "the stack is destroyed"
 
 
-def kept_deployments(live: Live) -> tuple[set[Address], list[str]]:
+def kept_deployments(live: Live) -> tuple[set[Address], list[Remark]]:
     """Owned deployments that hold versions of somebody else: deleting one would delete those too."""
     kept, warnings = set(), []
     for name, versions in sorted(live.unowned_versions.items()):
-        kept.add(deployment_address(name))
-        warnings.append(f"deployment/{name} also holds {', '.join(versions)}, not ours: it is never deleted")
+        address = deployment_address(name)
+        kept.add(address)
+        text = f"{address} also holds {', '.join(versions)}, not ours: it is never deleted"
+        warnings.append(Remark(source=str(address), text=text))
     return kept, warnings
 
 
@@ -87,8 +102,8 @@ def _differing(found: Resource | None, resource: Resource) -> tuple[FieldChange,
         before["instance_types"] = {**live, **gone}
         fields["instance_types"] = {**wanted, **dict.fromkeys(gone)}
     if resource.address.kind is Kind.ENV_VAR and fields["secret"] and before and not before["secret"]:
-        before["value"] = SECRET  # it can be read on UbiOps until now; that is no reason to print it
-        fields["value"] = SECRET_CHANGED
+        before["value"] = Masked.SECRET  # it can be read on UbiOps until now; that is no reason to print it
+        fields["value"] = Masked.SECRET_CHANGED
     return differing_fields(before, fields)
 
 

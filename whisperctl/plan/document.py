@@ -1,71 +1,75 @@
-"""A plan as the JSON document of `plan --format json`, and as saved plans store it. Not its text for people."""
+"""Plans as the JSON document of `plan --format json`; schemas/plan.schema.json describes it.
+
+Not their text for people, and not how plans are saved.
+"""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from whisperctl.plan.changes import Change
-from whisperctl.plan.package_changes import NOT_SHOWN
-from whisperctl.plan.plan import Plan
+from whisperctl.plan.changes import Change, Remark
+from whisperctl.plan.proposal import Proposal
+from whisperctl.plan.values import step
 from whisperctl.state.diff import FieldChange
-from whisperctl.state.resources import SECRET
+from whisperctl.state.resources import Masked
 
-FORMAT_VERSION = "1"
-
-
-def operation_document(field: FieldChange) -> str:
-    return f"{shown(field.before)} -> {shown(field.after)}"
+FORMAT_VERSION = "2"
 
 
-def shown(value: Any) -> str:
-    """A value in one line; nothing of a long text but its start."""
-    if value is None:
-        return "(not set)"
-    if isinstance(value, str) and (value == NOT_SHOWN or value.startswith(SECRET[:-1])):
-        return value
-    text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= 120 else text[:117] + "..."
+def stacks_document(stacks: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The one shape of every document about stacks, whatever their number."""
+    return {"format_version": FORMAT_VERSION, "stacks": list(stacks)}
 
 
-def plan_document(plans: Sequence[Plan]) -> dict[str, Any]:
-    """The JSON form: one stack's document, or `{"plans": [...]}` for several."""
-    documents = [_document(plan) for plan in plans]
-    return documents[0] if len(documents) == 1 else {"format_version": FORMAT_VERSION, "plans": documents}
+def plan_document(plans: Sequence[Proposal]) -> dict[str, Any]:
+    """The document of `plan --format json`."""
+    return stacks_document([stack_document(plan) for plan in plans])
 
 
-def _document(plan: Plan) -> dict[str, Any]:
+def stack_document(plan: Proposal) -> dict[str, Any]:
+    """The plan of one stack."""
     counts = {action: plan.count(action) for action in ("create", "update", "replace", "delete")}
     return {
-        "format_version": FORMAT_VERSION,
         "stack": plan.stack,
         "project": plan.project,
+        "origin": plan.origin,
         "fingerprint": plan.fingerprint,
         "summary": counts | {"unchanged": plan.unchanged},
-        "changes": [
-            {
-                "address": str(change.address),
-                "action": change.action,
-                "fields": [_field(field) for field in change.fields],
-                "reason": _full_reason(change),
-                "effect": change.effect,
-                "source": change.source,
-            }
-            for change in plan.changes
-        ],
+        "changes": [_change(change) for change in plan.changes],
         "operations": [
             {"id": o.id, "kind": o.kind, "address": str(o.address), "needs": list(o.needs)} for o in plan.operations
         ],
-        "warnings": list(plan.warnings),
+        "warnings": remarks_document((*plan.file_warnings, *plan.warnings)),
+        "refused": remarks_document(plan.refused),
+    }
+
+
+def _change(change: Change) -> dict[str, Any]:
+    return {
+        "address": str(change.address),
+        "action": change.action,
+        "fields": [_field(field) for field in change.fields],
+        "reason": _full_reason(change),
+        "effect": change.effect,
+        "source": change.source,
     }
 
 
 def _full_reason(change: Change) -> str:
     """The reason with what the text form has as lines: `fields` are UbiOps' own, and a package has but a digest."""
-    steps = [f"{field.path} {operation_document(field)}" for field in change.contents]
+    steps = [f"{field.path} {step(field)}" for field in change.contents]
     return f"{change.reason}: {'; '.join(steps)}" if steps else change.reason
 
 
 def _field(field: FieldChange) -> dict[str, Any]:
-    return {"path": field.path, "before": field.before, "after": field.after}
+    return {"path": field.path, "before": _plain(field.before), "after": _plain(field.after)}
+
+
+def _plain(value: Any) -> Any:
+    return str(value) if isinstance(value, Masked) else value
+
+
+def remarks_document(remarks: Iterable[Remark]) -> list[dict[str, str]]:
+    """Warnings or refusals."""
+    return [{"source": remark.source, "text": remark.text} for remark in remarks]

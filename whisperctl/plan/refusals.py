@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 
-from whisperctl.errors import NotOwned, Protected
-from whisperctl.plan.changes import Change
+from whisperctl.errors import NotOwned, Refused
+from whisperctl.plan.changes import Change, Remark
+from whisperctl.plan.proposal import Proposal
 from whisperctl.state.desired import Wanted, spec_path
 from whisperctl.state.labels import owner
 from whisperctl.state.live import Live
@@ -40,30 +41,43 @@ def refuse_foreign(wanted: Wanted, live: Live) -> None:
         raise NotOwned("\n".join(lines))
 
 
-def refuse_protected(wanted: Wanted, changes: Iterable[Change]) -> None:
-    """Raise Protected when a protected stack would lose its deployment, version or service."""
+def refusals(wanted: Wanted, live: Live, changes: Sequence[Change]) -> list[Remark]:
+    """Why `apply` does not perform a plan with these changes; `plan`, `drift` and `show` only say it."""
+    return [*_protected(wanted, changes), *_used(wanted, live, changes)]
+
+
+def _protected(wanted: Wanted, changes: Iterable[Change]) -> Iterator[Remark]:
+    """A protected stack would lose its deployment, version or service."""
     guarded = (Kind.DEPLOYMENT, Kind.VERSION, Kind.SERVICE)
     lost = [c for c in changes if c.action in ("delete", "replace") and c.address.kind in guarded]
     if wanted.stack.protect and lost:
         names = ", ".join(f"{change.address} ({change.reason})" for change in lost)
-        raise Protected(
-            f"{wanted.stack.source('protect')}: the stack {wanted.stack.name!r} is protected, and this would delete "
-            f"{names}.\n  Nothing was changed. Set protect: false first if you mean it."
+        text = (
+            f"the stack {wanted.stack.name!r} is protected, and this would delete {names}.\n"
+            "  Set protect: false first if you mean it."
         )
+        yield Remark(source=wanted.stack.source("protect"), text=text)
 
 
-def refuse_used(wanted: Wanted, live: Live, changes: Iterable[Change]) -> None:
-    """Raise NotOwned when services that are not ours route to what would be deleted: UbiOps refuses that."""
-    lost = (change.address for change in changes if change.action in ("delete", "replace"))
-    used = {address: live.used_by[address] for address in lost if address in live.used_by}
-    if used:
-        lines = [
-            f"{wanted.stack.file}: {address} would be deleted, and is used by "
-            f"{', '.join(str(service_address(name)) for name in names)}, not ours."
-            for address, names in used.items()
-        ]
-        lines.append(
-            "  Nothing was changed. Let those services route elsewhere first; one that names no version follows the\n"
-            "  deployment's default."
-        )
-        raise NotOwned("\n".join(lines))
+def _used(wanted: Wanted, live: Live, changes: Iterable[Change]) -> Iterator[Remark]:
+    """Services that are not ours route to what would be deleted: UbiOps refuses that half-way."""
+    for address in (change.address for change in changes if change.action in ("delete", "replace")):
+        if address in live.used_by:
+            services = ", ".join(str(service_address(name)) for name in live.used_by[address])
+            text = (
+                f"{address} would be deleted, and is used by {services}, not ours.\n"
+                "  Let those services route elsewhere first; one that names no version follows the deployment's\n"
+                "  default."
+            )
+            yield Remark(source=wanted.stack.file, text=text)
+
+
+def refuse(plans: Iterable[Proposal]) -> None:
+    """Return if each of the plans may be performed.
+
+    Raises:
+        Refused: every reason of every plan.
+    """
+    reasons = dict.fromkeys(f"{remark.source}: {remark.text}" for plan in plans for remark in plan.refused)
+    if reasons:
+        raise Refused("\n".join([*reasons, "  Nothing was changed."]))

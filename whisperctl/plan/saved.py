@@ -1,8 +1,9 @@
 """A plan in a file: what was approved is what runs, or nothing does.
 
-The file holds the plan's JSON, which stack files it was made from, and two digests: of everything wanted and of every
-live object. Applying it plans again from the same files and refuses when either differs. It holds no secret, only slow
-salted fingerprints: the values are taken from the environment again.
+The file holds what each plan proposes, which stack files it was made from, and two digests: of everything wanted and of
+every live object. Applying it plans again from the same files and refuses when what would be done differs; words, such
+as reasons and lines of the file, are kept to be shown and decide nothing. It holds no secret, only slow salted
+fingerprints: the values are taken from the environment again.
 """
 
 from __future__ import annotations
@@ -19,12 +20,16 @@ from pathlib import Path
 from typing import Any
 
 from whisperctl.errors import StalePlan, WhisperctlError
-from whisperctl.plan.document import FORMAT_VERSION, plan_document
+from whisperctl.output import json_text
+from whisperctl.plan.encoding import decode, encode, structure
 from whisperctl.plan.plan import Plan
+from whisperctl.plan.proposal import Proposal
 from whisperctl.state import secret
 from whisperctl.state.resources import env_var_address
 
 _MAGIC = "whisperctl saved plan"
+FORMAT_VERSION = "2"
+"""Of the file."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -33,7 +38,7 @@ class Saved:
 
     paths: tuple[str, ...]
     destroy: bool
-    document: Any
+    plans: tuple[Proposal, ...]
     wanted: tuple[str, ...]
     secrets: Mapping[str, str]
     """Address of an env var -> salted fingerprint of its value."""
@@ -72,14 +77,14 @@ def save(file: str, plans: Sequence[Plan], paths: Sequence[str]) -> None:
         "destroy": any(plan.destroy for plan in plans),
         "wanted": [_wanted(plan) for plan in plans],
         "secrets": {address: secret.fingerprint(value) for address, value in _secrets(plans).items()},
-        "plan": plan_document(plans),
+        "plans": [encode(plan) for plan in plans],
     }
     target = Path(file)
     partial = target.with_name(f".{target.name}.{os.getpid()}")
     try:
         descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
-            json.dump(content, stream, indent=2, ensure_ascii=False)
+            stream.write(json_text(content))
         partial.replace(target)
     except OSError as error:
         with suppress(OSError):  # where nothing can be written, nothing can be removed either
@@ -88,7 +93,7 @@ def save(file: str, plans: Sequence[Plan], paths: Sequence[str]) -> None:
 
 
 def load(file: str) -> Saved:
-    """Read a plan file.
+    """Read a plan file, whether what it was made from is still so or not.
 
     Raises:
         WhisperctlError: it cannot be read or is no plan of this version.
@@ -96,20 +101,26 @@ def load(file: str) -> Saved:
     content = _content(file)
     if not _is_saved_plan(content):
         raise WhisperctlError(f"{file} is not a saved plan.\n  Make one with `whisperctl plan -o FILE`.")
-    if content["format_version"] != FORMAT_VERSION:
+    if content.get("format_version") != FORMAT_VERSION:
         advice = _plan_again(file, content.get("paths", ()), content.get("destroy", False))
         raise WhisperctlError(f"{file} was made by another version of whisperctl.\n  {advice}")
-    _refuse_missing(file, content["paths"])
-    return Saved(
-        paths=tuple(content["paths"]),
-        destroy=content["destroy"],
-        document=content["plan"],
-        wanted=tuple(content["wanted"]),
-        secrets=content["secrets"],
-    )
+    try:
+        return Saved(
+            paths=tuple(content["paths"]),
+            destroy=content["destroy"],
+            plans=tuple(decode(plan) for plan in content["plans"]),
+            wanted=tuple(content["wanted"]),
+            secrets=content["secrets"],
+        )
+    except (KeyError, TypeError, ValueError, AttributeError):
+        raise WhisperctlError(
+            f"{file} is damaged: it is a saved plan, but not as whisperctl writes one.\n  Make it again with `-o`."
+        ) from None
 
 
-def _refuse_missing(file: str, paths: Sequence[str]) -> None:
+def refuse_missing(file: str, saved: Saved) -> None:
+    """Raise WhisperctlError unless the stack files that the plan was made from are there."""
+    paths = saved.paths
     missing = ", ".join(str(Path(path).absolute()) for path in paths if not Path(path).exists())
     if missing:
         raise WhisperctlError(
@@ -150,7 +161,7 @@ def check(file: str, saved: Saved, plans: Sequence[Plan]) -> None:
     for address, value in _secrets(plans).items():
         if not secret.matches(value, saved.secrets.get(address, "")):
             raise StalePlan(f"{file} is stale: the secret {address} has another value now.\n{advice}")
-    if saved.document != json.loads(json.dumps(plan_document(plans))):
+    if [structure(plan) for plan in saved.plans] != [structure(plan) for plan in plans]:
         raise StalePlan(f"{file} is stale: the live objects changed since it was made.\n{advice}")
 
 

@@ -17,11 +17,10 @@ from whisperctl.spec import Path_, Service, Stack
 from whisperctl.state import secret
 from whisperctl.state.labels import Labels
 from whisperctl.state.resources import (
-    SECRET,
-    SECRET_CHANGED,
     SERVER_DEFAULTS,
     Address,
     Kind,
+    Masked,
     Resource,
     State,
     deployment_address,
@@ -94,7 +93,7 @@ def _resources(stack: Stack, package: Package, build: EnvironmentBuild | None) -
     for variable in stack.env:
         yield Resource(
             address=env_var_address(deployment.name, version.name, variable.name),
-            fields={"value": SECRET if variable.secret else variable.value, "secret": variable.secret},
+            fields={"value": Masked.SECRET if variable.secret else variable.value, "secret": variable.secret},
         )
     yield Resource(address=package_address(deployment.name, version.name), fields={"digest": package.digest})
     for service in stack.services:
@@ -156,7 +155,7 @@ def settle(wanted: Wanted, live_labels: Mapping[Address, Labels]) -> Wanted:
         # Without a fingerprint nobody knows what was set: an apply was cut off, or somebody else set it.
         written = fingerprints.get(variable.name, "")
         if variable.secret and address in live_labels and not secret.matches(variable.value, written):
-            state[address] = replace(state[address], fields={"value": SECRET_CHANGED, "secret": True})
+            state[address] = replace(state[address], fields={"value": Masked.SECRET_CHANGED, "secret": True})
     return replace(wanted, state=state, paused=paused)
 
 

@@ -30,10 +30,7 @@ def differing_fields(live: Mapping[str, Any], desired: Mapping[str, Any]) -> tup
 
     found: list[FieldChange] = []
     for level in (level for levels in DeepDiff(before, after, view="tree").values() for level in levels):
-        keys = level.path(output_format="list")
-        # A list is one value: an index says nothing about what was meant.
-        depth = next((position for position, key in enumerate(keys) if isinstance(key, int)), len(keys))
-        path = keys[:depth]
+        path = _through_mappings(after, level.path(output_format="list"))
         found.append(FieldChange(path=".".join(path), before=_at(before, path), after=_at(after, path)))
     return tuple({change.path: change for change in sorted(found, key=lambda change: change.path)}.values())
 
@@ -56,6 +53,20 @@ def _seen_through(live: Any, desired: Any) -> Any:
     if not isinstance(desired, dict) or not isinstance(live, dict):
         return live
     return {key: _seen_through(live.get(key), value) for key, value in desired.items()}
+
+
+def _through_mappings(value: Any, keys: list[Any]) -> list[str]:
+    """The start of `keys` that leads through mappings alone.
+
+    A list and a masked value are one value: an index, or an attribute, says nothing about what was meant.
+    """
+    path: list[str] = []
+    for key in keys:
+        if not isinstance(value, dict) or key not in value:
+            break
+        path.append(key)
+        value = value[key]
+    return path
 
 
 def _at(value: Any, path: list[str]) -> Any:

@@ -18,10 +18,10 @@ from whisperctl.state.fingerprints import fingerprint
 from whisperctl.state.labels import SHARED, Labels, owner
 from whisperctl.state.resources import (
     IMMUTABLE,
-    SECRET,
     SERVICE_LIST_FIELDS,
     Address,
     Kind,
+    Masked,
     Resource,
     State,
     deployment_address,
@@ -313,7 +313,7 @@ def managed_fields(address: Address, raw: Json) -> dict[str, Any]:
         case Kind.INSTANCE_TYPE_GROUP:
             return {"instance_types": {item["name"]: item for item in raw["instance_types"]}}
         case Kind.ENV_VAR if raw["secret"]:
-            return {"value": SECRET, "secret": True}
+            return {"value": Masked.SECRET, "secret": True}
         case _:
             return {**raw, "labels": Labels.of(raw).all}
 

@@ -8,11 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import IntEnum
+from enum import Enum, IntEnum
 from typing import Any, Final
 
-SECRET: Final = "(secret)"  # noqa: S105 - what is shown instead of one
-SECRET_CHANGED: Final = "(secret, changed)"  # noqa: S105 - what is shown instead of one
+
+class Masked(Enum):
+    """What stands in a field for a value that is never shown: a type, so that no user's text can equal it.
+
+    `str()` of it is what outputs and digests say.
+    """
+
+    SECRET = "(secret)"  # noqa: S105 - what is shown instead of one
+    SECRET_CHANGED = "(secret, changed)"  # noqa: S105 - what is shown instead of one
+    FROM_VARIABLE = "(not shown: from an environment variable)"
+    MAYBE_FROM_VARIABLE = "(not shown: it may be from an environment variable)"
+
+    def __str__(self) -> str:
+        return self.value
 
 
 class Kind(IntEnum):

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from whisperctl.operate.drift import Drift
-from whisperctl.plan.document import plan_document
+from whisperctl.plan.document import stack_document, stacks_document
 from whisperctl.views.plan import plan_text
 
 _BASIS = {
@@ -52,11 +52,13 @@ def _text(entry: Drift, color: bool) -> str:
 
 
 def drift_document(found: Sequence[Drift]) -> dict[str, Any]:
-    """The plan's JSON of each stack with `drifted`, `basis` and `last_changed`."""
-    documents = []
-    for entry in found:
-        document = plan_document([entry.plan])
-        document |= {"drifted": entry.drifted, "basis": entry.basis}
-        document["last_changed"] = {str(address): who for address, who in sorted(entry.culprits.items())}
-        documents.append(document)
-    return documents[0] if len(documents) == 1 else {"format_version": "1", "stacks": documents}
+    """The document of `drift --format json`; schemas/drift.schema.json describes it."""
+    return stacks_document([_stack_document(entry) for entry in found])
+
+
+def _stack_document(entry: Drift) -> dict[str, Any]:
+    return stack_document(entry.plan) | {
+        "drifted": entry.drifted,
+        "basis": entry.basis,
+        "last_changed": {str(address): who for address, who in sorted(entry.culprits.items())},
+    }

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from whisperctl.apply.outcome import Outcome
-from whisperctl.plan.document import plan_document
-from whisperctl.plan.plan import Plan, new_changes
+from whisperctl.plan.document import stack_document, stacks_document
+from whisperctl.plan.proposal import Proposal, new_changes
 from whisperctl.state.resources import Kind
 
 
@@ -16,7 +16,7 @@ def outcome_text(outcomes: Sequence[Outcome]) -> str:
     return "\n".join(_outcome_text(outcome.plan, outcome) for outcome in outcomes)
 
 
-def _outcome_text(plan: Plan, outcome: Outcome) -> str:
+def _outcome_text(plan: Proposal, outcome: Outcome) -> str:
     if outcome.succeeded:
         what = "Destroyed" if plan.destroy else "Applied"
         counts = ", ".join(
@@ -36,7 +36,7 @@ def _outcome_text(plan: Plan, outcome: Outcome) -> str:
     return "\n".join(_failure_lines(plan, outcome))
 
 
-def _failure_lines(plan: Plan, outcome: Outcome) -> list[str]:
+def _failure_lines(plan: Proposal, outcome: Outcome) -> list[str]:
     if outcome.error and all(result.status == "not tried" for result in outcome.results):
         return [f"{outcome.stack}: nothing was changed.", *(f"  {line}" for line in outcome.error.splitlines())]
     lines = [f"{outcome.stack}: {'interrupted' if outcome.interrupted else 'not finished'}."]
@@ -65,7 +65,7 @@ def _failure_lines(plan: Plan, outcome: Outcome) -> list[str]:
     return lines
 
 
-def not_approved_text(approved: Plan, fresh: Plan) -> str:
+def not_approved_text(approved: Proposal, fresh: Proposal) -> str:
     """Why a plan is not performed that does more than the one that was agreed to."""
     again = "destroy" if approved.destroy else "apply"
     changes = ", ".join(f"{change.action} {change.address}" for change in new_changes(approved, fresh))
@@ -74,21 +74,24 @@ def not_approved_text(approved: Plan, fresh: Plan) -> str:
 
 
 def outcome_document(outcomes: Sequence[Outcome]) -> dict[str, Any]:
-    """The plan's JSON with each operation's outcome and seconds."""
-    document = plan_document([outcome.plan for outcome in outcomes])
-    documents = document.get("plans", [document])
-    for entry, outcome in zip(documents, outcomes, strict=True):
-        results = {result.operation.id: result for result in outcome.results}
-        for operation in entry["operations"]:
-            result = results.get(operation["id"])
-            operation["outcome"] = result.status if result else "not tried"
-            operation["seconds"] = result.seconds if result else 0.0
-            if result and result.error:
-                operation["error"] = result.error
-        entry["outcome"] = "succeeded" if outcome.succeeded else "interrupted" if outcome.interrupted else "failed"
-        entry["remaining"] = _remaining(outcome)
-        if outcome.error:
-            entry["error"] = outcome.error
+    """The document of `apply --format json`; schemas/apply.schema.json describes it."""
+    return stacks_document([_stack_document(outcome) for outcome in outcomes])
+
+
+def _stack_document(outcome: Outcome) -> dict[str, Any]:
+    """The plan with each operation's outcome and seconds."""
+    document = stack_document(outcome.plan)
+    results = {result.operation.id: result for result in outcome.results}
+    for operation in document["operations"]:
+        result = results.get(operation["id"])
+        operation["outcome"] = result.status if result else "not tried"
+        operation["seconds"] = result.seconds if result else 0.0
+        if result and result.error:
+            operation["error"] = result.error
+    document["outcome"] = "succeeded" if outcome.succeeded else "interrupted" if outcome.interrupted else "failed"
+    document["remaining"] = _remaining(outcome)
+    if outcome.error:
+        document["error"] = outcome.error
     return document
 
 

@@ -1,4 +1,4 @@
-"""A plan as people and programs read it: text, JSON (format_version 1), Markdown for a change request."""
+"""A plan as people and programs read it: text, JSON (its document), Markdown for a change request."""
 
 from __future__ import annotations
 
@@ -7,26 +7,26 @@ from collections.abc import Iterator, Sequence
 import click
 
 from whisperctl.plan.changes import Change
-from whisperctl.plan.document import operation_document, shown
-from whisperctl.plan.plan import Plan
+from whisperctl.plan.proposal import Proposal
+from whisperctl.plan.values import shown, step
 
 MARKDOWN_LIMIT = 65_000
 """GitHub refuses a comment of more than 65,535 characters."""
 SIGNS = {"create": ("+", "green"), "update": ("~", "yellow"), "replace": ("-/+", "magenta"), "delete": ("-", "red")}
-QUIET_KINDS = ("package",)
 
 
-def plan_text(plans: Sequence[Plan], color: bool) -> str:
+def plan_text(plans: Sequence[Proposal], color: bool) -> str:
     """What differs, and one summary line a stack."""
     return "\n\n".join(_plan_text(plan, color) for plan in plans)
 
 
-def _plan_text(plan: Plan, color: bool) -> str:
+def _plan_text(plan: Proposal, color: bool) -> str:
     lines = [(click.style(plan.stack, bold=True) if color else plan.stack) + f" in project {plan.project}"]
     for change in plan.changes:
         lines += ["", *_change_text(change, color)]
     lines += [""] if plan.changes else []
-    lines += [f"warning: {warning}" for warning in plan.warnings]
+    lines += [f"warning: {warning.text}" for warning in plan.warnings]
+    lines += [f"refused: {remark.source}: {remark.text}" for remark in plan.refused]
     return "\n".join([*lines, summary(plan)])
 
 
@@ -43,11 +43,11 @@ def _change_text(change: Change, color: bool) -> Iterator[str]:
         if change.action == "create":
             yield f"      {field.path:<{width}} = {shown(field.after)}"
         else:
-            yield f"      {field.path:<{width}} : {operation_document(field)}"
+            yield f"      {field.path:<{width}} : {step(field)}"
     yield f"      => {change.effect}"
 
 
-def summary(plan: Plan) -> str:
+def summary(plan: Proposal) -> str:
     """One line: how many of what."""
     if plan.changes:
         words = [f"{plan.count(a)} to {a}" for a in ("create", "update", "replace", "delete") if plan.count(a)]
@@ -63,7 +63,7 @@ def summary(plan: Plan) -> str:
     return matching if plan.is_empty else f"{matching} Apply only records the stack file as it is now."
 
 
-def plan_markdown(plans: Sequence[Plan]) -> str:
+def plan_markdown(plans: Sequence[Proposal]) -> str:
     """For a comment: a line a stack, details folded; cut to what GitHub takes, saying so."""
     parts = [_markdown(plan) for plan in plans]
     text = "\n\n".join(parts)
@@ -80,19 +80,24 @@ def plan_markdown(plans: Sequence[Plan]) -> str:
     return kept.rstrip() + note
 
 
-def _markdown_head(plan: Plan) -> str:
+def _markdown_head(plan: Proposal) -> str:
     icon = "🟰" if not plan.is_pending else "🗑️" if plan.destroy else "📝"
     return f"### {icon} `{plan.stack}` in project `{plan.project}`\n\n{summary(plan)}"
 
 
-def _markdown(plan: Plan) -> str:
+def _markdown(plan: Proposal) -> str:
     lines = [_markdown_head(plan)]
-    lines += [f"> ⚠️ {warning}" for warning in plan.warnings]
+    lines += [_quoted(f"⚠️ {remark.source}: {remark.text}") for remark in (*plan.file_warnings, *plan.warnings)]
+    lines += [_quoted(f"⛔ `apply` refuses this: {remark.source}: {remark.text}") for remark in plan.refused]
     if plan.changes:
         body = "\n".join(line for change in plan.changes for line in _change_text(change, color=False))
         fence = "`" * (1 + max(3, *(len(run) for run in _backticks(body))))
         lines.append(f"<details><summary>Changes</summary>\n\n{fence}diff\n{_as_diff(body)}\n{fence}\n\n</details>")
     return "\n\n".join(lines)
+
+
+def _quoted(text: str) -> str:
+    return "\n".join(f"> {line.strip()}" for line in text.splitlines())
 
 
 def _backticks(text: str) -> list[str]:

@@ -8,9 +8,8 @@ from typing import Any
 import click
 
 from whisperctl.operate.status import MISSING, Door, Instance, Part, Status
+from whisperctl.plan.document import remarks_document, stacks_document
 from whisperctl.views.history import aligned, moment
-
-FORMAT_VERSION = "1"
 
 
 def status_text(found: Sequence[Status], color: bool) -> str:
@@ -69,14 +68,12 @@ def _colored(text: str, good: bool | None, color: bool) -> str:
 
 
 def status_document(found: Sequence[Status]) -> dict[str, Any]:
-    """The JSON form: one stack's document, or `{"stacks": [...]}` for several."""
-    documents = [_document(status) for status in found]
-    return documents[0] if len(documents) == 1 else {"format_version": FORMAT_VERSION, "stacks": documents}
+    """The document of `status --format json`; schemas/status.schema.json describes it."""
+    return stacks_document([_document(status) for status in found])
 
 
 def _document(status: Status) -> dict[str, Any]:
     return {
-        "format_version": FORMAT_VERSION,
         "stack": status.stack,
         "project": status.project,
         "deployed": status.deployed,
@@ -94,6 +91,7 @@ def _document(status: Status) -> dict[str, Any]:
         "services": [_door(door) for door in status.doors],
         "credits_per_hour": status.credits_per_hour,
         "applying": status.applying or None,
+        "warnings": remarks_document(status.warnings),
     }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from whisperctl.cli.inputs import explained, open_world, planned, read_stacks
+from whisperctl.cli.inputs import open_world, planned, read_stacks
 from whisperctl.cli.options import Settings
 from whisperctl.cli.prompts import confirm
 from whisperctl.errors import EXIT_DONE, WhisperctlError
@@ -34,5 +34,5 @@ def adopt(settings: Settings, path: str, yes: bool) -> int:
         confirm("Take them over?", yes)
         adoption.adopt(api, wanted, world.clock, lambda line: click.echo(line, err=True))
         click.echo("\nDone. What remains to be applied:\n")
-    click.echo(plan_text(explained(planned(stacks, world), world), settings.use_color()))
+    click.echo(plan_text(planned(stacks, world), settings.use_color()))
     return EXIT_DONE

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 import click
 
-from whisperctl.cli.inputs import explained, open_world, planned, read_stacks
+from whisperctl.cli.inputs import open_world, planned, read_stacks
 from whisperctl.cli.options import PARALLELISM, PATHS, Settings
-from whisperctl.cli.reconcile import perform, reconcile, rendered
+from whisperctl.cli.output import rendered
+from whisperctl.cli.reconcile import perform, reconcile
 
 
 @click.command(short_help="Make the live project match the stack files, and prove that it transcribes.")
@@ -28,12 +29,13 @@ def apply(settings: Settings, paths: Sequence[str], saved: str | None, yes: bool
 
 
 def _apply_saved(settings: Settings, file: str, form: str, parallelism: int) -> int:
-    from whisperctl.plan.saved import check, load
+    from whisperctl.plan.saved import check, load, refuse_missing
 
     document = load(file)
+    refuse_missing(file, document)
     stacks = read_stacks(document.paths, secrets=not document.destroy)
     world = open_world(settings, stacks, parallelism)
     plans = planned(stacks, world, document.destroy)
     check(file, document, plans)
-    click.echo(rendered(explained(plans, world), "text", settings), err=form == "json")
+    click.echo(rendered(plans, "text", settings), err=form == "json")
     return perform(settings, plans, world, form, replan=False, yes=False)

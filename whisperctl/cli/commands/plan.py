@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import click
 
-from whisperctl.cli.inputs import explained, open_world, planned, read_stacks
-from whisperctl.cli.options import DEFAULT_PATH, PARALLELISM, PATHS, Settings
-from whisperctl.cli.reconcile import rendered
-from whisperctl.errors import EXIT_CHANGES_PENDING
+from whisperctl.cli.inputs import open_world, planned, read_stacks
+from whisperctl.cli.options import DEFAULT_PATH, PARALLELISM, PATHS, PLAN_FORMAT, Settings
+from whisperctl.cli.output import rendered
+from whisperctl.errors import EXIT_CHANGES_PENDING, EXIT_DONE
+
+if TYPE_CHECKING:
+    from whisperctl.plan.plan import Plan
+
+FORMATS = {"text": "text", "json": "json", "markdown": "markdown", "md": "markdown"}
+"""What nobody calls a file -> the format that is meant."""
 
 
 @click.command(short_help="Show what differs between the stack files and the live project.")
 @PATHS
 @click.option("-o", "out", metavar="FILE", help="Save the plan for `apply --plan FILE`.")
-@click.option("--format", "form", type=click.Choice(["text", "json", "markdown"]), default="text", show_default=True)
+@PLAN_FORMAT
 @click.option("--detailed-exitcode", is_flag=True, help="Exit 2 when changes are pending.")
 @click.option("--destroy", is_flag=True, help="Plan what `destroy` would do.")
 @PARALLELISM
@@ -30,21 +37,36 @@ def plan(
     parallelism: int,
 ) -> int:
     """Read the live project and show what apply would change. PATH is a stack file or a directory [stack.yaml]."""
+    _check_target(out)
+    stacks = read_stacks(paths, secrets=not destroy)
+    plans = planned(stacks, open_world(settings, stacks, parallelism), destroy)
+    if out is not None:
+        _save(out, plans, paths or (DEFAULT_PATH,))
+    click.echo(rendered(plans, form, settings))
+    pending = any(entry.is_pending for entry in plans)
+    return EXIT_CHANGES_PENDING if detailed_exitcode and pending else EXIT_DONE
+
+
+def _check_target(out: str | None) -> None:
+    """Refuse what is another tool's spelling, and a place where a plan cannot be saved."""
+    from whisperctl.plan.saved import check_target
+
+    if out is None:
+        return
+    if out == "ut" or out.startswith("ut="):  # what is left of Terraform's -out=FILE
+        raise click.UsageError("No such option '-out'. Write `-o FILE`.")
+    if out.lower() in FORMATS:
+        raise click.UsageError(
+            f"-o names a file to save the plan to, and {out!r} is a format. Write `--format {FORMATS[out.lower()]}`, "
+            f"or `-o ./{out}` for a file of that name."
+        )
+    check_target(out)
+
+
+def _save(out: str, plans: Sequence[Plan], paths: Sequence[str]) -> None:
     import shlex
 
-    from whisperctl.plan.saved import check_target, save
+    from whisperctl.plan.saved import save
 
-    if out is not None:
-        if out.startswith("ut="):  # what is left of Terraform's -out=FILE
-            raise click.UsageError("No such option '-out'. Write `-o FILE`.")
-        check_target(out)
-    stacks = read_stacks(paths, secrets=not destroy)
-    world = open_world(settings, stacks, parallelism)
-    plans = planned(stacks, world, destroy)
-    if out is not None:
-        save(out, plans, paths or (DEFAULT_PATH,))
-    click.echo(rendered(explained(plans, world), form, settings))
-    if out is not None:
-        click.echo(f"Saved to {out}. Perform exactly this with\n  whisperctl apply --plan {shlex.quote(out)}", err=True)
-    pending = any(entry.is_pending for entry in plans)
-    return EXIT_CHANGES_PENDING if detailed_exitcode and pending else 0
+    save(out, plans, paths)
+    click.echo(f"Saved to {out}. Perform exactly this with\n  whisperctl apply --plan {shlex.quote(out)}", err=True)

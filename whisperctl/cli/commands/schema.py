@@ -1,4 +1,4 @@
-"""`schema`: print the JSON Schema of stack.yaml."""
+"""`schema`: print the JSON Schema of stack.yaml, or of what a command prints as JSON."""
 
 from __future__ import annotations
 
@@ -8,11 +8,17 @@ import click
 
 from whisperctl.errors import EXIT_DONE
 
+DOCUMENTS = ("stack", "plan", "apply", "drift", "status")
+
 
 @click.command()
-def schema() -> int:
-    """Print the JSON Schema of stack.yaml."""
-    from whisperctl.loading.schema import schema_text
+@click.option("--of", "name", type=click.Choice(DOCUMENTS), default="stack", show_default=True, help="Which document.")
+def schema(name: str) -> int:
+    """Print the JSON Schema of stack.yaml, or of what a command prints with `--format json`.
 
-    sys.stdout.write(schema_text())
+    Fields may be added to a document; none goes away or changes its meaning while its `format_version` is the same.
+    """
+    from whisperctl.assets import shipped
+
+    sys.stdout.write((shipped("schemas") / f"{name}.schema.json").read_text(encoding="utf-8"))
     return EXIT_DONE

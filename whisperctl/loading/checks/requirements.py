@@ -6,13 +6,16 @@ import re
 from collections.abc import Iterator
 from contextlib import suppress
 
+from whisperctl.errors import WhisperctlError
 from whisperctl.loading.checks.finding import Finding, said
 from whisperctl.serving import catalog
+from whisperctl.serving.requirements import asked_requirements, read_lock, unsatisfied
 from whisperctl.spec import Path_, Stack
 
 _PINS_VLLM = re.compile(r"^vllm(-cpu)?\s*(\[[^\]]*\])?\s*([=<>!~].*)?$", re.IGNORECASE)
 _PINS_TORCH = re.compile(r"^torch\s*==\s*(\d[\w.]*)", re.IGNORECASE)
 _OF_THIS_MACHINE = re.compile(r"^(-r|--requirement|-c|--constraint|-e|--editable)\b|^[./~]|^file:|@\s*file:")
+_RENEW = "Make the lock again from what `whisperctl render` writes without `lock`: `uv pip compile --generate-hashes`."
 _COMMENT = re.compile(r"(^|\s)#.*$")
 _OPTIONS = re.compile(r"(^|\s)-.*$")
 """Pip's own options, after a requirement or instead of one."""
@@ -64,4 +67,20 @@ def _torch(stack: Stack, path: Path_, line: str) -> Iterator[Finding]:
         yield Finding(path, message, "Leave it out: it comes with vLLM.")
 
 
-CHECKS = (requirements,)
+def lock(stack: Stack) -> Iterator[Finding]:
+    """The lock pins every package, and what the stack asks for."""
+    file, path = stack.environment.lock, ("environment", "lock")
+    if file is None:
+        return
+    try:
+        content = read_lock(file)
+    except WhisperctlError as error:
+        yield Finding(path, str(error).rstrip("."), "Write it with `uv pip compile` or `pip-compile`.")
+        return
+    for line, problem in content.problems:
+        yield Finding(path, f"{file.name}:{line}: {problem}", "Write it with `uv pip compile` or `pip-compile`.")
+    for problem in unsatisfied(content, asked_requirements(stack)):
+        yield Finding(path, f"{file.name}: {problem}", _RENEW)
+
+
+CHECKS = (requirements, lock)

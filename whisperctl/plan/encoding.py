@@ -1,0 +1,101 @@
+"""Proposals as JSON and back, for saved plans: no text of a user's is taken for a masked value."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from whisperctl.output import json_text
+from whisperctl.plan.changes import Change, Remark
+from whisperctl.plan.operations import Operation
+from whisperctl.plan.proposal import Proposal
+from whisperctl.state.diff import FieldChange
+from whisperctl.state.resources import Address, Kind, Masked
+
+_REMARKS = ("file_warnings", "warnings", "refused")
+_PLAIN = ("stack", "project", "fingerprint", "destroy", "unchanged", "proven", "origin")
+
+
+def encode(plan: Proposal) -> dict[str, Any]:
+    """The proposal as JSON values."""
+    return {
+        **{name: getattr(plan, name) for name in _PLAIN},
+        **{name: [[item.source, item.text] for item in getattr(plan, name)] for name in _REMARKS},
+        "changes": [_encode_change(change) for change in plan.changes],
+        "operations": [[o.id, o.kind, _encode_address(o.address), list(o.needs)] for o in plan.operations],
+    }
+
+
+def decode(data: Mapping[str, Any]) -> Proposal:
+    """What `encode` made it from.
+
+    Raises:
+        KeyError, TypeError, ValueError, AttributeError: it was not made by `encode`.
+    """
+    named: dict[str, Any] = {name: data[name] for name in _PLAIN}
+    named |= {name: tuple(Remark(source=source, text=text) for source, text in data[name]) for name in _REMARKS}
+    return Proposal(
+        **named,
+        changes=tuple(_decode_change(change) for change in data["changes"]),
+        operations=tuple(
+            Operation(id=number, kind=kind, address=_decode_address(address), needs=tuple(needs))
+            for number, kind, address, needs in data["operations"]
+        ),
+    )
+
+
+def structure(plan: Proposal) -> Any:
+    """What would be done, without a word about it: what decides whether a saved plan is stale."""
+    bare = [replace(change, reason="", effect="", source="", contents=()) for change in plan.changes]
+    data = encode(replace(plan, changes=tuple(bare), file_warnings=(), warnings=(), refused=()))
+    return json.loads(json_text(data))
+
+
+def _encode_change(change: Change) -> dict[str, Any]:
+    return {
+        "address": _encode_address(change.address),
+        "action": change.action,
+        "fields": [_encode_field(field) for field in change.fields],
+        "reason": change.reason,
+        "effect": change.effect,
+        "source": change.source,
+        "contents": [_encode_field(field) for field in change.contents],
+    }
+
+
+def _decode_change(data: Mapping[str, Any]) -> Change:
+    return Change(
+        address=_decode_address(data["address"]),
+        action=data["action"],
+        fields=tuple(_decode_field(field) for field in data["fields"]),
+        reason=data["reason"],
+        effect=data["effect"],
+        source=data["source"],
+        contents=tuple(_decode_field(field) for field in data["contents"]),
+    )
+
+
+def _encode_address(address: Address) -> list[str]:
+    return [address.kind.name, *address.names]
+
+
+def _decode_address(data: list[str]) -> Address:
+    return Address(Kind[data[0]], tuple(data[1:]))
+
+
+def _encode_field(field: FieldChange) -> dict[str, Any]:
+    """A masked value stands under a key of its own."""
+    sides = {"before": field.before, "after": field.after}
+    masked = {f"masked_{side}": value.name for side, value in sides.items() if isinstance(value, Masked)}
+    return (
+        {"path": field.path} | {side: value for side, value in sides.items() if f"masked_{side}" not in masked} | masked
+    )
+
+
+def _decode_field(data: Mapping[str, Any]) -> FieldChange:
+    before, after = (
+        Masked[data[f"masked_{side}"]] if f"masked_{side}" in data else data[side] for side in ("before", "after")
+    )
+    return FieldChange(path=data["path"], before=before, after=after)
