@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from whisperctl.output import verbatim
 from whisperctl.transcribe.formats import document, rendered
 from whisperctl.transcribe.results import Done, Failed
 
@@ -82,4 +83,4 @@ def _speaks_unicode() -> bool:
 def _write(text: str) -> None:
     r"""Print `text`; a character that stdout's encoding lacks as `\u4e2d`: no transcript is lost to it."""
     encoding = sys.stdout.encoding or "utf-8"
-    click.echo(text.encode(encoding, "backslashreplace").decode(encoding), nl=False)
+    click.echo(text.encode(encoding, "backslashreplace").decode(encoding), nl=False, file=verbatim(sys.stdout))

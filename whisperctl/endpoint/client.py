@@ -18,6 +18,7 @@ import httpx
 
 from whisperctl.endpoint.blanking import Blanking
 from whisperctl.errors import Unhealthy, Unreachable
+from whisperctl.output import TOKEN, clean
 
 
 class TooSlow(Unreachable):
@@ -53,7 +54,7 @@ class Answer:
     def reason(self) -> str:
         """The server's own words in one short line: an error message, or the start of the body."""
         found = _message(self.json()) or ("" if "<html" in self.text[:500].lower() else self.text)
-        line = " ".join(found.split())
+        line = clean(" ".join(found.split()))
         return line if len(line) <= 300 else line[:299] + "…"
 
     def __str__(self) -> str:
@@ -241,7 +242,8 @@ class Endpoint:
         return Answer(status=response.status_code, text=self._blank(response.text), headers=headers)
 
     def _blank(self, text: str) -> str:
-        return text.replace(self._token, "(token)") if self._token else text
+        """`text` without our token; a transcript is otherwise left as it is."""
+        return text.replace(self._token, TOKEN) if self._token else text
 
 
 class _TokenFor(httpx.Auth):

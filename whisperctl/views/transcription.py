@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from whisperctl.output import drawing
 from whisperctl.transcribe.recordings import Recording
 from whisperctl.transcribe.results import Done, Failed, PassedOver, Result, Skipped
 
@@ -115,7 +116,7 @@ def watched(files: int) -> Iterator[Lines]:
         TextColumn("{task.fields[speed]}"),
         TimeRemainingColumn(),
     )
-    console = Console(stderr=True)
+    console = Console(file=drawing(sys.stderr))
     with Progress(*columns, console=console, transient=True, redirect_stdout=False) as progress:
         yield Bar(progress, files)
 
