@@ -36,9 +36,9 @@ def write(folder: Path, target: Path, text: str) -> None:
 def clear(folder: Path) -> None:
     """Delete the parts in `folder` whose writers are gone; to be called before this process writes any."""
     for part in folder.glob(".whisperctl-*.part"):
-        host, pid, _ = (*part.name.removeprefix(".whisperctl-").split("-"), "", "")[:3]
+        where, pid, _ = (*part.name.removeprefix(".whisperctl-").split("-"), "", "")[:3]
         try:
-            is_litter = not _runs(pid) if host == host() else time.time() - part.stat().st_mtime > _OLD
+            is_litter = not _runs(pid) if where == host() else time.time() - part.stat().st_mtime > _OLD
             if is_litter:
                 part.unlink(missing_ok=True)
         except FileNotFoundError:
