@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal, TypeVar
 
+from whisperctl.apply.awake import KeptAwake
 from whisperctl.apply.lease import Lease
 from whisperctl.clock import StoppableClock
 from whisperctl.control.api import Api, Json
@@ -48,6 +49,8 @@ class Job:
     """Whether an operation may have written anything."""
     created_elsewhere: bool = False
     """Whether another apply of this stack was found to have created the deployment meanwhile."""
+    awake: list[KeptAwake] = field(default_factory=list)
+    """Versions of a line that deployment requests keep awake until the rollout ends."""
     lock: threading.RLock = field(default_factory=threading.RLock)
     """Held around each read-change-write of the labels of the deployment or the version. No renewal waits for it."""
 

@@ -382,6 +382,10 @@ class Api:
         """The instances of a version."""
         return self._pages("instances_list", deployment, version)
 
+    def project_instances(self) -> list[Json]:
+        """The instances of the whole project, with `deployment`, `version` and `instance_type`."""
+        return self._pages("project_instances_list")
+
     def instance_events(self, deployment: str, version: str, instance: str) -> list[Json]:
         """What happened to an instance so far: `{id, time_created, description}`; [] once it is gone."""
         try:

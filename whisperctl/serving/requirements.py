@@ -7,15 +7,13 @@ in which every package is pinned; it stands in for the requirements, and must sa
 
 from __future__ import annotations
 
-import os
 import re
-import stat
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from whisperctl.errors import WhisperctlError
+from whisperctl.files import home_of, read_text
 from whisperctl.serving import catalog
 from whisperctl.spec import Stack
 
@@ -52,10 +50,10 @@ def requirements(stack: Stack) -> list[str]:
     """The lines of the stack's requirements.txt: its lock's, or what it asks for.
 
     Raises:
-        WhisperctlError: the lock cannot be read.
+        Unreadable: the lock cannot be read.
     """
-    lock = stack.environment.lock
-    return asked_requirements(stack) if lock is None else list(read_lock(lock).lines)
+    lock = read_lock(stack)
+    return asked_requirements(stack) if lock is None else list(lock.lines)
 
 
 def asked_requirements(stack: Stack) -> list[str]:
@@ -76,25 +74,17 @@ def normalised(line: str) -> str:
     return text if requirement is None else " ".join(filter(None, [_spelled(requirement), options]))
 
 
-def read_lock(path: Path) -> Lock:
-    """The lock in a file.
+def read_lock(stack: Stack) -> Lock | None:
+    """The lock that a stack names; None where it names none.
 
     Raises:
-        WhisperctlError: it is no regular file, cannot be read, is larger than any lock, or is no text.
+        Unreadable: it is no regular file of the stack's repository, cannot be read, is too large, or is no text.
     """
-    try:
-        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise WhisperctlError(f"{path} is no regular file.")
-            content = file.read(LOCK_BYTES + 1)
-    except OSError as error:
-        raise WhisperctlError(f"{path} cannot be read: {error.strerror}.") from error
-    if len(content) > LOCK_BYTES:
-        raise WhisperctlError(f"{path} is larger than {LOCK_BYTES >> 20} MiB: it is no lock file.")
-    try:
-        return parse_lock(content.decode())
-    except UnicodeDecodeError as error:
-        raise WhisperctlError(f"{path} is no text in UTF-8.") from error
+    file = stack.environment.lock
+    if file is None:
+        return None
+    beside = Path(stack.mark("environment", "lock").file).parent
+    return parse_lock(read_text(file, LOCK_BYTES, inside=home_of(file, beside)))
 
 
 def parse_lock(text: str) -> Lock:

@@ -142,6 +142,13 @@ SERVER_DEFAULTS: Final[Mapping[Kind, Mapping[str, Any]]] = {
     },
 }
 
+VERSION_LIST_FIELDS: Final = frozenset(
+    {"id", "deployment", "version", "description", "labels", "environment_name", "environment_tag",
+     "minimum_instances", "maximum_instances", "maximum_idle_time", "scaling_strategy", "instance_processes",
+     "request_retention_mode", "request_retention_time", "active_revision"}
+)  # fmt: skip
+"""What the list of versions tells (UbiOps reference, 3.3): enough for those that only sleep for a rollback."""
+
 SERVICE_LIST_FIELDS: Final = frozenset(
     {"deployment", "version", "port", "labels", "authentication_required", "type", "cache_aware_llm_routing"}
 )
