@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from ubiops_emulator.api.fields import Field, checked
+from ubiops_emulator.api.fields import Field, checked, trimmed
 from ubiops_emulator.clock import stamp
 from ubiops_emulator.refusal import Refusal, invalid, not_found
 from ubiops_emulator.store import Doc, Store
@@ -83,7 +83,8 @@ class Call:
     def checked(self, fields: dict[str, Field], *, creating: bool) -> dict[str, Any]:
         """The body, checked against a table of fields."""
         lenient = not self.switches.reject_unknown_fields
-        return checked(fields, self.body, creating=creating, ignore_unknown=lenient)
+        body = trimmed(self.body) if self.switches.trim_text else self.body
+        return checked(fields, body, creating=creating, ignore_unknown=lenient)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

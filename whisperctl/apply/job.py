@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal, TypeVar
 
+from whisperctl.apply.awake import KeptAwake
 from whisperctl.clock import StoppableClock
 from whisperctl.control.api import Api, Json
 from whisperctl.output import SECRET, blank, learn
@@ -48,6 +49,8 @@ class Job:
     """Whether an operation may have written anything."""
     created_elsewhere: bool = False
     """Whether another apply of this stack was found to have created the deployment meanwhile."""
+    awake: list[KeptAwake] = field(default_factory=list)
+    """Versions of a line that deployment requests keep awake until the rollout ends."""
     lost: threading.Event = field(default_factory=threading.Event)
     """Set when somebody else has taken the lease over."""
     lock: threading.RLock = field(default_factory=threading.RLock)
