@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from whisperctl.apply.job import Job, Telling
-from whisperctl.apply.lease import new_lease
+from whisperctl.apply.lease import Lease
 from whisperctl.apply.outcome import Event, Listen, Outcome
 from whisperctl.apply.run import Run
 from whisperctl.clock import StoppableClock
@@ -30,7 +30,7 @@ from whisperctl.state.desired import Wanted, desired, settle
 from whisperctl.state.line import content_digest, is_line, line_of, named, version_name
 from whisperctl.state.live import Live, read_live
 from whisperctl.state.renames import renamed
-from whisperctl.state.resources import Address, version_address
+from whisperctl.state.resources import Address, deployment_address, version_address
 from whisperctl.state.rollout import other_strategy
 from whisperctl.state.tags import retired_tags
 
@@ -172,7 +172,7 @@ def apply_plans(
             revised(plan, fresh)
         return fresh
 
-    jobs = {position: _job(plan, world) for position, plan in enumerate(plans) if not plan.is_empty}
+    jobs = {position: _job(plan, world, exactly=not replan) for position, plan in enumerate(plans) if not plan.is_empty}
     run = Run(
         jobs=list(jobs.values()),
         token=world.token,
@@ -193,22 +193,28 @@ def perform(plans: Sequence[Plan], world: World) -> list[Outcome]:
         Refused: one of the plans may not be performed; nothing was done.
     """
     refuse(plans)
-    jobs = [_job(plan, world) for plan in plans]
+    jobs = [_job(plan, world, exactly=True) for plan in plans]
     return Run(jobs=jobs, token=world.token, clock=world.clock, listen=world.listen).perform()
 
 
-def _job(plan: Plan, world: World) -> Job:
+def _job(plan: Plan, world: World, exactly: bool = False) -> Job:
     def tell(about: Address, state: Telling, text: str) -> None:
         world.listen(Event(stack=plan.stack, address=about, state=state, text=text))
 
     return Job(
         plan=plan,
-        api=world.api(plan.wanted.stack),
         clock=world.clock,
         tell=tell,
-        lease=new_lease(),
+        lease=_lease(plan, world, tell),
         seen=dict(plan.live.fingerprints),
+        exactly=exactly,
     )
+
+
+def _lease(plan: Plan, world: World, tell: Callable[[Address, Telling, str], None]) -> Lease:
+    stack = plan.wanted.stack
+    address = deployment_address(stack.deployment.name)
+    return Lease(world.api(stack), stack.deployment.name, world.clock, lambda text: tell(address, "say", text))
 
 
 def _check_convergence(outcomes: Sequence[Outcome], world: World) -> None:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from whisperctl.errors import SpecError, WhisperctlError
+from whisperctl.errors import SpecError
 from whisperctl.package.build import build_environment, build_package
-from whisperctl.serving.requirements import normalised, parse_lock, read_lock, unsatisfied
+from whisperctl.serving.requirements import LOCK_BYTES, normalised, parse_lock, unsatisfied
 from whisperctl.spec import Stack
 
 HASH = "--hash=sha256:" + "a" * 64
@@ -126,7 +127,7 @@ def test_the_lock_is_what_is_installed_and_what_the_tag_is_named_by(locked, stac
 
 def test_validate_names_every_line_that_is_no_pin(locked) -> None:
     with pytest.raises(SpecError) as raised:
-        locked("vllm==0.31.0\nnumpy>=2\n", requirements=["soxr"])
+        locked("vllm==0.31.0\nnumpy>=2\n", requirements=["soxr", "numpy<3"])
     text = str(raised.value)
     for problem in (
         "requirements.lock:2: numpy>=2 is not pinned: write numpy==VERSION",
@@ -137,8 +138,19 @@ def test_validate_names_every_line_that_is_no_pin(locked) -> None:
     assert text.count("error: ") == 3
 
 
-@pytest.mark.parametrize("kind", ["missing", "folder", "binary", "endless"])
-def test_a_lock_that_cannot_be_read_is_said(locked, stack_of, tmp_path: Path, kind: str) -> None:
+@pytest.mark.parametrize(
+    ("kind", "problem"),
+    [
+        ("missing", "there is no such file"),
+        ("folder", "it is a folder, not a file"),
+        ("binary", "it is not UTF-8 text"),
+        ("endless", "it is a device, not a file"),
+        ("pipe", "it is a pipe, not a file"),
+        ("large", "it is larger than"),
+        ("elsewhere", "it leads out of"),
+    ],
+)
+def test_a_lock_that_cannot_be_read_is_an_error(stack_of, tmp_path: Path, kind: str, problem: str) -> None:
     file = tmp_path / "requirements.lock"
     match kind:
         case "folder":
@@ -147,10 +159,15 @@ def test_a_lock_that_cannot_be_read_is_said(locked, stack_of, tmp_path: Path, ki
             file.write_bytes(b"\xff\xfe")
         case "endless":
             file.symlink_to("/dev/zero")
-    with pytest.raises(WhisperctlError):
-        read_lock(file)
-    with pytest.raises(SpecError, match=r"stack\.yaml:\d+:\d+: error"):
+        case "pipe":
+            os.mkfifo(file)
+        case "large":
+            file.write_bytes(b"#" * (LOCK_BYTES + 1))
+        case "elsewhere":
+            file.symlink_to("/etc/hostname")
+    with pytest.raises(SpecError) as raised:
         stack_of(environment="{lock: requirements.lock}")
+    assert f"the lock cannot be used: {problem}" in str(raised.value)
 
 
 def test_the_order_and_spelling_of_requirements_and_arguments_are_no_change(stack_of) -> None:

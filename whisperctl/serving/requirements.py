@@ -7,15 +7,13 @@ in which every package is pinned; it stands in for the requirements, and must sa
 
 from __future__ import annotations
 
-import os
 import re
-import stat
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from whisperctl.errors import WhisperctlError
+from whisperctl.files import home_of, read_text
 from whisperctl.serving import catalog
 from whisperctl.spec import Stack
 
@@ -43,7 +41,7 @@ class Lock:
     lines: tuple[str, ...] = ()
     """For pip, without comments: options first, as written, then the packages by name."""
     pins: Mapping[str, Sequence[Requirement]] = field(default_factory=dict)
-    """Normalised name -> its pins; several where their markers differ."""
+    """Normalised name -> its pins: several where their markers differ, none where its line is none."""
     problems: tuple[tuple[int, str], ...] = ()
     """Line and message of what is no pin."""
 
@@ -52,10 +50,10 @@ def requirements(stack: Stack) -> list[str]:
     """The lines of the stack's requirements.txt: its lock's, or what it asks for.
 
     Raises:
-        WhisperctlError: the lock cannot be read.
+        Unreadable: the lock cannot be read.
     """
-    lock = stack.environment.lock
-    return asked_requirements(stack) if lock is None else list(read_lock(lock).lines)
+    lock = read_lock(stack)
+    return asked_requirements(stack) if lock is None else list(lock.lines)
 
 
 def asked_requirements(stack: Stack) -> list[str]:
@@ -76,25 +74,17 @@ def normalised(line: str) -> str:
     return text if requirement is None else " ".join(filter(None, [_spelled(requirement), options]))
 
 
-def read_lock(path: Path) -> Lock:
-    """The lock in a file.
+def read_lock(stack: Stack) -> Lock | None:
+    """The lock that a stack names; None where it names none.
 
     Raises:
-        WhisperctlError: it is no regular file, cannot be read, is larger than any lock, or is no text.
+        Unreadable: it is no regular file of the stack's repository, cannot be read, is too large, or is no text.
     """
-    try:
-        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise WhisperctlError(f"{path} is no regular file.")
-            content = file.read(LOCK_BYTES + 1)
-    except OSError as error:
-        raise WhisperctlError(f"{path} cannot be read: {error.strerror}.") from error
-    if len(content) > LOCK_BYTES:
-        raise WhisperctlError(f"{path} is larger than {LOCK_BYTES >> 20} MiB: it is no lock file.")
-    try:
-        return parse_lock(content.decode())
-    except UnicodeDecodeError as error:
-        raise WhisperctlError(f"{path} is no text in UTF-8.") from error
+    file = stack.environment.lock
+    if file is None:
+        return None
+    beside = Path(stack.mark("environment", "lock").file).parent
+    return parse_lock(read_text(file, LOCK_BYTES, inside=home_of(file, beside)))
 
 
 def parse_lock(text: str) -> Lock:
@@ -112,11 +102,11 @@ def parse_lock(text: str) -> Lock:
                 options.append(line)
             else:
                 problems.append((number, f"`{line}` is no pin: a lock holds packages with their versions"))
-        elif (problem := _unpinned(bare := _HASH.sub("", line))) is not None:
+        elif (problem := _unpinned(requirement := _requirement(bare := _HASH.sub("", line)), bare)) is not None:
             problems.append((number, problem))
-        else:
-            requirement = _requirement(bare)
-            assert requirement is not None
+            if requirement is not None:
+                pins.setdefault(_canonical(requirement.name), [])
+        elif requirement is not None:
             name = _canonical(requirement.name)
             problems += [(number, problem) for problem in _pinned_before(requirement, pins.get(name, []))]
             pins.setdefault(name, []).append(requirement)
@@ -139,10 +129,10 @@ def unsatisfied(lock: Lock, requirements: Sequence[str]) -> Iterator[str]:
         requirement = _requirement(_OPTIONS.sub("", line))
         if requirement is None:
             continue  # an address or an option: pip judges it
-        pins = lock.pins.get(_canonical(requirement.name), [])
-        if not pins:
+        pins = lock.pins.get(_canonical(requirement.name))
+        if pins is None:
             yield f"it does not pin {requirement.name}; the stack needs {line}"
-        for pin in pins:
+        for pin in pins or ():
             versions = [item.version for item in pin.specifier]
             if versions and not requirement.specifier.contains(versions[0], prereleases=True):
                 yield f"it pins {requirement.name} {versions[0]}; the stack needs {line}"
@@ -164,9 +154,8 @@ def _logical_lines(text: str) -> Iterator[tuple[int, str]]:
         yield started, " ".join(joined.split())
 
 
-def _unpinned(line: str) -> str | None:
+def _unpinned(requirement: Requirement | None, line: str) -> str | None:
     """Why a line is no pin; None when it is one."""
-    requirement = _requirement(line)
     if requirement is None:
         return f"pip cannot read `{line}` as a pinned package"
     if requirement.url:

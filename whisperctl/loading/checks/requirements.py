@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from contextlib import suppress
 
-from whisperctl.errors import WhisperctlError
+from whisperctl.files import Unreadable
 from whisperctl.loading.checks.finding import Finding, said
 from whisperctl.serving import catalog
 from whisperctl.serving.requirements import asked_requirements, read_lock, unsatisfied
@@ -69,18 +69,19 @@ def _torch(stack: Stack, path: Path_, line: str) -> Iterator[Finding]:
 
 def lock(stack: Stack) -> Iterator[Finding]:
     """The lock pins every package, and what the stack asks for."""
-    file, path = stack.environment.lock, ("environment", "lock")
-    if file is None:
-        return
+    path: Path_ = ("environment", "lock")
     try:
-        content = read_lock(file)
-    except WhisperctlError as error:
-        yield Finding(path, str(error).rstrip("."), "Write it with `uv pip compile` or `pip-compile`.")
+        pinned = read_lock(stack)
+    except Unreadable as error:
+        yield Finding(path, f"the lock cannot be used: {error.reason}", error.hint)
         return
-    for line, problem in content.problems:
-        yield Finding(path, f"{file.name}:{line}: {problem}", "Write it with `uv pip compile` or `pip-compile`.")
-    for problem in unsatisfied(content, asked_requirements(stack)):
-        yield Finding(path, f"{file.name}: {problem}", _RENEW)
+    if pinned is None or stack.environment.lock is None:
+        return
+    name = stack.environment.lock.name
+    for line, problem in pinned.problems:
+        yield Finding(path, f"{name}:{line}: {problem}", "Write it with `uv pip compile` or `pip-compile`.")
+    for problem in unsatisfied(pinned, asked_requirements(stack)):
+        yield Finding(path, f"{name}: {problem}", _RENEW)
 
 
 CHECKS = (requirements, lock)
