@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from whisperctl.apply.job import Job, Telling
-from whisperctl.apply.lease import new_lease
+from whisperctl.apply.lease import Lease
 from whisperctl.apply.outcome import Event, Listen, Outcome
 from whisperctl.apply.run import Run
 from whisperctl.clock import StoppableClock
@@ -29,7 +29,7 @@ from whisperctl.spec import Stack
 from whisperctl.state.desired import Wanted, desired, settle
 from whisperctl.state.line import content_digest, is_line, line_of, named, version_name
 from whisperctl.state.live import Live, read_live
-from whisperctl.state.resources import Address
+from whisperctl.state.resources import Address, deployment_address
 from whisperctl.state.tags import retired_tags
 
 CONVERGENCE_READS = 4
@@ -153,7 +153,7 @@ def apply_plans(
             revised(plan, fresh)
         return fresh
 
-    jobs = {position: _job(plan, world) for position, plan in enumerate(plans) if not plan.is_empty}
+    jobs = {position: _job(plan, world, exactly=not replan) for position, plan in enumerate(plans) if not plan.is_empty}
     run = Run(
         jobs=list(jobs.values()),
         token=world.token,
@@ -167,18 +167,24 @@ def apply_plans(
     return outcomes
 
 
-def _job(plan: Plan, world: World) -> Job:
+def _job(plan: Plan, world: World, exactly: bool = False) -> Job:
     def tell(about: Address, state: Telling, text: str) -> None:
         world.listen(Event(stack=plan.stack, address=about, state=state, text=text))
 
     return Job(
         plan=plan,
-        api=world.api(plan.wanted.stack),
         clock=world.clock,
         tell=tell,
-        lease=new_lease(),
+        lease=_lease(plan, world, tell),
         seen=dict(plan.live.fingerprints),
+        exactly=exactly,
     )
+
+
+def _lease(plan: Plan, world: World, tell: Callable[[Address, Telling, str], None]) -> Lease:
+    stack = plan.wanted.stack
+    address = deployment_address(stack.deployment.name)
+    return Lease(world.api(stack), stack.deployment.name, world.clock, lambda text: tell(address, "say", text))
 
 
 def _check_convergence(outcomes: Sequence[Outcome], world: World) -> None:

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 
 from whisperctl.apply import bake, builds, gate, proof, switch, writes
 from whisperctl.apply.job import Job
-from whisperctl.apply.lease import RENEW_EVERY
-from whisperctl.apply.locking import begin, give_back, renew
+from whisperctl.apply.lease import Lease, renewing
+from whisperctl.apply.locking import begin, give_back
 from whisperctl.apply.outcome import Listen, Outcome, Result, Status, told
 from whisperctl.clock import StoppableClock
 from whisperctl.errors import Contended, Interrupted, StalePlan, WhisperctlError
@@ -71,12 +71,14 @@ class Run:
     running: dict[Future[Result | bool], Job] = field(default_factory=dict)
     ids: int = 1_000_000
     lock: threading.Lock = field(default_factory=threading.Lock)
-    over: threading.Event = field(default_factory=threading.Event)
 
     def perform(self) -> list[Outcome]:
         """Do it all; an interrupt ends it early and is told in the results."""
-        renewing = threading.Thread(target=self._renew, daemon=True)
-        renewing.start()
+        with renewing(self._leases):
+            self._perform()
+        return [self._outcome(position, job) for position, job in enumerate(self.jobs)]
+
+    def _perform(self) -> None:
         pool = ThreadPoolExecutor(THREADS)
         try:
             for job in self.jobs:
@@ -89,13 +91,15 @@ class Run:
                 for future in done:
                     self._take_in(pool, self.running.pop(future), future)
         finally:
-            self.over.set()
             pool.shutdown(wait=True, cancel_futures=True)
             for job in self.jobs:
                 for awake in job.awake:
                     awake.stop()
                 give_back(job)
-        return [self._outcome(position, job) for position, job in enumerate(self.jobs)]
+
+    def _leases(self) -> list[Lease]:
+        """Those to keep alive while the run lasts."""
+        return [job.lease for job in self.jobs]
 
     def _begin(self, job: Job) -> bool:
         """Whether the stack had to be planned again."""
@@ -147,7 +151,7 @@ class Run:
 
     def _order_again(self, job: Job) -> None:
         """What the other stacks delete of the environment waits for the operations of the new plan, too."""
-        jobs = [other for other in self.jobs if other.api is job.api]
+        jobs = [other for other in self.jobs if other.plan.project == job.plan.project]
         ordered = after_other_stacks([other.plan.operations for other in jobs])
         for other, operations in zip(jobs, ordered, strict=True):
             self.waiting |= {o.id: (other, o) for o in operations if o.id in self.waiting}
@@ -173,15 +177,8 @@ class Run:
     def _dispatch(self, job: Job, operation: Operation) -> None:
         if self.clock.stop.is_set():
             raise Interrupted("interrupted before it began")
-        if job.lost.is_set():
-            raise StalePlan("Another apply of this stack has taken over: this one could not renew its lease in time.")
+        job.lease.fence()
         PERFORM[operation.kind](job, operation, self.token)
-
-    def _renew(self) -> None:
-        """Keep the leases alive while the run lasts; one that cannot be renewed now is tried again in time."""
-        while not self.over.wait(RENEW_EVERY):
-            busy = [job for job in self.jobs if any(o.id not in self.results for o in job.plan.operations)]
-            renew([job for job in busy if job.held])
 
     def _outcome(self, position: int, job: Job) -> Outcome:
         results = tuple(self.results[o.id] for o in job.plan.operations)
