@@ -20,7 +20,7 @@ def held_job(project: Project) -> Job:
     world = project.world()
     [plan] = plan_stacks(project.load(project.write(version={"maximum_instances": 2})), world)
     job = _job(plan, world)
-    begin(job, 1000, None)
+    begin(job, None)
     assert job.held
     return job
 
@@ -103,7 +103,7 @@ def test_a_lease_that_nobody_renews_for_a_minute_holds_up_nobody(project: Projec
     world = project.world(SkippingClock())
     [outcome] = project.perform(project.write(version={"maximum_instances": 2}), world=world)
     assert outcome.succeeded, report(outcome)
-    assert "waiting for another apply" in " ".join(event.text for event in project.events)
+    assert "waiting for another apply" in " ".join(project.said)
 
 
 def test_one_request_at_a_time_is_enough_for_everything(project: Project) -> None:

@@ -16,7 +16,7 @@ from whisperctl.state.labels import Labels, LeaseHolder, merged
 from whisperctl.state.resources import Kind, deployment_address
 
 
-def begin(job: Job, first_id: int, replan: Callable[[Plan, int], Plan] | None) -> None:
+def begin(job: Job, replan: Callable[[Plan], Plan] | None) -> None:
     """Take the stack's lease, where there is a deployment to write it on; plan again if that had to be waited for.
 
     Raises:
@@ -34,7 +34,7 @@ def begin(job: Job, first_id: int, replan: Callable[[Plan, int], Plan] | None) -
         if replan is None:
             raise StalePlan(f"Another apply changed the stack {job.plan.stack!r} meanwhile.\n  Plan again.")
         appeared = False
-        job.plan = replan(job.plan, first_id)
+        job.plan = replan(job.plan)
         job.seen = dict(job.plan.live.fingerprints)
         if not job.plan.operations:
             job.say(address, "the other apply has done what this one was going to do")
