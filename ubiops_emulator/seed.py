@@ -28,6 +28,8 @@ TYPES: list[tuple[str, str, float, int, int, int, float, bool]] = [
     ("196608mb-h200", "196608 MB + 16 vCPU + NVIDIA H200", 16, 196608, 409600, 1, 400.0, True),
 ]
 
+TYPE_NAMES = tuple(row[0] for row in TYPES)
+
 
 def seed(store: Store, now: float, token: str) -> None:
     """Fill an empty store; the token is the first user's."""

@@ -118,6 +118,7 @@ async def _serve(store: Store, sock: socket.socket, options: Options, token: Pat
     jobs = [asyncio.ensure_future(platform.run()), asyncio.ensure_future(_follow_services(app, server))]
     app.services_changed.set()
     _announce(port, token)
+    LOG.info("running on http://127.0.0.1:%d; Ctrl-C ends it", port)
     await stopped.wait()
     LOG.info("stopping")
     for job in jobs:

@@ -107,8 +107,8 @@ class Store:
                 "INSERT INTO object (id, kind, parent, name, due, body) VALUES (?, ?, ?, ?, ?, ?)",
                 (doc.id, kind, parent, name, due, json.dumps(body)),
             )
-        except sqlite3.IntegrityError as err:
-            raise Duplicate(name) from err
+        except sqlite3.IntegrityError as error:
+            raise Duplicate(name) from error
         doc.seq = cursor.lastrowid or 0
         return doc
 
@@ -123,8 +123,8 @@ class Store:
                 "UPDATE object SET name = ?, due = ?, body = ? WHERE id = ?",
                 (doc.name, doc.due, json.dumps(doc.body), doc.id),
             )
-        except sqlite3.IntegrityError as err:
-            raise Duplicate(doc.name) from err
+        except sqlite3.IntegrityError as error:
+            raise Duplicate(doc.name) from error
 
     def delete(self, doc: Doc) -> None:
         self._db.execute("DELETE FROM object WHERE id = ?", (doc.id,))
@@ -156,7 +156,7 @@ class Store:
 
     def due(self, now: float) -> list[Doc]:
         """Documents whose moment has come."""
-        return self._many("due IS NOT NULL AND due <= ? ORDER BY due", (now,))
+        return self._many("due IS NOT NULL AND due <= ? ORDER BY due, seq", (now,))
 
     def next_due(self) -> float | None:
         row = self._db.execute("SELECT MIN(due) FROM object WHERE due IS NOT NULL").fetchone()
@@ -225,7 +225,7 @@ def _lock(folder: Path) -> Any:
     handle = (folder / "lock").open("w")
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as err:
+    except OSError as error:
         handle.close()
-        raise FolderInUse(str(folder)) from err
+        raise FolderInUse(str(folder)) from error
     return handle

@@ -23,8 +23,9 @@ class Switches:
     service_blocks_delete: bool = True
     status_follows_instances: bool = True
     restart_on_change: bool = False
-    legacy_environment_names: bool = False
-    legacy_api_path: bool = False
+    legacy_environment_names: bool = True
+    legacy_api_path: bool = True
+    trim_text: bool = False
     cursor_is_url: bool = False
     maximum_instances: int = 20
     upstream_timeout: int = 300

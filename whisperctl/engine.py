@@ -6,9 +6,9 @@ Prints nothing and asks nothing: callers hand in listeners and render what comes
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import count
 
 from whisperctl.apply.events import Level, Listen, Said
 from whisperctl.apply.job import Job
@@ -19,14 +19,17 @@ from whisperctl.clock import StoppableClock
 from whisperctl.control.api import Api
 from whisperctl.errors import Interrupted, WhisperctlError
 from whisperctl.package.build import build_environment, build_package
+from whisperctl.plan.content import is_usable
 from whisperctl.plan.operations import SHARED_KINDS, after_other_stacks
 from whisperctl.plan.package_changes import explained
 from whisperctl.plan.plan import Plan, make_plan
 from whisperctl.plan.proposal import new_changes
 from whisperctl.plan.refusals import refuse
+from whisperctl.plan.survey import surveyed
 from whisperctl.spec import Stack
-from whisperctl.state.desired import desired, settle
-from whisperctl.state.live import read_live
+from whisperctl.state.desired import Wanted, desired, settle
+from whisperctl.state.line import content_digest, is_line, line_of, named, version_name
+from whisperctl.state.live import Live, read_live
 from whisperctl.state.resources import Address
 from whisperctl.state.tags import retired_tags
 
@@ -44,7 +47,9 @@ class World:
     parallelism: int
     clock: StoppableClock
     listen: Listen
-    ids: Iterator[int] = field(default_factory=lambda: count(1))
+    max_credits: float | None = None
+    """Credits an hour that no stack may cost; None is no limit."""
+    ids: Iterator[int] = field(default_factory=lambda: itertools.count(1))
     """Numbers of operations: one counter for all plans, so that none is ever given twice."""
 
     def api(self, stack: Stack) -> Api:
@@ -80,18 +85,51 @@ def _plan_project(
 ) -> list[Plan]:
     """Read, compare, order, refuse, explain. `beside` are plans made earlier that are performed at the same time."""
     api = world.apis[project]
-    desired_states = [desired(stack, build_package(stack), build_environment(stack)) for stack in stacks]
-    lives = read_live(api, desired_states, world.parallelism, destroy)
-    settled = [settle(wanted, live.labels) for wanted, live in zip(desired_states, lives, strict=True)]
+    unsettled = [_desired(stack, project, destroy) for stack in stacks]
+    lives = read_live(api, unsettled, world.parallelism, destroy)
+    settled = [settle(wanted, live.labels) for wanted, live in zip(unsettled, lives, strict=True)]
+    for position, (wanted, live) in enumerate(zip(settled, lives, strict=True)):
+        if is_line(wanted.stack) and not destroy:
+            settled[position], lives[position] = _named_by_content(stacks[position], project, wanted, live, world)
     more_wanted, more_lives = [plan.wanted for plan in beside], [plan.live for plan in beside]
     retired = retired_tags(api, settled + more_wanted, lives + more_lives, destroy)
     plans = [
-        make_plan(wanted, live, project=project, ids=world.ids, retired_tags=tags, destroy=destroy)
+        make_plan(
+            wanted,
+            live,
+            project=project,
+            ids=world.ids,
+            retired_tags=tags,
+            destroy=destroy,
+            max_credits=world.max_credits,
+        )
         for wanted, live, tags in zip(settled, lives, retired[: len(settled)], strict=True)
     ]
     ordered = after_other_stacks([plan.operations for plan in plans])
     plans = [replace(plan, operations=operations) for plan, operations in zip(plans, ordered, strict=True)]
-    return explained(plans, api, world.parallelism)
+    return explained([surveyed(plan, api) for plan in plans], api, world.parallelism)
+
+
+def _desired(stack: Stack, project: str, destroy: bool) -> Wanted:
+    """The state that the stack wants; a new version of a line is named by what it is made from."""
+    wanted = desired(stack, build_package(stack), build_environment(stack))
+    if destroy or not is_line(stack):
+        return wanted
+    name = version_name(line_of(stack), content_digest(wanted, project))
+    return desired(named(stack, name), wanted.package, wanted.build)
+
+
+def _named_by_content(stack: Stack, project: str, wanted: Wanted, live: Live, world: World) -> tuple[Wanted, Live]:
+    """Under the first name that is free, or has this content: somebody may have changed a version by hand."""
+    digest = content_digest(desired(stack, wanted.package, wanted.build), project)
+    for number in itertools.count(2):
+        if is_usable(wanted, live):
+            break
+        name = version_name(line_of(stack), digest, number)
+        unsettled = desired(named(stack, name), wanted.package, wanted.build)
+        [live] = read_live(world.apis[project], [unsettled], world.parallelism)
+        wanted = settle(unsettled, live.labels)
+    return wanted, live
 
 
 def apply_plans(

@@ -60,6 +60,7 @@ def test_what_it_prints(tmp_path: Path) -> None:
         "export UBIOPS_PROJECT=demo",
         f"export UBIOPS_API_TOKEN=\"$(cat '{token}')\"",
     ]
+    assert f"running on {emulator.root}; Ctrl-C ends it" in emulator.log.read_text()
     assert len(token.read_text().strip()) == 40
     assert token.stat().st_mode & 0o777 == 0o600
 
@@ -102,16 +103,20 @@ def test_only_the_books(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("code", "names"),
     [
-        ("CONFIG = {'served_names': ['a/b', 'c']}", ["a/b", "c"]),
-        ("CONFIG = {'served_names': [x for x in 'ab']}", []),
+        ("CONFIG = {'served_names': ['a/b', 'c']}", []),
         (
             "CONFIG = {'port': 8080}\nX = ['vllm', 'serve', 'm', '--served-model-name', 'a/b', 'c', '--port', '1']",
             ["a/b", "c"],
         ),
+        ("NAMES = ['a/b', 'c']\nX = ['--port', '1', '--served-model-name', *NAMES]", ["a/b", "c"]),
+        ("C = {'names': ('a', 'b')}\nX = ['--served-model-name', *given.names, '--port']", ["a", "b"]),
+        ("C = {'names': ('a', 'b')}\nX = ['--served-model-name', *C['names']]", ["a", "b"]),
+        ("run(name='a')\nX = ['--served-model-name', name, 'b']", ["a", "b"]),
+        ("NAMES = [x for x in 'ab']\nX = ['--served-model-name', *NAMES]", []),
+        ("NAMES = ['a', n]\nX = ['--served-model-name', *NAMES]", []),
         ("X = ('serve', '--served-model-name', name, 'c')", []),
         ("X = 'vllm serve m --served-model-name a/b --port 1'", ["a/b"]),
         ("X = '--served-model-name'", []),
-        ("def f():\n    CONFIG = {'served_names': ['a']}", []),
     ],
 )
 def test_models_that_a_package_names(code: str, names: list[str]) -> None:

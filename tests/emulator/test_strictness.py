@@ -90,7 +90,7 @@ def test_versions_are_checked(http: httpx.Client, name: str, version: Any, body:
     ("body", "text"),
     [
         ({"environment_name": "nowhere"}, "Environment was not found"),
-        ({"environment": "python3-12"}, "Environment was not found"),
+        ({"environment": "python3-11"}, "Environment was not found"),
         (
             {"environment_name": "ubiops-ubuntu24-04-python3-12", "environment_tag": "v0"},
             "Environment tag was not found",
@@ -245,7 +245,7 @@ def test_tokens(emulator: Emulator, header: str | None, text: str) -> None:
     assert text in error(httpx.get(f"{emulator.host}/projects", headers=headers), 401)
 
 
-@pytest.mark.parametrize("path", ["/v2/pipelines", "/v2.1/projects", "/", "/v2/projects/demo/buckets", "/docs"])
+@pytest.mark.parametrize("path", ["/v2/pipelines", "/v3/projects", "/", "/v2/projects/demo/buckets", "/docs"])
 def test_what_is_not_there_says_so(http: httpx.Client, path: str) -> None:
     assert error(http.get(path), 501) == f"The emulator does not implement GET {path}"
 
@@ -265,8 +265,6 @@ def test_switches_turn_strictness_off(http: httpx.Client, name: str, version: An
     switches = {
         "duplicate_status": 409,
         "reject_unknown_fields": False,
-        "legacy_environment_names": True,
-        "legacy_api_path": True,
         "service_blocks_delete": False,
         "status_follows_instances": False,
     }
@@ -283,6 +281,30 @@ def test_switches_turn_strictness_off(http: httpx.Client, name: str, version: An
         http.delete(f"{P}/services/{name}")
     finally:
         http.patch("/_emulator/switches", json=before)
+
+
+def test_switches_turn_the_tutorials_ways_off(http: httpx.Client, name: str, version: Any) -> None:
+    http.patch("/_emulator/switches", json={"legacy_environment_names": False, "legacy_api_path": False})
+    try:
+        error(http.get(f"/v2.1/projects/{PROJECT}"), 501)
+        body = {"version": "v2", "environment": "python3-12"}
+        assert error(http.post(f"{P}/deployments/{name}/versions", json=body), 404) == "Environment was not found"
+    finally:
+        http.patch("/_emulator/switches", json={"legacy_environment_names": True, "legacy_api_path": True})
+
+
+def test_a_server_that_trims_text(http: httpx.Client, name: str) -> None:
+    body = PLAIN | {"name": f" {name}", "description": " two\nlines \n", "labels": {"team": " audio "}}
+    error(http.post(f"{P}/deployments", json=body), 400)
+    http.patch("/_emulator/switches", json={"trim_text": True})
+    try:
+        made = http.post(f"{P}/deployments", json=body).json()
+        variable = {"name": "A", "value": "x \n", "secret": False}
+        kept = http.post(f"{P}/deployments/{name}/environment-variables", json=variable).json()
+    finally:
+        http.patch("/_emulator/switches", json={"trim_text": False})
+    assert (made["name"], made["description"], made["labels"]) == (name, "two\nlines", {"team": "audio"})
+    assert kept["value"] == "x"
 
 
 def test_secrets_never_leave(http: httpx.Client, api: ubiops.CoreApi, name: str, version: Any) -> None:

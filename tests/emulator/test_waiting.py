@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 import ubiops
 from ubiops.utils import wait_for_deployment_version, wait_for_environment, wait_for_revision
 from ubiops.utils.exceptions import StatusError
 
 from tests.emulator.conftest import BASE, LIVE, PROJECT, built, environment_package, package, written
+from ubiops_emulator.testing import Emulator
 
 TUTORIAL = """
 class Deployment:
@@ -47,76 +48,82 @@ def test_wait_for_a_failing_revision(api: ubiops.CoreApi, name: str, tmp_path: P
         wait_for_revision(api.api_client, PROJECT, name, "v1", failed.id, quiet=True)
 
 
-@pytest.mark.skipif(LIVE, reason="turns a switch of the emulator")
-def test_the_tutorials_calls(api: ubiops.CoreApi, http: httpx.Client, name: str, tmp_path: Path) -> None:
-    """Field names as in the notebook: the client drops those that UbiOps no longer knows."""
-    before = http.patch("/_emulator/switches", json={"legacy_environment_names": True})
-    assert before.status_code == 200
-    api.deployments_create(
-        project_name=PROJECT,
-        data={
-            "name": name,
-            "description": "Whisper deployed with vLLM",
-            "input_type": "plain",
-            "output_type": "plain",
-            "labels": {"controled_with": "notebook"},
-        },
-    )
-    api.deployment_versions_create(
-        project_name=PROJECT,
-        deployment_name=name,
-        data={
-            "version": "v1",
-            "environment": "python3-12",
-            "instance_type_group_name": "12288 MB + NVIDIA Tesla T4",
-            "maximum_instances": 1,
-            "minimum_instances": 0,
-            "maximum_idle_time": 900,
-            "labels": {
-                "openai-compatible": "true",
-                "openai-model-names": "openai/whisper-small",
-                "model-type": "speech-to-text",
-            },
-        },
-    )
-    for key, value, secret in (("MAX_MODEL_LEN", "448", False), ("HF_TOKEN", "hf_x", True)):
-        api.deployment_version_environment_variables_create(
+@pytest.mark.skipif(LIVE, reason="UbiOps itself may know neither /v2.1 nor python3-12 any more")
+def test_the_tutorials_calls_as_they_stand(emulator: Emulator, name: str, tmp_path: Path) -> None:
+    """Fields, names and address as in the notebook, also those that UbiOps no longer knows; its editor's package."""
+    configuration = ubiops.Configuration(host=f"{emulator.root}/v2.1")
+    configuration.api_key["Authorization"] = f"Token {emulator.token}"
+    with ubiops.ApiClient(configuration) as client:
+        api = ubiops.CoreApi(client)
+        assert api.service_status().status == "ok"
+        create_as_the_notebook_does(api, name)
+        upload = api.revisions_file_upload(
+            project_name=PROJECT, deployment_name=name, version="v1", file=archived(tmp_path), _progress_bar=False
+        )
+        wait_for_deployment_version(
+            client=api.api_client,
             project_name=PROJECT,
             deployment_name=name,
             version="v1",
-            data={"name": key, "value": value, "secret": secret},
+            revision_id=upload.revision,
+            quiet=True,
         )
-    path = written(tmp_path, package(TUTORIAL), "package.zip")
-    upload = api.revisions_file_upload(
-        project_name=PROJECT, deployment_name=name, version="v1", file=path, _progress_bar=False
-    )
-    wait_for_deployment_version(
-        client=api.api_client,
-        project_name=PROJECT,
-        deployment_name=name,
-        version="v1",
-        revision_id=upload.revision,
-        quiet=True,
-    )
-    service = api.services_create(
-        project_name=PROJECT,
-        data={
-            "name": name,
-            "deployment": name,
-            "version": "v1",
-            "port": 8080,
-            "authentication_required": True,
-            "health_check_path": "/health",
-            "request_storage_enabled": True,
+        version = api.deployment_versions_get(PROJECT, name, "v1")
+        assert (version.environment_name, version.maximum_idle_time) == (BASE, 900)
+        service = api.services_create(project_name=PROJECT, data=notebook_service(name))
+        assert service.endpoint.startswith("http")
+        answer = api.deployment_version_requests_create(
+            project_name=PROJECT, deployment_name=name, version="v1", data="health", timeout=3600
+        )
+        assert answer.result == "healthy"
+        update = {"minimum_instances": 0, "maximum_instances": 0}
+        api.deployment_versions_update(project_name=PROJECT, deployment_name=name, version="v1", data=update)
+        api.services_delete(PROJECT, name)
+        api.deployments_delete(PROJECT, name)
+
+
+def create_as_the_notebook_does(api: ubiops.CoreApi, name: str) -> None:
+    """Deployment, version and environment variables."""
+    deployment = {"name": name, "description": "Whisper with vLLM", "input_type": "plain", "output_type": "plain"}
+    api.deployments_create(project_name=PROJECT, data=deployment)
+    version = {
+        "version": "v1",
+        "environment": "python3-12",
+        "instance_type_group_name": "12288 MB + NVIDIA Tesla T4",
+        "maximum_instances": 1,
+        "minimum_instances": 0,
+        "maximum_idle_time": 900,
+        "labels": {
+            "openai-compatible": "true",
+            "openai-model-names": "openai/whisper-small",
+            "model-type": "speech-to-text",
         },
-    )
-    assert service.endpoint.startswith("http")
-    answer = api.deployment_version_requests_create(
-        project_name=PROJECT, deployment_name=name, version="v1", data="health", timeout=3600
-    )
-    assert answer.result == "healthy"
-    update = {"minimum_instances": 0, "maximum_instances": 0}
-    api.deployment_versions_update(project_name=PROJECT, deployment_name=name, version="v1", data=update)
-    http.patch("/_emulator/switches", json={"legacy_environment_names": False})
-    api.services_delete(PROJECT, name)
-    api.deployments_delete(PROJECT, name)
+    }
+    api.deployment_versions_create(project_name=PROJECT, deployment_name=name, data=version)
+    for key, value in {"VLLM_ATTENTION_BACKEND": "TRITON_ATTN", "MAX_MODEL_LEN": "448"}.items():
+        variable = ubiops.EnvironmentVariableCreate(name=key, value=value, secret=False)
+        api.deployment_version_environment_variables_create(PROJECT, name, "v1", variable)
+
+
+def notebook_service(name: str) -> dict[str, Any]:
+    """With the fields that the client drops in silence, one of them misspelt there."""
+    return {
+        "name": name,
+        "deployment": name,
+        "version": "v1",
+        "port": 8080,
+        "health_check_path": "/health",
+        "health_cheack_interval": 30,
+        "request_storage_enabled": True,
+        "authentication_required": True,
+    }
+
+
+def archived(folder: Path) -> str:
+    """As the notebook packs: the files at the archive's root, `requirements.txt` and `ubiops.yaml` among them."""
+    source = folder / "deployment_package"
+    source.mkdir()
+    (source / "deployment.py").write_text(TUTORIAL)
+    (source / "requirements.txt").write_text("openai\nrequests\n")
+    (source / "ubiops.yaml").write_text("apt:\n  packages:\n    - build-essential\n    - python3-dev\n    - ffmpeg\n")
+    return shutil.make_archive(str(source), "zip", source)

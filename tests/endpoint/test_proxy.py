@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import gzip
 import http.client
 import shutil
 import socket
 import subprocess
 import threading
+from base64 import b64encode
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.endpoint import tones
 from tests.endpoint.fake_vllm import MODEL, TOKEN, FakeVllm
+from whisperctl.endpoint.blanking import Blanking
 from whisperctl.endpoint.client import Endpoint
 from whisperctl.endpoint.proxy import bind
 from whisperctl.errors import WhisperctlError
@@ -115,10 +121,68 @@ def test_only_paths(vllm: FakeVllm, port: int, line: str) -> None:
     assert all(request.headers["host"] == vllm.url.removeprefix("http://") for request in vllm.requests)
 
 
-def test_two_hosts_are_refused(port: int) -> None:
-    with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
-        connection.sendall(f"GET / HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nHost: evil\r\n\r\n".encode())
-        assert b"421" in connection.makefile("rb").readline()
+def exchanged(port: int, request: str) -> tuple[bytes, bytes]:
+    """The status line and everything after it that a request, as it is, is answered until the connection ends."""
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+        connection.sendall(request.replace("{port}", str(port)).encode("latin-1"))
+        answer = connection.makefile("rb")
+        return answer.readline(), answer.read()
+
+
+SMUGGLED = "GET /smuggled HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        "Content-Length: \xb2", "Content-Length: " + "9" * 5000, "Content-Length: +5", "Content-Length: -1",
+        "Content-Length: 0x5", "Content-Length: 5, 5", "Content-Length: 5\r\nContent-Length: 5", "Content-Length:",
+        "Content-Length: 5\r\nContent-Length: 6", "Content-Length: 1_0", "Content-Length: 5\r\n 0",
+        "Transfer-Encoding: identity", "Transfer-Encoding: gzip, chunked", "Transfer-Encoding: chunked, chunked",
+        "Transfer-Encoding: xchunked", "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked",
+        "Transfer-Encoding: chunked\r\nContent-Length: 5", "Transfer-Encoding:", "Transfer-Encoding : chunked",
+        "Content-Length : 5", "Host: 127.0.0.1:{port}", "Host: evil.example", "X-Bad: \x1b[31m", "X-Bad: \x00",
+        "Origin: http://127.0.0.1:{port}\r\nOrigin: http://127.0.0.1:{port}", "no colon", "X Y: z", ": empty",
+    ],
+)  # fmt: skip
+def test_malformed_framing_is_refused_and_the_connection_closed(vllm: FakeVllm, port: int, headers: str) -> None:
+    status, rest = exchanged(port, f"POST /health HTTP/1.1\r\nHost: 127.0.0.1:{{port}}\r\n{headers}\r\n\r\n{SMUGGLED}")
+    assert status == b"HTTP/1.1 400 Bad Request\r\n"
+    assert b"Connection: close" in rest
+    assert b"HTTP/1.1" not in rest, "what was left of it was taken for another request"
+    assert not vllm.requests
+
+
+@pytest.mark.parametrize(
+    "chunk", ["+5\r\nhello\r\n0\r\n\r\n", "5\r\nhelloXX\r\n0\r\n\r\n", "0x5\r\nhello\r\n0\r\n\r\n"]
+)
+def test_malformed_chunks_end_the_connection(port: int, chunk: str) -> None:
+    head = "POST /health HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nTransfer-Encoding: chunked\r\n\r\n"
+    status, rest = exchanged(port, f"{head}{chunk}{SMUGGLED}")
+    assert b"200" not in status
+    assert b"HTTP/1.1" not in rest
+
+
+def test_a_paths_control_characters_are_neither_relayed_nor_logged(
+    vllm: FakeVllm, port: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status, _ = exchanged(port, "GET /\x1b]0;title\x07 HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n\r\n")
+    assert b"400" in status
+    assert not vllm.requests
+    logged = capsys.readouterr().err
+    assert "400 GET /" in logged
+    assert not {"\x1b", "\x07"} & set(logged)
+
+
+@pytest.mark.parametrize("kind", ["iframe", "frame", "embed", "object", "fencedframe"])
+def test_no_page_shows_it_in_a_frame(vllm: FakeVllm, port: int, kind: str) -> None:
+    navigation = {"Sec_Fetch_Site": "cross-site", "Sec_Fetch_Mode": "navigate", "Sec_Fetch_Dest": kind}
+    assert ask(port, "/docs", **navigation)[0] == 403
+    assert not vllm.requests
+    for status, _, headers in (ask(port, "/docs"), ask(port, "/docs", Origin="https://evil.example")):
+        assert status in (200, 403)
+        assert headers["x-frame-options"] == "DENY"
+        assert headers["content-security-policy"] == "frame-ancestors 'none'"
 
 
 def test_redirects_elsewhere_do_not_pass(port: int) -> None:
@@ -147,6 +211,68 @@ def test_nobody_there_is_502(clock: object) -> None:
         status, body, _ = ask(port, "/health")
     assert status == 502
     assert b"http://127.0.0.1:9/health" in body
+
+
+class _Echo(BaseHTTPRequestHandler):
+    """Sends back what it was sent, its own name for the session, and the token in pieces."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        words = [self.headers["Authorization"], self.headers.get("Cookie", "no cookie")]
+        encoded = b64encode(f"user:{TOKEN}".encode()).decode()
+        body = "\n".join([*words, encoded, quote(TOKEN, safe=""), TOKEN[:-1], TOKEN]).encode()
+        packed = self.path == "/gzip"
+        if packed:
+            body = gzip.compress(body)
+        self.send_response(200, f"OK {TOKEN}")
+        self.send_header("Content-Length", str(len(body)))
+        self.send_header("X-Echo", self.headers["Authorization"])
+        self.send_header("X-Bytes", "caf\xc3\xa9")
+        self.send_header("Set-Cookie", "session=1; Path=/")
+        if packed:
+            self.send_header("Content-Encoding", "gzip")
+        self.end_headers()
+        for at in range(0, len(body), 7):
+            self.wfile.write(body[at : at + 7])
+            self.wfile.flush()
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
+        """Say nothing."""
+
+
+@pytest.mark.parametrize("path", ["/plain", "/gzip"])
+def test_nothing_brings_the_token_to_the_page_nor_a_cookie_to_another(path: str) -> None:
+    upstream = ThreadingHTTPServer(("127.0.0.1", 0), _Echo)
+    thread = threading.Thread(target=upstream.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+    thread.start()
+    with Endpoint(f"http://127.0.0.1:{upstream.server_port}", TOKEN, 5) as endpoint, serving(endpoint) as port:
+        ask(port, path)
+        status, body, headers = ask(port, path)
+    upstream.shutdown()
+    upstream.server_close()
+    thread.join()
+    lines = body.decode().splitlines()
+    assert status == 200
+    assert lines[:2] == [f"Token {'*' * len(TOKEN)}", "no cookie"]
+    assert b64encode(TOKEN.encode()).decode()[4:12] not in body.decode()
+    assert lines[-3:] == ["*" * len(TOKEN), TOKEN[:-1], "*" * len(TOKEN)]
+    assert headers["x-echo"] == f"Token {'*' * len(TOKEN)}"
+    assert headers["x-bytes"].encode("latin-1").decode() == "café"
+    assert "set-cookie" not in headers
+
+
+SECRET = "abcab/c d+abx"
+PIECES = st.lists(st.sampled_from([SECRET, SECRET[:4], SECRET[5:], "abc", "x", quote(SECRET, safe=""), "\xe9"]))
+
+
+@given(words=PIECES, size=st.integers(1, 9))
+def test_a_stream_is_blanked_as_the_whole_is(words: list[str], size: int) -> None:
+    blanking, data = Blanking(SECRET), "".join(words).encode("latin-1")
+    pieces = [data[at : at + size] for at in range(0, len(data), size)]
+    assert b"".join(blanking.chunks(pieces)) == blanking.whole(data)
+    assert SECRET.encode() not in blanking.whole(data)
+    assert len(blanking.whole(data)) == len(data)
 
 
 class _Drip(BaseHTTPRequestHandler):

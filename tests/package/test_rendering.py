@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from whisperctl.package.build import build_environment, build_package, requirements
+from whisperctl.package.build import build_environment, build_package
 from whisperctl.serving import catalog
 from whisperctl.serving.launch import launch
+from whisperctl.serving.requirements import requirements
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "render"
 ALWAYS = {"deployment.py", "whisperctl_supervisor.py"}

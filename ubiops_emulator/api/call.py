@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from ubiops_emulator.api.fields import Field, checked
+from ubiops_emulator.api.fields import Field, checked, trimmed
 from ubiops_emulator.clock import stamp
 from ubiops_emulator.refusal import Refusal, invalid, not_found
 from ubiops_emulator.store import Doc, Store
@@ -55,6 +55,7 @@ class Call:
         url: the call's address without its query, for links to further pages.
         signals: what the platform must hear of when the call's transaction is through.
         free_port: reserves a loopback port for a new service.
+        capacity: how many instances of a type there is room for, by its name.
     """
 
     store: Store
@@ -69,6 +70,7 @@ class Call:
     url: str = ""
     known_permissions: tuple[str, ...] = ()
     free_port: Callable[[], int | None] = lambda: None
+    capacity: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def stamp(self) -> str:
@@ -81,7 +83,8 @@ class Call:
     def checked(self, fields: dict[str, Field], *, creating: bool) -> dict[str, Any]:
         """The body, checked against a table of fields."""
         lenient = not self.switches.reject_unknown_fields
-        return checked(fields, self.body, creating=creating, ignore_unknown=lenient)
+        body = trimmed(self.body) if self.switches.trim_text else self.body
+        return checked(fields, body, creating=creating, ignore_unknown=lenient)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -236,6 +239,6 @@ def moment(call: Call, name: str) -> float:
     try:
         # A `+` that was not encoded arrives as a space.
         date = datetime.fromisoformat(call.query[name].replace(" ", "+"))
-    except (KeyError, ValueError) as err:
-        raise invalid(f"{name}: an ISO-8601 date is required") from err
+    except (KeyError, ValueError) as error:
+        raise invalid(f"{name}: an ISO-8601 date is required") from error
     return (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp()

@@ -59,6 +59,15 @@ def checked(fields: Mapping[str, Field], body: Any, *, creating: bool, ignore_un
     return result
 
 
+def trimmed(value: Any) -> Any:
+    """A body without the white space around its strings, as Django REST framework's text fields take them."""
+    if isinstance(value, dict):
+        return {name: trimmed(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [trimmed(item) for item in value]
+    return value.strip() if isinstance(value, str) else value
+
+
 def _object(
     fields: Mapping[str, Field],
     body: dict[str, Any],

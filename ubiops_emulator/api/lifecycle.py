@@ -7,9 +7,11 @@ performs them. Stays are UbiOps-like seconds at speed 1.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from ubiops_emulator.api import scheduling
 from ubiops_emulator.api.rules import records, versions
+from ubiops_emulator.api.scheduling import Placement
 from ubiops_emulator.clock import stamp
 from ubiops_emulator.store import ENTERED, Doc, Store
 
@@ -26,13 +28,13 @@ class Move:
     effect: str | None = None
 
 
-# `outcome` is the state the build's result names; a move with `process` waits for the instance's process instead.
+# `outcome` is the state that the build's result names. A pending instance goes on when there is room for it, too.
 MOVES: dict[tuple[str, str], Move] = {
     ("tag", "queued"): Move(to="building", after=20, effect="build_tag"),
     ("tag", "building"): Move(to="outcome", after=700),
     ("revision", "queued"): Move(to="building", after=5, effect="build_revision"),
     ("revision", "building"): Move(to="outcome", after=55),
-    ("instance", "pending"): Move(to="initialising", after=20, effect="start"),
+    ("instance", "pending"): Move(to="initialising", after=20),
     ("instance", "initialising"): Move(to="running", after=10),
     ("instance", "stopping"): Move(to="gone", after=5),
 }
@@ -48,10 +50,17 @@ class Effect:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pace:
-    """How quickly things move, and whether instances are processes (whose readiness decides) or only rows."""
+    """How quickly things move.
+
+    Attributes:
+        speed: times UbiOps' own pace.
+        processes: whether instances are processes, whose readiness decides, or only rows.
+        capacity: how many instances of a type there is room for, by its name; any number of those not named.
+    """
 
     speed: float
     processes: bool
+    capacity: Mapping[str, int] = field(default_factory=dict)
 
 
 def advance(store: Store, now: float, pace: Pace, served: Mapping[str, float]) -> list[Effect]:
@@ -97,11 +106,26 @@ def _step(store: Store, doc: Doc, now: float, pace: Pace) -> list[Effect]:
         return []
     if move.to == "outcome":
         return _finish(store, doc, now)
+    if (doc.kind, doc.body["status"]) == ("instance", "pending"):
+        return _place(store, doc, move, pace, now)
     if move.to == "gone":
         remove_instance(store, doc)
         return [Effect("touch", doc.parent)]
     enter(store, doc, move.to, now)
     return [Effect(move.effect, doc.id)] if move.effect else [Effect("touch", doc.parent)]
+
+
+def _place(store: Store, doc: Doc, move: Move, pace: Pace, now: float) -> list[Effect]:
+    match scheduling.place(store, doc, pace.capacity, now):
+        case Placement.PLACED:
+            enter(store, doc, move.to, now)
+            return [Effect("start", doc.id)]
+        case Placement.WAITING:
+            return []
+        case Placement.UNSCHEDULED:
+            doc.due = None
+            store.save(doc)
+            return [Effect("unscheduled", doc.id)]
 
 
 def enter(store: Store, doc: Doc, status: str, now: float) -> None:
@@ -110,23 +134,10 @@ def enter(store: Store, doc: Doc, status: str, now: float) -> None:
     doc.due = ENTERED
     if doc.kind == "instance":
         doc.body["time_updated"] = stamp(now)
-        _entered_instance(store, doc, status, now)
+        if status == "running":
+            doc.body["_used"] = now
+        records.instance_event(store, doc, f"Instance status changed to {status}", now)
     store.save(doc)
-
-
-def _entered_instance(store: Store, doc: Doc, status: str, now: float) -> None:
-    if status == "initialising" and doc.body["instance_type"] is None:
-        version = store.by_id("version", doc.parent)
-        group = store.by_id("group", version.body["instance_type_group_id"]) if version else None
-        kind = group.body["instance_types"][0] if group else {}
-        doc.body["instance_type"] = {key: kind.get(key) for key in ("id", "name", "display_name")}
-        records.instance_event(
-            store, doc, f"Attempting to deploy instance with instance type {kind.get('name')} on node pool local", now
-        )
-        records.instance_event(store, doc, "Instance is deployed on node pool local", now)
-    if status == "running":
-        doc.body["_used"] = now
-    records.instance_event(store, doc, f"Instance status changed to {status}", now)
 
 
 def _waits_for_process(doc: Doc, pace: Pace) -> bool:
@@ -225,6 +236,7 @@ def remove_instance(store: Store, doc: Doc) -> None:
     """A stopped instance disappears, and its events with it."""
     store.delete_children("instance_event", doc.id)
     store.delete(doc)
+    scheduling.room_changed(store)
 
 
 def _start(store: Store, version: Doc, now: float) -> None:

@@ -5,15 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from ubiops_emulator.api.words import words
 from ubiops_emulator.refusal import invalid
 from ubiops_emulator.store import LogLine
 
-LABELS = words(
+LABELS = (
     "deployment_id deployment_name deployment_version_id deployment_version deployment_version_revision_id instance_id"
     " process_id environment_name environment_tag environment_build_id pipeline_id pipeline_name pipeline_version_id"
     " pipeline_version pipeline_object_name deployment_request_id pipeline_request_id webhook_name system level"
-)
+).split()
 
 
 TOKEN = re.compile(
@@ -81,8 +80,8 @@ def _label_test(label: str, operator: str, text: str) -> Test:
 def _pattern(text: str) -> re.Pattern[str]:
     try:
         return re.compile(text)
-    except re.error as err:
-        raise invalid(f"query: {text!r} is not a regular expression") from err
+    except re.error as error:
+        raise invalid(f"query: {text!r} is not a regular expression") from error
 
 
 def _unquoted(text: str) -> str:

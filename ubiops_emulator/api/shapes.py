@@ -8,7 +8,6 @@ from __future__ import annotations
 from typing import Any
 
 from ubiops_emulator.api.fields import Field
-from ubiops_emulator.api.words import words
 
 NAME = r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?"
 NAME_HINT = "only lowercase letters, digits, dots and dashes are allowed, a letter or digit first and last"
@@ -17,7 +16,7 @@ ROLE_HINT = "only lowercase letters, digits and dashes are allowed, a letter fir
 VARIABLE = r"[A-Za-z]([A-Za-z0-9_]*[A-Za-z0-9])?"
 VARIABLE_HINT = "only letters, digits and underscores are allowed, a letter first and no underscore last"
 
-DATA_TYPES = words("int string double bool dict file array_int array_double array_string array_file")
+DATA_TYPES = "int string double bool dict file array_int array_double array_string array_file".split()
 
 
 def _name(high: int = 64, *, update: bool = True) -> Field:
@@ -56,10 +55,10 @@ DEPLOYMENT = {
     "output_fields": Field(kind="objects", default=[], fields=IO_FIELD),
     "default_version": Field(kind="str", low=1, create=False),
 }
-DEPLOYMENT_CREATED = words(
+DEPLOYMENT_CREATED = (
     "id name supports_request_format project description input_type output_type input_fields output_fields labels"
     " creation_date last_updated"
-)
+).split()
 DEPLOYMENT_DETAIL = [*DEPLOYMENT_CREATED, "default_version"]
 
 HEALTH_CHECK = {
@@ -99,39 +98,39 @@ VERSION = {
     "command": Field(kind="command", nullable=True, default=None),
     "args": Field(kind="command", nullable=True, default=None),
 }
-VERSION_LIST = words(
+VERSION_LIST = (
     "id deployment version default description environment_name environment_tag status active_revision"
     " latest_revision maximum_instances minimum_instances maximum_idle_time labels creation_date last_updated"
     " request_retention_time request_retention_mode maximum_queue_size restart_request_interruption ports"
     " instance_type scaling_strategy instance_processes"
-)
+).split()
 VERSION_DETAIL = [
     *VERSION_LIST,
-    *words("instance_type_group_id instance_type_group_name last_file_upload has_request_method has_requests_method"),
-    *words("health_check command args"),
+    *"instance_type_group_id instance_type_group_name last_file_upload has_request_method has_requests_method".split(),
+    *"health_check command args".split(),
 ]
-REVISION = words(
-    "id version creation_date created_by status error_message has_request_method has_requests_method empty"
+REVISION = (
+    "id version creation_date created_by status error_message has_request_method has_requests_method empty".split()
 )
 
 ENVIRONMENT = {"name": _name(1024, update=False), "description": DESCRIPTION, "labels": LABELS}
-ENVIRONMENT_KEEP = words("id name project creation_date last_updated description labels system")
+ENVIRONMENT_KEEP = "id name project creation_date last_updated description labels system".split()
 TAG = {
     "name": Field(kind="str", low=1, high=128, pattern=NAME, hint=NAME_HINT, update=False),
     "status": Field(kind="str", choices=("pending", "cancelled")),
     "supports_request_format": Field(kind="bool", default=True),
 }
-TAG_KEEP = words(
+TAG_KEEP = (
     "id name environment creation_date status supports_request_format implicit deprecated size error_message"
     " base_environment_name base_environment_tag built"
-)
+).split()
 
 VARIABLE_FIELDS = {
     "name": Field(kind="str", required=True, low=1, high=64, pattern=VARIABLE, hint=VARIABLE_HINT),
     "value": Field(kind="str", required=True),
     "secret": Field(kind="bool", required=True),
 }
-VARIABLE_KEEP = words("id name value secret")
+VARIABLE_KEEP = "id name value secret".split()
 COPY = {
     "source_deployment": Field(kind="str", required=True, low=1),
     "source_version": Field(kind="str", low=1),
@@ -146,7 +145,7 @@ GROUP = {
     "name": Field(kind="str", low=1, high=256),
     "instance_types": Field(kind="objects", required=True, fields=GROUP_ITEM),
 }
-GROUP_KEEP = words("id name time_created time_updated instance_types")
+GROUP_KEEP = "id name time_created time_updated instance_types".split()
 
 SERVICE = {
     "name": _name(),
@@ -170,33 +169,33 @@ SERVICE = {
     "imported_namespace": Field(kind="str", nullable=True, high=256, default=None),
     "imported_cluster_domain": Field(kind="str", nullable=True, low=1, high=256, default=None),
 }
-SERVICE_LIST = words(
+SERVICE_LIST = (
     "id name deployment version port time_created time_updated labels authentication_required type"
     " cache_aware_llm_routing"
-)
+).split()
 SERVICE_DETAIL = [
     *SERVICE_LIST,
-    *words("description authentication_method_token_enabled authentication_header_pass_through"),
-    *words("request_logging_excluded_paths request_logging_excluded_extensions rate_limit"),
-    *words("rate_limit_user_default concurrency_limit concurrency_limit_user_default imported_name"),
-    *words("imported_namespace imported_cluster_domain imported_scheme endpoint"),
+    *"description authentication_method_token_enabled authentication_header_pass_through".split(),
+    *"request_logging_excluded_paths request_logging_excluded_extensions rate_limit".split(),
+    *"rate_limit_user_default concurrency_limit concurrency_limit_user_default imported_name".split(),
+    *"imported_namespace imported_cluster_domain imported_scheme endpoint".split(),
 ]
 
-INSTANCE_LIST = words("id status instance_type time_created time_updated")
+INSTANCE_LIST = "id status instance_type time_created time_updated".split()
 INSTANCE_PROJECT = [*INSTANCE_LIST, "deployment", "version"]
 INSTANCE_DETAIL = [*INSTANCE_PROJECT, "node", "node_pool"]
 
-REQUEST_LIST = words(
-    "id deployment version status success time_created time_started time_completed input_size output_size"
+REQUEST_LIST = (
+    "id deployment version status success time_created time_started time_completed input_size output_size".split()
 )
-REQUEST_DETAIL = [*REQUEST_LIST, *words("error_message timeout request_data result additional_data")]
+REQUEST_DETAIL = [*REQUEST_LIST, *"error_message timeout request_data result additional_data".split()]
 REQUEST_SINGLE = [*REQUEST_DETAIL, "origin"]
-REQUEST_CREATED = words("id deployment version status success result error_message timeout")
-REQUEST_BATCH = words("id deployment version status time_created")
+REQUEST_CREATED = "id deployment version status success result error_message timeout".split()
+REQUEST_BATCH = "id deployment version status time_created".split()
 
-PROJECT_LIST = words("id name creation_date advanced_permissions credits organization_name labels")
+PROJECT_LIST = "id name creation_date advanced_permissions credits organization_name labels".split()
 PROJECT_DETAIL = [*PROJECT_LIST, "suspended", "suspended_reason", "cors_origins"]
-USER_KEEP = words("id email name surname registration_date authentication")
+USER_KEEP = "id email name surname registration_date authentication".split()
 
 
 def keep(names: list[str], body: dict[str, Any]) -> dict[str, Any]:

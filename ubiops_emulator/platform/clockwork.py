@@ -9,12 +9,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
-from ubiops_emulator.api import lifecycle
+from ubiops_emulator.api import lifecycle, scheduling
 from ubiops_emulator.api.call import Signal
 from ubiops_emulator.api.lifecycle import Effect, Pace
+from ubiops_emulator.api.rules import records
 from ubiops_emulator.clock import Clock
+from ubiops_emulator.platform import lineage
 from ubiops_emulator.platform.builder import Builder, BuildFaults
 from ubiops_emulator.platform.dispatch import Dispatch
 from ubiops_emulator.platform.fleet import Fleet
@@ -35,7 +39,7 @@ class Platform:
         self.clock = clock
         self.settings = settings
         self.switches = Switches()
-        self.pace = Pace(speed=settings.speed, processes=settings.runtime == "process")
+        self.pace = Pace(speed=settings.speed, processes=settings.runtime == "process", capacity=settings.capacity)
         self.faults = BuildFaults()
         self.builder = Builder(store=store, settings=settings, log=self.log, faults=self.faults)
         self.fleet = Fleet(
@@ -139,6 +143,13 @@ class Platform:
         """Where processes are asked, their next health check tells; the books are corrected at once."""
         self._check_books({doc.id for doc in self.store.every("version")})
 
+    def set_capacity(self, capacity: Mapping[str, int]) -> None:
+        """Room for so many instances of each named type from now on; who is there already stays."""
+        self.pace = replace(self.pace, capacity=capacity)
+        with self.store.transaction():
+            scheduling.room_changed(self.store)
+        self.wake()
+
     def wake(self) -> None:
         """The clock has leapt, or the state was replaced."""
         self._wake.set()
@@ -185,10 +196,25 @@ class Platform:
                 self.spawn(self._build(effect.kind.removeprefix("build_"), effect.id))
             case "expire":
                 self.dispatch.expire(effect.id)
+            case "unscheduled":
+                self._unscheduled(effect.id)
             case "start" if self.pace.processes:
                 self.spawn(self.fleet.start(effect.id))
             case "stop" if self.pace.processes:
                 self.spawn(self.fleet.stop(effect.id))
+
+    def _unscheduled(self, ident: str) -> None:
+        """No instance type of its group had room for an instance: it disappears."""
+        doc = self.store.by_id("instance", ident)
+        if doc is None:
+            return
+        where, now = lineage.site(self.store, doc), self.clock.now()
+        text = f"Instance could not be scheduled: no capacity for instance type {scheduling.tried(self.store, doc)}"
+        self.log(where.project, [text], lineage.instance_labels(self.store, where, ident), "error")
+        with self.store.transaction():
+            records.event(self.store, where.project, lineage.instance_event(where, doc.id, text, now, "unscheduled"))
+            lifecycle.stop(self.store, doc, now)
+        self.changed(doc.parent)
 
     async def _build(self, kind: str, ident: str) -> None:
         verdict = await self.builder.build(kind, ident)

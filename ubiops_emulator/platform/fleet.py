@@ -18,7 +18,7 @@ from ubiops_emulator.api.rules import records
 from ubiops_emulator.clock import Clock
 from ubiops_emulator.platform import health, launching
 from ubiops_emulator.platform.builder import BuildFaults, Log
-from ubiops_emulator.platform.lineage import crash_event, instance_labels, site
+from ubiops_emulator.platform.lineage import instance_event, instance_labels, site
 from ubiops_emulator.runtime import orphans, sockets
 from ubiops_emulator.runtime.process import InstanceProcess, Listener
 from ubiops_emulator.settings import Settings
@@ -166,7 +166,7 @@ class Fleet:
         where = site(self.store, doc)
         with self.store.transaction():
             records.instance_event(self.store, doc, text, now)
-            records.event(self.store, where.project, crash_event(where, doc.id, text, now))
+            records.event(self.store, where.project, instance_event(where, doc.id, text, now, "crashed"))
             doc.body |= {"_healthy": where.version.body["health_check"] is None, "_busy": False}
             lifecycle.enter(self.store, doc, "initialising", now)
             doc.due = None

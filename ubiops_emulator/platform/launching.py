@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from ubiops_emulator.api.rules.variables import effective
-from ubiops_emulator.api.words import words
 from ubiops_emulator.platform.lineage import Site
 from ubiops_emulator.runtime import build_checks, packages, sockets, venvs
 from ubiops_emulator.runtime.orphans import MARK
@@ -17,10 +16,10 @@ from ubiops_emulator.settings import Settings
 from ubiops_emulator.store import Doc, Store
 
 # What a package sees of the emulator's own environment; nothing else of the user's shell reaches it.
-PASSED_ON = words(
+PASSED_ON = (
     "LANG LC_ALL TZ TMPDIR LD_LIBRARY_PATH LD_PRELOAD HF_HOME HF_HUB_OFFLINE HTTP_PROXY HTTPS_PROXY NO_PROXY http_proxy"
     " https_proxy no_proxy SSL_CERT_FILE SSL_CERT_DIR REQUESTS_CA_BUNDLE"
-)
+).split()
 PASSED_PREFIXES = ("CUDA", "NVIDIA_", "NCCL_")
 
 

@@ -60,8 +60,8 @@ def instance_labels(store: Store, where: Site, ident: str) -> dict[str, Any]:
     }
 
 
-def crash_event(where: Site, ident: str, text: str, now: float) -> dict[str, Any]:
-    """The project event of an instance whose process ended by itself."""
+def instance_event(where: Site, ident: str, text: str, now: float, what: str) -> dict[str, Any]:
+    """The project event of an instance that `crashed` (its process ended by itself) or was `unscheduled`."""
     return {
         "date": stamp(now),
         "object_type": "deployment_version",
@@ -69,7 +69,7 @@ def crash_event(where: Site, ident: str, text: str, now: float) -> dict[str, Any
         "object_name": where.version.name,
         "parent_object_name": where.deployment.name,
         "parent_object_id": where.deployment.id,
-        "type": "instance_crashed",
+        "type": f"instance_{what}",
         "log_timestamp": int(now * 1e9),
         "text": f"Instance {ident}: {text}",
         "_at": now,

@@ -65,9 +65,9 @@ def answer(deployment: Any, task: dict[str, Any], say: Callable[[dict[str, Any]]
         result = method(task["data"] if single else [task["data"]], *extra)
         result = result if single else result[0]
         json.dumps(result)
-    except Exception as err:
+    except Exception as error:
         traceback.print_exc()
-        return {"event": "result", "id": task["id"], "error": f"{type(err).__name__}: {err}"}
+        return {"event": "result", "id": task["id"], "error": f"{type(error).__name__}: {error}"}
     return {"event": "result", "id": task["id"], "result": result}
 
 

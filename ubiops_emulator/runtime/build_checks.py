@@ -49,8 +49,8 @@ def unmet(lines: list[str], facts: Mapping[str, Any]) -> list[str]:
     for line in lines:
         try:
             wanted = Requirement(line)
-        except InvalidRequirement as err:
-            problems.append(f"{line} (not a requirement: {str(err).splitlines()[0]})")
+        except InvalidRequirement as error:
+            problems.append(f"{line} (not a requirement: {str(error).splitlines()[0]})")
             continue
         if wanted.marker is not None and not wanted.marker.evaluate(dict(facts["markers"]) | {"extra": ""}):
             continue
@@ -96,12 +96,12 @@ async def ask(python: str, question: dict[str, Any], env: Mapping[str, str]) -> 
         start_new_session=True,
     )
     try:
-        out, err = await asyncio.wait_for(process.communicate(json.dumps(question).encode()), CHECK_TIMEOUT)
+        out, error = await asyncio.wait_for(process.communicate(json.dumps(question).encode()), CHECK_TIMEOUT)
     except TimeoutError:
         process.kill()
         await process.wait()
         return {"error": f"importing the package took longer than {CHECK_TIMEOUT:.0f} s"}, []
-    printed = err.decode(errors="replace").splitlines()
+    printed = error.decode(errors="replace").splitlines()
     try:
         return json.loads(out), printed
     except ValueError:
@@ -113,8 +113,8 @@ async def read_tag(path: Path | None) -> Verdict:
     """What an environment tag's archive asks for."""
     try:
         texts = await asyncio.to_thread(packages.dependency_files, path, "environment_package") if path else {}
-    except packages.BadPackage as err:
-        return Verdict(error=str(err))
+    except packages.BadPackage as error:
+        return Verdict(error=str(error))
     if not texts:
         return Verdict(error="Could not find the requirements file")
     verdict = Verdict(lines=requirement_lines(texts.get("requirements.txt", "")))
@@ -132,8 +132,8 @@ async def read_package(path: Path | None, file_name: str) -> Verdict:
     try:
         text = await asyncio.to_thread(packages.source, path, file_name)
         own = await asyncio.to_thread(packages.dependency_files, path, "deployment_package")
-    except packages.BadPackage as err:
-        return Verdict(error=str(err))
+    except packages.BadPackage as error:
+        return Verdict(error=str(error))
     if text is None:
         return Verdict(error=f"Could not find {file_name} in the deployment package")
     verdict = _check_class(text, file_name)
@@ -172,8 +172,8 @@ def _missing_text(lines: list[str], answer: Mapping[str, Any]) -> str:
 def _check_class(text: str, file_name: str) -> Verdict:
     try:
         tree = ast.parse(text, file_name)
-    except (SyntaxError, ValueError) as err:
-        return Verdict(error=f"{file_name} is not valid Python: {err}")
+    except (SyntaxError, ValueError) as error:
+        return Verdict(error=f"{file_name} is not valid Python: {error}")
     found = [node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == "Deployment"]
     if not found:
         return Verdict(error=f"{file_name} has no class Deployment")

@@ -88,8 +88,8 @@ def main() -> None:
     if question.get("folder"):
         try:
             answer |= methods(question["folder"], question["file"])
-        except BaseException as err:
-            answer["error"] = f"{type(err).__name__}: {err}"
+        except BaseException as error:
+            answer["error"] = f"{type(error).__name__}: {error}"
     with os.fdopen(result, "w") as stream:
         json.dump(answer, stream)
     sys.stdout.flush()

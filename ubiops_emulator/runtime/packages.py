@@ -27,8 +27,8 @@ def check_zip(path: Path, unpacked_limit: int) -> None:
         with zipfile.ZipFile(path) as archive:
             entries = archive.infolist()
             _check_entries(entries, unpacked_limit)
-    except (zipfile.BadZipFile, NotImplementedError, OSError, ValueError) as err:
-        raise BadPackage("The file is not a valid zip archive") from err
+    except (zipfile.BadZipFile, NotImplementedError, OSError, ValueError) as error:
+        raise BadPackage("The file is not a valid zip archive") from error
 
 
 def _check_entries(entries: list[zipfile.ZipInfo], unpacked_limit: int) -> None:

@@ -25,7 +25,8 @@ from ubiops_emulator.platform.clockwork import Platform
 from ubiops_emulator.refusal import Refusal
 from ubiops_emulator.runtime import sockets
 from ubiops_emulator.store import Doc
-from ubiops_emulator.web import control, faults, uploads
+from ubiops_emulator.web import control, faults, transaction, uploads
+from ubiops_emulator.web.headers import undoubled
 from ubiops_emulator.web.journal import Journal
 from ubiops_emulator.web.limits import RateLimiter
 from ubiops_emulator.web.proxy import Proxy
@@ -81,16 +82,16 @@ class App:
         began = time.perf_counter()
         request = Request(scope, receive)
         entry: dict[str, Any] = {"method": scope["method"], "path": scope["path"]}
-        entry["query"] = scope["query_string"].decode()
+        entry["query"] = scope["query_string"].decode(errors="replace")
         try:
             response = await self._answer(request, entry)
-        except Refusal as err:
-            response = refused(err)
-        except faults.Broken as err:
+        except Refusal as error:
+            response = refused(error)
+        except faults.Broken as error:
             entry["fault"] = True
-            response = err.response
-        except faults.Dropped as err:
-            entry |= {"status": 0, "fault": err.kind}
+            response = error.response
+        except faults.Dropped as error:
+            entry |= {"status": 0, "fault": error.kind}
             self.journal.add(entry, began)
             faults.abort(send)
             return
@@ -108,6 +109,7 @@ class App:
         return self.platform.switches.rate_limit
 
     async def _answer(self, request: Request, entry: dict[str, Any]) -> Response:
+        undoubled(request.scope["headers"])
         check_host(request.headers.get("host", ""), self.port)
         path = request.scope.get("raw_path", request.scope["path"].encode()).decode("latin-1").split("?")[0]
         if path.startswith(CONTROL_ROOT):
@@ -126,8 +128,8 @@ class App:
         entry["user"] = user.email
         try:
             response = await self._performed(request, route, values, user)
-        except Refusal as err:
-            response = refused(err)
+        except Refusal as error:
+            response = refused(error)
         if "drop-after" in left:
             raise faults.Dropped("drop-after")
         return self.faults.after(left, request.method, path, response)
@@ -173,10 +175,11 @@ class App:
             now=platform.clock.now(),
             switches=platform.switches,
             path=values,
-            query=dict(parse_qsl(request.scope["query_string"].decode(), keep_blank_values=True)),
+            query=dict(parse_qsl(request.scope["query_string"].decode(errors="replace"), keep_blank_values=True)),
             url=str(request.url.replace(query="")),
             known_permissions=tuple(PERMISSIONS),
             free_port=sockets.free_port,
+            capacity=platform.pace.capacity,
         )
         strange = unknown(route.rule, call.query)
         if strange and platform.switches.reject_unknown_fields:
@@ -184,25 +187,23 @@ class App:
         if request.method in {"POST", "PATCH", "PUT"}:
             call.body, call.upload = await uploads.read(request, platform)
         call.now = platform.clock.now()
-        result = self._transacted(call, route, request.method)
+        answer = self._transacted(call, route, request.method)
         if services.SERVICES in call.signals:
             await self.follow_services()
-        if isinstance(result, Waiting):
-            return await self._waited(result)
-        if isinstance(result, FileAnswer):
-            return FileResponse(result.path, filename=result.filename, media_type="application/octet-stream")
-        if route.status == 204:
-            return Response(status_code=204)
-        return JSONResponse(result, route.status)
+        if isinstance(answer, Waiting):
+            return await self._waited(answer)
+        if isinstance(answer, FileAnswer):
+            return FileResponse(answer.path, filename=answer.filename, media_type="application/octet-stream")
+        return answer
 
-    def _transacted(self, call: Call, route: Route, verb: str) -> Any:
+    def _transacted(self, call: Call, route: Route, verb: str) -> transaction.Answer:
         if verb == "GET":
-            return route.rule(call)
-        with self.platform.store.transaction():
-            result = route.rule(call)
-            _audit(call, route, verb, result)
+            return transaction.worded(route.rule(call), route.status)
+        answer = transaction.performed(
+            self.platform.store, call, route.rule, route.status, lambda result: _audit(call, route, verb, result)
+        )
         self.platform.signalled(call.signals)
-        return result
+        return answer
 
     async def _waited(self, waiting: Waiting) -> Response:
         if waiting.stream:
@@ -224,8 +225,8 @@ def address(scope: Scope) -> str:
     return str(scope["client"][0]) if scope.get("client") else ""
 
 
-def refused(err: Refusal) -> Response:
-    return JSONResponse({"error": err.text}, err.status)
+def refused(error: Refusal) -> Response:
+    return JSONResponse({"error": error.text}, error.status)
 
 
 def check_host(host: str, port: int) -> None:

@@ -73,8 +73,8 @@ def fault(values: dict[str, Any]) -> Fault:
         raise invalid(f"unknown fault kind {values.get('kind')!r}; known: {', '.join(KINDS)}")
     try:
         re.compile(values.get("path", ""))
-    except re.error as err:
-        raise invalid(f"fault field path: {err}") from err
+    except re.error as error:
+        raise invalid(f"fault field path: {error}") from error
     return Fault(**values)
 
 
@@ -87,8 +87,8 @@ def parse(text: str) -> Fault:
         name, _, word = part.partition("=")
         try:
             values[name] = {"int": int, "float": float}.get(kinds.get(name, "str"), str)(word)
-        except ValueError as err:
-            raise invalid(f"fault field {name}: a number is required") from err
+        except ValueError as error:
+            raise invalid(f"fault field {name}: a number is required") from error
     return fault(values)
 
 

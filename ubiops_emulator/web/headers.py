@@ -1,19 +1,37 @@
-"""Headers on their way through the proxy."""
+"""Headers as they come in, and on their way through the proxy."""
 
 from __future__ import annotations
 
-from ubiops_emulator.api.words import words
+from ubiops_emulator.refusal import invalid
 
 Raw = list[tuple[bytes, bytes]]
 
 # RFC 9110, section 7.6.1: these concern one connection, not the message.
 HOP_BY_HOP = {
     name.encode()
-    for name in words(
+    for name in (
         "connection keep-alive proxy-authenticate proxy-authorization proxy-connection te trailer"
         " transfer-encoding upgrade"
-    )
+    ).split()
 }
+
+
+# Those that decide who asks for what: with two of them, two programs on the way could each believe another one.
+SINGLE = (b"host", b"authorization", b"content-type", b"content-length")
+
+
+def undoubled(raw: Raw) -> None:
+    """Let a request through that has one `Host`, and not two of any header that decides something.
+
+    Raises:
+        Refusal: 400 (RFC 9112, section 3.2, of `Host`).
+    """
+    names = [name.lower() for name, _ in raw]
+    if b"host" not in names:
+        raise invalid("A request needs a Host header")
+    doubled = [name.decode() for name in SINGLE if names.count(name) > 1]
+    if doubled:
+        raise invalid(f"More than one header {', '.join(doubled)}")
 
 
 def kept(raw: Raw) -> Raw:

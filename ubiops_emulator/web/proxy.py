@@ -46,6 +46,7 @@ class Proxy:
         try:
             if service is None:
                 raise Refusal(404, "Service was not found")
+            headers.undoubled(scope["headers"])
             user = self._admit(dict(scope["headers"]), service)
             with self._limits.admitted(service, user):
                 instance = self._instance(service)
@@ -59,8 +60,8 @@ class Proxy:
                     )
                     return
                 await self._http(scope, receive, send, service, user, port)
-        except Refusal as err:
-            response: Response = JSONResponse({"error": err.text}, err.status)
+        except Refusal as error:
+            response: Response = JSONResponse({"error": error.text}, error.status)
             if scope["type"] == "websocket":
                 await websocket.refuse(scope, receive, send, response)
                 return
@@ -164,10 +165,10 @@ class Proxy:
         )
         try:
             answer = await self._transport.handle_async_request(upstream)
-        except httpx.TimeoutException as err:
-            raise Refusal(504, f"The instance did not answer within {timeout:.0f} s") from err
-        except httpx.TransportError as err:
-            raise Refusal(503, f"The instance does not answer on port {service.body['port']}") from err
+        except httpx.TimeoutException as error:
+            raise Refusal(504, f"The instance did not answer within {timeout:.0f} s") from error
+        except httpx.TransportError as error:
+            raise Refusal(503, f"The instance does not answer on port {service.body['port']}") from error
         exchange.status = answer.status_code
         exchange.response_type = answer.headers.get("content-type", "")
         await _hand_on(answer, send, exchange)
@@ -207,8 +208,8 @@ async def _stream(request: Request, exchange: Exchange, consumed: asyncio.Event)
         async for chunk in request.stream():
             exchange.add(0, chunk)
             yield chunk
-    except ClientDisconnect as err:
-        raise httpx.WriteError("the client went away") from err
+    except ClientDisconnect as error:
+        raise httpx.WriteError("the client went away") from error
     finally:
         consumed.set()
 

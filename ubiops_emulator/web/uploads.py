@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import json
 import os
 import tarfile
 import tempfile
@@ -19,6 +18,7 @@ from ubiops_emulator.api.call import Upload
 from ubiops_emulator.platform.clockwork import Platform
 from ubiops_emulator.refusal import Refusal, invalid
 from ubiops_emulator.runtime import packages
+from ubiops_emulator.web.json_body import parsed, storable
 
 BODY_LIMIT = 64 * 2**20
 CHUNK = 2**20
@@ -37,21 +37,14 @@ async def read(request: Request, platform: Platform) -> tuple[Any, Upload | None
         return _text(body), None
     if kind and kind != "application/json":
         raise Refusal(415, f"Unsupported media type {kind!r} in request")
-    try:
-        return json.loads(body, parse_constant=_no_constant), None
-    except (ValueError, RecursionError) as err:
-        raise invalid(f"JSON parse error: {err}") from err
-
-
-def _no_constant(name: str) -> Any:
-    raise ValueError(f"{name} is not JSON")
+    return parsed(body), None
 
 
 def _text(body: bytes) -> str:
     try:
-        return body.decode()
-    except UnicodeDecodeError as err:
-        raise invalid("The request body is not UTF-8") from err
+        return storable(body.decode())
+    except UnicodeDecodeError as error:
+        raise invalid("The request body is not UTF-8") from error
 
 
 async def _bytes(request: Request) -> bytes:
@@ -70,13 +63,13 @@ async def _multipart(request: Request, platform: Platform) -> tuple[Any, Upload 
         raise Refusal(413, f"The file is larger than {platform.switches.upload_mebibytes} MiB")
     try:
         form = await _limited(request, limit).form(max_files=1, max_fields=10)
-    except HTTPException as err:
+    except HTTPException as error:
         # An upload without a file arrives as a body of zero parts.
-        if "boundary" in str(err.detail).lower() or not int(request.headers.get("content-length") or 0):
+        if "boundary" in str(error.detail).lower() or not int(request.headers.get("content-length") or 0):
             return None, None
-        raise invalid(f"file: {err.detail}") from err
+        raise invalid(f"file: {error.detail}") from error
     try:
-        fields = {name: value for name, value in form.items() if isinstance(value, str)}
+        fields = {storable(name): storable(value) for name, value in form.items() if isinstance(value, str)}
         files = {name: value for name, value in form.items() if isinstance(value, UploadFile)}
         if set(files) - {"file"}:
             raise invalid(f"{', '.join(sorted(files))}: unknown field")
@@ -111,11 +104,11 @@ def _kept(file: UploadFile, platform: Platform) -> Upload:
         _check(path, file.filename or "file", platform)
         size = path.stat().st_size
         path.replace(folder / sha256)
-    except packages.BadPackage as err:
-        raise invalid(f"file: {err}") from err
+    except packages.BadPackage as error:
+        raise invalid(f"file: {error}") from error
     finally:
         path.unlink(missing_ok=True)
-    name = (file.filename or "file").replace("\\", "/").rsplit("/", 1)[-1]
+    name = storable(file.filename or "file").replace("\\", "/").rsplit("/", 1)[-1]
     return Upload(sha256=sha256, path=folder / sha256, filename=name, size=size)
 
 
@@ -143,7 +136,7 @@ def _check_tar(path: Path) -> None:
     try:
         with tarfile.open(path) as archive:
             first = archive.next()
-    except (tarfile.TarError, OSError, EOFError) as err:
-        raise packages.BadPackage("The file is not a valid tar archive") from err
+    except (tarfile.TarError, OSError, EOFError) as error:
+        raise packages.BadPackage("The file is not a valid tar archive") from error
     if first is None:
         raise packages.BadPackage("The tar archive is empty")

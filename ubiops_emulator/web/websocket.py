@@ -35,8 +35,8 @@ async def bridge(scope: Scope, receive: Receive, send: Send, address: httpx.URL,
         upstream = await connect(
             str(address), additional_headers=passed, subprotocols=protocols or None, max_size=None, proxy=None
         )
-    except (OSError, InvalidHandshake, TimeoutError) as err:
-        raise Refusal(503, "The instance does not take the WebSocket connection") from err
+    except (OSError, InvalidHandshake, TimeoutError) as error:
+        raise Refusal(503, "The instance does not take the WebSocket connection") from error
     async with upstream:
         await receive()
         await send({"type": "websocket.accept", "subprotocol": upstream.subprotocol})

@@ -9,9 +9,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from whisperctl.apply.awake import KeptAwake
 from whisperctl.apply.events import Level
 from whisperctl.clock import StoppableClock
 from whisperctl.control.api import Api, Json
+from whisperctl.output import SECRET, blank, learn
 from whisperctl.plan.plan import Plan
 from whisperctl.state.fingerprints import fingerprint
 from whisperctl.state.labels import Labels, LeaseHolder
@@ -45,6 +47,8 @@ class Job:
     """Whether an operation may have written anything."""
     created_elsewhere: bool = False
     """Whether another apply of this stack was found to have created the deployment meanwhile."""
+    awake: list[KeptAwake] = field(default_factory=list)
+    """Versions of a line that deployment requests keep awake until the rollout ends."""
     lost: threading.Event = field(default_factory=threading.Event)
     """Set when somebody else has taken the lease over."""
     lock: threading.RLock = field(default_factory=threading.RLock)
@@ -81,9 +85,10 @@ class Job:
         """The lines that a program on UbiOps printed, without the stack's secrets and fit to be shown."""
         found = str(text)
         for variable in self.plan.wanted.stack.env:
-            if variable.secret and variable.value:
-                found = found.replace(variable.value, "(secret)")
-        return printable_lines(found)
+            if variable.secret and variable.value:  # a short one, too: here it is more likely itself than a word
+                learn(variable.value)
+                found = found.replace(variable.value, SECRET)
+        return printable_lines(blank(found))
 
     def saw(self, address: Address, raw: Json | None) -> None:
         """Remember an object as it is now, so that our own writes do not count as somebody else's."""

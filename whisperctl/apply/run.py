@@ -8,11 +8,11 @@ else. Interrupting starts nothing more and ends the waits. Decides neither what 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 
-from whisperctl.apply import builds, proof, writes
+from whisperctl.apply import bake, builds, gate, proof, switch, writes
 from whisperctl.apply.events import Listen, announced, seconds_since
 from whisperctl.apply.job import Job
 from whisperctl.apply.lease import RENEW_EVERY
@@ -21,12 +21,35 @@ from whisperctl.apply.outcome import Outcome, Result
 from whisperctl.apply.schedule import Schedule
 from whisperctl.clock import StoppableClock
 from whisperctl.errors import Contended, Interrupted, StalePlan, WhisperctlError
-from whisperctl.plan.operations import Operation, after_other_stacks
+from whisperctl.plan.operations import Operation, OperationKind, after_other_stacks
 from whisperctl.plan.plan import Plan
 
 THREADS = 192
 """Most operations are waits, which take no request slot: enough threads for the builds of a whole project."""
 
+
+Perform = Callable[[Job, Operation, str], None]
+"""Does one operation; the text is the token for endpoints."""
+
+
+def _without_token(perform: Callable[[Job, Operation], None]) -> Perform:
+    return lambda job, operation, _token: perform(job, operation)
+
+
+PERFORM: Mapping[OperationKind, Perform] = {
+    "create": _without_token(writes.create),
+    "update": _without_token(writes.update),
+    "delete": _without_token(writes.delete),
+    "claim": _without_token(writes.claim),
+    "record": _without_token(writes.record),
+    "upload": _without_token(builds.upload),
+    "gate": gate.gate,
+    "switch": _without_token(switch.switch),
+    "bake": bake.bake,
+    "retire": _without_token(switch.retire),
+    "probe": proof.prove,
+    "seal": _without_token(writes.seal),
+}
 
 Replan = Callable[[Plan], Plan]
 """Plans a stack again."""
@@ -70,6 +93,8 @@ class Run:
             self.over.set()
             pool.shutdown(wait=True, cancel_futures=True)
             for job in self.jobs:
+                for awake in job.awake:
+                    awake.stop()
                 give_back(job)
         return [self._outcome(job) for job in self.jobs]
 
@@ -135,25 +160,11 @@ class Run:
             raise Interrupted("interrupted before it began")
         if job.lost.is_set():
             raise StalePlan("Another apply of this stack has taken over: this one could not renew its lease in time.")
-        match operation.kind:
-            case "create":
-                writes.create(job, operation)
-            case "update":
-                writes.update(job, operation)
-            case "delete":
-                writes.delete(job, operation)
-            case "claim":
-                writes.claim(job, operation)
-            case "record":
-                writes.record(job, operation)
-            case "build":
-                builds.build(job, operation, self.tags)
-            case "upload":
-                builds.upload(job, operation)
-            case "probe":
-                proof.prove(job, operation, self.token)
-            case "seal":
-                writes.seal(job, operation)
+        perform = self._build if operation.kind == "build" else PERFORM[operation.kind]
+        perform(job, operation, self.token)
+
+    def _build(self, job: Job, operation: Operation, _token: str) -> None:
+        builds.build(job, operation, self.tags)
 
     def _renew(self) -> None:
         """Keep the leases alive while the run lasts; one that cannot be renewed now is tried again in time."""

@@ -192,7 +192,9 @@ def record(job: Job, operation: Operation) -> None:
         if variable.secret:
             written = known.get(variable.name, "")
             kept = secret.matches(variable.value, written)
-            secrets[variable.name] = written if kept else secret.fingerprint(variable.value)
+            secrets[variable.name] = (
+                written if kept else secret.fingerprint(variable.value, job.plan.project, job.plan.stack, variable.name)
+            )
     names = [variable.name for variable in stack.env]
     _patch_version_labels(job, operation.address, {"secrets": secrets, "env_names": names})
 

@@ -128,18 +128,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if sys.stdout is None:
         click.echo("error: The output cannot be written: standard output is closed.", err=True)
         sys.exit(EXIT_FAILED)
-    code = _exit_code(arguments)
-    try:
-        sys.stdout.flush()
-    except OSError as error:
-        code = _give_up_output(error)
+    from whisperctl.output import guarded
+
+    with guarded():
+        code = _exit_code(arguments, Settings())
+        try:
+            sys.stdout.flush()
+        except OSError as error:
+            code = _give_up_output(error)
     sys.exit(code)
 
 
-def _exit_code(arguments: Sequence[str] | None) -> int:
-    """Run the command; every failure but a defect of ours becomes one message and its exit code."""
+def _exit_code(arguments: Sequence[str] | None, settings: Settings) -> int:
+    """Run the command; every failure becomes one message and its exit code."""
     try:
-        code: Any = whisperctl.main(arguments, standalone_mode=False, obj=Settings(), prog_name="whisperctl")
+        code: Any = whisperctl.main(arguments, standalone_mode=False, obj=settings, prog_name="whisperctl")
     except click.UsageError as error:
         error.show()
         code = EXIT_USAGE
@@ -147,18 +150,31 @@ def _exit_code(arguments: Sequence[str] | None) -> int:
         error.show()
         code = EXIT_FAILED
     except (WhisperctlError, Interrupted) as error:
-        from whisperctl.untrusted import harmless
-
-        click.echo(harmless(f"error: {error}" if not getattr(error, "problems", None) else str(error)), err=True)
+        click.echo(f"error: {error}" if not getattr(error, "problems", None) else str(error), err=True)
         code = error.exit_code
     except (click.Abort, KeyboardInterrupt):
         click.echo("interrupted", err=True)
         code = EXIT_INTERRUPTED
     except OSError as error:
         if error.errno not in UNWRITABLE:
-            raise
+            return _unexpected(error, settings)
         return _give_up_output(error)
+    except Exception as error:
+        return _unexpected(error, settings)
     return code if isinstance(code, int) else EXIT_DONE
+
+
+def _unexpected(error: Exception, settings: Settings) -> int:
+    """Tell of a defect of ours in one line; with -v where it happened."""
+    if settings.verbose:
+        import traceback
+
+        click.echo("".join(traceback.format_exception(error)), err=True, nl=False)
+    words = " ".join(str(error).split())[:300]
+    what = f"{type(error).__name__}: {words}" if words else type(error).__name__
+    advice = "" if settings.verbose else "\n  Run it again with -v for the traceback, and report it."
+    click.echo(f"error: whisperctl itself has failed: {what}{advice}", err=True)
+    return EXIT_FAILED
 
 
 def _give_up_output(error: OSError) -> int:

@@ -60,7 +60,11 @@ class Settings:
         Raises:
             WhisperctlError: no token, an unreadable file, or something that cannot be a token.
         """
-        return bare_token(self._token_text())
+        from whisperctl.output import learn_token
+
+        token = bare_token(self._token_text())
+        learn_token(token)
+        return token
 
     def _token_text(self) -> str:
         if self.token_file is not None:

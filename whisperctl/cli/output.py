@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from whisperctl.cli.options import Settings
+from whisperctl.output import json_text
 
 if TYPE_CHECKING:
     from whisperctl.plan.proposal import Proposal
@@ -28,4 +28,4 @@ def rendered(plans: Sequence[Proposal], form: str, settings: Settings) -> str:
 
 def as_json(document: Mapping[str, Any]) -> str:
     """One JSON document, to be read by people, too."""
-    return json.dumps(document, indent=2, ensure_ascii=False)
+    return json_text(document)

@@ -20,12 +20,19 @@ if TYPE_CHECKING:
 
 
 def reconcile(
-    settings: Settings, paths: Sequence[str], yes: bool, form: str, parallelism: int, *, destroy: bool
+    settings: Settings,
+    paths: Sequence[str],
+    yes: bool,
+    form: str,
+    parallelism: int,
+    *,
+    destroy: bool,
+    max_credits: float | None = None,
 ) -> int:
     from whisperctl.plan.refusals import refuse
 
     stacks = read_stacks(paths, secrets=not destroy)
-    world = open_world(settings, stacks, parallelism)
+    world = open_world(settings, stacks, parallelism, max_credits)
     plans = planned(stacks, world, destroy)
     # With JSON the one document on stdout comes at the end; people still see the plan.
     click.echo(rendered(plans, "text", settings), err=form == "json")
@@ -51,7 +58,6 @@ def _ask(destroy: bool) -> None:
 def perform(settings: Settings, plans: Sequence[Plan], world: World, form: str, *, replan: bool, yes: bool) -> int:
     from whisperctl.cli.watching import watched
     from whisperctl.engine import apply_plans
-    from whisperctl.untrusted import harmless
     from whisperctl.views.outcome import not_approved_text, outcome_document, outcome_text
     from whisperctl.views.plan import plan_text
 
@@ -63,7 +69,7 @@ def perform(settings: Settings, plans: Sequence[Plan], world: World, form: str, 
             show(plan_text([fresh], settings.use_color(sys.stderr)))
 
         outcomes = apply_plans(plans, seen, replan=replan, revised=revised)
-    done = harmless(outcome_text(outcomes))
+    done = outcome_text(outcomes)
     try:
         if form == "json":
             click.echo(as_json(outcome_document(outcomes)))

@@ -179,6 +179,11 @@ class Api:
         found: Json | None = self._find("environment_tags_get", environment, tag)
         return found
 
+    def dependency_files(self, environment: str, tag: str) -> list[Json] | None:
+        """The files that a tag was built from, as `{name, content}`, or None."""
+        found: list[Json] | None = self._find("environment_tag_dependencies_list", environment, tag)
+        return found
+
     def create_tag(self, environment: str, body: Mapping[str, Any]) -> Json:
         """Create a tag; it is `pending` until `build_tag`."""
         found: Json = self._call("environment_tags_create", environment, data=dict(body))
@@ -357,6 +362,10 @@ class Api:
     def instances(self, deployment: str, version: str) -> list[Json]:
         """The instances of a version."""
         return self._pages("instances_list", deployment, version)
+
+    def project_instances(self) -> list[Json]:
+        """The instances of the whole project, with `deployment`, `version` and `instance_type`."""
+        return self._pages("project_instances_list")
 
     def instance_events(self, deployment: str, version: str, instance: str) -> list[Json]:
         """What happened to an instance so far: `{id, time_created, description}`; [] once it is gone."""

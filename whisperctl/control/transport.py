@@ -28,6 +28,7 @@ from requests_toolbelt.adapters.socket_options import TCPKeepAliveAdapter
 
 from whisperctl.clock import Clock
 from whisperctl.errors import ApiError, Forbidden, NotFound, Unauthorized, Unreachable
+from whisperctl.output import blank, clean
 
 ATTEMPTS = 6
 """Tries of a call that may be repeated: with the back-off below about 15 s of a dead server."""
@@ -237,7 +238,7 @@ def _unreachable(verb: str, host: str, path: str, error: RequestException, timeo
         verb,
         path,
         0,
-        f"UbiOps at {host} cannot be reached ({verb} {path}): {words}.",
+        f"UbiOps at {blank(host)} cannot be reached ({verb} {path}): {words}.",
         "Check --host or UBIOPS_API_HOST, and the network.",
     )
 
@@ -262,15 +263,15 @@ def api_error(verb: str, path: str, response: requests.Response, tries: int = 1)
 
 def _reason(response: requests.Response) -> str:
     """At most 500 characters of what the server said: its JSON `error`, `detail` or `error_message`, else its text."""
-    with contextlib.suppress(ValueError):
+    with contextlib.suppress(ValueError, RecursionError):
         body = response.json()
         if isinstance(body, dict):
             for key in ("error", "detail", "error_message"):
                 if body.get(key):
-                    return str(body[key])[:500]
+                    return clean(str(body[key]))[:500]
     text = response.text
     if "<" in text:
         title = re.search(r"<title>(.*?)</title>", text, re.IGNORECASE | re.DOTALL)
         text = title.group(1) if title else re.sub(r"<[^>]*>", " ", text)
-    text = " ".join(text.split())[:500]
-    return text or response.reason or "no reason given"
+    text = clean(" ".join(text.split()))[:500]
+    return text or clean(response.reason or "") or "no reason given"

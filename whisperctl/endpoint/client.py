@@ -11,11 +11,14 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from http.cookiejar import DefaultCookiePolicy
 from typing import IO, Any, Self
 
 import httpx
 
+from whisperctl.endpoint.blanking import Blanking
 from whisperctl.errors import Unhealthy, Unreachable
+from whisperctl.output import TOKEN, clean
 
 
 class TooSlow(Unreachable):
@@ -51,7 +54,7 @@ class Answer:
     def reason(self) -> str:
         """The server's own words in one short line: an error message, or the start of the body."""
         found = _message(self.json()) or ("" if "<html" in self.text[:500].lower() else self.text)
-        line = " ".join(found.split())
+        line = clean(" ".join(found.split()))
         return line if len(line) <= 300 else line[:299] + "…"
 
     def __str__(self) -> str:
@@ -60,12 +63,15 @@ class Answer:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Relayed:
-    """An answer on its way through; its chunks are still encoded as the server encoded them."""
+    """An answer on its way through, decoded (gzip and the like)."""
 
     status: int
     reason: str
     headers: tuple[tuple[str, str], ...]
+    """Bytes as latin-1."""
     chunks: Iterator[bytes]
+    blanking: Blanking
+    """Takes the token out of them."""
 
 
 class Endpoint:
@@ -95,8 +101,11 @@ class Endpoint:
         self._origin = _origin(self.url)
         self._auth = _TokenFor(self._origin, token) if token else None
         self._token, self._say = token, say
+        self._blanking = Blanking(token)
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=64)
         self._client = httpx.Client(follow_redirects=False, limits=limits)
+        # Of all who use this client, nobody is to get the cookies of another one's session.
+        self._client.cookies.jar.set_policy(DefaultCookiePolicy(allowed_domains=[]))
 
     def __repr__(self) -> str:
         return f"Endpoint({self.url!r})"
@@ -171,11 +180,18 @@ class Endpoint:
         with self._own_errors(verb, url, max(self.timeout, _PATIENT_SECONDS)):
             response = self._client.send(request, auth=self._auth, stream=True)
             try:
+                encoded = response.headers.get("content-encoding", "identity").lower() != "identity"
+                left_out = (b"content-encoding", b"content-length") if encoded else ()
                 yield Relayed(
                     status=response.status_code,
                     reason=response.reason_phrase,
-                    headers=tuple(response.headers.multi_items()),
-                    chunks=response.iter_raw(),
+                    headers=tuple(
+                        (name.decode("latin-1"), value.decode("latin-1"))
+                        for name, value in response.headers.raw
+                        if name.lower() not in left_out
+                    ),
+                    chunks=response.iter_bytes() if encoded else response.iter_raw(),
+                    blanking=self._blanking,
                 )
             finally:
                 response.close()
@@ -226,7 +242,8 @@ class Endpoint:
         return Answer(status=response.status_code, text=self._blank(response.text), headers=headers)
 
     def _blank(self, text: str) -> str:
-        return text.replace(self._token, "(token)") if self._token else text
+        """`text` without our token; a transcript is otherwise left as it is."""
+        return text.replace(self._token, TOKEN) if self._token else text
 
 
 class _TokenFor(httpx.Auth):

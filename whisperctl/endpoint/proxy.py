@@ -2,12 +2,16 @@
 
 Whoever reaches this port uses the endpoint in the user's name, so that it answers the user's own browser tab and nobody
 else: it binds to 127.0.0.1, takes only its own name as Host (a foreign name that resolves to 127.0.0.1 is refused) and
-only its own pages as Origin. The token goes to the endpoint only; redirects elsewhere, cookies of other local programs
-and cross-origin permissions do not pass. Bodies stream both ways.
+only its own pages as Origin, and is shown in no frame. The token goes to the endpoint only, and nothing that it sends
+brings the token back; redirects elsewhere, cookies either way and cross-origin permissions do not pass. Bodies stream
+both ways. A request whose framing could be read in two ways is refused, and its connection closed.
 """
 
 from __future__ import annotations
 
+import email.errors
+import re
+import socket
 import sys
 from collections.abc import Iterator
 from http import HTTPStatus
@@ -25,8 +29,27 @@ _HOP_BY_HOP = frozenset(
     {"connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "proxy-connection", "te"}
     | {"trailer", "transfer-encoding", "upgrade"}
 )
-_NOT_SENT = _HOP_BY_HOP | {"host", "authorization", "cookie", "origin", "referer", "expect"}
-_NOT_RETURNED = _HOP_BY_HOP | {"set-cookie", "date", "server", "location", "strict-transport-security", "alt-svc"}
+_NOT_SENT = _HOP_BY_HOP | {"host", "authorization", "cookie", "origin", "referer", "expect", "accept-encoding"}
+_NOT_RETURNED = _HOP_BY_HOP | {"date", "server", "location", "strict-transport-security", "alt-svc", "x-frame-options"}
+_NOT_RETURNED |= {"set-cookie", "set-cookie2", "clear-site-data"}
+
+_SINGLE = ("host", "content-length", "transfer-encoding", "origin")
+"""Headers of which a second one could be meant for somebody who reads that one only."""
+_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
+_TARGET = re.compile(r"/[\x21-\x7e]*")
+_LENGTH = re.compile(r"[0-9]{1,18}")
+_CHUNK = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(;.*)?\r?\n")
+_BROKEN_HEAD = (
+    email.errors.MissingHeaderBodySeparatorDefect,
+    email.errors.FirstHeaderLineIsContinuationDefect,
+    email.errors.MisplacedEnvelopeHeaderDefect,
+    email.errors.InvalidHeaderDefect,
+)
+"""Of http.server's parser, which also misses the parts of a multipart body that it never sees."""
+_FRAMES = frozenset({"iframe", "frame", "fencedframe", "embed", "object"})
+_UNREAD_SECONDS, _UNREAD_BYTES = 0.5, 1 << 20
+"""How much of a refused request is still read, so that its sender gets to read the answer."""
 
 
 def bind(endpoint: Endpoint, port: int) -> ThreadingHTTPServer:
@@ -45,6 +68,7 @@ def bind(endpoint: Endpoint, port: int) -> ThreadingHTTPServer:
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
+    request_queue_size = 128
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Say nothing of a browser that hung up; anything else is a defect and shows."""
@@ -70,6 +94,7 @@ class _Exchange(BaseHTTPRequestHandler):
         self._begun = False
         body = self._body()
         headers = {name: value for name, value in self.headers.items() if name.lower() not in _NOT_SENT}
+        headers["Accept-Encoding"] = "identity"  # the token could not be seen in anything else
         if body is not None:  # what the endpoint leaves unread of it must not be taken for the next request
             self.close_connection = True
         try:
@@ -83,16 +108,41 @@ class _Exchange(BaseHTTPRequestHandler):
 
     def _refusal(self) -> tuple[HTTPStatus, str] | None:
         """Why this request is not the user's own tab asking for the endpoint."""
+        return self._malformed() or self._foreign()
+
+    def _malformed(self) -> tuple[HTTPStatus, str] | None:
+        """Why this request could be read in more ways than one."""
+        items = self.headers.items()
+        lengths, codings = (self.headers.get_all(name, []) for name in ("content-length", "transfer-encoding"))
+        problems = {
+            "a header cannot be read": any(isinstance(defect, _BROKEN_HEAD) for defect in self.headers.defects)
+            or not all(_NAME.fullmatch(name) and _VALUE.fullmatch(value) for name, value in items),
+            "a header stands there twice": any(len(self.headers.get_all(name, [])) > 1 for name in _SINGLE),
+            "its length is no number": not all(_LENGTH.fullmatch(length.strip(" \t")) for length in lengths),
+            "its transfer encoding is not `chunked`": not all(
+                coding.strip(" \t").lower() == "chunked" for coding in codings
+            ),
+            "it has a length and a transfer encoding": lengths and codings,
+            "its path holds what no path may hold": not _TARGET.fullmatch(self.path) or self.path.startswith("//"),
+        }
+        for problem, there in problems.items():
+            if there:
+                return HTTPStatus.BAD_REQUEST, f"The request is malformed: {problem}."
+        return None
+
+    def _foreign(self) -> tuple[HTTPStatus, str] | None:
+        """Why this request does not come from the user's own tab, or is none for the endpoint."""
         names = {f"{host}:{self.server.server_port}" for host in (ADDRESS, "localhost")}  # type: ignore[attr-defined]
-        if self.headers.get_all("host", []) != [host := self.headers.get("host", "")] or host.lower() not in names:
+        host = self.headers.get("host", "")
+        if host.lower() not in names:
             return HTTPStatus.MISDIRECTED_REQUEST, f"This proxy answers to {' or '.join(sorted(names))} only."
         if (origin := self.headers.get("origin")) and origin.lower() != f"http://{host.lower()}":
             return HTTPStatus.FORBIDDEN, "Another page may not use this proxy."
         opened = self.command == "GET" and self.headers.get("sec-fetch-mode") == "navigate"
         if self.headers.get("sec-fetch-site", "none") not in ("none", "same-origin") and not opened:
             return HTTPStatus.FORBIDDEN, "Another page may not use this proxy."
-        if not self.path.startswith("/") or self.path.startswith("//"):
-            return HTTPStatus.BAD_REQUEST, "Only paths of the endpoint are relayed."
+        if self.headers.get("sec-fetch-dest", "").lower() in _FRAMES:
+            return HTTPStatus.FORBIDDEN, "No page may show this proxy in a frame."
         if self.headers.get("upgrade"):
             return HTTPStatus.NOT_IMPLEMENTED, "WebSockets are not relayed."
         return None
@@ -107,13 +157,28 @@ class _Exchange(BaseHTTPRequestHandler):
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(data)
+        self._leave_unread()
+
+    def _leave_unread(self) -> None:
+        """Read on for a moment: a connection that is closed over unread bytes is reset, and the answer is lost."""
+        self.wfile.flush()
+        self.connection.shutdown(socket.SHUT_WR)
+        self.connection.settimeout(_UNREAD_SECONDS)
+        left = _UNREAD_BYTES
+        while left > 0 and (data := self.rfile.read1(_BLOCK)):
+            left -= len(data)
+
+    def end_headers(self) -> None:
+        """Every answer, our own too, says that it is for no frame."""
+        self.send_header("X-Frame-Options", "DENY")
+        self.send_header("Content-Security-Policy", "frame-ancestors 'none'")
+        super().end_headers()
 
     def _body(self) -> Iterator[bytes] | None:
-        if "chunked" in self.headers.get("transfer-encoding", "").lower():
-            del self.headers["content-length"]
+        if self.headers.get("transfer-encoding"):
             return self._chunks()
-        length = self.headers.get("content-length", "")
-        return self._counted(int(length)) if length.isdigit() else None
+        length = self.headers.get("content-length")
+        return self._counted(int(length)) if length else None
 
     def _counted(self, left: int) -> Iterator[bytes]:
         while left and (data := self.rfile.read1(min(left, _BLOCK))):
@@ -123,15 +188,16 @@ class _Exchange(BaseHTTPRequestHandler):
     def _chunks(self) -> Iterator[bytes]:
         while size := self._size():
             yield from self._counted(size)
-            self.rfile.readline(1024)
+            if self.rfile.readline(3) not in (b"\r\n", b"\n"):
+                raise ConnectionError("the browser's chunks are broken")
         while self.rfile.readline(1024).strip():
             pass
 
     def _size(self) -> int:
-        try:
-            return int(self.rfile.readline(1024).partition(b";")[0], 16)
-        except ValueError as error:
-            raise ConnectionError("the browser's chunks are broken") from error
+        chunk = _CHUNK.fullmatch(self.rfile.readline(1024))
+        if chunk is None:
+            raise ConnectionError("the browser's chunks are broken")
+        return int(chunk[1], 16)
 
     def _return(self, answer: Relayed) -> None:
         location = next((value for name, value in answer.headers if name.lower() == "location"), None)
@@ -140,12 +206,13 @@ class _Exchange(BaseHTTPRequestHandler):
             where = urlsplit(location).netloc or "another place"
             self._refuse(HTTPStatus.BAD_GATEWAY, f"The endpoint redirects to {where}; not followed.")
             return
-        self.send_response(answer.status, answer.reason)
+        blanked = answer.blanking.text
+        self.send_response(answer.status, blanked(answer.reason))
         for name, value in answer.headers:
             if name.lower() not in _NOT_RETURNED and not name.lower().startswith("access-control-"):
-                self.send_header(name, value)
+                self.send_header(blanked(name), blanked(value))
         if home:
-            self.send_header("Location", home)
+            self.send_header("Location", blanked(home))
         self._stream(answer)
 
     def _stream(self, answer: Relayed) -> None:
@@ -161,7 +228,7 @@ class _Exchange(BaseHTTPRequestHandler):
         if empty:
             return
         try:
-            for data in filter(None, answer.chunks):
+            for data in answer.blanking.chunks(answer.chunks):
                 self.wfile.write(data if counted else f"{len(data):x}\r\n".encode() + data + b"\r\n")
                 self.wfile.flush()
         except BaseException:
@@ -173,5 +240,6 @@ class _Exchange(BaseHTTPRequestHandler):
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002, ARG002 - the standard library's
         """One line per request on stderr, without query: it may hold what nobody should read over a shoulder."""
         verb, path = getattr(self, "command", None) or "?", getattr(self, "path", "?").partition("?")[0]
+        verb, path = ("".join(char if char.isprintable() else "\ufffd" for char in text) for text in (verb, path))
         if len(args) > 1 and str(args[1]).isdigit():
             print(f"{int(args[1])} {verb} {path}", file=sys.stderr)  # noqa: T201 - the program's own log

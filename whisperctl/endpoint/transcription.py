@@ -2,11 +2,11 @@
 
 vLLM's traps are settled here: `text` still answers with a JSON object, an error may come with status 200,
 segments may be missing, empty or past the end, `verbose_json` fails with a 500 when the model emits nothing.
-The `prompt` field is never sent: it corrupts Whisper's decoding in every vLLM so far.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -22,12 +22,25 @@ ROUTES: dict[str, str] = {
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Word:
+    """A word with its time, in seconds from the start of the recording: an estimate, vLLM gives none."""
+
+    start: float
+    end: float
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Segment:
     """Words with their time, in seconds from the start of the recording."""
 
     start: float
     end: float
     text: str
+    channel: str | None = None
+    """The label of the channel it was said on, where channels are transcribed by themselves."""
+    words: tuple[Word, ...] = ()
+    """Where their times were asked for."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -54,6 +67,11 @@ class Ask:
     """None lets vLLM 0.17 and later detect it; earlier ones take English."""
     timed: bool = False
     """Whether segments with times are wanted (vLLM 0.12 and later)."""
+    temperature: float = 0.0
+    seed: int | None = None
+    """Makes an answer at a temperature above 0 repeatable."""
+    prompt: str | None = None
+    """Corrupts Whisper's decoding in most releases: see `serving.capabilities.cannot_prompt`."""
 
 
 def request(endpoint: Endpoint, ask: Ask, upload: Upload, timeout: float | None = None) -> Answer:
@@ -65,10 +83,14 @@ def request(endpoint: Endpoint, ask: Ask, upload: Upload, timeout: float | None 
     fields = {
         "model": ask.model,
         "response_format": "verbose_json" if ask.timed else "json",
-        "temperature": "0",
+        "temperature": f"{ask.temperature:g}",
     }
-    if ask.language:
-        fields["language"] = ask.language
+    optional = {
+        "language": ask.language,
+        "seed": None if ask.seed is None else str(ask.seed),
+        "prompt": ask.prompt,
+    }
+    fields |= {name: value for name, value in optional.items() if value}
     return endpoint.post(ROUTES[ask.task], fields, upload, timeout)
 
 
@@ -93,21 +115,29 @@ def read(answer: Answer, asked: str) -> Transcript:
         raise Unhealthy(f"POST {asked} answered {problem}.")
     match body:
         case {"text": str(text)}:
-            return _transcript(body, text.strip())
+            return _transcript(body, text.strip(), asked)
         case str(text):
             return Transcript(text=text.strip())
     if body is None and answer.headers.get("content-type", "").startswith("text/plain"):
         return Transcript(text=answer.text.strip())
-    raise Unhealthy(f"POST {asked} answered 200 without a transcript: {answer.reason or 'an empty body'}.")
+    raise Unhealthy(f"POST {asked} answered 200 without a transcript: {_instead(answer)}.")
 
 
 def failure(answer: Answer, body: Any) -> str | None:
     """What went wrong, or None: a bad status, or an error in the body of a good one."""
+    if answer.status == 413:
+        return f"{answer}: something on the way refuses bodies of that size, not vLLM; see its body limit"
     if answer.status != 200:
         return str(answer)
     if isinstance(body, dict) and (body.get("error") or body.get("object") == "error"):
         return f"200 with an error in the body: {answer.reason}"
     return None
+
+
+def _instead(answer: Answer) -> str:
+    if "<html" in answer.text[:500].lower():
+        return "a web page, such as a login"
+    return answer.reason or "an empty body"
 
 
 def lacks_times(answer: Answer) -> bool:
@@ -119,36 +149,54 @@ def lacks_times(answer: Answer) -> bool:
 
 
 def timed(transcript: Transcript, duration: float) -> Transcript:
-    """`transcript` with sane segments: in order, none empty, inside 0 to `duration`; one if none came."""
+    """`transcript` with sane segments: in order, none empty, none over the next, inside 0 to `duration`.
+
+    One segment for all of it if none came.
+    """
     segments = transcript.segments
     if not segments and transcript.text:
         segments = (Segment(start=0.0, end=duration, text=transcript.text),)
     sane: list[Segment] = []
     for segment in segments or ():
+        if not segment.text:
+            continue
         start = min(max(segment.start, sane[-1].start if sane else 0.0), duration)
-        if segment.text:
-            sane.append(replace(segment, start=start, end=min(max(segment.end, start), duration)))
+        if sane:
+            sane[-1] = replace(sane[-1], end=min(sane[-1].end, start))
+        sane.append(replace(segment, start=start, end=min(max(segment.end, start), duration)))
     return replace(transcript, segments=tuple(sane), duration=duration)
 
 
-def _transcript(body: dict[str, Any], text: str) -> Transcript:
-    segments = body.get("segments")
+def _transcript(body: dict[str, Any], text: str, asked: str) -> Transcript:
+    segments = body.get("segments") if isinstance(body.get("segments"), list) else []
+    language = body.get("language")
     return Transcript(
         text=text,
-        language=body.get("language") or None,
+        language=language if isinstance(language, str) and language else None,
         duration=_number(body.get("duration")),
-        segments=tuple(_segment(one) for one in segments or ()) if "segments" in body else None,
+        segments=tuple(_segment(one, asked) for one in segments or ()) if "segments" in body else None,
     )
 
 
-def _segment(body: dict[str, Any]) -> Segment:
-    start = _number(body.get("start")) or 0.0
-    return Segment(start=start, end=_number(body.get("end")) or start, text=str(body.get("text") or "").strip())
+def _segment(body: Any, asked: str) -> Segment:
+    if not isinstance(body, dict):
+        raise Unhealthy(f"POST {asked} answered 200 with a segment that is no object: {body!r:.60}.")
+    start = _time(body, "start", 0.0, asked)
+    return Segment(start=start, end=_time(body, "end", start, asked), text=str(body.get("text") or "").strip())
+
+
+def _time(body: dict[str, Any], key: str, otherwise: float, asked: str) -> float:
+    value = body.get(key)
+    seconds = otherwise if value is None else _number(value)
+    if seconds is None:
+        raise Unhealthy(f"POST {asked} answered 200 with a segment whose {key} is no time: {value!r:.60}.")
+    return seconds
 
 
 def _number(value: Any) -> float | None:
-    """A number, also one that vLLM wrote as a string."""
+    """A finite number, also one that vLLM wrote as a string."""
     try:
-        return None if value is None else float(value)
-    except (TypeError, ValueError):
+        found = float(value)
+    except (TypeError, ValueError, OverflowError):
         return None
+    return found if math.isfinite(found) else None

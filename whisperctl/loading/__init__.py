@@ -13,9 +13,11 @@ from pathlib import Path
 
 from whisperctl.errors import Problem, SpecError
 from whisperctl.loading import assemble, checks, merging, schema
+from whisperctl.loading.checks import secrets
 from whisperctl.loading.discovery import passed_over, stack_files
 from whisperctl.loading.document import Malformed, Value
 from whisperctl.loading.paths import below
+from whisperctl.output import learn
 from whisperctl.spec import Path_, Stack
 
 
@@ -83,6 +85,8 @@ class _Reading:
         violations: list[Problem] = []
         broken = schema.check(tree, violations)
         stack = assemble.build(tree, os.fspath(file))
+        learn(*(variable.value for variable in stack.env if variable.secret))
+        violations += secrets.leaks(tree, stack, self.environ)
         own = self._report(stack, broken, unread, violations)
         return replace(stack, warnings=tuple(problem for problem in own if problem.severity == "warning"))
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from whisperctl.output import json_text
 from whisperctl.plan.changes import Change, Remark
 from whisperctl.plan.operations import Operation
 from whisperctl.plan.proposal import Proposal
@@ -49,7 +50,7 @@ def structure(plan: Proposal) -> Any:
     """What would be done, without a word about it: what decides whether a saved plan is stale."""
     bare = [replace(change, reason="", effect="", source="", contents=()) for change in plan.changes]
     data = encode(replace(plan, changes=tuple(bare), file_warnings=(), warnings=(), refused=()))
-    return json.loads(json.dumps(data))
+    return json.loads(json_text(data))
 
 
 def _encode_change(change: Change) -> dict[str, Any]:

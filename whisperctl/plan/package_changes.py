@@ -12,7 +12,7 @@ import hashlib
 import io
 import re
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -22,8 +22,10 @@ from typing import Any, BinaryIO
 from whisperctl.control.api import Api
 from whisperctl.control.transport import OneTry
 from whisperctl.errors import ApiError
+from whisperctl.output import clean
 from whisperctl.package.build import Package
 from whisperctl.plan.changes import Change
+from whisperctl.plan.environment_changes import environment_contents, is_other_environment
 from whisperctl.plan.plan import Plan
 from whisperctl.serving import catalog
 from whisperctl.serving.launch import option_name
@@ -31,7 +33,6 @@ from whisperctl.spec import Path_
 from whisperctl.state.diff import FieldChange
 from whisperctl.state.labels import Labels
 from whisperctl.state.resources import Kind, Masked, version_address
-from whisperctl.untrusted import harmless
 
 LARGEST = 16 << 20
 """Bytes of a package that is still fetched to explain a plan; one that carries a model is larger."""
@@ -39,7 +40,8 @@ _CODE = "deployment.py"
 _TEXT = (".txt", ".yaml")
 PATIENCE = 10.0
 """Seconds that a plan waits for the package, once."""
-_PLAIN = re.compile(r"on|None|[\d.]+")
+_PLAIN = re.compile(r"on|None|[\d.]+|auto|half|b?float(16|32)?")
+"""Values that no variable needs to have held."""
 _ADDRESS = re.compile(r"(\w+://)(?:[^/\s]*@)?([^/\s?#@]*)\S*")
 """Scheme and host of a URL; a name, a password or a path before and behind may be a token."""
 _CONDITION = "unless"
@@ -47,12 +49,12 @@ _CONDITION = "unless"
 
 
 def explained(plans: Sequence[Plan], api: Api, parallelism: int) -> list[Plan]:
-    """The plans, all of one project, with `contents` in each change of a package whose predecessor can be read.
+    """The plans, all of one project, with `contents` in each change of a package or an environment that can be read.
 
     Raises:
         Interrupted: the user interrupted.
     """
-    if not any(_is_new_package(change) for plan in plans for change in plan.changes):
+    if not any(_reader(change) for plan in plans for change in plan.changes):
         return list(plans)
     with ThreadPoolExecutor(parallelism) as pool:
         return list(pool.map(lambda plan: _explained(plan, api), plans))
@@ -60,10 +62,17 @@ def explained(plans: Sequence[Plan], api: Api, parallelism: int) -> list[Plan]:
 
 def _explained(plan: Plan, api: Api) -> Plan:
     changes = [
-        replace(change, contents=_contents(plan, change, api)) if _is_new_package(change) else change
+        replace(change, contents=read(plan, change, api)) if (read := _reader(change)) else change
         for change in plan.changes
     ]
     return replace(plan, changes=tuple(changes))
+
+
+def _reader(change: Change) -> Callable[[Plan, Change, Api], tuple[FieldChange, ...]] | None:
+    """What tells more about a change than its fields do; None where they say it all."""
+    if _is_new_package(change):
+        return _contents
+    return environment_contents if is_other_environment(change) else None
 
 
 def _is_new_package(change: Change) -> bool:
@@ -133,17 +142,17 @@ def _discreet(change: FieldChange, version: str, substituted: AbstractSet[Path_]
         return _hidden(change)
     accepted = catalog.accepted(version, name)
     plain = accepted.number or accepted.choices or _PLAIN.fullmatch(str(change.before))
-    return change if plain or change.before is None else replace(change, before=Masked.NOT_SHOWN)
+    return change if plain or change.before is None else replace(change, before=Masked.MAYBE_FROM_VARIABLE)
 
 
 def _hidden(change: FieldChange) -> FieldChange:
-    before, after = (None if value is None else Masked.NOT_SHOWN for value in (change.before, change.after))
+    before, after = (None if value is None else Masked.FROM_VARIABLE for value in (change.before, change.after))
     return replace(change, before=before, after=after)
 
 
 def _compared(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[FieldChange]:
     return [
-        FieldChange(path=harmless(name), before=before.get(name), after=after.get(name))
+        FieldChange(path=clean(name), before=before.get(name), after=after.get(name))
         for name in [*after, *(name for name in before if name not in after)]
         if before.get(name) != after.get(name)
     ]

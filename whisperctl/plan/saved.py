@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from whisperctl.errors import StalePlan, WhisperctlError
+from whisperctl.output import json_text
 from whisperctl.plan.encoding import decode, encode, structure
 from whisperctl.plan.plan import Plan
 from whisperctl.plan.proposal import Proposal
@@ -83,7 +84,7 @@ def save(file: str, plans: Sequence[Plan], paths: Sequence[str]) -> None:
     try:
         descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
-            json.dump(content, stream, indent=2, ensure_ascii=False)
+            stream.write(json_text(content))
         partial.replace(target)
     except OSError as error:
         with suppress(OSError):  # where nothing can be written, nothing can be removed either

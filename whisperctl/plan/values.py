@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
+from whisperctl.output import json_text
 from whisperctl.state.diff import FieldChange
 from whisperctl.state.resources import Masked
 
@@ -23,5 +23,5 @@ def shown(value: Any) -> str:
         return "(not set)"
     if isinstance(value, Masked):
         return str(value)
-    text = json.dumps(value, ensure_ascii=False)
+    text = json_text(value, indent=None)
     return text if len(text) <= LONGEST else text[: LONGEST - 3] + "..."

@@ -10,6 +10,9 @@ _TIMES = "0.12"
 _DETECTION = "0.17"
 """First release that detects the language; earlier ones take English without a word."""
 
+_PROMPT = "0.34"
+"""First release that is not in the catalogue: every one in it spoils the output."""
+
 
 def cannot_translate(stack: Stack) -> str | None:
     """Why the model does not translate, or None when it does or is not in the catalogue."""
@@ -35,6 +38,29 @@ def cannot_detect(stack: Stack) -> str | None:
     if _older(stack, _DETECTION):
         return f"vLLM {stack.vllm.version} takes English when no language is given; {_DETECTION} and later detect it"
     return None
+
+
+def cannot_prompt(stack: Stack) -> str | None:
+    """Why a prompt does harm, or None for a release that is not known yet.
+
+    vLLM builds the prefix with `<|prev|>`, which Whisper's vocabulary lacks (its token is `<|startofprev|>`), so that
+    the decoder is misled (vllm-project/vllm#53206, open in every release of the catalogue).
+    """
+    if _older(stack, _PROMPT):
+        return (
+            f"vLLM {stack.vllm.version} spoils what Whisper writes when a prompt is given: it puts a token before it "
+            "that Whisper does not have (vllm-project/vllm#53206)"
+        )
+    return None
+
+
+def cannot_speak(stack: Stack, language: str) -> str | None:
+    """Why the model does not know the language with the code `language`, or None when it does or is not known."""
+    known, codes = catalog.model(stack.model.name), catalog.language_codes()
+    if known is None or language not in codes or codes.index(language) < known.languages:
+        return None
+    only = "English only" if known.languages == 1 else f"{known.languages} languages without it"
+    return f"{known.name} does not know the language {language}: it knows {only}"
 
 
 def _older(stack: Stack, version: str) -> bool:

@@ -1,18 +1,24 @@
-"""What the user named, as a list of recordings: files, folders, patterns, standard input. Nothing is opened here."""
+"""What the user named, as a list of recordings: files, folders, patterns, standard input.
+
+Nothing is opened here but two files of one name in one folder (`a.wav`, `a.txt`), to tell which is the recording: the
+rest is looked at when its turn comes, so that the first of a million is sent at once.
+"""
 
 from __future__ import annotations
 
 import glob
+import os
 import shutil
+import stat
 import tempfile
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import count, takewhile
 from pathlib import Path
 
 from whisperctl.errors import WhisperctlError
-from whisperctl.transcribe.audio import SUFFIXES
+from whisperctl.transcribe.containers import HEAD, SUFFIXES, is_recording
 
 STDIN = "-"
 
@@ -22,10 +28,14 @@ class Recording:
     """One recording to transcribe."""
 
     name: str
-    """As the user knows it: the path as given, or `stdin`."""
+    """As the user knows it and a terminal may show it: the path as given, or `stdin`."""
+    given: str
+    """The same with every byte, as file names are in Python: what JSON has."""
     path: Path
     place: Path
     """Where its transcript goes inside an output folder, without the format's suffix."""
+    folder: str | None = None
+    """The folder that was named, if it is only there because of that: it may be no recording at all."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -33,59 +43,145 @@ class Missing:
     """Something named that is no recording."""
 
     name: str
+    given: str
     reason: str
 
 
-def find(named: Sequence[str], spool: Path) -> list[Recording | Missing]:
+Named = Recording | Missing
+
+
+def find(named: Sequence[str], spool: Path) -> list[Named]:
     """The recordings that `named` stands for, in order, each file once.
 
     Args:
-        named: files, folders (searched recursively for known suffixes), glob patterns (`**` too), or `-`.
+        named: files, folders (searched recursively), glob patterns (`**` too), or `-`.
         spool: a folder for what comes over standard input.
 
     Raises:
         WhisperctlError: standard input cannot be kept.
     """
-    found: list[Recording | Missing] = []
+    found: list[Named] = []
     for name in dict.fromkeys(named):
         found += [_from_stdin(spool)] if name == STDIN else _expanded(name)
-    once: dict[object, Recording | Missing] = {}
+    if len(named) > 1 or any(isinstance(one, Recording) and one.folder is None for one in found):
+        found = _once(found)
+    return _unambiguous(found)
+
+
+def looks_recorded(recording: Recording) -> bool:
+    """Whether a file that a folder holds is a recording, by its first bytes or its name.
+
+    Raises:
+        WhisperctlError: it cannot be read.
+    """
+    if recording.path.suffix.lower() in SUFFIXES:
+        return True
+    try:
+        with recording.path.open("rb") as file:
+            return is_recording(file.read(HEAD))
+    except OSError as error:
+        raise WhisperctlError(f"cannot be read: {error.strerror}.") from error
+
+
+def is_pipe(path: Path) -> bool:
+    """Whether `path` can be read only once: a named pipe, a socket, `<(...)` of a shell."""
+    mode = path.stat().st_mode
+    return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) or stat.S_ISCHR(mode)
+
+
+def spooled(path: Path, spool: Path) -> Path:
+    """What comes through the pipe `path`, as a file in `spool`.
+
+    Raises:
+        WhisperctlError: it cannot be read, or not kept.
+    """
+    try:
+        with path.open("rb") as source, tempfile.NamedTemporaryFile(dir=spool, delete=False) as kept:
+            shutil.copyfileobj(source, kept)
+    except OSError as error:
+        raise WhisperctlError(f"cannot be kept in {spool}: {error.strerror}.") from error
+    return Path(kept.name)
+
+
+def _once(found: list[Named]) -> list[Named]:
+    once: dict[object, Named] = {}
     for one in found:
-        once.setdefault(one.path.resolve() if isinstance(one, Recording) else one, one)
-    return _unambiguous(list(once.values()))
+        once.setdefault(os.path.realpath(one.path) if isinstance(one, Recording) else one, one)
+    return list(once.values())
 
 
-def _expanded(name: str) -> list[Recording | Missing]:
+def _expanded(name: str) -> list[Named]:
     try:
         return _matching(name)
     except OSError as error:
-        return [Missing(name=printable(name), reason=error.strerror or "not a file name")]
+        return [_missing(name, error.strerror or "not a file name")]
 
 
-def _matching(name: str) -> list[Recording | Missing]:
+def _matching(name: str) -> list[Named]:
     path = Path(name)
     if path.is_dir():
-        return _in_folder(name, path)
+        return _in_folder(name, path) or [_missing(name, "no recordings in this folder")]
     if path.exists():
         return [_recording(name, Path(path.name))]
     if not glob.has_magic(name):
-        return [Missing(name=printable(name), reason="no such file")]
+        return [_missing(name, "is a URL, not a file: download it first" if "://" in name else "no such file")]
     matches = sorted(match for match in glob.glob(name, recursive=True) if Path(match).is_file())  # noqa: PTH207
     fixed = Path(*takewhile(lambda part: not glob.has_magic(part), path.parts))
     if not matches:
-        return [Missing(name=printable(name), reason="nothing matches this pattern")]
-    return [_recording(match, Path(match).relative_to(fixed)) for match in matches]
+        return [_missing(name, "nothing matches this pattern")]
+    return [_recording(match, Path(match).relative_to(fixed)) for match in matches if not _is_fork(Path(match).name)]
 
 
-def _in_folder(name: str, folder: Path) -> list[Recording | Missing]:
-    inside = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
-    if not inside:
-        return [Missing(name=printable(name), reason="no recordings in this folder")]
-    return [_recording(str(path), path.relative_to(folder)) for path in inside]
+def _in_folder(name: str, folder: Path) -> list[Named]:
+    """Every file below `folder` in order of its path, and the folders that cannot be read."""
+    unread: list[OSError] = []
+    files = sorted(_files(str(folder), set(), unread))
+    found: list[Named] = [_missing(str(error.filename), f"cannot be read: {error.strerror}") for error in unread]
+    for path in files:
+        one = _recording(str(Path(path)), Path(os.path.relpath(path, folder)))
+        found.append(replace(one, folder=name))
+    return found
+
+
+def _files(folder: str, above: set[tuple[int, int]], unread: list[OSError]) -> Iterator[str]:
+    """Links to folders are followed, but not back into a folder that one is in."""
+    try:
+        told = os.stat(folder)  # noqa: PTH116 - as bytes and strings come, without an object for each
+        with os.scandir(folder) as entries:
+            listed = list(entries)
+    except OSError as error:
+        unread.append(error)
+        return
+    here = (told.st_dev, told.st_ino)
+    if here in above:
+        return
+    for entry in listed:
+        if _is_fork(entry.name):
+            continue
+        try:
+            is_folder, is_file = entry.is_dir(), entry.is_file()
+        except OSError as error:  # a link in circles
+            unread.append(error)
+            continue
+        if is_folder:
+            yield from _files(entry.path, above | {here}, unread)
+        elif is_file:
+            yield entry.path
+
+
+def _is_fork(name: str) -> bool:
+    """What macOS leaves beside a file on foreign disks and in archives, and this tool in its output folders."""
+    return name.startswith(("._", ".whisperctl")) or name in (".DS_Store", "__MACOSX")
 
 
 def _recording(name: str, place: Path) -> Recording:
-    return Recording(name=printable(name), path=Path(name), place=place.with_suffix("") if place.suffix else place)
+    return Recording(
+        name=printable(name), given=name, path=Path(name), place=place.with_suffix("") if place.suffix else place
+    )
+
+
+def _missing(name: str, reason: str) -> Missing:
+    return Missing(name=printable(name), given=name, reason=reason)
 
 
 def _from_stdin(spool: Path) -> Recording:
@@ -95,7 +191,7 @@ def _from_stdin(spool: Path) -> Recording:
             shutil.copyfileobj(stdin, out)
     except OSError as error:
         raise WhisperctlError(f"Standard input cannot be kept in {spool}: {error.strerror}.") from error
-    return Recording(name="stdin", path=path, place=Path("stdin"))
+    return Recording(name="stdin", given="-", path=path, place=Path("stdin"))
 
 
 def printable(name: str) -> str:
@@ -103,17 +199,33 @@ def printable(name: str) -> str:
     return "".join(character if character.isprintable() else "?" for character in name)
 
 
-def _unambiguous(found: list[Recording | Missing]) -> list[Recording | Missing]:
+def _unambiguous(found: list[Named]) -> list[Named]:
     """The same, where recordings that would share an output file keep their suffix, then as many folders as it takes.
 
     Never a number: the next run may name them in another order, and skips what seems to be there.
     """
+    found = _without_sidecars(found)
     for kept in count(1):
         places = Counter(one.place for one in found if isinstance(one, Recording))
         if max(places.values(), default=1) == 1:
             break
         found = [_longer(one, kept) if isinstance(one, Recording) and places[one.place] > 1 else one for one in found]
     return found
+
+
+def _without_sidecars(found: list[Named]) -> list[Named]:
+    """The same, where a file that only shares a recording's name (`a.txt` of `a.wav`) has its own place."""
+    places = Counter(one.place for one in found if isinstance(one, Recording))
+    return [_aside(one) if isinstance(one, Recording) and places[one.place] > 1 else one for one in found]
+
+
+def _aside(one: Recording) -> Recording:
+    if one.folder is None:
+        return one
+    try:
+        return one if looks_recorded(one) else replace(one, place=Path(*one.path.resolve().parts[1:], "passed over"))
+    except WhisperctlError:  # it is told when its turn comes
+        return one
 
 
 def _longer(one: Recording, kept: int) -> Recording:

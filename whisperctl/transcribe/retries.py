@@ -52,8 +52,13 @@ class Patient:
         """Let every pause end with `Interrupted`."""
         self._stopped.set()
 
-    def send(self, ask: Ask, upload: Upload) -> Answer:
+    def send(self, ask: Ask, upload: Upload, otherwise: Ask | None = None) -> Answer:
         """The first answer that asking again would not better, or the last one.
+
+        Args:
+            ask: what to ask for.
+            upload: the file.
+            otherwise: what to ask for instead once the server's own code has failed.
 
         Raises:
             Unreachable: no answer came, however often it was asked.
@@ -61,13 +66,15 @@ class Patient:
         """
         seen: Counter[int] = Counter()
         while True:
-            limit = self.endpoint.timeout * 2 ** seen[_SLOW]
-            answer = self._reached(lambda limit=limit: request(self.endpoint, ask, upload, limit), seen)  # type: ignore[misc]
+            patience = self.endpoint.timeout * 2 ** seen[_SLOW]
+            answer = self._reached(lambda ask=ask, seconds=patience: request(self.endpoint, ask, upload, seconds), seen)  # type: ignore[misc]
             if answer is None:
                 continue
             seen[answer.status] += 1
             if answer.status not in _AGAIN or seen[answer.status] >= _TRIES_AFTER.get(answer.status, TRIES):
                 return answer
+            if answer.status == 500 and otherwise:
+                ask = otherwise
             if answer.status in _ASLEEP:
                 self._alarm.wake()
             self._pause(_told(answer) or self._backoff(seen.total()))

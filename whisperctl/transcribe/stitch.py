@@ -7,9 +7,10 @@ a word.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
+from itertools import groupby
 
 from whisperctl.endpoint.transcription import Segment, Transcript, timed
 from whisperctl.endpoint.wer import WORD, words
@@ -43,13 +44,31 @@ def stitch(heard: Iterable[tuple[Piece, Transcript]]) -> Transcript:
     language, end = None, 0.0
     for piece, transcript in heard:
         shifted = _shifted(piece, transcript)
-        if piece.doubled and segments and shifted:
+        if piece.shared and segments and shifted:
             segments, shifted = _joined(segments, shifted, piece.start, end)
         segments = [*_clear_of(segments, shifted), *shifted]
         language, end = language or transcript.language, piece.end
     space = "" if language in SPACELESS else " "
     text = space.join(segment.text for segment in segments)
     return Transcript(text=text, language=language, duration=end, segments=tuple(segments))
+
+
+def merged(lanes: Sequence[tuple[str | None, Transcript]]) -> Transcript:
+    """The transcripts of lanes that were transcribed by themselves as one, in the order of time.
+
+    Its text has a line for each turn: `LABEL: what was said`.
+    """
+    labelled = [replace(segment, channel=label) for label, transcript in lanes for segment in transcript.segments or ()]
+    ordered = sorted(labelled, key=lambda one: (one.start, one.end))
+    language = next((one.language for _, one in lanes if one.language), None)
+    space = "" if language in SPACELESS else " "
+    turns = groupby(ordered, key=lambda one: one.channel)
+    return Transcript(
+        text="\n".join(f"{label}: {space.join(one.text for one in turn)}" for label, turn in turns),
+        language=language,
+        duration=max((one.duration or 0.0 for _, one in lanes), default=0.0),
+        segments=tuple(ordered),
+    )
 
 
 def _shifted(piece: Piece, transcript: Transcript) -> list[Segment]:

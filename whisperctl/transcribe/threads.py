@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 
-class Crew:
+class Threads:
     """`hands` daemon threads, started when first needed."""
 
     def __init__(self, hands: int, name: str) -> None:
@@ -44,8 +44,8 @@ class Crew:
             self._threads.clear()
 
     def _work(self) -> None:
-        while (job := self._tasks.get()) is not None:
-            future, task = job
+        while (submitted := self._tasks.get()) is not None:
+            future, task = submitted
             if not future.set_running_or_notify_cancel():
                 continue
             try:

@@ -8,15 +8,14 @@ is killed leaves a trace.
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-import click
-
 from whisperctl.apply.events import Event, Said, Started
 from whisperctl.clock import Clock
+from whisperctl.output import clean, workflow_command
 from whisperctl.state.resources import Address
-from whisperctl.untrusted import harmless
 from whisperctl.views.progress import Lines, about, counted
 
 SAY_EVERY = 60.0
@@ -68,8 +67,8 @@ class Folds(Lines):
         return True
 
     def _print(self, log: Log | None) -> None:
-        if log is not None:  # with its escape sequences, which click takes out of what does not go to a terminal
-            click.echo(self.fold(log, int(self.clock.time())), err=True, color=True)
+        if log is not None:
+            workflow_command(self.fold(log, int(self.clock.time())), sys.stderr)
 
     def close(self) -> None:
         """Print what is held: of builds that were cut off."""
@@ -91,8 +90,8 @@ def gitlab(log: Log, now: int) -> str:
 
 
 def _title(log: Log) -> str:
-    return f"{log.title}: {counted(len(log.lines))}"
+    return f"{clean(log.title)}: {counted(len(log.lines))}"
 
 
 def _body(log: Log) -> str:
-    return harmless("\n".join(f"| {line}" for line in log.lines))
+    return "\n".join(clean(f"| {line}") for line in log.lines)

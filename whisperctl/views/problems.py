@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 
 from whisperctl.errors import Problem
 from whisperctl.loading.checked import Checked
+from whisperctl.output import clean, json_text
 from whisperctl.spec import Stack
 
 
@@ -14,9 +14,9 @@ def report(checked: Checked, form: str) -> tuple[str, str]:
     """What goes to stdout and what to stderr."""
     match form:
         case "json":
-            return json.dumps(_document(checked), indent=2, ensure_ascii=False) + "\n", ""
+            return json_text(_document(checked)) + "\n", ""
         case "github":
-            return _lines(_command(problem) for problem in checked.problems), ""
+            return "\n".join(_command(problem) for problem in checked.problems), ""
         case _:
             good = [_summary(stack) for stack in checked.stacks]
             good += [f"{part}: a part without `stack:` is valid as far as it goes" for part in checked.parts]
@@ -67,4 +67,4 @@ def _command(problem: Problem) -> str:
 
 
 def _escaped(text: str) -> str:
-    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+    return clean(text).replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")

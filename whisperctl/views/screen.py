@@ -7,6 +7,7 @@ and a failure is told with its last lines in the report. With `verbose` everythi
 from __future__ import annotations
 
 import os
+import sys
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -18,6 +19,7 @@ from rich.text import Text
 
 from whisperctl.apply.events import Ended, Event, Failed, Said, Started, Stopped
 from whisperctl.clock import Clock
+from whisperctl.output import drawing
 from whisperctl.state.resources import Address
 from whisperctl.untrusted import printable_lines
 from whisperctl.views.progress import VERBS, Lines, about, elapsed
@@ -44,7 +46,10 @@ class Screen(Lines):
         self.clock = clock
         self._rows: dict[tuple[str, Address], Row] = {}
         self._console = Console(
-            stderr=True, force_terminal=True, color_system="standard" if color else None, no_color=not color
+            file=drawing(sys.stderr),
+            force_terminal=True,
+            color_system="standard" if color else None,
+            no_color=not color,
         )
         self._live = Live(self, console=self._console, transient=True, redirect_stdout=False)
 

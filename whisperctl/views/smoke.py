@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
 
 from whisperctl.endpoint.smoke import Check
+from whisperctl.output import json_text
 
 
 def as_json(stack: str, endpoint: str, checks: Sequence[Check]) -> str:
@@ -21,7 +21,7 @@ def as_json(stack: str, endpoint: str, checks: Sequence[Check]) -> str:
         "passed": passed(checks),
         "checks": listed,
     }
-    return json.dumps(document, ensure_ascii=False, indent=2)
+    return json_text(document)
 
 
 def as_lines(checks: Sequence[Check]) -> str:

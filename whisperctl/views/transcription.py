@@ -5,17 +5,16 @@ from __future__ import annotations
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from whisperctl.transcribe.audio import seconds
-from whisperctl.transcribe.batch import Done, Failed, Result, Skipped
-from whisperctl.transcribe.recordings import Missing, Recording
-from whisperctl.transcribe.threads import Crew
+from whisperctl.output import drawing
+from whisperctl.transcribe.recordings import Recording
+from whisperctl.transcribe.results import Done, Failed, PassedOver, Result, Skipped
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -30,6 +29,9 @@ class Lines:
     def __init__(self, files: int) -> None:
         self._files, self._lock = files, threading.Lock()
 
+    def opened(self, recording: Recording, seconds: float | None) -> None:
+        """Say nothing: the line comes when it is done."""
+
     def heard(self, seconds: float) -> None:
         """Say nothing: a line per piece would be noise."""
 
@@ -40,21 +42,30 @@ class Lines:
 
     def finished(self, result: Result) -> None:
         """Print how one recording went; the failure of the only one is the error message itself."""
-        if self._files > 1 or not isinstance(result, Failed):
-            self.say(told(result))
+        if isinstance(result, PassedOver) or (self._files == 1 and isinstance(result, Failed)):
+            return
+        self.say(told(result))
 
 
 class Bar(Lines):
-    """A bar that counts minutes of audio, with the speed as a multiple of real time and the time left."""
+    """A bar with the speed as a multiple of real time: of minutes for one recording, of recordings for several."""
 
-    def __init__(self, progress: Progress, lengths: dict[Path, float | None], files: int) -> None:
+    def __init__(self, progress: Progress, files: int) -> None:
         super().__init__(files)
         self.holds = sys.stdout.isatty()
-        self._progress, self._lengths, self._done = progress, lengths, 0
+        self._progress, self._done, self._total = progress, 0, files
+        self._length: float | None = None
         self._heard, self._started = 0.0, time.monotonic()
-        self._total = None if None in lengths.values() else sum(length or 0.0 for length in lengths.values())
-        self._task = progress.add_task("", total=self._total, minutes="", speed="")
+        self._task = progress.add_task("", total=None, minutes="", speed="")
         self._show()
+
+    def opened(self, recording: Recording, seconds: float | None) -> None:
+        """Know how long the only recording is."""
+        super().opened(recording, seconds)
+        if self._files == 1:
+            with self._lock:
+                self._length = seconds
+                self._show()
 
     def heard(self, seconds: float) -> None:
         """Move on by so many seconds of audio."""
@@ -69,29 +80,31 @@ class Bar(Lines):
     def finished(self, result: Result) -> None:
         """Count one recording, and print how it went above the bar."""
         with self._lock:
-            self._done += 1
-            if isinstance(result, Skipped) and self._total:
-                self._total -= self._lengths.get(result.recording.path) or 0.0
+            if isinstance(result, PassedOver):
+                self._total -= 1
+            else:
+                self._done += 1
             self._show()
         super().finished(result)
 
     def _show(self) -> None:
         speed = self._heard / max(time.monotonic() - self._started, 1e-3)
+        alone = self._files == 1
         self._progress.update(
             self._task,
-            description=f"{self._done}/{self._files} recordings" if self._files > 1 else "transcribing",
-            total=self._total,
-            completed=self._heard if self._total is None else min(self._heard, self._total),
-            minutes=_minutes(self._heard, self._total),
+            description="transcribing" if alone else f"{self._done}/{self._total} recordings",
+            total=self._length if alone else self._total,
+            completed=min(self._heard, self._length or self._heard) if alone else self._done,
+            minutes=_minutes(self._heard, self._length),
             speed=f"{speed:.1f}x real time" if self._heard else "",
         )
 
 
 @contextmanager
-def watched(found: Sequence[Recording | Missing], parallelism: int) -> Iterator[Lines]:
-    """The bar if stderr is a terminal, else lines."""
+def watched(files: int) -> Iterator[Lines]:
+    """The bar if stderr is a terminal, else lines, for so many recordings."""
     if not sys.stderr.isatty():
-        yield Lines(len(found))
+        yield Lines(files)
         return
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -103,33 +116,33 @@ def watched(found: Sequence[Recording | Missing], parallelism: int) -> Iterator[
         TextColumn("{task.fields[speed]}"),
         TimeRemainingColumn(),
     )
-    console = Console(stderr=True)
-    lengths = _lengths([one for one in found if isinstance(one, Recording)], parallelism)
+    console = Console(file=drawing(sys.stderr))
     with Progress(*columns, console=console, transient=True, redirect_stdout=False) as progress:
-        yield Bar(progress, lengths, len(found))
+        yield Bar(progress, files)
 
 
 def told(result: Result) -> str:
-    """One line about one recording."""
+    """A line about one recording, and one for each thing its user should know."""
     match result:
-        case Done(recording=recording, transcript=transcript, took=took):
+        case Done(recording=recording, transcript=transcript, took=took, notes=notes):
             length = transcript.duration
-            if not length:
-                return f"{recording.name}: done in {took:.1f} s"
-            return f"{recording.name}: {length:.1f} s of audio in {took:.1f} s ({length / max(took, 1e-3):.1f}x)"
+            how = f"{length:.1f} s of audio in {took:.1f} s ({length / max(took, 1e-3):.1f}x)" if length else ""
+            head = f"{recording.name}: {how or f'done in {took:.1f} s'}"
+            return "\n".join([head, *(f"  {recording.name}: {note}" for note in notes)])
         case Skipped(recording=recording, target=target):
-            return f"{recording.name}: skipped, {target} is there and newer"
+            return f"{recording.name}: skipped, {target} is there, made from it in the same way"
         case Failed(name=name, reason=reason):
-            return f"{name}: failed: {reason.splitlines()[0]}"
+            return f"{name}: failed: {reason.splitlines()[0] if reason else 'no reason given'}"
+        case PassedOver(recording=recording):
+            return f"{recording.name}: passed over, no recording"
 
 
-def _lengths(recordings: list[Recording], parallelism: int) -> dict[Path, float | None]:
-    """Seconds of audio in each, None where one cannot tell."""
-    crew = Crew(parallelism, "length")
-    futures = [crew.submit(lambda one=one: seconds(one.path)) for one in recordings]  # type: ignore[misc]
-    lengths = {one.path: future.result() for one, future in zip(recordings, futures, strict=True)}
-    crew.dismiss()
-    return lengths
+def passed_over(suffixes: Sequence[str]) -> str:
+    """One line about the files of folders that are no recordings: `5 files passed over: 3 .txt, 2 .jpg`."""
+    counted = Counter(suffix or "without a suffix" for suffix in suffixes).most_common(8)
+    kinds = ", ".join(f"{count} {suffix}" for suffix, count in counted)
+    files = "1 file" if len(suffixes) == 1 else f"{len(suffixes)} files"
+    return f"{files} passed over, no recordings by their first bytes: {kinds}"
 
 
 def _minutes(heard: float, total: float | None) -> str:

@@ -11,7 +11,6 @@ from typing import Any
 from ubiops_emulator.api import shapes
 from ubiops_emulator.api.call import SYSTEM, Call, duplicate, in_use, project
 from ubiops_emulator.api.fields import Field
-from ubiops_emulator.api.words import words
 from ubiops_emulator.refusal import invalid, not_found
 from ubiops_emulator.store import Doc, Duplicate, Store
 
@@ -37,7 +36,7 @@ SERVICE_USER = {
     "expiry_date": Field(kind="date", nullable=True, default=None),
     "description": Field(kind="str", nullable=True, high=400, default=None),
 }
-SERVICE_USER_KEEP = words("id email name description creation_date expiry_date token_last_used")
+SERVICE_USER_KEEP = "id email name description creation_date expiry_date token_last_used".split()
 ROLE = {
     "name": Field(kind="str", required=True, low=1, high=64, pattern=shapes.ROLE, hint=shapes.ROLE_HINT),
     "permissions": Field(kind="strings", required=True),
@@ -49,7 +48,7 @@ ASSIGNMENT = {
     "resource": Field(kind="str", low=1),
     "resource_type": Field(kind="str", choices=("project", "deployment", "pipeline", "bucket")),
 }
-ASSIGNMENT_KEEP = words("id assignee assignee_type role resource resource_type")
+ASSIGNMENT_KEEP = "id assignee assignee_type role resource resource_type".split()
 
 
 def digest(token: str) -> str:
@@ -199,8 +198,8 @@ def role_create(call: Call) -> dict[str, Any]:
     body["default"] = False
     try:
         return call.store.add("role", project(call).id, body["name"], body).body
-    except Duplicate as err:
-        raise duplicate(call, "Role", body["name"]) from err
+    except Duplicate as error:
+        raise duplicate(call, "Role", body["name"]) from error
 
 
 def role_update(call: Call) -> dict[str, Any]:
@@ -213,8 +212,8 @@ def role_update(call: Call) -> dict[str, Any]:
     doc.name = doc.body["name"]
     try:
         call.store.save(doc)
-    except Duplicate as err:
-        raise duplicate(call, "Role", str(doc.name)) from err
+    except Duplicate as error:
+        raise duplicate(call, "Role", str(doc.name)) from error
     return doc.body
 
 

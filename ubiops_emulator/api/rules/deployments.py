@@ -28,8 +28,8 @@ def create(call: Call) -> dict[str, Any]:
     body |= {"project": parent.name, "creation_date": call.stamp, "last_updated": call.stamp, "_default": None}
     try:
         doc = call.store.add("deployment", parent.id, body["name"], body)
-    except Duplicate as err:
-        raise duplicate(call, "Deployment", body["name"]) from err
+    except Duplicate as error:
+        raise duplicate(call, "Deployment", body["name"]) from error
     return shapes.keep(shapes.DEPLOYMENT_CREATED, doc.body)
 
 
@@ -47,8 +47,8 @@ def update(call: Call) -> dict[str, Any]:
     doc.name = doc.body["name"]
     try:
         call.store.save(doc)
-    except Duplicate as err:
-        raise duplicate(call, "Deployment", doc.name or "") from err
+    except Duplicate as error:
+        raise duplicate(call, "Deployment", doc.name or "") from error
     return _detail(call.store, doc)
 
 

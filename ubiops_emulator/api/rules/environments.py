@@ -47,8 +47,8 @@ def create(call: Call) -> dict[str, Any]:
     body |= {"project": parent.name, "system": False, "creation_date": call.stamp, "last_updated": call.stamp}
     try:
         return _view(call.store.add("environment", parent.id, body["name"], body))
-    except Duplicate as err:
-        raise duplicate(call, "Environment", body["name"]) from err
+    except Duplicate as error:
+        raise duplicate(call, "Environment", body["name"]) from error
 
 
 def update(call: Call) -> dict[str, Any]:
@@ -92,8 +92,8 @@ def tag_create(call: Call) -> dict[str, Any]:
     body |= new_tag(call.now)
     try:
         return _tag_view(parent, call.store.add("tag", parent.id, name, body))
-    except Duplicate as err:
-        raise duplicate(call, "Environment tag", name) from err
+    except Duplicate as error:
+        raise duplicate(call, "Environment tag", name) from error
 
 
 def new_tag(now: float) -> dict[str, Any]:
@@ -225,8 +225,8 @@ def _built_on(call: Call, filename: str) -> dict[str, Any]:
     try:
         found = find_environment(call, name)
         chosen = find_tag(call.store, found, tag_name)
-    except Refusal as err:
-        raise invalid(f"base environment: {err.text}") from err
+    except Refusal as error:
+        raise invalid(f"base environment: {error.text}") from error
     if chosen.body["status"] != "available":
         raise invalid("base_environment_tag: the tag is not available")
     return {"base_environment_name": found.name, "base_environment_tag": chosen.name}

@@ -40,8 +40,8 @@ def _moment(name: str, text: str) -> int:
         return int(text)
     try:
         date = datetime.fromisoformat(text.replace(" ", "+"))
-    except ValueError as err:
-        raise invalid(f"{name}: an ISO-8601 date or nanoseconds since 1970 are required") from err
+    except ValueError as error:
+        raise invalid(f"{name}: an ISO-8601 date or nanoseconds since 1970 are required") from error
     date = date if date.tzinfo else date.replace(tzinfo=UTC)
     return int(date.timestamp()) * 10**9 + date.microsecond * 1000
 

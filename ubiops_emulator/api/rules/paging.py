@@ -36,8 +36,8 @@ def _position(cursor: str | None) -> tuple[int, bool]:
     try:
         text = base64.urlsafe_b64decode(cursor.encode()).decode()
         return int(text[1:]), {"a": False, "b": True}[text[0]]
-    except (ValueError, KeyError, IndexError, binascii.Error) as err:
-        raise invalid("Invalid cursor") from err
+    except (ValueError, KeyError, IndexError, binascii.Error) as error:
+        raise invalid("Invalid cursor") from error
 
 
 def _cursor(call: Call, direction: str, seq: int) -> str:

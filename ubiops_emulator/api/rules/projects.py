@@ -9,7 +9,6 @@ from ubiops_emulator.api.call import SYSTEM, Call, labelled, project
 from ubiops_emulator.api.fields import Field
 from ubiops_emulator.refusal import not_found
 
-COUNTED = ("deployment", "environment")
 PROJECT = {
     "advanced_permissions": Field(kind="bool"),
     "credits": Field(kind="number", nullable=True, low=0),
@@ -55,8 +54,10 @@ def update(call: Call) -> dict[str, Any]:
 
 
 def quotas(call: Call) -> list[dict[str, Any]]:
+    """Limits: none but the room for instances of an instance type, where it has one; its name is the resource's."""
     project(call)
-    return [{"resource": name, "quota": None} for name in ("deployments", "deployment_versions", "environments")]
+    rows: dict[str, int | None] = dict.fromkeys(("deployments", "deployment_versions", "environments"))
+    return [{"resource": name, "quota": quota} for name, quota in {**rows, **call.capacity}.items()]
 
 
 def resources(call: Call) -> dict[str, Any]:

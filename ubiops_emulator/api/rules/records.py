@@ -7,13 +7,12 @@ from typing import Any
 from ubiops_emulator.api import shapes
 from ubiops_emulator.api.call import Call, deployment, instance, moment, number, project
 from ubiops_emulator.api.rules.paging import page
-from ubiops_emulator.api.words import words
 from ubiops_emulator.clock import stamp
 from ubiops_emulator.refusal import invalid
 from ubiops_emulator.store import Doc, Store
 
-AUDIT = words("id date action user event object_type object_name")
-EVENT = words("id date object_type object_id object_name parent_object_name parent_object_id type log_timestamp text")
+AUDIT = "id date action user event object_type object_name".split()
+EVENT = "id date object_type object_id object_name parent_object_name parent_object_id type log_timestamp text".split()
 ACTIONS = ("create", "update", "delete", "info")
 EVENT_TYPES = ("deployment_version", "pipeline_version", "service", "environment_tag", "node_pool")
 

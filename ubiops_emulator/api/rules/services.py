@@ -38,8 +38,8 @@ def create(call: Call) -> dict[str, Any]:
     body["_port"] = call.free_port()
     try:
         doc = call.store.add("service", project(call).id, body["name"], body)
-    except Duplicate as err:
-        raise duplicate(call, "Service", body["name"]) from err
+    except Duplicate as error:
+        raise duplicate(call, "Service", body["name"]) from error
     call.signals.add(SERVICES)
     return _detail(call.store, doc)
 
@@ -55,8 +55,8 @@ def update(call: Call) -> dict[str, Any]:
     doc.name = doc.body["name"]
     try:
         call.store.save(doc)
-    except Duplicate as err:
-        raise duplicate(call, "Service", str(doc.name)) from err
+    except Duplicate as error:
+        raise duplicate(call, "Service", str(doc.name)) from error
     call.signals.add(SERVICES)
     return _detail(call.store, doc)
 
@@ -100,8 +100,8 @@ def limit_create(call: Call) -> dict[str, Any]:
     body["user_email"] = user.body["email"]
     try:
         return call.store.add(_kind(call), owner.id, user.id, body).body
-    except Duplicate as err:
-        raise duplicate(call, "Limit", user.body["email"]) from err
+    except Duplicate as error:
+        raise duplicate(call, "Limit", user.body["email"]) from error
 
 
 def limit_get(call: Call) -> dict[str, Any]:

@@ -134,8 +134,8 @@ def _changed(call: Call, owner: Doc) -> None:
 def _add(call: Call, kind: str, owner: Doc, body: dict[str, Any]) -> Doc:
     try:
         return call.store.add(kind, owner.id, body["name"], body)
-    except Duplicate as err:
-        raise duplicate(call, "Environment variable", body["name"]) from err
+    except Duplicate as error:
+        raise duplicate(call, "Environment variable", body["name"]) from error
 
 
 def _change(call: Call, doc: Doc) -> Doc:
@@ -146,8 +146,8 @@ def _change(call: Call, doc: Doc) -> Doc:
     doc.name = doc.body["name"]
     try:
         call.store.save(doc)
-    except Duplicate as err:
-        raise duplicate(call, "Environment variable", str(doc.name)) from err
+    except Duplicate as error:
+        raise duplicate(call, "Environment variable", str(doc.name)) from error
     return doc
 
 

@@ -18,14 +18,13 @@ from ubiops_emulator.api.call import (
     project,
     version,
 )
-from ubiops_emulator.api.words import words
 from ubiops_emulator.refusal import Refusal, invalid, not_found
 from ubiops_emulator.store import Doc, Duplicate, Store
 
 DEFAULT_ENVIRONMENT = "ubiops-ubuntu24-04-python3-12"
 GPU_IDLE_TIME = 300
 RESTARTING = frozenset(
-    words("environment environment_name environment_tag instance_type_group_id instance_type_group_name command args")
+    "environment environment_name environment_tag instance_type_group_id instance_type_group_name command args".split()
 )
 CHOSEN = ("environment", "environment_name", "environment_tag", "instance_type", "instance_type_group_name")
 
@@ -59,8 +58,8 @@ def create(call: Call) -> dict[str, Any]:
     _check(call, parent, body)
     try:
         doc = call.store.add("version", parent.id, body["version"], body)
-    except Duplicate as err:
-        raise duplicate(call, "Deployment version", body["version"]) from err
+    except Duplicate as error:
+        raise duplicate(call, "Deployment version", body["version"]) from error
     if not parent.body["_default"]:
         parent.body["_default"] = doc.id
         call.store.save(parent)
@@ -83,8 +82,8 @@ def update(call: Call) -> dict[str, Any]:
     doc.name = doc.body["version"]
     try:
         call.store.save(doc)
-    except Duplicate as err:
-        raise duplicate(call, "Deployment version", doc.name or "") from err
+    except Duplicate as error:
+        raise duplicate(call, "Deployment version", doc.name or "") from error
     call.touch(doc.id)
     if call.switches.restart_on_change and RESTARTING & set(changes):
         recycle(call.store, doc.id)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 
 import click
@@ -10,6 +9,7 @@ import click
 from whisperctl.cli.inputs import open_world, read_stacks
 from whisperctl.cli.options import PARALLELISM, PATHS, Settings
 from whisperctl.errors import EXIT_CHANGES_PENDING
+from whisperctl.output import json_text
 
 
 @click.command(short_help="Show what changed on UbiOps since the last apply.")
@@ -28,7 +28,7 @@ def drift(settings: Settings, paths: Sequence[str], form: str, parallelism: int)
     with interrupt_ends_waits(world.clock):
         found = find_drift(stacks, world)
     if form == "json":
-        click.echo(json.dumps(drift_document(found), indent=2, ensure_ascii=False))
+        click.echo(json_text(drift_document(found)))
     else:
         click.echo(drift_text(found, settings.use_color()))
     return EXIT_CHANGES_PENDING if any(entry.drifted for entry in found) else 0

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO, cast
 
 import click
 
@@ -44,6 +45,9 @@ import click
 )
 @click.option("--fault", "faults", multiple=True, metavar="KIND[,FIELD=VALUE…]", help="A fault from the start on.")
 @click.option("--switch", "switches", multiple=True, metavar="NAME=VALUE", help="An undocumented choice of UbiOps.")
+@click.option(
+    "--capacity", "capacities", multiple=True, metavar="TYPE=N", help="Room for N instances of an instance type."
+)
 @click.option("--service-traffic-wakes", is_flag=True, help="Requests to a service wake an instance.")
 @click.option("--rate-limit", type=click.IntRange(min=0), default=0, help="Requests a minute; UbiOps: 300. 0: off.")
 @click.option("-v", "--verbose", is_flag=True, help="Say more on standard error.")
@@ -55,4 +59,7 @@ def emulator(**options: Any) -> None:
         raise click.ClickException(
             f"the emulator needs {err.name}: install it with pip install 'whisperctl-ubiops[emulator]'"
         ) from err
+    from whisperctl.output import verbatim
+
+    sys.stdout = cast(TextIO, verbatim(sys.stdout))  # it prints a token of its own
     raise SystemExit(run(options))

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
-
 import click
 
 from whisperctl.cli.inputs import open_api, quiet_stack
 from whisperctl.cli.options import PATH, Settings
 from whisperctl.errors import EXIT_DONE
+from whisperctl.output import json_text
 
 
 @click.command()
@@ -27,7 +26,7 @@ def history(settings: Settings, path: str, form: str) -> int:
     api = open_api(settings, stack)
     found = read_history(api, stack)
     if form == "json":
-        click.echo(json.dumps(history_document(stack, api.project, found), indent=2, ensure_ascii=False))
+        click.echo(json_text(history_document(stack, api.project, found)))
     else:
         click.echo(history_text(stack, found, settings.use_color()))
     return EXIT_DONE

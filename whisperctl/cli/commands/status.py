@@ -7,6 +7,7 @@ import click
 from whisperctl.cli.inputs import open_api, quiet_stacks
 from whisperctl.cli.options import Settings
 from whisperctl.errors import EXIT_DONE
+from whisperctl.output import json_text
 
 
 @click.command()
@@ -18,8 +19,6 @@ def status(settings: Settings, paths: tuple[str, ...], form: str) -> int:
 
     PATH is a stack file or a directory [stack.yaml]. Exit 0 whatever the state is; `plan` tells what differs.
     """
-    import json
-
     from whisperctl.cli.signals import interrupt_ends_waits
     from whisperctl.clock import StoppableClock
     from whisperctl.operate.status import read_status
@@ -30,7 +29,7 @@ def status(settings: Settings, paths: tuple[str, ...], form: str) -> int:
     with interrupt_ends_waits(clock):
         found = [read_status(open_api(settings, stack, clock=clock), stack, settings.token) for stack in stacks]
     if form == "json":
-        click.echo(json.dumps(status_document(found), indent=2, ensure_ascii=False))
+        click.echo(json_text(status_document(found)))
     else:
         click.echo(status_text(found, settings.use_color()))
     return EXIT_DONE

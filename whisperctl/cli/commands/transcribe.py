@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from whisperctl.cli.options import DEFAULT_PATH, Settings
 from whisperctl.cli.target import Live, live, route
-from whisperctl.endpoint.transcription import Ask
-from whisperctl.errors import EXIT_DONE, EXIT_FAILED, WhisperctlError
-from whisperctl.transcribe.batch import Failed, Order
+from whisperctl.cli.wishes import checked, checked_channels, checked_formats, checked_language, make_folder
+from whisperctl.errors import EXIT_DONE, EXIT_FAILED
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from whisperctl.endpoint.transcription import Task
-    from whisperctl.spec import Stack
-    from whisperctl.transcribe.batch import Result
-    from whisperctl.transcribe.recordings import Missing, Recording
-
-
-_DOCUMENTS = ("json", "verbose_json")
+    from whisperctl.transcribe.channels import Channels
+    from whisperctl.transcribe.ledger import Ledger
+    from whisperctl.transcribe.recordings import Named
+    from whisperctl.transcribe.results import Failed
+    from whisperctl.transcribe.wishes import Wishes
 
 
 @click.command()
@@ -31,13 +27,17 @@ _DOCUMENTS = ("json", "verbose_json")
 @click.option("-f", "--file", "path", default=DEFAULT_PATH, metavar="PATH", help="Stack file [stack.yaml].")
 @click.option(
     "--format",
-    "shape",
+    "formats",
     type=click.Choice(["text", "json", "verbose_json", "srt", "vtt"]),
-    default="text",
-    help="What to make of each recording [text].",
+    multiple=True,
+    callback=checked_formats,
+    help="What to make of each recording [text]; several with -o.",
 )
 @click.option(
-    "--language", metavar="CODE", help="Language that is spoken, such as en; quicker and surer than detection."
+    "--language",
+    metavar="CODE",
+    callback=checked_language,
+    help="Language that is spoken (en, English, en-US); quicker and surer than detection.",
 )
 @click.option("--translate", is_flag=True, help="Translate to English, if the model can.")
 @click.option(
@@ -46,7 +46,28 @@ _DOCUMENTS = ("json", "verbose_json")
     "folder",
     type=click.Path(file_okay=False, path_type=Path),
     metavar="DIR",
-    help="Write one file per recording there; those that are there already are skipped.",
+    help="Write one file per recording and format there; those made from it in the same way already are skipped.",
+)
+@click.option("--overwrite", is_flag=True, help="Make all of them again.")
+@click.option(
+    "--channels",
+    default="mix",
+    metavar="HOW",
+    callback=checked_channels,
+    help="mix; split: each by itself; or a name for each, as in Agent,Customer [mix].",
+)
+@click.option("--track", metavar="N", help="Sound track of a video: its number, or its language [1].")
+@click.option("--words", is_flag=True, help="Times of words, estimated, in verbose_json and vtt.")
+@click.option(
+    "--temperature", type=click.FloatRange(0, 1), default=0.0, metavar="T", help="Chance in the choice of words [0]."
+)
+@click.option("--prompt", metavar="TEXT", help="Text to begin with; no vLLM up to 0.33 can: refused there.")
+@click.option(
+    "--line-width", type=click.IntRange(min=10), default=42, metavar="N", help="Characters of a subtitle's line [42]."
+)
+@click.option("--line-count", type=click.IntRange(min=1), default=2, metavar="N", help="Lines of a subtitle [2].")
+@click.option(
+    "--cue-seconds", type=click.FloatRange(min=0.5), default=7.0, metavar="S", help="Seconds of a subtitle [7]."
 )
 @click.option(
     "--parallelism", type=click.IntRange(min=1), default=10, metavar="N", help="Requests in flight at most [10]."
@@ -56,10 +77,19 @@ def transcribe(
     settings: Settings,
     audio: tuple[str, ...],
     path: str,
-    shape: str,
+    formats: tuple[str, ...],
     language: str | None,
     translate: bool,
     folder: Path | None,
+    overwrite: bool,
+    channels: Channels,
+    track: str | None,
+    words: bool,
+    temperature: float,
+    prompt: str | None,
+    line_width: int,
+    line_count: int,
+    cue_seconds: float,
     parallelism: int,
 ) -> int:
     """Transcribe recordings with the live endpoint.
@@ -68,94 +98,84 @@ def transcribe(
     m4a, flac, ogg, webm and the sound of videos. Long recordings are cut at silence.
     """
     from whisperctl.endpoint.transcription import Ask
-    from whisperctl.transcribe.batch import Order
+    from whisperctl.transcribe.cues import Limits
+    from whisperctl.transcribe.wishes import Wishes
+
+    if len(formats) > 1 and folder is None:
+        raise click.UsageError("Several formats are several files: pass -o DIR.")
+    with live(settings, path) as target:
+        model = target.stack.model
+        ask = Ask(
+            model=model.served_name,
+            task="translation" if translate else route(target.stack),
+            language=language,
+            temperature=temperature,
+            prompt=prompt,
+        )
+        wishes = Wishes(
+            ask=ask,
+            formats=formats,
+            folder=folder,
+            overwrite=overwrite,
+            channels=channels,
+            track=track,
+            words=words,
+            limits=Limits(width=line_width, lines=line_count, seconds=cue_seconds),
+            revision=model.revision,
+        )
+        failed = _all(target, checked(target.stack, wishes), audio, parallelism)
+    return EXIT_FAILED if failed else EXIT_DONE
+
+
+def _all(target: Live, wishes: Wishes, audio: Sequence[str], parallelism: int) -> list[Failed]:
+    """Transcribe everything; the failures, told."""
+    from contextlib import nullcontext
+
+    from whisperctl.transcribe import ledger, output
     from whisperctl.transcribe.recordings import find, temporary
 
-    with live(settings, path) as target, temporary() as spool:
-        task: Task = "translation" if translate else route(target.stack)
-        ask = Ask(model=target.stack.model.served_name, task=task, language=language and language.lower())
-        _say_limits(target.stack, ask)
+    make_folder(wishes.folder)
+    if wishes.folder:
+        output.clear(wishes.folder)
+    with (
+        temporary() as spool,
+        ledger.opened(wishes.folder) if wishes.folder else nullcontext() as kept,
+    ):
         found = find(audio, Path(spool))
-        _make(folder)
-        failed = _transcribe(target, Order(ask=ask, shape=shape, folder=folder), found, parallelism)
+        failed = _transcribe(target, wishes, found, parallelism, Path(spool), kept)
     if len(found) > 1 and failed:
         click.echo(f"{len(failed)} of {len(found)} failed:", err=True)
     for one in failed:
         click.echo(f"{'  ' if len(found) > 1 else 'error: '}{one.name}: {one.reason}", err=True)
-    return EXIT_FAILED if failed else EXIT_DONE
+    return failed
 
 
-def _make(folder: Path | None) -> None:
-    """Have the output folder before anything is sent."""
-    try:
-        if folder:
-            folder.mkdir(parents=True, exist_ok=True)
-            if not os.access(folder, os.W_OK):
-                raise WhisperctlError(f"{folder} cannot be written to.")
-    except OSError as error:
-        raise WhisperctlError(f"{folder} cannot be made: {error.strerror}.") from error
-
-
-def _say_limits(stack: Stack, ask: Ask) -> None:
-    """Refuse what the model cannot do; warn of what the release does silently."""
-    from whisperctl.serving.capabilities import cannot_detect, cannot_translate
-
-    if ask.task == "translation" and (reason := cannot_translate(stack)):
-        raise WhisperctlError(f"{reason}.")
-    if not ask.language and (reason := cannot_detect(stack)) and reason.startswith("vLLM"):
-        click.echo(f"warning: {reason}. Pass --language.", err=True)
-
-
-def _transcribe(target: Live, order: Order, found: Sequence[Recording | Missing], parallelism: int) -> list[Failed]:
+def _transcribe(
+    target: Live, wishes: Wishes, found: Sequence[Named], parallelism: int, spool: Path, kept: Ledger | None
+) -> list[Failed]:
+    from whisperctl.cli.transcripts import Printed
     from whisperctl.clock import SystemClock
     from whisperctl.endpoint.readiness import Alarm
-    from whisperctl.transcribe.batch import Batch, Failed
+    from whisperctl.transcribe.batch import Batch
+    from whisperctl.transcribe.folders import Folders
+    from whisperctl.transcribe.results import Failed
     from whisperctl.transcribe.retries import Patient
-    from whisperctl.views.transcription import watched
+    from whisperctl.views.transcription import passed_over, watched
 
-    clock = SystemClock()
-    with watched(found, parallelism) as lines:
+    clock, folders = SystemClock(), Folders(found)
+    failed: list[Failed] = []
+    with watched(len(found)) as lines:
         alarm = Alarm(target.endpoint, target.rouse, clock, target.stack.rollout.timeout, lines.say)
         patient = Patient(target.endpoint, clock, alarm)
         patient.ready()
-        several = len(found) > 1
-        results: list[Result] = []
-        held: list[Result] = []
-        for result in Batch(order, patient, parallelism, clock, lines).run(found):
-            results.append(result)
-            held.append(result)
-            if not lines.holds and not order.folder:
-                _print(held.pop(), order.shape, several=several)
-    if not order.folder:
-        for result in held:
-            _print(result, order.shape, several=several)
-        if several and order.shape in _DOCUMENTS:
-            _print_list(results, order.shape)
-    return [one for one in results if isinstance(one, Failed)]
-
-
-def _print(result: Result, shape: str, *, several: bool) -> None:
-    """A lone transcript as it is; one of several under its name, as `tail` does; JSON is kept for one list."""
-    from whisperctl.transcribe.batch import Done
-    from whisperctl.transcribe.formats import rendered
-
-    if not isinstance(result, Done) or (several and shape in _DOCUMENTS):
-        return
-    heading = f"==> {result.recording.name} <==\n" if several else ""
-    click.echo(heading + rendered(result.transcript, shape) + "\n" * several, nl=False)
-
-
-def _print_list(results: Sequence[Result], shape: str) -> None:
-    """All results as one JSON list, failures included."""
-    import json
-
-    from whisperctl.transcribe.batch import Done, Failed
-    from whisperctl.transcribe.formats import document
-
-    listed: list[dict[str, Any]] = []
-    for one in results:
-        if isinstance(one, Done):
-            listed.append({"file": one.recording.name, **document(one.transcript, shape)})
-        elif isinstance(one, Failed):
-            listed.append({"file": one.name, "error": one.reason})
-    click.echo(json.dumps(listed, ensure_ascii=False, indent=2))
+        printed = Printed(wishes, several=len(found) > 1, holds=lines.holds)
+        batch = Batch(wishes, patient, parallelism, clock, lines, spool=spool, ledger=kept)
+        for result in batch.run(found):
+            folders.take(result)
+            printed.take(result)
+            if isinstance(result, Failed):
+                failed.append(result)
+    printed.end()
+    if folders.passed_over:
+        click.echo(passed_over(folders.passed_over), err=True)
+    return [*failed, *folders.without_recordings()]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import click
@@ -19,13 +20,17 @@ def validate(paths: tuple[Path, ...], form: str) -> int:
     """Check stack files without any connection.
 
     PATH is a stack file or a directory of them; stack.yaml when none is given. Exit 0 when no error was found,
-    warnings or not; 1 otherwise.
+    warnings or not; 1 otherwise. Secrets need not be set. A file without `stack:` is checked as a part.
     """
     from whisperctl.loading.checked import Checked
+    from whisperctl.output import workflow_command
     from whisperctl.views.problems import report
 
     checked = Checked.of(paths or (Path("stack.yaml"),), os.environ)
     out, err = report(checked, form)
     click.echo(err, err=True, nl=False)
-    click.echo(out, nl=False)
+    if form == "github":
+        workflow_command(out, sys.stdout)
+    else:
+        click.echo(out, nl=False)
     return EXIT_DONE if checked.valid else EXIT_FAILED

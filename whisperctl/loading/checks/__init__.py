@@ -16,6 +16,7 @@ from whisperctl.loading.checks import (
     release,
     requirements,
     rollout,
+    secrets,
     ubiops,
     variables,
 )
@@ -36,6 +37,7 @@ CHECKS = (
     *capacity.CHECKS,
     *ubiops.CHECKS,
     *rollout.CHECKS,
+    *secrets.CHECKS,
 )
 
 

@@ -7,13 +7,12 @@ from collections.abc import Iterator, Mapping
 from whisperctl.loading.checks.finding import Finding, warning
 from whisperctl.loading.checks.rollout import recordings
 from whisperctl.serving.launch import server_port
-from whisperctl.spec import EnvVar, Path_, Service, Stack
+from whisperctl.spec import Path_, Service, Stack
 
 GPU_IDLE_SECONDS = 300
 MOST_INSTANCES = 20
 """UbiOps' documented limit of both (UbiOps documentation, deployments/advanced-parameters)."""
 RESERVED = "whisperctl-"
-SECRET_NAMES = ("TOKEN", "SECRET", "PASSWORD", "API_KEY")
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 OFFLINE = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
 NOT_OURS_TO_SET = {
@@ -97,18 +96,10 @@ def labels(stack: Stack) -> Iterator[Finding]:
 
 
 def env_vars(stack: Stack) -> Iterator[Finding]:
-    """No variable that breaks the package; nothing that looks like a secret in the open."""
+    """No variable that breaks the package."""
     for var in stack.env:
-        path = ("env", var.name)
         if var.name in NOT_OURS_TO_SET:
-            yield Finding(path, f"{var.name} must not be set", NOT_OURS_TO_SET[var.name])
-        elif _looks_secret(var):
-            hint = f'Write {var.name}: {{value: "${{{var.name}}}", secret: true}}.'
-            yield warning(path, "unmarked-secret", "this looks like a secret, and would be readable on UbiOps", hint)
-
-
-def _looks_secret(var: EnvVar) -> bool:
-    return not var.secret and bool(var.value) and var.name.upper().endswith(SECRET_NAMES)
+            yield Finding(("env", var.name), f"{var.name} must not be set", NOT_OURS_TO_SET[var.name])
 
 
 def instances(stack: Stack) -> Iterator[Finding]:

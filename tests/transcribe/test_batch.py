@@ -10,72 +10,21 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.endpoint import tones
 from tests.endpoint.fake_vllm import MODEL, TOKEN, FakeVllm, Fault
-from tests.endpoint.hand_clock import HandClock
+from tests.transcribe.bench import Bench, texts
 from whisperctl.endpoint.client import Endpoint
-from whisperctl.endpoint.readiness import Alarm
 from whisperctl.endpoint.transcription import Ask
 from whisperctl.errors import TimedOut, Unauthorized, Unhealthy
-from whisperctl.transcribe.batch import Batch, Done, Failed, Order, Result, Skipped
+from whisperctl.transcribe.batch import Batch
 from whisperctl.transcribe.recordings import Recording, find
-from whisperctl.transcribe.retries import Patient
-
-
-class Notes:
-    """Keeps what a listener hears."""
-
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-        self.seconds = 0.0
-        self.results: list[Result] = []
-
-    def finished(self, result: Result) -> None:
-        self.results.append(result)
-
-    def heard(self, seconds: float) -> None:
-        self.seconds += seconds
-
-    def say(self, line: str) -> None:
-        self.lines.append(line)
-
-
-class Bench:
-    """A batch run against the test server, with time that only pauses move."""
-
-    def __init__(self, vllm: FakeVllm, endpoint: Endpoint, tmp_path: Path) -> None:
-        self.vllm, self.endpoint, self.folder = vllm, endpoint, tmp_path
-        self.clock, self.notes = HandClock(), Notes()
-        self.ring: Callable[[float], object] | None = None
-        self.timeout = 60.0
-
-    def patient(self) -> Patient:
-        alarm = Alarm(self.endpoint, self.ring, self.clock, self.timeout, self.notes.say)
-        return Patient(self.endpoint, self.clock, alarm, chance=lambda: 1.0)
-
-    def run(
-        self, *named: str | Path, shape: str = "text", out: Path | None = None, parallelism: int = 4, **ask: object
-    ) -> list[Result]:
-        order = Order(ask=Ask(model=MODEL, **ask), shape=shape, folder=out)  # type: ignore[arg-type]
-        found = find([str(name) for name in named], self.folder)
-        return list(Batch(order, self.patient(), parallelism, self.clock, self.notes).run(found))
-
-    def say(self, name: str, sentences: list[list[str]], pause: float = tones.PAUSE) -> Path:
-        return tones.write(self.folder / name, sentences, pause)
-
-
-@pytest.fixture
-def bench(vllm: FakeVllm, endpoint: Endpoint, tmp_path: Path) -> Bench:
-    return Bench(vllm, endpoint, tmp_path)
-
-
-def texts(results: list[Result]) -> list[str]:
-    return [one.transcript.text for one in results if isinstance(one, Done)]
+from whisperctl.transcribe.results import Done, Failed, PassedOver, Skipped
+from whisperctl.transcribe.wishes import Wishes
 
 
 def test_results_come_in_the_order_asked_for(bench: Bench) -> None:
@@ -196,16 +145,16 @@ def test_files_are_written_and_skipped_the_second_time(bench: Bench) -> None:
     tones.write(folder / "deep" / "b.wav", [["be"]])
     (folder / "notes.txt").write_text("not audio")
     out = bench.folder / "out"
-    assert [type(one) for one in bench.run(folder, out=out)] == [Done, Done]
-    assert {str(path.relative_to(out)): path.read_text() for path in out.rglob("*.*")} == {
+    assert [type(one) for one in bench.run(folder, out=out)] == [Done, Done, PassedOver]
+    assert {str(path.relative_to(out)): path.read_text() for path in out.rglob("*.txt")} == {
         "a.txt": "ba\n",
         "deep/b.txt": "be\n",
     }
     sent = len(bench.vllm.audio_requests)
-    assert [type(one) for one in bench.run(folder, out=out)] == [Skipped, Skipped]
+    assert [type(one) for one in bench.run(folder, out=out)] == [Skipped, Skipped, PassedOver]
     assert len(bench.vllm.audio_requests) == sent
     os.utime(folder / "a.wav", (time.time() + 60, time.time() + 60))
-    assert [type(one) for one in bench.run(folder, out=out)] == [Done, Skipped]
+    assert [type(one) for one in bench.run(folder, out=out)] == [Done, Skipped, PassedOver]
 
 
 def test_an_empty_file_is_told_as_such(bench: Bench) -> None:
@@ -255,7 +204,7 @@ def test_failed_write_leaves_nothing(bench: Bench) -> None:
     (out / "a.txt").mkdir(parents=True)
     (failed,) = bench.run(bench.say("a.wav", [["ba"]]), out=out)
     assert isinstance(failed, Failed)
-    assert [path.name for path in out.iterdir()] == ["a.txt"]
+    assert {path.name for path in out.iterdir()} == {"a.txt"}
 
 
 def test_patterns(bench: Bench) -> None:
@@ -264,7 +213,8 @@ def test_patterns(bench: Bench) -> None:
     found = bench.run(str(bench.folder / "x*.wav"))
     assert [one.recording.path.name for one in found if isinstance(one, Done)] == ["x1.wav", "x2.wav"]
     (missing,) = bench.run(str(bench.folder / "z*.wav"))
-    assert missing == Failed(name=str(bench.folder / "z*.wav"), reason="nothing matches this pattern")
+    pattern = str(bench.folder / "z*.wav")
+    assert missing == Failed(name=pattern, given=pattern, reason="nothing matches this pattern")
 
 
 def test_sleeping_deployment_is_woken_once(bench: Bench) -> None:
@@ -327,9 +277,9 @@ def test_wrong_token_is_said_at_once(vllm: FakeVllm, tmp_path: Path) -> None:
 
 def test_interrupted_run_leaves_no_thread_waiting(bench: Bench) -> None:
     bench.vllm.hold.clear()
-    order = Order(ask=Ask(model=MODEL), shape="text", folder=None)
+    wishes = Wishes(ask=Ask(model=MODEL))
     found = find([str(bench.say("a.wav", [["ba"]]))], bench.folder)
-    run = Batch(order, bench.patient(), 2, bench.clock, bench.notes).run(found)
+    run = Batch(wishes, bench.patient(), 2, bench.clock, bench.notes, spool=bench.folder).run(found)
     assert isinstance(run, Iterator)
     with contextlib.closing(run):  # type: ignore[type-var]
         pass

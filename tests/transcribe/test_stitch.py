@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import itertools
 
+import numpy as np
 import pytest
 
 from whisperctl.endpoint.transcription import Segment, Transcript
+from whisperctl.transcribe.levels import measured
 from whisperctl.transcribe.pieces import Piece
 from whisperctl.transcribe.stitch import stitch
 
+NOTHING = np.zeros(0, np.int16)
 
-def piece(number: int, start: float, end: float, doubled: bool = False) -> Piece:
-    return Piece(number=number, start=start, end=end, content=b"", doubled=doubled, silent=False, last=False)
+
+def piece(number: int, start: float, end: float, shared: bool = False) -> Piece:
+    return Piece(
+        number=number, start=start, end=end, samples=NOTHING, levels=measured(NOTHING), shared=shared, last=False
+    )
 
 
 def said(*segments: tuple[float, float, str], language: str | None = None) -> Transcript:
@@ -44,18 +50,18 @@ def test_end_that_reaches_into_the_next_is_cut_back() -> None:
     ]
 
 
-def test_doubled_words_are_there_once_and_halves_are_gone() -> None:
+def test_shared_words_are_there_once_and_halves_are_gone() -> None:
     left = said((0, 18, "the quick brown fox"), (20, 28, "jumps over the lazy do"))
     right = said((0, 6, "umps over the lazy dog"), (7, 9, "again"))
-    whole = joined((piece(0, 0, 28), left), (piece(1, 22, 40, doubled=True), right))
+    whole = joined((piece(0, 0, 28), left), (piece(1, 22, 40, shared=True), right))
     assert " ".join(text for _, _, text in whole) == "the quick brown fox jumps over the lazy dog again"
     assert all(a[1] <= b[0] + 0.01 for a, b in itertools.pairwise(whole))
 
 
-def test_doubled_without_agreement_is_split_by_time() -> None:
+def test_shared_without_agreement_is_split_by_time() -> None:
     whole = joined(
         (piece(0, 0, 28), said((0, 20, "a"), (25, 26.5, "left"), (27, 28, "gone"))),
-        (piece(1, 24, 50, doubled=True), said((0, 1.5, "lost"), (3, 5, "right"))),
+        (piece(1, 24, 50, shared=True), said((0, 1.5, "lost"), (3, 5, "right"))),
     )
     assert [text for _, _, text in whole] == ["a", "left", "right"]
 
@@ -63,7 +69,7 @@ def test_doubled_without_agreement_is_split_by_time() -> None:
 def test_case_and_punctuation_do_not_matter() -> None:
     whole = joined(
         (piece(0, 0, 28), said((20, 28, "and so, my Friends, we"))),
-        (piece(1, 24, 40, doubled=True), said((0, 4, "My friends; we go"))),
+        (piece(1, 24, 40, shared=True), said((0, 4, "My friends; we go"))),
     )
     assert " ".join(text for _, _, text in whole) in (
         "and so, my friends; we go",
@@ -72,10 +78,10 @@ def test_case_and_punctuation_do_not_matter() -> None:
 
 
 def test_a_silent_side_takes_nothing_away() -> None:
-    assert joined((piece(0, 0, 28), said()), (piece(1, 24, 40, doubled=True), said((0, 4, "hello")))) == [
+    assert joined((piece(0, 0, 28), said()), (piece(1, 24, 40, shared=True), said((0, 4, "hello")))) == [
         (24, 28, "hello")
     ]
-    assert joined((piece(0, 0, 28), said((24, 27, "hello"))), (piece(1, 24, 40, doubled=True), said())) == [
+    assert joined((piece(0, 0, 28), said((24, 27, "hello"))), (piece(1, 24, 40, shared=True), said())) == [
         (24, 27, "hello")
     ]
 
@@ -92,7 +98,7 @@ def test_languages_without_spaces(language: str) -> None:
     whole = stitch(
         [
             (piece(0, 0, 28), said((20, 28, "今天天气很好我们"), language=language)),
-            (piece(1, 24, 40, doubled=True), said((0, 4, "很好我们出去玩"))),
+            (piece(1, 24, 40, shared=True), said((0, 4, "很好我们出去玩"))),
         ]
     )
     assert whole.text == "今天天气很好我们出去玩"

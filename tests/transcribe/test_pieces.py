@@ -1,0 +1,105 @@
+"""Cutting at silence: what is lost, what is shared, what is left out."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.endpoint import tones
+from whisperctl.transcribe import levels, wav
+from whisperctl.transcribe.pieces import LONGEST, OVERLAP, Piece, pieces
+from whisperctl.transcribe.sound import RATE, Samples
+
+
+def spoken(sentences: list[list[str]], pause: float = tones.PAUSE) -> Samples:
+    return np.frombuffer(tones.speak(sentences, pause, RATE), np.int16)
+
+
+def silence(seconds: float) -> Samples:
+    return np.zeros(round(seconds * RATE), np.int16)
+
+
+def cut(samples: npt.NDArray[np.int16], block: int = 8000) -> list[Piece]:
+    return list(pieces(samples[at : at + block] for at in range(0, len(samples), block)))
+
+
+def said(found: list[Piece]) -> str:
+    heard = (tones.listen(wav.header(piece.samples) + piece.samples.tobytes())[1] for piece in found)
+    return " ".join(sentence for sentences in heard for _, _, sentence in sentences)
+
+
+def test_short_recording_is_one_piece_with_the_same_sound() -> None:
+    samples = spoken([["ba", "be"]])
+    (only,) = cut(samples)
+    assert (only.number, only.start, only.last, only.shared) == (0, 0.0, True, False)
+    assert np.array_equal(only.samples, samples)
+    assert np.array_equal(only.levels, levels.measured(samples))
+
+
+def test_empty_recording_has_no_pieces() -> None:
+    assert cut(silence(0)) == []
+
+
+def test_speech_with_pauses_is_cut_in_them() -> None:
+    sentences = tones.sentences_of(60)
+    found = cut(spoken(sentences))
+    assert len(found) > 4
+    assert said(found) == tones.text(sentences)
+    assert not any(piece.shared for piece in found)
+    assert all(piece.end - piece.start <= LONGEST for piece in found)
+    assert all(left.end >= right.start for left, right in itertools.pairwise(found))
+
+
+def test_sound_without_a_pause_overlaps() -> None:
+    found = cut(spoken([tones.VOCABULARY * 3], pause=0))
+    assert [piece.shared for piece in found] == [False, *[True] * (len(found) - 1)]
+    assert all(left.end - right.start == pytest.approx(OVERLAP, abs=0.01) for left, right in itertools.pairwise(found))
+
+
+def test_digital_silence_is_known() -> None:
+    samples = np.concatenate([spoken([["ba"]]), silence(70), spoken([["be"]])])
+    silent = [levels.is_digital_silence(piece.levels) for piece in cut(samples)]
+    assert silent == [False, *[True] * (len(silent) - 2), False]
+
+
+@pytest.mark.parametrize("offset", [0, 99, -20000])
+def test_a_constant_offset_is_no_sound(offset: int) -> None:
+    dither = np.arange(RATE * 40, dtype=np.int16) % 3
+    assert all(levels.is_digital_silence(piece.levels) for piece in cut(dither + np.int16(offset)))
+    assert not levels.is_digital_silence(levels.measured((dither * 3 + np.int16(offset)).astype(np.int16)))
+
+
+def test_background_noise_is_no_speech() -> None:
+    hum = np.where(np.arange(40 * RATE) % 16 < 8, 700, -700).astype(np.int16)
+    speech = spoken(tones.sentences_of(16))
+    mixed = np.clip(hum[: len(speech)].astype(np.int32) + speech[: len(hum)], -32768, 32767).astype(np.int16)
+    assert not any(piece.shared for piece in cut(mixed))
+
+
+def test_speech_however_quiet_is_cut_in_its_pauses() -> None:
+    sentences = tones.sentences_of(20)
+    quiet = (spoken(sentences).astype(np.float32) / 100).astype(np.int16)
+    found = cut(quiet)
+    assert not any(piece.shared for piece in found)
+    assert said(found) == tones.text(sentences)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.tuples(st.booleans(), st.floats(0.05, 20)), max_size=12), st.integers(1, 40_000))
+def test_every_moment_is_in_a_piece(parts: list[tuple[bool, float]], block: int) -> None:
+    sound = [np.resize(np.array([12288, -12288] if loud else [0], np.int16), round(RATE * s)) for loud, s in parts]
+    samples = np.concatenate([*sound, silence(0)])
+    found = cut(samples, block)
+    assert all(0 < p.end - p.start < LONGEST + 1e-6 for p in found)
+    assert all(a.start < b.start <= a.end < b.end for a, b in itertools.pairwise(found))
+    assert (found[-1].end if found else 0.0) == pytest.approx(len(samples) / RATE)
+    assert [piece.last for piece in found] == [*[False] * (len(found) - 1), *[True] * bool(found)]
+    for piece in found:
+        first = round(piece.start * RATE)
+        assert np.array_equal(piece.samples, samples[first : first + len(piece.samples)])
+        assert np.array_equal(piece.levels, levels.measured(piece.samples))

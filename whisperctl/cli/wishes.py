@@ -1,0 +1,109 @@
+"""The options of `transcribe` as wishes, checked against each other, the model and the release before all else."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from whisperctl.errors import WhisperctlError
+
+if TYPE_CHECKING:
+    from whisperctl.endpoint.transcription import Ask
+    from whisperctl.spec import Stack
+    from whisperctl.transcribe.channels import Channels
+    from whisperctl.transcribe.wishes import Wishes
+
+
+def checked_formats(_context: click.Context, _option: click.Parameter, shapes: tuple[str, ...]) -> tuple[str, ...]:
+    """Each format once; `text` if none is named.
+
+    Raises:
+        click.BadParameter: two that are written to the same file.
+    """
+    if {"json", "verbose_json"} <= set(shapes):
+        raise click.BadParameter("json and verbose_json are both written to NAME.json: take one of them.")
+    return tuple(dict.fromkeys(shapes)) or ("text",)
+
+
+def checked_language(_context: click.Context, _option: click.Parameter, language: str | None) -> str | None:
+    """The code of a language that was named by code, name or locale; None for `auto`.
+
+    Raises:
+        click.BadParameter: Whisper has no such language.
+    """
+    from whisperctl.serving import languages
+
+    if language is None or language.strip().casefold() == languages.DETECTED:
+        return None
+    if (code := languages.code(language)) is None:
+        near = languages.nearest(language)
+        hint = f" Did you mean {near}?" if near else " Write a code such as en, a name such as English, or auto."
+        raise click.BadParameter(f"Whisper has no language {language!r}.{hint}")
+    return code
+
+
+def checked_channels(_context: click.Context, _option: click.Parameter, text: str) -> Channels:
+    """What to make of the channels.
+
+    Raises:
+        click.BadParameter: neither mix, split nor names.
+    """
+    from whisperctl.transcribe.channels import parsed
+
+    try:
+        return parsed(text)
+    except ValueError as error:
+        raise click.BadParameter(f"{text!r} is not {error}.") from error
+
+
+def checked(stack: Stack, wishes: Wishes) -> Wishes:
+    """`wishes` as far as the stack's model and release can fulfil them; a warning for what they do silently.
+
+    Raises:
+        WhisperctlError: the model or the release cannot do what was asked for; the message says why.
+    """
+    from dataclasses import replace
+
+    from whisperctl.serving.capabilities import cannot_detect, cannot_time
+
+    ask = wishes.ask
+    if reason := _refusal(stack, ask):
+        raise WhisperctlError(f"{reason}.")
+    if not ask.language and (reason := cannot_detect(stack)) and reason.startswith("vLLM"):
+        click.echo(f"warning: {reason}. Pass --language.", err=True)
+    return replace(wishes, ask=replace(ask, timed=cannot_time(stack) is None or _needs_times(wishes)))
+
+
+def _needs_times(wishes: Wishes) -> bool:
+    """Whether a release without times is to say so itself: it may be a later one than the stack file says."""
+    from whisperctl.transcribe.formats import TIMED
+
+    return bool(TIMED & set(wishes.formats))
+
+
+def _refusal(stack: Stack, ask: Ask) -> str | None:
+    from whisperctl.serving.capabilities import cannot_prompt, cannot_speak, cannot_translate
+
+    if ask.task == "translation" and (reason := cannot_translate(stack)):
+        return reason
+    if ask.prompt and (reason := cannot_prompt(stack)):
+        return reason
+    return cannot_speak(stack, ask.language) if ask.language else None
+
+
+def make_folder(folder: Path | None) -> None:
+    """Have the output folder before anything is sent.
+
+    Raises:
+        WhisperctlError: it cannot be made or written to.
+    """
+    try:
+        if folder:
+            folder.mkdir(parents=True, exist_ok=True)
+            if not os.access(folder, os.W_OK):
+                raise WhisperctlError(f"{folder} cannot be written to.")
+    except OSError as error:
+        raise WhisperctlError(f"{folder} cannot be made: {error.strerror}.") from error

@@ -1,0 +1,145 @@
+"""One piece's transcript: asked for, judged, and asked for again where it cannot be all that was said."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+
+from whisperctl.endpoint.client import Answer
+from whisperctl.endpoint.transcription import ROUTES, Ask, Transcript, lacks_times, read
+from whisperctl.errors import Interrupted, Unhealthy, WhisperctlError
+from whisperctl.transcribe import guard, speech, wav
+from whisperctl.transcribe.levels import SECONDS, is_quiet
+from whisperctl.transcribe.pieces import Piece
+from whisperctl.transcribe.retries import Patient
+from whisperctl.transcribe.sound import RATE, Samples
+from whisperctl.transcribe.stitch import stitch
+
+_WARM, _HOT = 0.4, 0.8
+"""Temperatures of the second and the third try."""
+_REFUSED = (401, 403)
+_LEAD = 1.0
+"""Seconds before the doubtful end that are sent again with what follows it: words that both hear are kept once."""
+
+
+class Asker:
+    """Sends pieces; safe to share between threads. After a refused token nothing more is sent."""
+
+    def __init__(self, patient: Patient, say: Callable[[str], None], *, needs_times: bool) -> None:
+        """Send nothing yet.
+
+        Args:
+            patient: sends requests.
+            say: gets what is worth a line.
+            needs_times: whether segments are wanted for themselves, and not only to judge answers by.
+        """
+        self._patient, self._say, self._needs_times = patient, say, needs_times
+        self._untimed = threading.Event()
+        self._lock = threading.Lock()
+        self._refused: str | None = None
+
+    @property
+    def refused(self) -> str | None:
+        """Why nothing more is sent, or None."""
+        return self._refused
+
+    def transcript(self, ask: Ask, piece: Piece) -> tuple[Transcript, guard.Doubt | None]:
+        """What is said in `piece`, times from its start; and what remains doubtful about it.
+
+        Raises:
+            Unhealthy: the server refused, or gave no transcript.
+            Unreachable: no answer came.
+        """
+        first = self._judged(self.asked(ask, "audio.wav", _file(piece.samples)), piece)
+        if first[1] is None:
+            return first
+        kept = first
+        warm = replace(ask, temperature=max(ask.temperature, _WARM), seed=1)
+        if (again := self._again(warm, piece)) and guard.better(again, kept):
+            kept = again
+        heard, found = kept
+        if found is None:
+            return kept
+        if found.kind == "ends early":
+            return self._continued(warm, piece, heard, found)
+        hot = replace(ask, temperature=max(ask.temperature, _HOT), seed=2)
+        if (again := self._again(hot, piece)) and guard.better(again, kept):
+            kept = again
+        return kept
+
+    def asked(self, ask: Ask, name: str, content: bytes) -> Transcript:
+        """The transcript of one file as it is.
+
+        Raises:
+            Unhealthy: the server refused, or gave no transcript.
+            Unreachable: no answer came.
+        """
+        plain = replace(ask, timed=False)
+        timed = ask.timed and not self._untimed.is_set()
+        answer = self._sent(ask if timed else plain, name, content, None if self._needs_times else plain)
+        if timed and lacks_times(answer) and (answer.status == 400 or self._needs_times):
+            if answer.status == 400:
+                self._does_not_time()
+            answer = self._sent(plain, name, content)
+        transcript = read(answer, self._patient.endpoint.url + ROUTES[ask.task])
+        return replace(transcript, language=transcript.language or ask.language)
+
+    def _does_not_time(self) -> None:
+        """Ask for no times any more."""
+        with self._lock:
+            told = self._untimed.is_set()
+            self._untimed.set()
+        if self._needs_times and not told:
+            self._say("This vLLM gives no times (0.12 and later do): they are those of whole pieces.")
+
+    def _sent(self, ask: Ask, name: str, content: bytes, otherwise: Ask | None = None) -> Answer:
+        if self._refused:
+            raise Unhealthy(f"was not sent: {self._refused}")
+        answer = self._patient.send(ask, (name, content), otherwise)
+        if answer.status in _REFUSED:
+            with self._lock:
+                self._refused = self._refused or f"the endpoint answered {answer} to an earlier request."
+        return answer
+
+    def _again(self, ask: Ask, piece: Piece) -> tuple[Transcript, guard.Doubt | None] | None:
+        """Another try; None if the server does not like it: there is an answer already."""
+        try:
+            return self._judged(self.asked(ask, "audio.wav", _file(piece.samples)), piece)
+        except Interrupted:
+            raise
+        except WhisperctlError:
+            return None
+
+    def _continued(
+        self, ask: Ask, piece: Piece, heard: Transcript, found: guard.Doubt
+    ) -> tuple[Transcript, guard.Doubt | None]:
+        """`heard` with what a shorter piece from its early end on says; as it is if that is no better."""
+        first = int(max(0.0, found.start - _LEAD) / SECONDS)
+        start = first * SECONDS
+        rest = replace(
+            piece,
+            start=start,
+            end=piece.end - piece.start,
+            samples=piece.samples[round(start * RATE) :],
+            levels=piece.levels[first:],
+            shared=True,
+        )
+        again = self._again(ask, rest)
+        if again is None or again[1] is not None or not again[0].text or again[0].text in heard.text:
+            return heard, found
+        before = replace(piece, start=0.0, end=found.start)
+        joined = stitch([(before, heard), (rest, again[0])])
+        return replace(joined, language=heard.language), None
+
+    def _judged(self, transcript: Transcript, piece: Piece) -> tuple[Transcript, guard.Doubt | None]:
+        return transcript, guard.doubt(transcript, piece.levels, lambda: _is_spoken(piece))
+
+
+def _is_spoken(piece: Piece) -> bool:
+    """Whether someone speaks in `piece`, as far as can be told here."""
+    return speech.has_speech(piece.samples) if speech.can_tell() else not is_quiet(piece.levels)
+
+
+def _file(samples: Samples) -> bytes:
+    return b"".join((wav.header(samples), samples.data))

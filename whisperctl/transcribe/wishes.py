@@ -1,0 +1,57 @@
+"""What a user wants of each recording, and how that is written down to know later what is done."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from whisperctl.endpoint.transcription import Ask
+from whisperctl.transcribe.channels import Channels
+from whisperctl.transcribe.cues import Limits
+from whisperctl.transcribe.formats import SUFFIXES
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Wishes:
+    """What to make of each recording."""
+
+    ask: Ask
+    formats: tuple[str, ...] = ("text",)
+    """text, json, verbose_json, srt, vtt."""
+    folder: Path | None = None
+    """Where each transcript is written; None keeps them."""
+    overwrite: bool = False
+    channels: Channels = field(default_factory=Channels)
+    track: str | None = None
+    """The sound track: its number from 1, or its language."""
+    words: bool = False
+    """Whether words get times."""
+    limits: Limits = field(default_factory=Limits)
+    """Of subtitles."""
+    revision: str | None = None
+    """The model's: another one hears other words."""
+
+    def file(self, place: Path, shape: str) -> Path:
+        """The transcript's file inside the output folder."""
+        return place.with_name(place.name + SUFFIXES[shape])
+
+    def written_down(self, shape: str) -> str:
+        """Everything that decides what a transcript in the format `shape` holds."""
+        ask = self.ask
+        wanted: dict[str, object] = {
+            "format": shape,
+            "model": ask.model,
+            "revision": self.revision,
+            "task": ask.task,
+            "language": ask.language,
+            "temperature": ask.temperature,
+            "prompt": ask.prompt,
+            "channels": str(self.channels),
+            "track": self.track,
+        }
+        if shape in ("srt", "vtt"):
+            wanted["limits"] = [self.limits.width, self.limits.lines, self.limits.seconds]
+        if shape in ("verbose_json", "vtt", "srt"):
+            wanted["words"] = self.words
+        return json.dumps(wanted, sort_keys=True)
