@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import pytest
 
 from tests.endpoint.hand_clock import HandClock
 from whisperctl.apply.events import Ended, Event, Failed, Started, Stopped, announced
 from whisperctl.errors import Contended, Interrupted, Unhealthy
-from whisperctl.plan.operations import Operation
+from whisperctl.plan.operations import Operation, OperationKind
 from whisperctl.state.resources import service_address
+from whisperctl.views.progress import VERBS
 
 CREATE = Operation(id=7, kind="create", address=service_address("door"))
 
@@ -46,3 +49,7 @@ def test_what_is_no_failure() -> None:
     assert events(Interrupted("now"))[1:] == [stopped]
     assert events(Contended("another"), (Interrupted, Contended))[1:] == [stopped]
     assert isinstance(events(Contended("another"))[1], Failed)
+
+
+def test_every_operation_has_words_for_its_beginning_and_its_end() -> None:
+    assert VERBS.keys() == set(get_args(OperationKind))

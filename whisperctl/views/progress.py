@@ -20,6 +20,10 @@ VERBS: Mapping[OperationKind, tuple[str, str]] = {
     "upload": ("uploading", "built and active"),
     "claim": ("claiming env vars", "env vars claimed"),
     "record": ("recording env vars", "env vars recorded"),
+    "gate": ("gating the new version", "the gate is passed"),
+    "switch": ("switching services and default version", "switched"),
+    "bake": ("baking", "baked well"),
+    "retire": ("putting earlier versions to sleep", "serves, earlier versions sleep"),
     "probe": ("proving the endpoint", "the endpoint works"),
     "seal": ("recording success", "success recorded"),
 }
