@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 
 from whisperctl.apply.events import Level, Listen, Said
 from whisperctl.apply.job import Job
-from whisperctl.apply.lease import new_lease
+from whisperctl.apply.lease import Lease
 from whisperctl.apply.outcome import Outcome
 from whisperctl.apply.run import Replan, Run
 from whisperctl.clock import StoppableClock
@@ -30,7 +30,7 @@ from whisperctl.spec import Stack
 from whisperctl.state.desired import Wanted, desired, settle
 from whisperctl.state.line import content_digest, is_line, line_of, named, version_name
 from whisperctl.state.live import Live, read_live
-from whisperctl.state.resources import Address
+from whisperctl.state.resources import Address, deployment_address
 from whisperctl.state.tags import retired_tags
 
 CONVERGENCE_READS = 4
@@ -155,7 +155,7 @@ def apply_plans(
             revised(plan, fresh)
         return fresh
 
-    jobs = {position: _job(plan, world) for position, plan in enumerate(plans) if not plan.is_empty}
+    jobs = {position: _job(plan, world, exactly=not replan) for position, plan in enumerate(plans) if not plan.is_empty}
     done = dict(zip(jobs, _run(jobs.values(), world, again if replan else None), strict=True))
     outcomes = {position: done.get(position) or Outcome(plan=plan) for position, plan in enumerate(plans)}
     return list(_with_convergence(outcomes, world).values())
@@ -165,18 +165,24 @@ def _run(jobs: Iterable[Job], world: World, replan: Replan | None = None) -> lis
     return Run(jobs=list(jobs), token=world.token, clock=world.clock, listen=world.listen, replan=replan).perform()
 
 
-def _job(plan: Plan, world: World) -> Job:
+def _job(plan: Plan, world: World, exactly: bool = False) -> Job:
     def tell(about: Address, level: Level, text: str) -> None:
         world.listen(Said(stack=plan.stack, address=about, level=level, text=text))
 
     return Job(
         plan=plan,
-        api=world.api(plan.wanted.stack),
         clock=world.clock,
         tell=tell,
-        lease=new_lease(),
+        lease=_lease(plan, world, tell),
         seen=dict(plan.live.fingerprints),
+        exactly=exactly,
     )
+
+
+def _lease(plan: Plan, world: World, tell: Callable[[Address, Level, str], None]) -> Lease:
+    stack = plan.wanted.stack
+    address = deployment_address(stack.deployment.name)
+    return Lease(world.api(stack), stack.deployment.name, world.clock, lambda text: tell(address, "say", text))
 
 
 def _with_convergence(outcomes: Mapping[int, Outcome], world: World) -> dict[int, Outcome]:

@@ -7,7 +7,6 @@ else. Interrupting starts nothing more and ends the waits. Decides neither what 
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
@@ -15,8 +14,8 @@ from dataclasses import dataclass, field
 from whisperctl.apply import bake, builds, gate, proof, switch, writes
 from whisperctl.apply.events import Listen, announced, seconds_since
 from whisperctl.apply.job import Job
-from whisperctl.apply.lease import RENEW_EVERY
-from whisperctl.apply.locking import begin, give_back, renew
+from whisperctl.apply.lease import Lease, renewing
+from whisperctl.apply.locking import begin, give_back
 from whisperctl.apply.outcome import Outcome, Result
 from whisperctl.apply.schedule import Schedule
 from whisperctl.clock import StoppableClock
@@ -71,12 +70,14 @@ class Run:
     running: dict[Future[Result | None], Job] = field(default_factory=dict)
     """What threads are at: an operation with its result, or the beginning of a job."""
     tags: builds.TagLocks = field(default_factory=builds.TagLocks)
-    over: threading.Event = field(default_factory=threading.Event)
 
     def perform(self) -> list[Outcome]:
         """Do it all; an interrupt ends it early and is told in the results."""
-        renewing = threading.Thread(target=self._renew, daemon=True)
-        renewing.start()
+        with renewing(self._leases):
+            self._perform()
+        return [self._outcome(job) for job in self.jobs]
+
+    def _perform(self) -> None:
         pool = ThreadPoolExecutor(THREADS)
         try:
             for job in self.jobs:
@@ -90,13 +91,15 @@ class Run:
                     self.running[pool.submit(self._do, job, operation)] = job
             self.schedule.check_over()
         finally:
-            self.over.set()
             pool.shutdown(wait=True, cancel_futures=True)
             for job in self.jobs:
                 for awake in job.awake:
                     awake.stop()
                 give_back(job)
-        return [self._outcome(job) for job in self.jobs]
+
+    def _leases(self) -> list[Lease]:
+        """Those to keep alive while the run lasts."""
+        return [job.lease for job in self.jobs]
 
     def _begin(self, job: Job) -> None:
         begin(job, self.replan)
@@ -124,7 +127,7 @@ class Run:
     def _release(self, job: Job) -> None:
         """Let a job's operations begin; what other stacks delete of the environment waits for those of a new plan."""
         if job.plan.operations != self.schedule.plans[job]:
-            jobs = [other for other in self.jobs if other.api is job.api]
+            jobs = [other for other in self.jobs if other.plan.project == job.plan.project]
             plans = [job.plan.operations if other is job else self.schedule.plans[other] for other in jobs]
             for other, operations in zip(jobs, after_other_stacks(plans), strict=True):
                 self.schedule.put(other, operations)
@@ -158,18 +161,12 @@ class Run:
     def _dispatch(self, job: Job, operation: Operation) -> None:
         if self.clock.stop.is_set():
             raise Interrupted("interrupted before it began")
-        if job.lost.is_set():
-            raise StalePlan("Another apply of this stack has taken over: this one could not renew its lease in time.")
+        job.lease.fence()
         perform = self._build if operation.kind == "build" else PERFORM[operation.kind]
         perform(job, operation, self.token)
 
     def _build(self, job: Job, operation: Operation, _token: str) -> None:
         builds.build(job, operation, self.tags)
-
-    def _renew(self) -> None:
-        """Keep the leases alive while the run lasts; one that cannot be renewed now is tried again in time."""
-        while not self.over.wait(RENEW_EVERY):
-            renew([job for job in self.jobs if job.held and self.schedule.is_busy(job)])
 
     def _outcome(self, job: Job) -> Outcome:
         results = tuple(self.schedule.results[operation.id] for operation in job.plan.operations)

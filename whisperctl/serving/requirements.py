@@ -41,7 +41,7 @@ class Lock:
     lines: tuple[str, ...] = ()
     """For pip, without comments: options first, as written, then the packages by name."""
     pins: Mapping[str, Sequence[Requirement]] = field(default_factory=dict)
-    """Normalised name -> its pins; several where their markers differ."""
+    """Normalised name -> its pins: several where their markers differ, none where its line is none."""
     problems: tuple[tuple[int, str], ...] = ()
     """Line and message of what is no pin."""
 
@@ -102,11 +102,11 @@ def parse_lock(text: str) -> Lock:
                 options.append(line)
             else:
                 problems.append((number, f"`{line}` is no pin: a lock holds packages with their versions"))
-        elif (problem := _unpinned(bare := _HASH.sub("", line))) is not None:
+        elif (problem := _unpinned(requirement := _requirement(bare := _HASH.sub("", line)), bare)) is not None:
             problems.append((number, problem))
-        else:
-            requirement = _requirement(bare)
-            assert requirement is not None
+            if requirement is not None:
+                pins.setdefault(_canonical(requirement.name), [])
+        elif requirement is not None:
             name = _canonical(requirement.name)
             problems += [(number, problem) for problem in _pinned_before(requirement, pins.get(name, []))]
             pins.setdefault(name, []).append(requirement)
@@ -129,10 +129,10 @@ def unsatisfied(lock: Lock, requirements: Sequence[str]) -> Iterator[str]:
         requirement = _requirement(_OPTIONS.sub("", line))
         if requirement is None:
             continue  # an address or an option: pip judges it
-        pins = lock.pins.get(_canonical(requirement.name), [])
-        if not pins:
+        pins = lock.pins.get(_canonical(requirement.name))
+        if pins is None:
             yield f"it does not pin {requirement.name}; the stack needs {line}"
-        for pin in pins:
+        for pin in pins or ():
             versions = [item.version for item in pin.specifier]
             if versions and not requirement.specifier.contains(versions[0], prereleases=True):
                 yield f"it pins {requirement.name} {versions[0]}; the stack needs {line}"
@@ -154,9 +154,8 @@ def _logical_lines(text: str) -> Iterator[tuple[int, str]]:
         yield started, " ".join(joined.split())
 
 
-def _unpinned(line: str) -> str | None:
+def _unpinned(requirement: Requirement | None, line: str) -> str | None:
     """Why a line is no pin; None when it is one."""
-    requirement = _requirement(line)
     if requirement is None:
         return f"pip cannot read `{line}` as a pinned package"
     if requirement.url:
