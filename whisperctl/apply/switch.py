@@ -25,7 +25,7 @@ from whisperctl.apply.versions import (
     write_state,
 )
 from whisperctl.control.api import Json
-from whisperctl.errors import GateFailed, Interrupted, WhisperctlError
+from whisperctl.errors import GateFailed, WhisperctlError
 from whisperctl.plan.operations import Operation
 from whisperctl.state.labels import Labels
 from whisperctl.state.resources import Address, service_address, version_address
@@ -49,8 +49,6 @@ def switch(job: Job, operation: Operation) -> None:
         make_default(job, rollout.new)
         if not paused:
             _hand_over_the_minimum(job, rollout)
-    except Interrupted:
-        raise
     except WhisperctlError as error:
         back_out(job, "switch")
         raise GateFailed(f"{error}\n  {_went_back(rollout)}") from error
