@@ -94,7 +94,8 @@ class Endpoint:
             say: gets a line for every request.
 
         Raises:
-            Unhealthy: `url` is not an http or https URL.
+            Unhealthy: `url` is not an http or https URL, or the environment names certificates or a proxy that
+                cannot be used.
         """
         self.url = url.rstrip("/")
         self.timeout = timeout
@@ -104,7 +105,13 @@ class Endpoint:
         self.blanking = Blanking(token)
         """Takes the token out of what is shown to others."""
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=64)
-        self._client = httpx.Client(follow_redirects=False, limits=limits)
+        try:
+            self._client = httpx.Client(follow_redirects=False, limits=limits)
+        except (OSError, ImportError, ValueError) as error:  # certificates and proxies of the environment
+            raise Unhealthy(
+                f"No HTTP client can be made of this environment: {self._blank(str(error)) or type(error).__name__}.\n"
+                "  Look at SSL_CERT_FILE, SSL_CERT_DIR, ALL_PROXY, HTTPS_PROXY and HTTP_PROXY."
+            ) from error
         # Of all who use this client, nobody is to get the cookies of another one's session.
         self._client.cookies.jar.set_policy(DefaultCookiePolicy(allowed_domains=[]))
 
