@@ -27,6 +27,7 @@ from whisperctl.apply.versions import (
 from whisperctl.control.api import Json
 from whisperctl.errors import GateFailed, WhisperctlError
 from whisperctl.plan.operations import Operation
+from whisperctl.spec import Service
 from whisperctl.state.labels import Labels
 from whisperctl.state.resources import Address, service_address, version_address
 from whisperctl.state.rollout import OPENAI_LABELS, Rollout, sleeps
@@ -85,7 +86,7 @@ def _hand_over_the_minimum(job: Job, rollout: Rollout) -> None:
     minimum = version.minimum_instances
     if rollout.replaces:
         earlier = read(job, rollout.replaces)
-        minimum = int(earlier.get("minimum_instances") or 0)
+        minimum = max(int(earlier.get("minimum_instances") or 0), _planned_minimum(job, rollout.new))
         idle = float(earlier.get("maximum_idle_time") or 300)
         job.awake.append(KeptAwake(job.api, job.deployment, rollout.replaces, max(minimum, 1), idle))
         set_minimum(job, rollout.replaces, 0)
@@ -96,20 +97,32 @@ def back_out(job: Job, stage: str) -> None:
     """Services and default lead to the earlier version again, which keeps its instances; the new one sleeps."""
     rollout = rollout_in(job)
     for service in job.plan.wanted.stack.services:
-        before = job.plan.live.owned.get(service_address(service.name))
-        now = job.api.find_service(service.name)
-        if before is None or now is None:
-            continue
-        fields = {name: before.get(name) for name in ("deployment", "version", "port")}
-        if any(now.get(name) != value for name, value in fields.items()):
-            job.saw(service_address(service.name), job.api.update_service(service.name, fields))
+        _point_back(job, service, rollout)
     if rollout.replaces:
         make_default(job, rollout.replaces)
+        minimum = max(_planned_minimum(job, rollout.replaces), _planned_minimum(job, rollout.new))
         set_minimum(job, rollout.new, 0)
-        earlier = job.plan.live.owned[version_address(job.deployment, rollout.replaces)]
-        set_minimum(job, rollout.replaces, int(earlier.get("minimum_instances") or 0))
+        set_minimum(job, rollout.replaces, minimum)
     write_state(job, rollout.new, "failed", stage)
     fall_back_asleep(job, rollout.new)
+
+
+def _point_back(job: Job, service: Service, rollout: Rollout) -> None:
+    address = service_address(service.name)
+    before, now = job.plan.live.owned.get(address), job.api.find_service(service.name)
+    if before is None or now is None or rollout.replaces is None:
+        return
+    # Where the switch was cut off earlier, the plan has seen it lead to the new version already.
+    version = before.get("version") if before.get("version") != rollout.new else rollout.replaces
+    fields = {"deployment": before.get("deployment"), "version": version, "port": before.get("port")}
+    if any(now.get(name) != value for name, value in fields.items()):
+        job.saw(address, job.api.update_service(service.name, fields))
+
+
+def _planned_minimum(job: Job, version: str) -> int:
+    """The version's minimum as the plan saw it: before the switch the earlier one has it, afterwards the new one."""
+    raw = job.plan.live.owned.get(version_address(job.deployment, version)) or {}
+    return int(raw.get("minimum_instances") or 0)
 
 
 def _went_back(rollout: Rollout) -> str:

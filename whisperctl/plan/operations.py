@@ -206,12 +206,15 @@ class Operations:
         assert rollout is not None
         paused = self.wanted.paused is not None
         done = list(made)
+        if not rollout.is_over:
+            # One that was cut off after its gate goes on with the switch, which may be done in part.
+            gate = [self._add("gate", self._version, made)] if rollout.gated else made
+            switch = self._add("switch", deployment_address(rollout.deployment), gate)
+            done.append(switch)
         if rollout.gated:
-            deployment = deployment_address(rollout.deployment)
-            switch = self._add("switch", deployment, [self._add("gate", self._version, made)])
             new = [change for change in by_kind[Kind.SERVICE] if change.action == "create"]
-            done += [switch, *self._writes(new, [switch])]
-        bakes = bool(self.wanted.stack.services) and (rollout.baking or rollout.replaces is not None)
+            done += self._writes(new, [switch])
+        bakes = bool(self.wanted.stack.services) and rollout.replaces is not None
         if not paused and not rollout.is_over:
             done.append(self._add("bake" if bakes else "probe", self._version, done))
         return [*done, self._add("retire", self._version, done)]

@@ -57,8 +57,10 @@ class Rollout:
 
     @property
     def replaces(self) -> str | None:
-        """The version that gives way to `new`; None where nothing serves yet, or `new` does already."""
-        return self.serving if self.serving != self.new else None
+        """The version that gives way to `new`, or gave way and could take over again; None where there is none."""
+        if self.serving != self.new:
+            return self.serving
+        return self.kept[0] if self.baking and self.kept else None
 
 
 def preview_name(deployment: str) -> str:
