@@ -105,3 +105,99 @@ def test_another_strategy_renames_the_version_that_serves(project: Project) -> N
     project.apply(**line(rollout={"strategy": "in_place"}, env={"HEARS": "Hello, world!"}))
     assert set(versions(project)) == {"v1"}
     assert (pointed(project), project.api().service("alpha")["endpoint"]) == ("v1", url)
+
+
+def test_what_mishears_after_the_switch_goes_back(project: Project) -> None:
+    """Four transcriptions are the gate's; from then on it hears noise."""
+    baked = line(rollout={"bake": 1})
+    project.apply(**baked)
+    [first] = versions(project)
+    changed = line(rollout={"bake": 1}, env={"DIES_AFTER": "4"})
+    [outcome] = project.perform(project.write(**changed))
+    assert not outcome.succeeded
+    assert f"The services lead to {first} again." in report(outcome)
+    assert pointed(project) == first
+    found = versions(project)
+    [second] = found.keys() - {first}
+    assert (found[first]["minimum_instances"], found[second]["minimum_instances"]) == (1, 0)
+    assert found[first]["default"]
+    record = Labels.of(found[second]).rollout
+    assert record is not None
+    assert (record.state, record.stage, record.wer) == ("failed", "bake", 0.0)
+
+
+def test_one_that_does_not_start_serves_nobody(project: Project) -> None:
+    project.apply(**line())
+    [first] = versions(project)
+    [outcome] = project.perform(project.write(**line(rollout={"timeout": 60}, env={"NEVER_UP": "1"})))
+    assert not outcome.succeeded
+    assert "no room for the model" in report(outcome)
+    assert pointed(project) == first
+    [second] = versions(project).keys() - {first}
+    record = Labels.of(versions(project)[second]).rollout
+    assert record is not None
+    assert (record.state, record.stage) == ("failed", "start")
+
+
+def test_several_services_are_all_pointed_and_the_oldest_versions_leave(project: Project) -> None:
+    two = [{"name": "alpha", "port": 8080}, {"name": "beta", "port": 8080}]
+    names = []
+    for text in ("hello world", "Hello world", "hello, world"):
+        project.apply(**line(service=two, env={"HEARS": text}))
+        led = {service["version"] for service in project.api().services()}
+        assert len(led) == 1
+        names += led
+    assert set(versions(project)) == set(names[1:])
+
+
+def test_a_hand_made_revision_is_replaced_by_a_version_of_the_same_content(project: Project) -> None:
+    project.apply(**line())
+    [first] = versions(project)
+    api = project.api()
+    api.create_env_var("alpha", first, {"name": "BY_HAND", "value": "1", "secret": False})
+    assert project.plan_one(**line()).changes == ()
+    api.update_env_var("alpha", first, _id(project, first, "HEARS"), {"name": "HEARS", "value": "bye", "secret": False})
+    outcome = project.apply(**line())
+    assert pointed(project) == f"{first}-2"
+    assert outcome.results[-1].operation.kind == "seal"
+    assert project.plan_one(**line()).changes == ()
+
+
+def _id(project: Project, version: str, name: str) -> str:
+    return next(str(item["id"]) for item in project.api().env_vars("alpha", version) if item["name"] == name)
+
+
+def test_a_paused_line_switches_and_sleeps_on(project: Project) -> None:
+    file = project.write(**line())
+    project.apply(**line())
+    [first] = versions(project)
+    assert project.cli("pause", str(file)).code == 0
+    outcome = project.apply(**line(env={"HEARS": "Hello world"}))
+    assert "bake" not in [result.operation.kind for result in outcome.results]
+    [second] = versions(project).keys() - {first}
+    found = versions(project)
+    assert pointed(project) == second
+    assert [raw["minimum_instances"] for raw in found.values()] == [0, 0]
+    assert "whisperctl-paused" in found[second]["labels"]
+    assert "whisperctl-paused" not in found[first]["labels"]
+    assert project.cli("resume", str(file)).code == 0
+    assert versions(project)[second]["minimum_instances"] == 1
+
+
+def test_a_line_is_destroyed_with_all_its_versions(project: Project) -> None:
+    project.apply(**line())
+    project.apply(**line(env={"HEARS": "Hello world"}))
+    project.destroy(**line(env={"HEARS": "Hello world"}))
+    assert project.names() == set()
+
+
+def test_no_more_credits_than_allowed(project: Project) -> None:
+    plan = project.plan_one(**line(policy={"max_credits_per_hour": 1}, version={"maximum_instances": 5}))
+    assert [remark.text.splitlines()[0] for remark in plan.refused] == [
+        "the stack would cost up to 80 credits an hour, and 1 are allowed."
+    ]
+    file = project.write(**line(version={"maximum_instances": 5}))
+    ran = project.cli("apply", "--yes", "--max-credits", "79", str(file))
+    assert ran.code == 1
+    assert "--max-credits: the stack would cost up to 80 credits an hour, and 79 are allowed." in ran.err
+    assert project.names() == set()

@@ -26,7 +26,7 @@ from whisperctl.plan.operations import Operation
 from whisperctl.spec import Smoke
 from whisperctl.state import labels
 from whisperctl.state.labels import RolloutRecord, owner
-from whisperctl.state.resources import Address, service_address
+from whisperctl.state.resources import Address, service_address, version_address
 from whisperctl.state.rollout import preview_name
 
 
@@ -37,6 +37,7 @@ def gate(job: Job, operation: Operation, token: str) -> None:
         GateFailed: it does not come up, does not hear well enough, or is too slow; nothing was switched.
     """
     new = rollout_in(job).new
+    job.woken = new
     try:
         wake_up(job, operation.address, 1)
         idle = float(read(job, new).get("maximum_idle_time") or 300)
@@ -62,6 +63,19 @@ def fall_back_asleep(job: Job, version: str, record: RolloutRecord | None = None
     if record is not None:
         write_record(job, version, record)
     sleep(job, version)
+    job.woken = ""
+
+
+def wind_down(job: Job) -> None:
+    """At the end of a run: nothing is kept awake any more, and a version that was woken for nothing sleeps."""
+    for awake in job.awake:
+        awake.stop()
+    if job.woken:
+        try:
+            sleep(job, job.woken)
+        except WhisperctlError as error:
+            address = version_address(job.deployment, job.woken)
+            job.warn(address, f"could not be put to sleep; it falls asleep by itself: {error}")
 
 
 def unswitched(job: Job) -> str:

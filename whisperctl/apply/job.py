@@ -49,6 +49,8 @@ class Job:
     """Whether another apply of this stack was found to have created the deployment meanwhile."""
     awake: list[KeptAwake] = field(default_factory=list)
     """Versions of a line that deployment requests keep awake until the rollout ends."""
+    woken: str = ""
+    """The new version of a line from its waking until the switch begins: it sleeps again if the run ends before."""
     lock: threading.RLock = field(default_factory=threading.RLock)
     """Held around each read-change-write of the labels of the deployment or the version. No renewal waits for it."""
 

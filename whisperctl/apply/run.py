@@ -94,8 +94,7 @@ class Run:
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
             for job in self.jobs:
-                for awake in job.awake:
-                    awake.stop()
+                gate.wind_down(job)
                 give_back(job)
 
     def _leases(self) -> list[Lease]:

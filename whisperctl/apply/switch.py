@@ -21,7 +21,6 @@ from whisperctl.apply.versions import (
     rollout_in,
     set_minimum,
     wake_up,
-    write_record,
     write_state,
 )
 from whisperctl.control.api import Json
@@ -44,6 +43,7 @@ def switch(job: Job, operation: Operation) -> None:
     try:
         if not paused:
             wake_up(job, address, _instances(job, rollout))
+        job.woken = ""
         for service in _services(job):
             _point(job, operation, service)
             job.say(service, f"leads to {rollout.new}")
@@ -171,8 +171,3 @@ def _put_to_sleep(job: Job, version: str) -> None:
         )
         patch(job, version, {"minimum_instances": 0, "labels": labels})
     stop_instances(job.api, job.deployment, version)
-
-
-def keep_what_is_used(job: Job, version: str) -> None:
-    """Record that UbiOps refused to delete an earlier version, since something uses it."""
-    write_record(job, version, record_of(job, "kept"))

@@ -53,6 +53,11 @@ def write_state(job: Job, version: str, state: RolloutState, stage: str = "") ->
                                        latency=record.latency, serving_latency=record.serving_latency))  # fmt: skip
 
 
+def keep_what_is_used(job: Job, version: str) -> None:
+    """Record that UbiOps refused to delete an earlier version, since something uses it: later plans leave it alone."""
+    write_record(job, version, record_of(job, "kept"))
+
+
 def read(job: Job, version: str) -> Json:
     """The version as it is now.
 

@@ -15,6 +15,7 @@ from whisperctl.apply.payloads import (
     wanted_labels,
 )
 from whisperctl.apply.polling import wait_for
+from whisperctl.apply.versions import keep_what_is_used
 from whisperctl.control.api import Json
 from whisperctl.errors import ApiError, Contended, StalePlan
 from whisperctl.plan.operations import Operation
@@ -132,8 +133,14 @@ def delete(job: Job, operation: Operation) -> None:
             break
         except ApiError as error:
             # What used it is gone, but perhaps not everywhere yet.
-            if pause is None or error.status not in (400, 409):
+            if error.status not in (400, 409):
                 raise
+            if pause is None:
+                if not _is_earlier_version(job, address):
+                    raise
+                keep_what_is_used(job, address.names[1])
+                job.warn(address, f"is kept, since something uses it: {error.reason}")
+                return
             job.clock.sleep(pause)
     wait_for(
         lambda: read_now(job, address),
@@ -157,6 +164,12 @@ def _forget(job: Job, address: Address) -> None:
             job.saw(known, None)
     if address.kind is Kind.DEPLOYMENT and names == (job.deployment,):
         job.lease.end()
+
+
+def _is_earlier_version(job: Job, address: Address) -> bool:
+    """Whether it is a version of the line that is only to be deleted because there are enough of them."""
+    rollout = job.plan.rollout
+    return rollout is not None and address.kind is Kind.VERSION and address.names[1] in rollout.leaving
 
 
 def _delete_tag(job: Job, address: Address) -> None:

@@ -136,7 +136,9 @@ def _earlier(
         return (name == serving, record.at if record else "", str(versions[name].get("creation_date") or ""))
 
     served = sorted(filter(has_served, others), key=newest_first, reverse=True)
-    kept = [name for position, name in enumerate(served) if position < keep or name in used]
+    used = used | {name for name in others if (record := records[name]) is not None and record.state == "kept"}
+    kept = [name for position, name in enumerate(served) if position < keep] + sorted(used & set(others))
+    kept = list(dict.fromkeys(kept))
     return tuple(kept), tuple(sorted(name for name in others if name not in kept))
 
 
