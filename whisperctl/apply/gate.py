@@ -77,7 +77,9 @@ def _measured(job: Job, address: Address, token: str) -> tuple[RolloutRecord, li
         check_own_health(address, job.api.create_request(job.deployment, job.version, QUESTION, job.timeout))
         return record_of(job, "passed"), []
     with ExitStack() as closing:
-        new = closing.enter_context(Endpoint(closing.enter_context(_preview(job)), token, job.api.rest.timeout))
+        new = closing.enter_context(
+            Endpoint(closing.enter_context(_preview(job)), token, job.api.rest.timeout, home=job.api.host)
+        )
         probe(
             new,
             served_name=stack.model.served_name,
@@ -129,7 +131,8 @@ def _serving(job: Job, token: str) -> Endpoint | None:
         if raw is None or raw.get("version") not in (rollout.replaces, None):
             continue
         if url := url_of(job, service.name):
-            return Endpoint(url, token if raw.get("authentication_required") else None, job.api.rest.timeout)
+            needed = token if raw.get("authentication_required") else None
+            return Endpoint(url, needed, job.api.rest.timeout, home=job.api.host)
     return None
 
 

@@ -75,7 +75,7 @@ def _probe_service(job: Job, address: Address, service: Service, token: str, awa
     if not url:
         raise Unhealthy(f"service/{service.name} has no endpoint yet.\n  Apply again in a minute.")
     needs_token = token if service.authentication_required else None
-    with Endpoint(url, needs_token, job.api.rest.timeout) as endpoint:
+    with Endpoint(url, needs_token, job.api.rest.timeout, home=job.api.host) as endpoint:
         probed = probe_endpoint(
             endpoint,
             served_name=stack.model.served_name,

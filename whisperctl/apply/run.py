@@ -175,7 +175,7 @@ class Run:
             raise Interrupted("interrupted before it began")
         if job.lost.is_set():
             raise StalePlan("Another apply of this stack has taken over: this one could not renew its lease in time.")
-        PERFORM[operation.kind](job, operation, self.token)
+        PERFORM[operation.kind](job, operation, job.api.token)
 
     def _renew(self) -> None:
         """Keep the leases alive while the run lasts; one that cannot be renewed now is tried again in time."""

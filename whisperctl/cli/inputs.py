@@ -37,13 +37,15 @@ def read_stacks(paths: Sequence[str], *, secrets: bool = True) -> tuple[Stack, .
 def open_api(settings: Settings, stack: Stack | None = None, parallelism: int = 10, clock: Clock | None = None) -> Api:
     """The control plane of the project that the flag, the stack or the environment names."""
     from whisperctl.control.api import Api
+    from whisperctl.control.transport import LIMIT
 
     project = settings.project(stack.project if stack else None)
     return Api(
         settings.api_host(),
         project,
-        settings.token(),
+        settings.token(project),
         timeout=settings.timeout,
+        limit=float(stack.rollout.timeout) if stack else LIMIT,
         parallelism=parallelism,
         clock=clock,
         say=(lambda line: click.echo(line, err=True)) if settings.verbose > 1 else (lambda _line: None),
@@ -74,7 +76,7 @@ def open_world(
     return World(
         apis={project: open_api(settings, stack, parallelism, clock) for project, stack in one_of_each.items()},
         project_of=project_of,
-        token=settings.token(),
+        token=settings.token(project_of(stacks[0]) if stacks else None),
         parallelism=parallelism,
         clock=clock,
         listen=Lines(several=len(stacks) > 1, color=settings.use_color(sys.stderr), verbose=settings.verbose > 0),

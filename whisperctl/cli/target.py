@@ -78,9 +78,9 @@ def live(settings: Settings, path: str) -> Iterator[Live]:
         raise Unhealthy(
             f"The service {service.name} of project {api.project} {what}.\n  Run `whisperctl apply {path}` first."
         )
-    token = settings.token() if service.authentication_required else None
+    token = api.token if service.authentication_required else None
     say = _to_stderr if settings.verbose > 1 else _nowhere
-    with Endpoint(url, token, settings.timeout, say=say) as endpoint:
+    with Endpoint(url, token, settings.timeout, home=api.host, say=say) as endpoint:
         yield Live(stack=stack, api=api, endpoint=endpoint, token=token)
 
 
