@@ -7,42 +7,40 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 from whisperctl.apply.awake import KeptAwake
+from whisperctl.apply.events import Level
+from whisperctl.apply.lease import Lease
 from whisperctl.clock import StoppableClock
 from whisperctl.control.api import Api, Json
 from whisperctl.output import SECRET, blank, learn
 from whisperctl.plan.plan import Plan
 from whisperctl.state.fingerprints import fingerprint
-from whisperctl.state.labels import Labels, LeaseHolder
+from whisperctl.state.labels import Labels
 from whisperctl.state.resources import Address
 from whisperctl.untrusted import printable_lines
 
 FAILED = ("failed", "cancelled")
 """What the status of a tag or a revision is when its build ended badly."""
-
-Telling = Literal["say", "log", "warn"]
-"""A message about what goes on, a line of a build's log, something to know even when all went well."""
 T = TypeVar("T")
 
 
-@dataclass(kw_only=True)
+@dataclass(kw_only=True, eq=False)
 class Job:
     """One plan being applied: what its operations share. Operations of one job run in several threads."""
 
     plan: Plan
-    api: Api
     clock: StoppableClock
-    tell: Callable[[Address, Telling, str], None]
-    lease: LeaseHolder = field(repr=False)
+    tell: Callable[[Address, Level, str], None]
+    lease: Lease = field(repr=False)
+    exactly: bool = False
+    """Whether the plan is a saved one, performed as it is or not at all."""
     seen: dict[Address, str] = field(default_factory=dict)
     """Fingerprints of the objects as this job last saw or wrote them."""
     created: set[Address] = field(default_factory=set)
     outdated: set[str] = field(default_factory=set)
     """Ids of instances that run what was active before this apply's upload."""
-    held: bool = False
-    """Whether our lease is written on the deployment."""
     before: Labels = field(default_factory=lambda: Labels({}))
     """The deployment's labels as they were when the lease was taken."""
     touched: bool = False
@@ -51,10 +49,13 @@ class Job:
     """Whether another apply of this stack was found to have created the deployment meanwhile."""
     awake: list[KeptAwake] = field(default_factory=list)
     """Versions of a line that deployment requests keep awake until the rollout ends."""
-    lost: threading.Event = field(default_factory=threading.Event)
-    """Set when somebody else has taken the lease over."""
     lock: threading.RLock = field(default_factory=threading.RLock)
-    """Held around each read-change-write of the deployment's labels: the lease is renewed meanwhile."""
+    """Held around each read-change-write of the labels of the deployment or the version. No renewal waits for it."""
+
+    @property
+    def api(self) -> Api:
+        """The control plane, which writes nothing once the lease is lost."""
+        return self.lease.api
 
     @property
     def deployment(self) -> str:

@@ -105,7 +105,7 @@ def deployment_body(job: Job) -> Json:
     """A new deployment, with the lease in it."""
     address = deployment_address(job.deployment)
     body = wanted_fields(job, address) | {"name": job.deployment}
-    born = Labels(wanted_labels(job, address, {})).written(lease=job.lease, tags=coming_tags(job))
+    born = Labels(wanted_labels(job, address, {})).written(lease=job.lease.holder, tags=coming_tags(job))
     # A group that an earlier deployment of this stack owns goes on to this one; another is about to be created.
     known = [str(raw["id"]) for a, raw in job.plan.live.owned.items() if is_group(a) and job.seen.get(a) != "absent"]
     begun = [wanted.names[0] for wanted in job.plan.wanted.state if is_group(wanted)]

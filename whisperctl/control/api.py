@@ -8,6 +8,7 @@ that they do not know, so that a nullable field could never be cleared (UbiOps r
 from __future__ import annotations
 
 import contextlib
+import copy
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, BinaryIO
 
@@ -15,11 +16,13 @@ import requests
 
 from whisperctl.clock import Clock, SystemClock
 from whisperctl.control.responses import cursor_in, parsed, write_to
-from whisperctl.control.transport import LIMIT, PooledRest
+from whisperctl.control.transport import LIMIT, Fence, PooledRest, With
 from whisperctl.control.uploads import Archive, zip_file
 from whisperctl.errors import ApiError, NotFound, WhisperctlError
 
 Json = dict[str, Any]
+URGENT_SECONDS = 10.0
+"""For a request that nothing may hold up."""
 PAGE = 250
 """Items in one page of a cursor list: the largest that the official CLI allows."""
 
@@ -52,7 +55,7 @@ class Api:
         configuration = ubiops.Configuration(host=host, api_key={"Authorization": f"Token {token}"})
         configuration.client_side_validation = False
         client = ubiops.ApiClient(configuration)
-        self.rest = PooledRest(
+        self.rest: Any = PooledRest(
             timeout=timeout, clock=clock or SystemClock(), connections=parallelism, limit=limit, say=say
         )
         self.token = token
@@ -60,6 +63,22 @@ class Api:
         self.host: str = configuration.host
         self.project = project
         self._core: Any = ubiops.CoreApi(client)
+
+    def fenced(self, fence: Fence) -> Api:
+        """The same project over the same session, for a holder of a lease: `fence` is asked before every write."""
+        return self._over(With(self.rest, fence=fence))
+
+    def urgent(self) -> Api:
+        """The same project over the same session, for what waits for no other request and is tried once."""
+        return self._over(With(self.rest, urgent=True, _request_timeout=URGENT_SECONDS))
+
+    def _over(self, rest: With) -> Api:
+        import ubiops
+
+        twin, client = copy.copy(self), copy.copy(self._core.api_client)
+        twin.rest = client.rest_client = rest
+        twin._core = ubiops.CoreApi(client)
+        return twin
 
     def _call(self, method: str, *names: str, **more: Any) -> Any:
         """Call the client's `method` for this project; the parsed JSON of its answer, None if it has no body."""

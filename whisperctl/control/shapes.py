@@ -26,7 +26,8 @@ _NEEDED: Mapping[str, tuple[str, ...]] = {
     "permissions": ("name",),
 }
 """Kind of object -> fields without which it is none; of the methods that list, get, create and update it."""
-PAGED = ("instance_types_list", "instance_type_groups_list", "instances_list", "instance_events_list")
+PAGED = ("instance_types_list", "instance_type_groups_list", "instances_list", "instance_events_list",
+    "project_instances_list",)  # fmt: skip
 """Lists that come in pages."""
 _VERBS = ("_list", "_get", "_create", "_update")
 

@@ -3,13 +3,13 @@
 As released, the client opens a new connection for every call, has no time-out, retries 429 for ever but not after an
 upload, and never retries anything else. This replaces its `RESTClientObject` and nothing above it.
 
-A call ends: its answer, headers and body, within the time-out and `answers.LARGEST` bytes; an upload or a download may
-take as long as it makes progress, at most `limit`; and all rate limits of one call together take at most `limit`.
-
 What is repeated (source: UbiOps reference, retry guidance): a 429 of any verb, since it had no effect, after the
 seconds that `x-ratelimit-reset` names; GET, DELETE and PATCH after a 5xx, a time-out or a broken connection, with
 back-off and jitter; a POST only when its connection was never made. Any other lost POST raises `Unreachable`, and
 whoever sent it reads by name what became of it.
+
+A call ends: its answer, headers and body, within the time-out and `answers.LARGEST` bytes; an upload or a download may
+take as long as it makes progress, at most `limit`; and all rate limits of one call together take at most `limit`.
 
 This module must not know any UbiOps resource.
 """
@@ -17,11 +17,12 @@ This module must not know any UbiOps resource.
 from __future__ import annotations
 
 import contextlib
+import math
 import random
 import re
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from math import isfinite
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
@@ -32,6 +33,7 @@ from requests_toolbelt import MultipartEncoder, MultipartEncoderMonitor
 from whisperctl.clock import Clock
 from whisperctl.control.answers import ENCODINGS, Deadline, TimedAdapter, TooMuch, ending, read_whole
 from whisperctl.control.faults import PAGE, in_words, never_sent, unreachable
+from whisperctl.control.rate_limit import RateLimit
 from whisperctl.errors import ApiError, Forbidden, NotFound, Unauthorized, Unreachable
 from whisperctl.output import clean
 from whisperctl.tls import client_context
@@ -50,10 +52,52 @@ MORE_CONNECTIONS = 128
 """Connections beyond the slots that are kept: for deployment requests, which take none."""
 DOCTOR = "`whisperctl doctor` tells whether the host answers."
 REPEATABLE = frozenset({"GET", "HEAD", "DELETE", "PATCH"})
+READING = frozenset({"GET", "HEAD"})
+Fence = Callable[[], float]
+"""Seconds that a write which begins now may take; raises where nothing may be written any more."""
+
+
+def no_fence() -> float:
+    """Anybody may write, for as long as it takes."""
+    return math.inf
 
 
 class OneTry(float):
     """A time-out in seconds of a call that is not worth a second try, because nothing depends on it."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """One request as the client gives it, and how it may be sent."""
+
+    verb: str
+    url: str
+    headers: Mapping[str, str]
+    body: Any
+    post_params: Sequence[tuple[str, Any]] | None
+    stream: bool
+    timeout: float
+    fence: Fence
+    urgent: bool
+
+    def check(self) -> None:
+        """Raise what the fence raises: an upload that nobody may make any more is broken off."""
+        self.fence()
+
+    def checked_until(self, deadline: Deadline) -> Callable[[Any], None]:
+        """What looks after each piece that is sent whether the next one may be."""
+
+        def check(_sent: Any) -> None:
+            self.check()
+            deadline.left()
+
+        return check
+
+    @property
+    def shares_window(self) -> bool:
+        """Whether UbiOps counts it with all others: file, request and user endpoints have limits of their own."""
+        path = urlsplit(self.url).path
+        return "/projects/" in path and not (self.stream or self.post_params or path.endswith("/requests"))
 
 
 class PooledRest:
@@ -78,6 +122,7 @@ class PooledRest:
         self.slots = threading.BoundedSemaphore(connections)
         self.requests_sent = 0
         self.answered = False
+        self.rate_limit = RateLimit(clock)
         self.session = requests.Session()
         # A callable as `auth` keeps a ~/.netrc from replacing the token.
         self.session.auth = _leave_headers_alone
@@ -98,8 +143,13 @@ class PooledRest:
         stream: bool = False,
         _request_timeout: float | None = None,
         progress_bar: bool = False,  # noqa: ARG002 - the client's signature
+        fence: Fence = no_fence,
+        urgent: bool = False,
     ) -> requests.Response:
         """Send one request and return a 2xx response.
+
+        `fence` is asked right before each try of a write, and again while an upload runs. An `urgent` request waits
+        for no other one, neither for a slot nor for the rate limit, and is tried once.
 
         Raises:
             ApiError: UbiOps answered with an error, or (`Unreachable`) did not answer.
@@ -110,39 +160,29 @@ class PooledRest:
         if url.lower().startswith("https://"):
             self._trust()
         if self.skips and self.silent:
-            raise Unreachable(
-                verb, resource_path, 0, f"{verb} {resource_path} was not tried: the host timed out before."
-            )
+            reason = f"{verb} {resource_path} was not tried: the host timed out before."
+            raise Unreachable(verb, resource_path, 0, reason)
         with contextlib.ExitStack() as files:
             for _, value in post_params or ():
                 if isinstance(value, tuple):
                     files.callback(value[1].close)  # the client opens what it uploads and never closes it
             where = (host, resource_path)
-            return self._until_answered(verb, url, where, headers or {}, body, post_params, stream, timeout)
+            call = _Call(verb, url, headers or {}, body, post_params, stream, timeout, fence, urgent)
+            return self._until_answered(call, where)
 
-    def _until_answered(
-        self,
-        verb: str,
-        url: str,
-        where: tuple[str, str],
-        headers: Mapping[str, str],
-        body: Any,
-        post_params: Sequence[tuple[str, Any]] | None,
-        stream: bool,
-        timeout: float,
-    ) -> requests.Response:
+    def _until_answered(self, call: _Call, where: tuple[str, str]) -> requests.Response:
         host, resource_path = where
+        verb, timeout = call.verb, call.timeout
         waited = 0.0
         attempt = 0
-        once = isinstance(timeout, OneTry)
+        once = call.urgent or isinstance(timeout, OneTry)
         while True:
             attempt += 1
             try:
-                response = self._send(verb, url, dict(headers), body, post_params, stream, timeout)
+                response = self._send(call)
             except TooMuch as error:
-                raise ApiError(
-                    verb, resource_path, 0, f"The answer to {verb} {resource_path} is not read: {error}."
-                ) from None
+                reason = f"The answer to {verb} {resource_path} is not read: {error}."
+                raise ApiError(verb, resource_path, 0, reason) from None
             except RequestException as error:
                 # A host that has never answered is more likely mistyped than down for a moment.
                 patience = ATTEMPTS if self.answered else FIRST_ATTEMPTS
@@ -165,46 +205,45 @@ class PooledRest:
                 raise api_error(verb, resource_path, response, attempt)
             return response
 
-    def _send(
-        self,
-        verb: str,
-        url: str,
-        headers: dict[str, str],
-        body: Any,
-        post_params: Sequence[tuple[str, Any]] | None,
-        stream: bool,
-        timeout: float,
-    ) -> requests.Response:
+    def _send(self, call: _Call) -> requests.Response:
         more: dict[str, Any] = {}
-        deadline = Deadline(timeout)
-        kind = headers.get("Content-Type", "application/json")
-        headers["Content-Type"] = kind
-        if "multipart" in kind or "urlencoded" in kind:
+        headers = {**call.headers}
+        kind = headers.setdefault("Content-Type", "application/json")
+        is_upload = "multipart" in kind or "urlencoded" in kind
+        if is_upload:
             # Made anew for each try: a sent encoder is at its end.
-            encoder = MultipartEncoder(fields=dict(_rewound(post_params or [])))
+            encoder = MultipartEncoder(fields=dict(_rewound(call.post_params or [])))
             headers["Content-Type"] = encoder.content_type
-            deadline = self._deadline_of_files(timeout)
-            more["data"] = MultipartEncoderMonitor(encoder, lambda _: deadline.left())
-        elif verb not in ("GET", "HEAD"):
-            more = {"data": body} if isinstance(body, (str, bytes)) else {"json": body}
+            deadline = self._deadline_of_files(call.timeout)
+            more["data"] = MultipartEncoderMonitor(encoder, call.checked_until(deadline))
+        elif call.verb not in READING:
+            more = {"data": call.body} if isinstance(call.body, (str, bytes)) else {"json": call.body}
         # What UbiOps may answer only in minutes (a deployment request) takes no slot from the others.
-        with self.slots if timeout <= self.timeout else contextlib.nullcontext():
+        is_long = call.timeout > self.timeout
+        if call.shares_window and not call.urgent:
+            self.rate_limit.wait()
+        with contextlib.nullcontext() if call.urgent or is_long else self.slots:
+            left = call.fence() if call.verb not in READING else math.inf
+            timeout = call.timeout if is_long or is_upload else min(call.timeout, left)
             self.requests_sent += 1
-            self.say(f"{verb} {urlsplit(url).path}")
-            if stream:
-                deadline = self._deadline_of_files(timeout)
+            self.say(f"{call.verb} {urlsplit(call.url).path}")
+            if not is_upload:
+                deadline = self._deadline_of_files(call.timeout) if call.stream else Deadline(timeout)
             with ending(deadline):
                 response = self.session.request(
-                    verb,
-                    url,
+                    call.verb,
+                    call.url,
                     headers=headers,
                     stream=True,
                     timeout=(min(timeout, 10.0), timeout),
                     allow_redirects=False,
                     **more,
                 )
-                good = 200 <= response.status_code <= 299
-                return response if stream and good else read_whole(response, deadline)
+                if not (call.stream and 200 <= response.status_code <= 299):
+                    read_whole(response, deadline)
+        if call.shares_window:
+            self.rate_limit.learn(response.headers)
+        return response
 
     def _deadline_of_files(self, timeout: float) -> Deadline:
         """What is as large as it is may take its time, if it moves."""
@@ -227,6 +266,24 @@ class PooledRest:
         self.clock.sleep(seconds + random.uniform(0.2, 1.0))  # noqa: S311 - jitter, no secret
 
 
+class With:
+    """The same session, each request with more options: a fence, or as an urgent one."""
+
+    def __init__(self, rest: Any, **options: Any) -> None:
+        self.rest = rest
+        self.options = options
+
+    @property
+    def timeout(self) -> float:
+        """Seconds for each request."""
+        return float(self.rest.timeout)
+
+    def request(self, *args: Any, **more: Any) -> requests.Response:
+        """Send one request, as `PooledRest.request`."""
+        response: requests.Response = self.rest.request(*args, **{**more, **self.options})
+        return response
+
+
 def _leave_headers_alone(request: requests.PreparedRequest) -> requests.PreparedRequest:
     return request
 
@@ -242,7 +299,7 @@ def _window(response: requests.Response) -> float:
     """Seconds until the rate limit's next window, as the answer tells; a guess where it tells nothing of use."""
     with contextlib.suppress(ValueError):
         seconds = float(response.headers.get("x-ratelimit-reset") or "")
-        return min(max(seconds, 0.0), 300.0) if isfinite(seconds) else 59.0
+        return min(max(seconds, 0.0), 300.0) if math.isfinite(seconds) else 59.0
     return 59.0
 
 

@@ -100,15 +100,17 @@ class Endpoint:
             say: gets a line for every request.
 
         Raises:
-            Unhealthy: `url` is not an http or https URL.
-            WhisperctlError: the token would travel in clear text, or to somebody else.
+            Unhealthy: `url` is not an http or https URL, or the environment names a proxy that cannot be used.
+            WhisperctlError: the token would travel in clear text, or to somebody else, or the environment names
+                certificates that cannot be used.
         """
         self.url = url.rstrip("/")
         self.timeout = timeout
         self._origin = _origin(self.url)
         self._auth = _TokenFor(self._origin, token) if token else None
         self._token, self._say = token, say
-        self._blanking = Blanking(token)
+        self.blanking = Blanking(token)
+        """Takes the token out of what is shown to others."""
         if token:
             learn_token(token)
             refuse_plain(self.url)
@@ -117,7 +119,13 @@ class Endpoint:
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=64)
         trust = client_context() if self.url.lower().startswith("https://") else True
         headers = {"Accept-Encoding": "gzip, deflate"}
-        self._client = httpx.Client(follow_redirects=False, limits=limits, verify=trust, headers=headers)
+        try:
+            self._client = httpx.Client(follow_redirects=False, limits=limits, verify=trust, headers=headers)
+        except (OSError, ImportError, ValueError) as error:  # proxies of the environment
+            raise Unhealthy(
+                f"No HTTP client can be made of this environment: {clean(str(error)) or type(error).__name__}.\n"
+                f"  Look at ALL_PROXY, HTTPS_PROXY and HTTP_PROXY. {NETWORK}"
+            ) from error
         end_answers(self._client)
         # Of all who use this client, nobody is to get the cookies of another one's session.
         self._client.cookies.jar.set_policy(DefaultCookiePolicy(allowed_domains=[]))
@@ -206,15 +214,18 @@ class Endpoint:
                         if name.lower() not in left_out
                     ),
                     chunks=response.iter_bytes() if encoded else response.iter_raw(),
-                    blanking=self._blanking,
+                    blanking=self.blanking,
                 )
             finally:
                 response.close()
 
     def is_home(self, location: str, target: str) -> str | None:
         """Path and query of a redirect from `target` to `location`, or None when it leaves this origin."""
-        url = httpx.URL(self._absolute(target)).join(location)
-        if url.scheme not in ("http", "https") or _origin(str(url)) != self._origin:
+        try:
+            url = httpx.URL(self._absolute(target)).join(location)
+            if _origin(str(url)) != self._origin:
+                return None
+        except (httpx.InvalidURL, Unhealthy):  # no URL, or one with a login in it
             return None
         return url.raw_path.decode().removeprefix(httpx.URL(self.url).path.rstrip("/")) or "/"
 

@@ -86,10 +86,10 @@ def _contents(plan: Plan, change: Change, api: Api) -> tuple[FieldChange, ...]:
     ours = [item.revision for item in labels.revisions if item.digest == change.fields[0].before]
     if not ours:
         return ()
-    kept = _Bounded()
+    archive = _Bounded()
     try:
-        api.download(deployment, version, ours[0], kept, OneTry(PATIENCE))
-        return differences(kept, plan.wanted.package, plan.wanted.stack.substituted)
+        api.download(deployment, version, ours[0], archive, OneTry(PATIENCE))
+        return differences(archive, plan.wanted.package, plan.wanted.stack.substituted)
     except (ApiError, _TooLargeError, zipfile.BadZipFile, AttributeError, TypeError):
         return ()  # the last two: the literal of another whisperctl has another shape
 
@@ -124,7 +124,7 @@ def differences(
     code = [files.get(_CODE, b"") for files in (old, package.files)]
     before, after = (config(source) if isinstance(source, bytes) else {} for source in code)
     settings = [
-        _discreet(change, str(before.get("vllm_version")), substituted)
+        _without_variables(change, str(before.get("vllm_version")), substituted)
         for change in _compared(_flat(before), _flat(after))
     ]
     files = _compared(_files(old), _files(package.files))
@@ -133,7 +133,7 @@ def differences(
     return (*settings, *files)
 
 
-def _discreet(change: FieldChange, version: str, substituted: AbstractSet[Path_]) -> FieldChange:
+def _without_variables(change: FieldChange, version: str, substituted: AbstractSet[Path_]) -> FieldChange:
     """The change of a setting without what came out of an environment variable: now, or, as far as it could, before."""
     name = change.path[at:] if (at := change.path.find("--")) >= 0 else ""
     if not name:
@@ -160,10 +160,10 @@ def _compared(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Field
 
 def _files(files: Mapping[str, bytes | Path]) -> dict[str, Any]:
     """Each file's lines if it is text to read, without what addresses may hold; else the start of its SHA-256."""
-    return {name: _told(name, content) for name, content in sorted(files.items())}
+    return {name: _readable(name, content) for name, content in sorted(files.items())}
 
 
-def _told(name: str, content: bytes | Path) -> Any:
+def _readable(name: str, content: bytes | Path) -> Any:
     if isinstance(content, Path):  # a file of a model, which may be larger than memory
         with content.open("rb") as file:
             return _seal(hashlib.file_digest(file, "sha256"))
@@ -178,17 +178,17 @@ def _seal(digest: Any) -> str:
 
 def _flat(settings: Mapping[str, Any], above: str = "") -> dict[str, Any]:
     """Name -> value: mappings with dots, arguments of `vllm serve` by option."""
-    found: dict[str, Any] = {}
+    flat: dict[str, Any] = {}
     for name, value in settings.items():
         if name == _CONDITION:
             continue
         if isinstance(value, dict):
-            found |= _flat(value, f"{above}{name}.")
+            flat |= _flat(value, f"{above}{name}.")
         elif name == "arguments":
-            found |= {f"{above}{option}": words for option, words in _options(value)}
+            flat |= {f"{above}{option}": words for option, words in _options(value)}
         else:
-            found[above + name] = value
-    return found
+            flat[above + name] = value
+    return flat
 
 
 def _options(words: Sequence[str]) -> Iterator[tuple[str, str]]:
@@ -201,10 +201,10 @@ def _options(words: Sequence[str]) -> Iterator[tuple[str, str]]:
 def config(source: bytes) -> dict[str, Any]:
     """The one literal of a rendered `deployment.py`; {} for code that has none."""
     try:
-        found = ast.literal_eval(node.value) if (node := _literal(source)) else {}
+        value = ast.literal_eval(node.value) if (node := _literal(source)) else {}
     except (SyntaxError, ValueError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return value if isinstance(value, dict) else {}
 
 
 def _around(source: bytes) -> str:
