@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from whisperctl.cli.inputs import open_world, quiet_stack
+from whisperctl.cli.inputs import open_world, read_stack
 from whisperctl.cli.options import PATH, Settings
 from whisperctl.cli.prompts import confirm
 from whisperctl.errors import EXIT_DONE
@@ -24,7 +24,7 @@ def rollback(settings: Settings, path: str, to: str | None, yes: bool) -> int:
     from whisperctl.operate.rollback import perform_rollback, plan_rollback
     from whisperctl.views.rollback import rollback_text, rolled_back_text
 
-    stack = quiet_stack(path)
+    stack = read_stack(path)
     world = open_world(settings, [stack])
     wanted = plan_rollback(world.api(stack), stack, to)
     click.echo(rollback_text(wanted))
