@@ -32,6 +32,7 @@ COMMANDS: dict[str, str] = {
     "status": "Show resources, revision, instances, endpoint and health.",
     "smoke": "Test the live endpoint: health, models, transcription, translation, SDK.",
     "transcribe": "Transcribe audio files with the live endpoint.",
+    "bench": "Put load on the live endpoint: throughput, latency, errors, word error rate.",
     "curl": "Print curl and OpenAI SDK snippets for the endpoint.",
     "proxy": "Serve the endpoint on loopback with the token added, for a browser.",
     "logs": "Show build and instance logs.",
