@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from whisperctl.errors import SpecError
-from whisperctl.loading import load_stacks
+from whisperctl.loading import Loaded, load_stacks
 from whisperctl.package.build import build_package
 from whisperctl.serving import catalog
 from whisperctl.serving.checkpoint import Unusable, folder_files, folder_model, weight_files
@@ -27,12 +28,12 @@ version: {name: v1}
 
 
 @pytest.fixture
-def folder(tmp_path):
+def folder(tmp_path: Path) -> Path:
     shutil.copytree(NANO, tmp_path / "mine")
     return tmp_path / "mine"
 
 
-def load(folder: Path, task: str = "transcription", split: int = 1):
+def load(folder: Path, task: str = "transcription", split: int = 1) -> Loaded:
     (folder.parent / "stack.yaml").write_text(STACK % (task, split))
     return load_stacks([folder.parent / "stack.yaml"], {})
 
@@ -42,7 +43,7 @@ def change(folder: Path, **values: object) -> None:
     (folder / "config.json").write_text(json.dumps(config | values))
 
 
-def test_a_folder_beside_the_file_is_a_folder(folder):
+def test_a_folder_beside_the_file_is_a_folder(folder: Path) -> None:
     loaded = load(folder)
     assert loaded.stacks[0].model.folder == folder
     assert loaded.stacks[0].model.served_name == "mine"
@@ -50,7 +51,7 @@ def test_a_folder_beside_the_file_is_a_folder(folder):
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "preprocessor_config.json"])
-def test_large_folders(folder, name):
+def test_large_folders(folder: Path, name: str) -> None:
     with (folder / name).open("r+b") as file:
         file.truncate(3 * 2**30)
     assert ["the package has 3.0 GiB" in warning.message for warning in load(folder).warnings] == [True]
@@ -60,14 +61,14 @@ def test_large_folders(folder, name):
         load(folder)
 
 
-def test_the_shape_is_read(folder):
+def test_the_shape_is_read(folder: Path) -> None:
     shape = folder_model(folder)
     assert (shape.d_model, shape.heads, shape.encoder_layers, shape.decoder_layers) == (192, 3, 4, 2)
     assert 3_900_000 < shape.parameters < 4_000_000
     assert (shape.translates, shape.stored_dtype) == (True, "float16")
 
 
-def test_heads_are_divided_by_the_folders_own_number(folder):
+def test_heads_are_divided_by_the_folders_own_number(folder: Path) -> None:
     assert load(folder, split=3).stacks[0].vllm.tensor_parallel_size == 3
     with pytest.raises(SpecError, match="2 does not divide the model's 3 attention heads"):
         load(folder, split=2)
@@ -80,7 +81,7 @@ def test_heads_are_divided_by_the_folders_own_number(folder):
         ({"vocab_size": 51864}, "knows English only"),
     ],
 )
-def test_what_cannot_translate_is_not_asked_to(folder, values, why):
+def test_what_cannot_translate_is_not_asked_to(folder: Path, values: dict[str, int], why: str) -> None:
     change(folder, **values)
     with pytest.raises(SpecError, match=why):
         load(folder, task="translation")
@@ -99,7 +100,7 @@ def test_what_cannot_translate_is_not_asked_to(folder, values, why):
         ("[" * 100_000, "is not readable JSON"),
     ],
 )
-def test_a_folder_that_is_no_whisper(folder, text, why):
+def test_a_folder_that_is_no_whisper(folder: Path, text: str, why: str) -> None:
     (folder / "config.json").write_text(text)
     with pytest.raises(Unusable) as caught:
         folder_model(folder)
@@ -107,13 +108,13 @@ def test_a_folder_that_is_no_whisper(folder, text, why):
 
 
 @pytest.mark.parametrize("value", [0, -1, 1e999, 10**400, "384", None, True])
-def test_a_shape_that_is_no_number_is_told(folder, value):
+def test_a_shape_that_is_no_number_is_told(folder: Path, value: Any) -> None:
     change(folder, d_model=value)
     with pytest.raises(SpecError, match="lacks a usable d_model"):
         load(folder)
 
 
-def test_a_shorter_decoder_is_heeded(folder):
+def test_a_shorter_decoder_is_heeded(folder: Path) -> None:
     change(folder, max_target_positions=224)
     with pytest.raises(SpecError, match="this model's decoder has 224 positions"):
         load(folder)
@@ -128,7 +129,7 @@ def shards(folder: Path, *, of: int = 2) -> None:
     (folder / "model.safetensors").unlink()
 
 
-def test_all_files_of_the_weights_are_packed(folder):
+def test_all_files_of_the_weights_are_packed(folder: Path) -> None:
     shards(folder)
     (folder / "optimizer.safetensors").touch()
     packed = {name for name in folder_files(folder) if "safetensors" in name}
@@ -138,20 +139,20 @@ def test_all_files_of_the_weights_are_packed(folder):
     load(folder)
 
 
-def test_a_missing_file_of_the_weights_is_told(folder):
+def test_a_missing_file_of_the_weights_is_told(folder: Path) -> None:
     shards(folder)
     (folder / "model-00002-of-00002.safetensors").unlink()
     with pytest.raises(SpecError, match=r"lacks model-00002-of-00002\.safetensors\n"):
         load(folder)
 
 
-def test_an_index_names_no_file_outside_the_folder(folder):
+def test_an_index_names_no_file_outside_the_folder(folder: Path) -> None:
     shards(folder)
     (folder / "model.safetensors.index.json").write_text('{"weight_map": {"a": "../../etc/passwd"}}')
     assert weight_files(folder) == (folder / "passwd",)
 
 
-def test_of_several_copies_of_the_weights_one_is_packed(folder):
+def test_of_several_copies_of_the_weights_one_is_packed(folder: Path) -> None:
     """As `hf download openai/whisper-large-v3` leaves them."""
     for name in ("model.fp32-00001-of-00002.safetensors", "model.safetensors.index.json", "pytorch_model.bin"):
         (folder / name).write_text("{}")
@@ -159,14 +160,14 @@ def test_of_several_copies_of_the_weights_one_is_packed(folder):
     assert packed == ["model.safetensors"]
 
 
-def test_pytorchs_files_are_taken_where_there_are_no_others(folder):
+def test_pytorchs_files_are_taken_where_there_are_no_others(folder: Path) -> None:
     (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
     (folder / "model.safetensors.index.json").write_text('{"weight_map": {"a": "model-00001-of-00002.safetensors"}}')
     assert "pytorch_model.bin" in folder_files(folder)
     load(folder)
 
 
-def test_links_are_followed_and_broken_ones_told(folder):
+def test_links_are_followed_and_broken_ones_told(folder: Path) -> None:
     (folder / "model.safetensors").rename(folder.parent / "blob")
     (folder / "model.safetensors").symlink_to(folder.parent / "blob")
     assert load(folder).stacks[0].model.folder == folder
@@ -175,20 +176,20 @@ def test_links_are_followed_and_broken_ones_told(folder):
         load(folder)
 
 
-def test_a_pointer_is_no_weights(folder):
+def test_a_pointer_is_no_weights(folder: Path) -> None:
     (folder / "model.safetensors").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n")
     with pytest.raises(SpecError, match="holds a Git LFS pointer"):
         load(folder)
 
 
-def test_an_adapter_is_told_apart(folder):
+def test_an_adapter_is_told_apart(folder: Path) -> None:
     (folder / "config.json").unlink()
     (folder / "adapter_config.json").touch()
     with pytest.raises(SpecError, match="It is a LoRA adapter"):
         load(folder)
 
 
-def test_a_folder_may_be_called_anything(folder):
+def test_a_folder_may_be_called_anything(folder: Path) -> None:
     odd = folder.rename(folder.parent / "mein Modell ü🎙 'x' {y}")
     name = json.dumps(f"./{odd.name}", ensure_ascii=False)
     (folder.parent / "stack.yaml").write_text((STACK % ("transcription", 1)).replace("name: mine", f"name: {name}"))
@@ -197,7 +198,7 @@ def test_a_folder_may_be_called_anything(folder):
     assert set(build_package(stack).files) >= {"model/model.safetensors", "model/config.json"}
 
 
-def test_versions_compare_as_numbers():
+def test_versions_compare_as_numbers() -> None:
     assert catalog.numbers("0.10.1.1") > catalog.numbers("0.10.1") > catalog.numbers("0.9.2")
     assert catalog.numbers("0.20") == catalog.numbers("0.20.0")
     assert catalog.within("0.15.0", "0.15.0", "0.19.1")

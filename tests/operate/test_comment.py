@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.operate.conftest import Operator
+from tests.harness.operator import Operator
 from whisperctl.views.plan import MARKDOWN_LIMIT
 
 NODE = shutil.which("node")
