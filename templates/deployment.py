@@ -498,7 +498,7 @@ class Server:
         self.gpu.stop()
         self.ended.set()
         if self.healthy and not self.stopping:
-            print(f"whisperctl: {self.epitaph()}", file=sys.stderr, flush=True)
+            print(f"whisperctl: {self.ending()}", file=sys.stderr, flush=True)
             code = self.first_ended.exit_code
             os._exit(code if 0 < code < 126 else 1)
 
@@ -517,9 +517,9 @@ class Server:
                 )
             # Not ended.wait(): SIGTERM's handler waits for it, and would find its lock held by this very thread.
             time.sleep(POLL_SECONDS)
-        raise ServerFailed(self.epitaph())
+        raise ServerFailed(self.ending())
 
-    def epitaph(self) -> str:
+    def ending(self) -> str:
         """How the server ended, and its last words."""
         code = self.first_ended.exit_code if self.first_ended is not None else 1
         how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"

@@ -100,6 +100,10 @@ class StoppableClock:
         """Seconds since an arbitrary start; never goes back."""
         return time.monotonic()
 
+    def boottime(self) -> float:
+        """Seconds since the machine was started, those in which it slept included."""
+        return time.clock_gettime(time.CLOCK_BOOTTIME)
+
     def time(self) -> float:
         """Seconds since 1970, UTC."""
         return time.time()

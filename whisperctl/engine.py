@@ -6,26 +6,30 @@ Prints nothing and asks nothing: callers hand in listeners and render what comes
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from whisperctl.apply.job import Job, Telling
-from whisperctl.apply.lease import new_lease
+from whisperctl.apply.lease import Lease
 from whisperctl.apply.outcome import Event, Listen, Outcome
 from whisperctl.apply.run import Run
 from whisperctl.clock import StoppableClock
 from whisperctl.control.api import Api
 from whisperctl.errors import Interrupted, WhisperctlError
 from whisperctl.package.build import build_environment, build_package
+from whisperctl.plan.content import is_usable
 from whisperctl.plan.operations import SHARED_KINDS, after_other_stacks
 from whisperctl.plan.package_changes import explained
 from whisperctl.plan.plan import Plan, make_plan
 from whisperctl.plan.proposal import new_changes
 from whisperctl.plan.refusals import refuse
+from whisperctl.plan.survey import surveyed
 from whisperctl.spec import Stack
-from whisperctl.state.desired import desired, settle
-from whisperctl.state.live import read_live
-from whisperctl.state.resources import Address
+from whisperctl.state.desired import Wanted, desired, settle
+from whisperctl.state.line import content_digest, is_line, line_of, named, version_name
+from whisperctl.state.live import Live, read_live
+from whisperctl.state.resources import Address, deployment_address
 from whisperctl.state.tags import retired_tags
 
 CONVERGENCE_READS = 4
@@ -42,6 +46,8 @@ class World:
     parallelism: int
     clock: StoppableClock
     listen: Listen
+    max_credits: float | None = None
+    """Credits an hour that no stack may cost; None is no limit."""
 
     def api(self, stack: Stack) -> Api:
         """The control plane of the stack's project."""
@@ -76,19 +82,52 @@ def _plan_project(
 ) -> list[Plan]:
     """`beside` are plans made earlier that are performed at the same time."""
     api = world.apis[project]
-    wanted = [desired(stack, build_package(stack), build_environment(stack)) for stack in stacks]
+    wanted = [_desired(stack, project, destroy) for stack in stacks]
     lives = read_live(api, wanted, world.parallelism, destroy)
     settled = [settle(w, live.labels) for w, live in zip(wanted, lives, strict=True)]
+    for position, (w, live) in enumerate(zip(settled, lives, strict=True)):
+        if is_line(w.stack) and not destroy:
+            settled[position], lives[position] = _named_by_content(stacks[position], project, w, live, world)
     more_wanted, more_lives = [plan.wanted for plan in beside], [plan.live for plan in beside]
     retired = retired_tags(api, settled + more_wanted, lives + more_lives, destroy)
     plans = []
     for w, live, tags in zip(settled, lives, retired[: len(settled)], strict=True):
-        plan = make_plan(w, live, project=project, first_id=first_id, retired_tags=tags, destroy=destroy)
+        plan = make_plan(
+            w,
+            live,
+            project=project,
+            first_id=first_id,
+            retired_tags=tags,
+            destroy=destroy,
+            max_credits=world.max_credits,
+        )
         first_id += len(plan.operations)
         plans.append(plan)
     ordered = after_other_stacks([plan.operations for plan in plans])
     plans = [replace(plan, operations=operations) for plan, operations in zip(plans, ordered, strict=True)]
-    return explained(plans, api, world.parallelism)
+    return explained([surveyed(plan, api) for plan in plans], api, world.parallelism)
+
+
+def _desired(stack: Stack, project: str, destroy: bool) -> Wanted:
+    """The state that the stack wants; a new version of a line is named by what it is made from."""
+    wanted = desired(stack, build_package(stack), build_environment(stack))
+    if destroy or not is_line(stack):
+        return wanted
+    name = version_name(line_of(stack), content_digest(wanted, project))
+    return desired(named(stack, name), wanted.package, wanted.build)
+
+
+def _named_by_content(stack: Stack, project: str, wanted: Wanted, live: Live, world: World) -> tuple[Wanted, Live]:
+    """Under the first name that is free, or has this content: somebody may have changed a version by hand."""
+    digest = content_digest(desired(stack, wanted.package, wanted.build), project)
+    for number in itertools.count(2):
+        if is_usable(wanted, live):
+            break
+        name = version_name(line_of(stack), digest, number)
+        unsettled = desired(named(stack, name), wanted.package, wanted.build)
+        [live] = read_live(world.apis[project], [unsettled], world.parallelism)
+        wanted = settle(unsettled, live.labels)
+    return wanted, live
 
 
 def apply_plans(
@@ -114,7 +153,7 @@ def apply_plans(
             revised(plan, fresh)
         return fresh
 
-    jobs = {position: _job(plan, world) for position, plan in enumerate(plans) if not plan.is_empty}
+    jobs = {position: _job(plan, world, exactly=not replan) for position, plan in enumerate(plans) if not plan.is_empty}
     run = Run(
         jobs=list(jobs.values()),
         token=world.token,
@@ -128,18 +167,24 @@ def apply_plans(
     return outcomes
 
 
-def _job(plan: Plan, world: World) -> Job:
+def _job(plan: Plan, world: World, exactly: bool = False) -> Job:
     def tell(about: Address, state: Telling, text: str) -> None:
         world.listen(Event(stack=plan.stack, address=about, state=state, text=text))
 
     return Job(
         plan=plan,
-        api=world.api(plan.wanted.stack),
         clock=world.clock,
         tell=tell,
-        lease=new_lease(),
+        lease=_lease(plan, world, tell),
         seen=dict(plan.live.fingerprints),
+        exactly=exactly,
     )
+
+
+def _lease(plan: Plan, world: World, tell: Callable[[Address, Telling, str], None]) -> Lease:
+    stack = plan.wanted.stack
+    address = deployment_address(stack.deployment.name)
+    return Lease(world.api(stack), stack.deployment.name, world.clock, lambda text: tell(address, "say", text))
 
 
 def _check_convergence(outcomes: Sequence[Outcome], world: World) -> None:

@@ -133,6 +133,10 @@ class Unhealthy(WhisperctlError):
     """The endpoint did not come up, or does not do what the spec says."""
 
 
+class GateFailed(WhisperctlError):
+    """A new version did not pass its gate, or did not keep well after the switch; what served serves on."""
+
+
 class TimedOut(WhisperctlError):
     """A wait reached its deadline."""
 

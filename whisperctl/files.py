@@ -36,6 +36,10 @@ class Missing(Unreadable):
     """There is no such file."""
 
 
+class NotText(Unreadable):
+    """The file is not UTF-8 text."""
+
+
 class TooLarge(Unreadable):
     """The file is larger than anything of its kind."""
 
@@ -86,7 +90,7 @@ def read_text(path: str | os.PathLike[str], most: int, *, inside: Path | None = 
     try:
         return read_file(path, most, inside=inside).decode("utf-8-sig")
     except UnicodeDecodeError:
-        raise Unreadable("it is not UTF-8 text", "Save the file in UTF-8.") from None
+        raise NotText("it is not UTF-8 text", "Save the file in UTF-8.") from None
 
 
 def refusal(path: str | os.PathLike[str], *, inside: Path | None = None) -> Unreadable | None:
@@ -148,6 +152,8 @@ def _refusal(path: str | os.PathLike[str], error: OSError) -> Unreadable:
             return Missing("it is a link that leads nowhere")
         case errno.ENOENT | errno.ENOTDIR:
             return Missing("there is no such file")
+        case errno.ELOOP:
+            return Missing("it is a link that leads to itself")
         case errno.ENXIO:
             return Unreadable("it is a socket, not a file")
     return Unreadable(f"it cannot be read: {error.strerror or 'unknown reason'}")

@@ -78,11 +78,11 @@ class _Known:
             return
         with self._lock:
             self._words = {**self._words, value: instead}
-            forms = dict(self._forms)
-            for form in _forms(value):
-                forms.setdefault(form, instead)
-            self._forms = forms
-            ordered = sorted(forms, key=len, reverse=True)
+            known = dict(self._forms)
+            for form in forms(value):
+                known.setdefault(form, instead)
+            self._forms = known
+            ordered = sorted(known, key=len, reverse=True)
             self._pattern = re.compile("|".join(map(re.escape, ordered))) if ordered else None
 
     def forget(self) -> None:
@@ -101,7 +101,7 @@ class _Known:
 _known = _Known()
 
 
-def _forms(value: str) -> Iterator[str]:
+def forms(value: str) -> Iterator[str]:
     """Every way in which a secret of 8 or more characters may stand in other text."""
     for word in {value, *(line.strip() for line in value.splitlines())}:
         if len(word) >= SHORTEST:

@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+from whisperctl import __version__
 from whisperctl.assets import shipped
 from whisperctl.errors import Problem, SpecError, WhisperctlError
 from whisperctl.loading import load_stacks
@@ -100,6 +101,7 @@ def _values(start: Start) -> dict[str, str]:
     return {
         "STACK": name,
         "STACKS": STACK_FILE,
+        "PACKAGE": f"whisperctl-ubiops=={__version__}",
         "MODEL": _scalar(model),
         "MODEL_NOTE": "a folder beside this file, packed along" if local else "a Hugging Face id, or a folder",
         "REVISION": _revision(known.revision if known else "", local),

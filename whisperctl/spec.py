@@ -102,6 +102,8 @@ class Version:
     labels: Mapping[str, str]
     fields: Mapping[str, Any]
     """UbiOps' names: minimum_instances, maximum_instances, maximum_idle_time, health_check, and any other given."""
+    line: str | None = None
+    """The name in the file, where `name` is that of a live version of that line (`rollout.strategy: blue_green`)."""
 
     @property
     def minimum_instances(self) -> int:

@@ -94,9 +94,10 @@ def _bursts(samples: npt.NDArray[np.float32], rate: int) -> list[tuple[int, int]
         return []
     samples = samples - np.median(samples[:: max(1, frame // 10)])
     envelope = np.abs(samples[: len(samples) // frame * frame].reshape(-1, frame)).max(axis=1)
-    if envelope.max() < FAINTEST:
+    lasting = np.lib.stride_tricks.sliding_window_view(np.pad(envelope, (0, 4)), 5).min(axis=1).max()  # no click counts
+    if lasting < FAINTEST:
         return []
-    edges = np.flatnonzero(np.diff(np.concatenate(([False], envelope > envelope.max() / 3, [False])).astype(np.int8)))
+    edges = np.flatnonzero(np.diff(np.concatenate(([False], envelope > lasting / 3, [False])).astype(np.int8)))
     return [(a * frame, b * frame) for a, b in zip(edges[::2], edges[1::2], strict=True) if b - a >= 5]
 
 

@@ -43,17 +43,18 @@ def environment(emulator: Emulator, **more: str) -> dict[str, str]:
     return {name: value for name, value in {**kept, **emulator.environ, **more}.items() if value}
 
 
-def run(*args: str, environ: Mapping[str, str], folder: Path | None = None) -> Ran:
+def run(*args: str, environ: Mapping[str, str], folder: Path | None = None, stdin: str = "") -> Ran:
     """`whisperctl ARGS` inside this process, with pipes for a terminal.
 
     Args:
         args: as on a command line.
         environ: all of its environment variables.
         folder: where it runs; the current one without it.
+        stdin: what it reads there.
     """
     out, err = _stream(), _stream()
     here = chdir(folder) if folder else nullcontext()
-    with here, _environ(environ), _stdin(_stream()), redirect_stdout(out), redirect_stderr(err):
+    with here, _environ(environ), _stdin(_stream(stdin)), redirect_stdout(out), redirect_stderr(err):
         try:
             main(args)
             code = 0
@@ -75,8 +76,8 @@ def start(
     return subprocess.Popen(command, cwd=folder, env=environ, stdin=stdin, stdout=stdout, stderr=stderr, text=True)
 
 
-def _stream() -> io.TextIOWrapper:
-    return io.TextIOWrapper(io.BytesIO(), encoding="utf-8", newline="", write_through=True)
+def _stream(text: str = "") -> io.TextIOWrapper:
+    return io.TextIOWrapper(io.BytesIO(text.encode()), encoding="utf-8", newline="", write_through=True)
 
 
 def _text(stream: io.TextIOWrapper) -> str:

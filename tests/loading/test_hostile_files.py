@@ -119,5 +119,5 @@ def test_a_directory_and_a_device_are_no_stack_files(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match="holds no stack file"):
         load_stacks([tmp_path / "stack.yaml"], {})
     (tmp_path / "one.yaml").write_text("apiVersion: whisperctl/v1\nextends: stack.yaml\nstack: one\n")
-    with pytest.raises(SpecError, match="cannot be read: Is a directory"):
+    with pytest.raises(SpecError, match="is not read: it is a folder, not a file"):
         load_stacks([tmp_path / "one.yaml"], {})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -168,11 +169,62 @@ def test_pytorchs_files_are_taken_where_there_are_no_others(folder: Path) -> Non
 
 
 def test_links_are_followed_and_broken_ones_told(folder: Path) -> None:
-    (folder / "model.safetensors").rename(folder.parent / "blob")
-    (folder / "model.safetensors").symlink_to(folder.parent / "blob")
+    (folder / "model.safetensors").rename(folder / "blob")
+    (folder / "model.safetensors").symlink_to("blob")
     assert load(folder).stacks[0].model.folder == folder
-    (folder.parent / "blob").unlink()
-    with pytest.raises(SpecError, match=r"lacks weights \(model\.safetensors\)"):
+    (folder / "blob").unlink()
+    with pytest.raises(SpecError, match="is no file to pack: it is a link that leads nowhere"):
+        load(folder)
+
+
+def test_the_hubs_cache_links_to_its_own_blobs(folder: Path) -> None:
+    blobs, snapshot = folder.parent / "blobs", folder.parent / "snapshots" / "973afd2"
+    blobs.mkdir()
+    snapshot.parent.mkdir()
+    (folder / "model.safetensors").rename(blobs / "0123")
+    (folder / "model.safetensors").symlink_to("../../blobs/0123")
+    folder.rename(snapshot)
+    packed = folder_files(snapshot)
+    assert packed["model.safetensors"] == blobs / "0123"
+    (snapshot / "vocab.json").unlink()
+    (snapshot / "vocab.json").symlink_to("../../secret")
+    (folder.parent / "secret").touch()
+    with pytest.raises(Unusable, match="is a link that leads out of the folder"):
+        folder_files(snapshot)
+
+
+@pytest.mark.parametrize("name", ["added_tokens.json", "vocab.json", "model-00001.safetensors", "config.json"])
+@pytest.mark.parametrize("target", ["/etc/passwd", "/proc/self/environ", "/dev/zero", "fifo", "../outside"])
+def test_nothing_of_this_machine_is_packed_through_a_link(folder: Path, name: str, target: str) -> None:
+    os.mkfifo(folder / "fifo")
+    (folder.parent / "outside").write_text("{}")
+    (folder / name).unlink(missing_ok=True)
+    (folder / name).symlink_to(target)
+    with pytest.raises(SpecError, match=f"its {name} is "):
+        load(folder)
+
+
+def test_what_an_index_names_is_no_way_out(folder: Path) -> None:
+    (folder / "model.safetensors").unlink()
+    (folder / "model-00001.safetensors").touch()
+    (folder / "shadow").symlink_to("/etc/passwd")
+    (folder / "model.safetensors.index.json").write_text('{"weight_map": {"a": "shadow"}}')
+    with pytest.raises(SpecError, match="its shadow is a link that leads out of the folder"):
+        load(folder)
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors.index.json", "model.safetensors"])
+def test_special_files_of_a_model_folder_are_refused_at_once(folder: Path, name: str) -> None:
+    (folder / name).unlink(missing_ok=True)
+    os.mkfifo(folder / name)
+    with pytest.raises(SpecError, match="is a pipe, not a file"):
+        load(folder)
+
+
+def test_a_config_of_any_size_is_read_to_its_bound_only(folder: Path) -> None:
+    with (folder / "config.json").open("r+b") as file:
+        file.truncate(1 << 40)
+    with pytest.raises(SpecError, match=r"its config\.json is not readable JSON"):
         load(folder)
 
 

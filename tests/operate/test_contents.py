@@ -24,6 +24,7 @@ from whisperctl.plan.package_changes import LARGEST, differences
 from whisperctl.state.diff import FieldChange
 
 CHANGED = SECOND.replace("max_model_len: 448", "max_model_len: 440, args: {seed: 7, enforce-eager: true}")
+HIDDEN = "(not shown: from an environment variable)"
 DIGEST_ALONE = "what is rendered from the stack file has changed"
 
 
@@ -40,9 +41,9 @@ def zipped(package: Package) -> io.BytesIO:
     return stream
 
 
-def told(text: str) -> dict[str, str]:
-    """The lines of the package's change: name -> step."""
-    block = text.split("package/speech/v1\n", 1)[1].split("=>", 1)[0]
+def told(text: str, address: str = "package/speech/v1") -> dict[str, str]:
+    """The lines of a change: name -> step."""
+    block = text.split(f" {address}\n", 1)[1].split("=>", 1)[0]
     return {name.strip(): step for name, _, step in (line.partition(" : ") for line in block.splitlines()) if step}
 
 
@@ -64,7 +65,7 @@ def test_json_has_it_in_the_reason(operator: Operator) -> None:
     [change] = document["stacks"][0]["changes"]
     assert [field["path"] for field in change["fields"]] == ["digest"]
     assert change["reason"] == (
-        f'{DIGEST_ALONE}: max_model_len 448 -> 440; --seed (not set) -> "7"; --enforce-eager (not set) -> "on"'
+        f'{DIGEST_ALONE}: max_model_len 448 -> 440; --enforce-eager (not set) -> "on"; --seed (not set) -> "7"'
     )
 
 
@@ -80,6 +81,23 @@ def test_an_apply_shows_it_before_it_asks(operator: Operator) -> None:
     ran = operator.run("apply")
     assert ran.code == 1
     assert told(ran.out)["max_model_len"] == "448 -> 440"
+
+
+def test_another_environment_tells_what_is_in_it(operator: Operator, control: httpx.Client) -> None:
+    operator.write(SECOND.replace("[anyio]", "['numpy<3'], apt: [ffmpeg, git]"))
+    lines = told(operator.good("plan").out, "version/speech/v1")
+    assert lines.pop("environment_tag").startswith('"vllm-0.32.0-')
+    assert lines == {
+        "requirements.anyio": '"anyio" -> (not set)',
+        "requirements.numpy": '(not set) -> "numpy<3"',
+        "apt.build-essential": '"installed" -> (not set)',
+        "apt.git": '(not set) -> "installed"',
+        "apt.python3-dev": '"installed" -> (not set)',
+    }
+    document = json.loads(operator.good("plan", "--format", "json").out)
+    assert 'requirements.numpy (not set) -> "numpy<3"' in json.dumps(document, ensure_ascii=False).replace('\\"', '"')
+    control.post("/faults", json={"kind": "error", "status": 403, "method": "GET", "path": "/dependency-files$"})
+    assert list(told(operator.good("plan").out, "version/speech/v1")) == ["environment_tag"]
 
 
 @pytest.mark.parametrize("status", [403, 404])
@@ -173,13 +191,13 @@ def test_what_came_out_of_the_environment_is_not_shown_nor_a_password_of_an_addr
     assert operator.run("apply", "--yes", PIPKEY="tok-old", ARGUMENT="arg-old").code == 0
     operator.write(variables.replace("numpy", "numpy<3"))
     shown = [operator.run("plan", "--format", form, PIPKEY="tok-new", ARGUMENT="arg-new") for form in ("text", "json")]
-    assert told(shown[0].out)["requirements.txt"] == "(not shown) -> (not shown)"
-    assert told(shown[0].out)["--generation-config"] == "(not shown) -> (not shown)"
+    assert told(shown[0].out)["requirements.txt"] == f"{HIDDEN} -> {HIDDEN}"
+    assert told(shown[0].out)["--generation-config"] == f"{HIDDEN} -> {HIDDEN}"
     # What an older file took from the environment, and this one says openly, or not at all.
     operator.write(text.replace("PIPKEY", "open").replace("generation-config: 'ARGUMENT', seed: 1", "seed: 2"))
     shown.append(operator.run("plan"))
     differing = told(shown[-1].out)
-    assert differing["--generation-config"] == "(not shown) -> (not set)"
+    assert differing["--generation-config"] == "(not shown: it may be from an environment variable) -> (not set)"
     assert differing["--seed"] == '"1" -> "2"'
     for ran in shown:
         assert ran.code == 0

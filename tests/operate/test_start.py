@@ -2,16 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import os
 import stat
-import subprocess
-import sys
-import threading
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
@@ -149,110 +142,6 @@ def test_a_folder_that_cannot_be_written_is_told(newcomer: Operator) -> None:
     ran = newcomer.run("init", "repo/below")
     assert ran.code == 1
     assert "repo/below cannot be written to: Not a directory." in ran.err
-
-
-class Notes(ThreadingHTTPServer):
-    """GitLab's notes of one merge request."""
-
-    daemon_threads = True
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Notes)
-        self.notes: list[dict[str, Any]] = [{"id": 1, "body": "looks good"}]
-        self.tokens: set[str] = set()
-
-
-class _Notes(BaseHTTPRequestHandler):
-    server: Notes
-
-    def _answer(self) -> None:
-        self.server.tokens.add(str(self.headers["PRIVATE-TOKEN"]))
-        length = int(self.headers.get("Content-Length") or 0)
-        text = json.loads(self.rfile.read(length))["body"] if length else ""
-        path = self.path.partition("?")[0]
-        assert path.startswith("/api/v4/projects/7/merge_requests/3/notes")
-        if self.command == "POST":
-            self.server.notes.append({"id": len(self.server.notes) + 1, "body": text})
-        if self.command == "PUT":
-            self.server.notes[int(path.rpartition("/")[2]) - 1]["body"] = text
-        body = json.dumps(self.server.notes).encode()
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    do_GET = do_POST = do_PUT = _answer  # noqa: N815 - the standard library's names
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the standard library's name
-        """Silence."""
-
-
-@pytest.fixture
-def notes() -> Iterator[Notes]:
-    with Notes() as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
-        thread.start()
-        yield server
-        server.shutdown()
-        thread.join()
-
-
-def shell(operator: Operator, lines: list[str], **env: str) -> subprocess.CompletedProcess[str]:
-    """Lines of a pipeline as its runner types them, with `whisperctl` and `python` on PATH."""
-    programs = operator.folder / ".programs"
-    programs.mkdir(exist_ok=True)
-    for name, command in (("whisperctl", f"{sys.executable} -m whisperctl"), ("python", sys.executable)):
-        (programs / name).write_text(f'#!/bin/sh\nexec {command} "$@"\n')
-        (programs / name).chmod(0o755)
-    return subprocess.run(
-        ["bash", "-e", "-c", "\n".join(lines)],
-        cwd=operator.folder / "repo",
-        env=operator.env(**env) | {"PATH": f"{programs}:{os.environ['PATH']}"},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-
-
-def test_the_gitlab_pipeline_comments_once_and_applies_what_it_planned(newcomer: Operator, notes: Notes) -> None:
-    newcomer.good("init", "repo", "--ci", "gitlab")
-    pipeline = yaml.safe_load((newcomer.folder / "repo/.gitlab-ci.yml").read_text())
-    env = {
-        **pipeline["variables"],
-        "CI_API_V4_URL": f"http://127.0.0.1:{notes.server_port}/api/v4",
-        "CI_PROJECT_ID": "7",
-        "CI_MERGE_REQUEST_IID": "3",
-    }
-    silent = shell(newcomer, pipeline["plan"]["script"], **env)
-    assert silent.returncode == 0, silent
-    assert "no comment on the merge request" in silent.stdout
-    for _ in range(2):
-        done = shell(newcomer, pipeline["plan"]["script"], **env, GITLAB_COMMENT_TOKEN="glpat-secret")
-        assert done.returncode == 0, done
-        assert "glpat-secret" not in done.stdout + done.stderr
-    assert [note["id"] for note in notes.notes] == [1, 2]
-    assert notes.notes[1]["body"].startswith("<!-- whisperctl plan -->\n### ")
-    assert "to create" in notes.notes[1]["body"]
-    assert notes.tokens == {"glpat-secret"}
-    done = shell(newcomer, pipeline["apply"]["script"], **env)
-    assert done.returncode == 0, done
-    assert newcomer.run("plan", "repo", "--detailed-exitcode").code == 0
-
-
-def test_the_github_pipeline_plans_and_applies(newcomer: Operator) -> None:
-    newcomer.good("init", "repo", "--ci", "github")
-    pipeline = yaml.safe_load((newcomer.folder / "repo/.github/workflows/whisperctl.yml").read_text())
-    jobs, env = pipeline["jobs"], {"STACKS": pipeline["env"]["STACKS"], "GITHUB_STEP_SUMMARY": "summary.md"}
-    assert jobs["plan"]["if"] == "github.event_name == 'pull_request'"
-    assert jobs["apply"]["if"] == "github.event_name == 'push'"
-    for job in ("plan", "apply"):
-        for step in jobs[job]["steps"]:
-            if "run" in step and not step["run"].startswith("pip install"):  # which tests/docs/test_readme.py runs
-                done = shell(newcomer, [step["run"]], **env)
-                assert done.returncode == 0, done
-    assert (newcomer.folder / "repo/summary.md").read_text().startswith("### ")
-    assert newcomer.run("plan", "repo", "--detailed-exitcode").code == 0
 
 
 def test_a_token_never_stands_in_a_file(newcomer: Operator) -> None:

@@ -234,7 +234,7 @@ def test_hostile_text_in_a_stack_stays_data(served: str, description: str, group
 
 
 def test_hostile_requirements_and_arguments_stay_as_written(stack_of: StackOf) -> None:
-    line = "numpy; python_version > '{{ 3 }}' # {% raw %} \"quoted\""
+    line = "numpy; python_version > \"{{ 3 }} {% raw %} 'quoted'\""
     stack = stack_of(
         environment=f"{{requirements: [{json.dumps(line)}], mode: package}}",
         vllm=f"{{version: 0.32.0, args: {{chat-template: {json.dumps(line)}}}}}",

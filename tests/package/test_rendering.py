@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from tests.package.conftest import StackOf, environment_of, text_of
-from whisperctl.package.build import build_package, requirements
+from whisperctl.package.build import build_package
 from whisperctl.serving import catalog
 from whisperctl.serving.launch import Sharing, launch
+from whisperctl.serving.requirements import requirements
 from whisperctl.spec import Stack
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "render"

@@ -17,6 +17,7 @@ from .conftest import wait_until
 
 BROOD = Path(__file__).with_name("brood.py")
 GRACE = 0.3
+ROUNDS = 50 if os.environ.get("WHISPERCTL_EXHAUSTIVE") == "1" else 1
 PARENT = """\
 import os, subprocess, sys
 subprocess.run([sys.executable, "-I", sys.argv[1], str(os.getpid()), *sys.argv[2:]])
@@ -104,19 +105,11 @@ WAYS: dict[str, tuple[str, Callable[[Family], None]]] = {
 }
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("way", WAYS)
 def test_nobody_is_left(family: Callable[[str], Family], way: str) -> None:
     end, act = WAYS[way]
-    started = family(end)
-    act(started)
-    started.wait_until_gone()
-
-
-@pytest.mark.exhaustive
-@pytest.mark.parametrize("way", WAYS)
-def test_nobody_is_left_of_fifty(family: Callable[[str], Family], way: str) -> None:
-    end, act = WAYS[way]
-    for _ in range(50):
+    for _ in range(ROUNDS):
         started = family(end)
         act(started)
         started.wait_until_gone()

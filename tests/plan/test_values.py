@@ -16,7 +16,7 @@ from whisperctl.state.resources import Masked
         ("ä", '"ä"'),
         (True, "true"),
         (Masked.SECRET_CHANGED, "(secret, changed)"),
-        (Masked.NOT_SHOWN, "(not shown)"),
+        (Masked.FROM_VARIABLE, "(not shown: from an environment variable)"),
         ("(secret, changed)", '"(secret, changed)"'),
         ("(secret plan B)", '"(secret plan B)"'),
     ],

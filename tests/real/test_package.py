@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import socket
 import subprocess
@@ -77,6 +78,9 @@ def test_a_package_serves_until_it_is_told_to_end(instance: subprocess.Popen[str
 
 
 @pytest.mark.exhaustive
+@pytest.mark.skipif(
+    os.environ.get("WHISPERCTL_EXHAUSTIVE") != "1", reason="a second start of vLLM: make test-exhaustive"
+)
 def test_nothing_outlives_an_instance_that_is_killed(instance: subprocess.Popen[str]) -> None:
     wait_for_line(instance, "ready")
     family = descendants(instance.pid)

@@ -1,62 +1,364 @@
-"""Leases are renewed without writing over anybody's label, and a lost one ends the work under it."""
+"""One lease for everything that writes: it shows who works, is kept while it is renewed, and stops whoever lost it."""
 
 from __future__ import annotations
 
+import subprocess
+import threading
+import time
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 
 from tests.harness import leases
+from tests.harness.leases import ImpatientClock, SkippingClock
 from tests.harness.project import Project, QuickClock, report
-from whisperctl.apply.job import Job
-from whisperctl.apply.locking import begin, give_back, renew
-from whisperctl.engine import _job, apply_plans, plan_stacks
-from whisperctl.state.labels import lease_of
+from whisperctl.apply.holder import is_gone, new_holder
+from whisperctl.apply.lease import Lease, held, renewing
+from whisperctl.apply.outcome import Event
+from whisperctl.engine import apply_plans, plan_stacks
+from whisperctl.errors import StalePlan
+from whisperctl.operate.scaling import pause
+from whisperctl.state.labels import Labels, LeaseHolder, packed_lease
 
 
-def held_job(project: Project) -> Job:
-    """A job of the applied stack that has begun."""
-    project.apply()
-    world = project.world()
-    [plan] = plan_stacks(project.load(project.write(version={"maximum_instances": 2})), world)
-    job = _job(plan, world)
-    begin(job, 1000, None)
-    assert job.held
-    return job
+def nothing(_line: str) -> None:
+    return
 
 
-def labels(project: Project) -> dict[str, str]:
-    found: dict[str, str] = (project.api().deployment("alpha") or {})["labels"]
+def labels(project: Project, deployment: str = "alpha") -> dict[str, str]:
+    found: dict[str, str] = (project.api().deployment(deployment) or {})["labels"]
     return found
 
 
-def test_a_renewal_lengthens_the_lease_and_keeps_every_label(project: Project) -> None:
-    job = held_job(project)
-    project.api().update_deployment("alpha", {"labels": labels(project) | {"theirs": "1"}})
-    before = labels(project)
-    renew([job])
-    after = labels(project)
-    old, new = before.pop("whisperctl-lease"), after.pop("whisperctl-lease")
-    assert lease_of(new) == replace(lease_of(old), text=new, renewals=lease_of(old).renewals + 1)
-    assert after == before
-    give_back(job)
+def holder(project: Project) -> LeaseHolder | None:
+    return Labels(labels(project)).lease
+
+
+def write_labels(project: Project, **changes: str) -> None:
+    project.api().update_deployment("alpha", {"labels": labels(project) | changes})
+
+
+def taken(project: Project, clock: QuickClock | None = None) -> Lease:
+    """A lease of the applied stack."""
+    project.apply()
+    clock = clock or QuickClock()
+    lease = Lease(project.api(clock), "alpha", clock, nothing)
+    assert not lease.take().waited
+    return lease
+
+
+def until(true: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+# --- who holds it -----------------------------------------------------------------------------------------------------
+
+
+def test_a_process_is_looked_for_only_on_its_boot_and_in_its_pid_namespace() -> None:
+    mine = new_holder()
+    ended = replace(mine, pid=leases.NO_PROCESS)
+    assert not is_gone(mine)
+    assert is_gone(ended)
+    assert is_gone(replace(mine, started="1"))  # its number was given to another process
+    assert not is_gone(replace(ended, namespace="1"))  # two containers that share a host's name
+    assert not is_gone(replace(ended, boot="another"))
+    assert not is_gone(replace(ended, boot="", namespace=""))
+
+
+def test_a_process_that_only_waits_to_be_reaped_is_gone() -> None:
+    process = subprocess.Popen(["true"])
+    assert process.stdout is None
+    until(lambda: is_gone(replace(new_holder(), pid=process.pid, started="1")))
+    process.wait()
+
+
+@pytest.mark.parametrize(
+    "text", [*leases.ELSEWHERE.values(), f"host 1 1 abcdabcd {2**31}", "host 1 1 abcd 1", "anything"]
+)
+def test_a_lease_counts_until_it_was_seen_unchanged_for_a_minute(project: Project, text: str) -> None:
+    project.apply()
+    write_labels(project, **{"whisperctl-lease": text})
+    world = project.world(clock := ImpatientClock())
+    [outcome] = project.perform(project.write(version={"maximum_instances": 2}), world=world)
+    assert outcome.succeeded, report(outcome)
+    assert "waiting for another apply" in " ".join(event.text for event in project.events)
+    assert clock.skipped >= 60
+
+
+def test_a_lease_that_is_renewed_is_waited_for(project: Project) -> None:
+    project.apply()
+    write_labels(project, **leases.ELSEWHERE)
+    sleeps: list[float] = []
+
+    class Clock(ImpatientClock):
+        def sleep(self, seconds: float) -> None:
+            sleeps.append(seconds)
+            renewal = packed_lease(replace(leases.SOMEWHERE, renewals=len(sleeps)))
+            if len(sleeps) == 30:
+                write_labels(project, **leases.gone())
+            elif len(sleeps) % 4 == 0:
+                write_labels(project, **{"whisperctl-lease": renewal})
+            super().sleep(seconds)
+
+    lease = Lease(project.api(clock := Clock()), "alpha", clock, nothing)
+    assert lease.take().waited
+    assert len(sleeps) == 31
+
+
+# --- keeping it -------------------------------------------------------------------------------------------------------
+
+
+def test_a_renewal_keeps_every_label(project: Project) -> None:
+    lease = taken(project)
+    write_labels(project, theirs="1")
+    before, first = labels(project), holder(project)
+    lease.renew()
+    after, second = labels(project), holder(project)
+    assert first is not None
+    assert second == replace(first, text=after["whisperctl-lease"], renewals=first.renewals + 1)
+    assert {**after, "whisperctl-lease": ""} == {**before, "whisperctl-lease": ""}
+    lease.give_back()
     assert "whisperctl-lease" not in labels(project)
+    assert labels(project)["theirs"] == "1"
+
+
+def test_a_renewal_and_a_write_of_labels_never_undo_each_other(project: Project) -> None:
+    lease = taken(project)
+    raw = project.api().deployment("alpha") or {}
+    written = lease.labels(raw, Labels.of(raw).written(tags=["mine"], digest=None))
+    lease.renew(raw)  # which read the labels before they were written
+    lease.api.update_deployment("alpha", {"labels": written})
+    lease.renew(raw)
+    assert Labels(labels(project)).tags == ["mine"]
+    assert Labels(labels(project)).digest is None
+    assert holder(project) == replace(lease.holder, text=labels(project)["whisperctl-lease"])
 
 
 def test_many_leases_are_renewed_with_one_list_and_a_patch_each(project: Project) -> None:
-    job = held_job(project)
+    clock = SkippingClock()
+    files = [project.write(f"{name}.yaml", stack=name, deployment={"name": name}, service=None) for name in "abc"]
+    project.perform(*files)
+    several = [Lease(project.api(clock), name, clock, nothing) for name in "abc"]
+    for lease in several:
+        lease.take()
+    clock.skipped += 30
+    with project.counted() as made, renewing(lambda: several):
+        until(lambda: all(lease.holder.renewals == 1 for lease in several))
+    project_path = "/v2/projects/demo/deployments"
+    assert sorted(made) == [f"GET {project_path}", *(f"PATCH {project_path}/{name}" for name in "abc")]
+
+
+def test_renewing_waits_for_no_slot_and_no_rate_limit(project: Project) -> None:
+    project.parallelism = 1
+    lease = taken(project)
+    rest = lease.api.rest.rest
+    rest.rate_limit.learn({"x-ratelimit-remaining": "0", "x-ratelimit-reset": "300"})
+    with rest.slots:
+        lease.renew()
+    assert holder(project) == replace(lease.holder, text=labels(project)["whisperctl-lease"], renewals=1)
+
+
+def test_ordinary_requests_leave_the_last_one_of_a_window(project: Project) -> None:
+    clock = SkippingClock()
+    slept: list[float] = []
+    clock.sleep = slept.append  # type: ignore[method-assign]
+    api = project.api(clock)
+    for left in ("3", "2", "2"):
+        api.rest.rate_limit.learn({"x-ratelimit-remaining": left, "x-ratelimit-reset": "40"})
+    api.rest.rate_limit.wait()
+    assert slept == []
+    api.rest.rate_limit.wait()
+    assert [round(seconds) for seconds in slept] == [40]
+    api.rest.rate_limit.wait()
+    assert len(slept) == 1
+
+
+@pytest.mark.parametrize("theirs", [leases.ELSEWHERE, None], ids=["another's", "none"])
+def test_whoever_comes_back_to_a_lease_that_is_not_his_writes_nothing(
+    project: Project, theirs: dict[str, str] | None
+) -> None:
+    lease = taken(project, clock := SkippingClock())
+    before = {name: text for name, text in labels(project).items() if name != "whisperctl-lease"} | (theirs or {})
+    project.api().update_deployment("alpha", {"labels": before})
+    clock.skipped += 51
+    with project.counted() as made, pytest.raises(StalePlan, match="has taken over"):
+        lease.api.update_version("alpha", "v1", {"maximum_instances": 9})
+    lease.give_back()
+    lease.renew()
+    assert {line.split(" ")[0] for line in made} == {"GET"}
+    assert labels(project) == before
+
+
+def test_whoever_comes_back_to_his_own_lease_renews_it_and_goes_on(project: Project) -> None:
+    lease = taken(project, clock := SkippingClock())
+    clock.skipped += 3600
     with project.counted() as made:
-        renew([job])
-    assert made == ["GET /v2/projects/demo/deployments", "PATCH /v2/projects/demo/deployments/alpha"]
+        lease.api.update_version("alpha", "v1", {"maximum_instances": 9})
+    assert [line.split(" ")[0] for line in made] == ["GET", "PATCH", "GET", "PATCH"]
+    assert lease.fence() > 50
 
 
-def test_a_lease_that_somebody_else_took_is_neither_renewed_nor_removed(project: Project) -> None:
-    job = held_job(project)
-    project.api().update_deployment("alpha", {"labels": labels(project) | leases.ELSEWHERE})
-    renew([job])
-    assert job.lost.is_set()
-    give_back(job)
-    assert labels(project).items() >= leases.ELSEWHERE.items()
+def test_a_lease_that_was_written_over_by_somebody_slow_is_written_again(project: Project) -> None:
+    lease = taken(project)
+    write_labels(project, **{"whisperctl-lease": packed_lease(replace(leases.SOMEWHERE, renewals=0))})
+    lease.renew()
+    assert not lease.lost
+    assert holder(project) == replace(lease.holder, text=labels(project)["whisperctl-lease"])
+    write_labels(project, **leases.ELSEWHERE)
+    lease.renew()
+    assert lease.lost
+
+
+def test_whoever_was_slow_to_write_looks_again_before_he_begins(project: Project) -> None:
+    first = taken(project)
+    write_labels(project, **leases.gone())
+    # It took a second until this one's lease was written: the first may have read back its own meanwhile.
+    project.fault("latency", method="PATCH", path="/deployments/alpha$", ms=600, count=1)
+    looks: list[float] = []
+
+    class Clock(QuickClock):
+        def sleep(self, seconds: float) -> None:
+            looks.append(seconds)
+            if len(looks) == 2:
+                write_labels(project, **{"whisperctl-lease": packed_lease(first.holder)})
+            if len(looks) == 5:
+                write_labels(project, **leases.gone())
+            super().sleep(seconds)
+
+    clock = Clock()
+    second = Lease(project.api(clock), "alpha", clock, nothing)
+    assert second.take().waited
+    assert looks[:2] == [0.5, 2.0]
+
+
+def test_an_upload_ends_when_the_lease_is_lost(project: Project) -> None:
+    lease = taken(project)
+    [plan] = project.plan(project.write(vllm={"max_model_len": 300}))
+    before = project.api().version("alpha", "v1")
+    asked: list[None] = []
+
+    def fence() -> float:
+        asked.append(None)
+        if len(asked) > 1:
+            raise StalePlan("lost")
+        return 60.0
+
+    with pytest.raises(StalePlan):
+        project.api().fenced(fence).upload("alpha", "v1", plan.wanted.package)
+    assert project.api().version("alpha", "v1") == before
+    lease.give_back()
+
+
+def test_a_lease_is_renewed_while_an_update_sits_out_a_long_rate_limit(project: Project) -> None:
+    """The window is longer than a lease: nobody may take it over meanwhile, nor see it unchanged for a minute."""
+    project.apply()
+
+    class Clock(SkippingClock):
+        def sleep(self, seconds: float) -> None:
+            for _ in range(4 if seconds > 90 else 0):
+                known = labels(project)["whisperctl-lease"]
+                self.skipped += 26
+                until(lambda known=known: labels(project)["whisperctl-lease"] != known)  # type: ignore[misc]
+            super().sleep(seconds)
+
+    project.fault("throttle", method="PATCH", path="versions/v1$", reset=100, count=1)
+    world = project.world(clock := Clock())
+    [outcome] = project.perform(project.write(version={"maximum_instances": 4}), world=world)
+    assert outcome.succeeded, report(outcome)
+    assert clock.skipped == 104
+
+
+# --- two commands on one stack ----------------------------------------------------------------------------------------
+
+
+def test_an_apply_that_was_stopped_past_its_lease_writes_nothing_over_the_one_that_took_it(project: Project) -> None:
+    project.apply()
+    mine = project.write("mine.yaml", version={"maximum_instances": 5}, env={"EXTRA": "1"}, vllm={"max_model_len": 32})
+    theirs = project.write("theirs.yaml")
+    clock = SkippingClock()
+    world = project.world(clock)
+    reached: list[int] = []
+
+    def listen(event: Event) -> None:
+        if (str(event.address), event.state) == ("version/alpha/v1", "done") and not reached:
+            [outcome] = project.perform(theirs, world=project.world(ImpatientClock()))
+            assert outcome.succeeded, report(outcome)
+            reached.append(len(project.journal()))
+            clock.skipped += 120
+
+    [outcome] = apply_plans(plan_stacks(project.load(mine), world), replace(world, listen=listen))
+    assert reached
+    assert not outcome.succeeded
+    assert "has taken over" in report(outcome)
+    assert [e for e in project.journal()[reached[0] :] if e["method"] != "GET" and "/_emulator/" not in e["path"]] == []
+    assert project.cli("plan", "--detailed-exitcode", str(theirs)).code == 0
+
+
+@pytest.mark.parametrize("other", ["apply", "destroy", "pause"])
+@pytest.mark.parametrize("destroy", [False, True])
+def test_whoever_finds_that_the_world_has_moved_since_its_plan_plans_again(
+    project: Project, other: str, destroy: bool
+) -> None:
+    project.apply(env={"A": "1"})
+    mine = project.write("mine.yaml", version={"maximum_instances": 5}, env={"A": "2"})
+    theirs = project.write("theirs.yaml", env={"A": "3", "B": "1"}, vllm={"max_model_len": 32})
+    world = project.world()
+    plans = plan_stacks(project.load(mine), world, destroy)
+    if other == "pause":
+        pause(project.api(), project.load(mine)[0], QuickClock(), nothing)
+    else:
+        [outcome] = project.perform(theirs, destroy=other == "destroy")
+        assert outcome.succeeded, report(outcome)
+    [outcome] = apply_plans(plans, world)
+    assert outcome.succeeded, report(outcome)
+    assert all(plan.is_empty for plan in plan_stacks(project.load(mine), world, destroy))
+
+
+def test_a_saved_plan_is_performed_exactly_or_not_at_all(project: Project) -> None:
+    project.apply()
+    world = project.world()
+    plans = plan_stacks(project.load(project.write(version={"maximum_instances": 5})), world)
+    pause(project.api(), plans[0].wanted.stack, QuickClock(), nothing)
+    [outcome] = apply_plans(plans, world, replan=False)
+    assert not outcome.succeeded
+    assert "Plan again" in report(outcome)
+    assert (project.api().version("alpha", "v1") or {})["maximum_instances"] == 1
+
+
+def test_what_is_gone_already_counts_as_deleted(project: Project) -> None:
+    project.apply(env={"A": "1"})
+    world = project.world()
+    plans = plan_stacks(project.load(), world, destroy=True)
+    project.api().delete_service("alpha")
+    project.api().delete_version("alpha", "v1")
+    [outcome] = apply_plans(plans, world)
+    assert outcome.succeeded, report(outcome)
+    assert project.names() == set()
+
+
+def test_commands_that_write_hold_the_lease_and_give_it_back(project: Project) -> None:
+    lease = taken(project)
+    ended = threading.Event()
+
+    def wait_and_pause() -> None:
+        pause(project.api(), project.load()[0], QuickClock(), nothing)
+        ended.set()
+
+    threading.Thread(target=wait_and_pause, daemon=True).start()
+    assert not ended.wait(0.3)
+    lease.give_back()
+    assert ended.wait(20)
+    assert "whisperctl-lease" not in labels(project)
+    with held(project.api(), "alpha", QuickClock(), nothing) as other:
+        assert holder(project) == replace(other.holder, text=labels(project)["whisperctl-lease"])
+    assert "whisperctl-lease" not in labels(project)
+
+
+# --- what it leaves ---------------------------------------------------------------------------------------------------
 
 
 def test_an_apply_that_is_refused_before_it_wrote_anything_leaves_the_labels(project: Project) -> None:
@@ -81,29 +383,6 @@ def test_an_apply_that_is_refused_after_it_wrote_something_is_one_that_did_not_f
     [outcome] = apply_plans(plans, world)
     assert {result.status for result in outcome.results} == {"done", "failed", "not tried"}
     assert "The last apply did not finish" in project.cli("drift", str(file)).out
-
-
-class SkippingClock(QuickClock):
-    """Ten seconds pass with every sleep."""
-
-    skipped = 0.0
-
-    def sleep(self, seconds: float) -> None:
-        self.skipped += 10
-        super().sleep(seconds)
-
-    def monotonic(self) -> float:
-        return super().monotonic() + self.skipped
-
-
-@pytest.mark.parametrize("text", [*leases.ELSEWHERE.values(), f"host 1 1 abcdabcd {2**31}", "anything"])
-def test_a_lease_that_nobody_renews_for_a_minute_holds_up_nobody(project: Project, text: str) -> None:
-    project.apply()
-    project.api().update_deployment("alpha", {"labels": labels(project) | {"whisperctl-lease": text}})
-    world = project.world(SkippingClock())
-    [outcome] = project.perform(project.write(version={"maximum_instances": 2}), world=world)
-    assert outcome.succeeded, report(outcome)
-    assert "waiting for another apply" in " ".join(event.text for event in project.events)
 
 
 def test_one_request_at_a_time_is_enough_for_everything(project: Project) -> None:

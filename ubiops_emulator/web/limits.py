@@ -41,7 +41,7 @@ class RateLimiter:
         reset = max(0, round(WINDOW - (now - start)))
         return {
             "x-ratelimit-limit": str(most),
-            "x-ratelimit-remaining": str(max(0, most - used)),
+            "x-ratelimit-remaining": str(max(0, most - used) if limit else most),
             "x-ratelimit-reset": str(reset),
         }
 

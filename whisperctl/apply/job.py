@@ -9,12 +9,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal, TypeVar
 
+from whisperctl.apply.awake import KeptAwake
+from whisperctl.apply.lease import Lease
 from whisperctl.clock import StoppableClock
 from whisperctl.control.api import Api, Json
 from whisperctl.output import SECRET, blank, learn
 from whisperctl.plan.plan import Plan
 from whisperctl.state.fingerprints import fingerprint
-from whisperctl.state.labels import Labels, LeaseHolder
+from whisperctl.state.labels import Labels
 from whisperctl.state.resources import Address
 from whisperctl.untrusted import printable_lines
 
@@ -31,27 +33,31 @@ class Job:
     """One plan being applied: what its operations share. Operations of one job run in several threads."""
 
     plan: Plan
-    api: Api
     clock: StoppableClock
     tell: Callable[[Address, Telling, str], None]
-    lease: LeaseHolder = field(repr=False)
+    lease: Lease = field(repr=False)
+    exactly: bool = False
+    """Whether the plan is a saved one, performed as it is or not at all."""
     seen: dict[Address, str] = field(default_factory=dict)
     """Fingerprints of the objects as this job last saw or wrote them."""
     created: set[Address] = field(default_factory=set)
     outdated: set[str] = field(default_factory=set)
     """Ids of instances that run what was active before this apply's upload."""
-    held: bool = False
-    """Whether our lease is written on the deployment."""
     before: Labels = field(default_factory=lambda: Labels({}))
     """The deployment's labels as they were when the lease was taken."""
     touched: bool = False
     """Whether an operation may have written anything."""
     created_elsewhere: bool = False
     """Whether another apply of this stack was found to have created the deployment meanwhile."""
-    lost: threading.Event = field(default_factory=threading.Event)
-    """Set when somebody else has taken the lease over."""
+    awake: list[KeptAwake] = field(default_factory=list)
+    """Versions of a line that deployment requests keep awake until the rollout ends."""
     lock: threading.RLock = field(default_factory=threading.RLock)
-    """Held around each read-change-write of the deployment's labels: the lease is renewed meanwhile."""
+    """Held around each read-change-write of the labels of the deployment or the version. No renewal waits for it."""
+
+    @property
+    def api(self) -> Api:
+        """The control plane, which writes nothing once the lease is lost."""
+        return self.lease.api
 
     @property
     def deployment(self) -> str:

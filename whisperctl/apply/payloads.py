@@ -8,9 +8,10 @@ from whisperctl.apply.fresh import read_now
 from whisperctl.apply.job import Job
 from whisperctl.control.api import Json
 from whisperctl.errors import WhisperctlError
+from whisperctl.plan.rollout import OPENAI_LABELS
 from whisperctl.state import labels
 from whisperctl.state.desired import tracked_names
-from whisperctl.state.labels import SHARED, Labels
+from whisperctl.state.labels import SHARED, Labels, RolloutRecord
 from whisperctl.state.resources import IMMUTABLE, Address, Kind, deployment_address, env_var_address, version_address
 from whisperctl.state.tags import touched_tags
 
@@ -21,7 +22,8 @@ def creation(job: Job, address: Address) -> Json:
         case Kind.DEPLOYMENT:
             return deployment_body(job)
         case Kind.VERSION:
-            return version_body(job) | {"version": job.version, "labels": wanted_labels(job, address, {})}
+            body = version_body(job) | {"version": job.version, "labels": wanted_labels(job, address, {})}
+            return body if job.plan.rollout is None else beginning(job, body)
         case Kind.ENV_VAR:
             return env_var_body(job, address)
         case Kind.SERVICE:
@@ -36,6 +38,23 @@ def creation(job: Job, address: Address) -> Json:
             raise ValueError(f"{address} is uploaded, not created by one request")
         case kind:
             assert_never(kind)
+
+
+def beginning(job: Job, body: Json) -> Json:
+    """A new version of a line: it keeps no instance, is listed nowhere, and its bounds are those that serve now."""
+    rollout = job.plan.rollout
+    serving = rollout.replaces if rollout else None
+    raw = job.plan.live.owned.get(version_address(job.deployment, serving)) if serving else None
+    labels_ = {name: text for name, text in body["labels"].items() if name not in OPENAI_LABELS}
+    born = Labels(labels_).written(rollout=RolloutRecord(state="begun"), made=made_from(job))
+    maximum = int((raw or {}).get("maximum_instances") or body["maximum_instances"])
+    return body | {"minimum_instances": 0, "maximum_instances": maximum, "labels": born}
+
+
+def made_from(job: Job) -> list[str]:
+    """What a version is made from, for its history."""
+    stack = job.plan.wanted.stack
+    return [f"vllm {stack.vllm.version}", f"model {stack.model.name[:100]}"]
 
 
 def change(job: Job, address: Address, raw: Json) -> Json:
@@ -86,7 +105,7 @@ def deployment_body(job: Job) -> Json:
     """A new deployment, with the lease in it."""
     address = deployment_address(job.deployment)
     body = wanted_fields(job, address) | {"name": job.deployment}
-    born = Labels(wanted_labels(job, address, {})).written(lease=job.lease, tags=coming_tags(job))
+    born = Labels(wanted_labels(job, address, {})).written(lease=job.lease.holder, tags=coming_tags(job))
     # A group that an earlier deployment of this stack owns goes on to this one; another is about to be created.
     known = [str(raw["id"]) for a, raw in job.plan.live.owned.items() if is_group(a) and job.seen.get(a) != "absent"]
     begun = [wanted.names[0] for wanted in job.plan.wanted.state if is_group(wanted)]

@@ -8,23 +8,47 @@ else. Interrupting starts nothing more and ends the waits. Decides neither what 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 
-from whisperctl.apply import builds, proof, writes
+from whisperctl.apply import bake, builds, gate, proof, switch, writes
 from whisperctl.apply.job import Job
-from whisperctl.apply.lease import RENEW_EVERY
-from whisperctl.apply.locking import begin, give_back, renew
+from whisperctl.apply.lease import Lease, renewing
+from whisperctl.apply.locking import begin, give_back
 from whisperctl.apply.outcome import Listen, Outcome, Result, Status, told
 from whisperctl.clock import StoppableClock
 from whisperctl.errors import Contended, Interrupted, StalePlan, WhisperctlError
-from whisperctl.plan.operations import Operation, after_other_stacks
+from whisperctl.plan.operations import Operation, OperationKind, after_other_stacks
 from whisperctl.plan.plan import Plan
 
 THREADS = 192
 """Most operations are waits, which take no request slot: enough threads for the builds of a whole project."""
 
+
+Perform = Callable[[Job, Operation, str], None]
+"""Does one operation; the text is the token for endpoints."""
+
+
+def _without_token(perform: Callable[[Job, Operation], None]) -> Perform:
+    return lambda job, operation, _token: perform(job, operation)
+
+
+PERFORM: Mapping[OperationKind, Perform] = {
+    "create": _without_token(writes.create),
+    "update": _without_token(writes.update),
+    "delete": _without_token(writes.delete),
+    "claim": _without_token(writes.claim),
+    "record": _without_token(writes.record),
+    "build": _without_token(builds.build),
+    "upload": _without_token(builds.upload),
+    "gate": gate.gate,
+    "switch": _without_token(switch.switch),
+    "bake": bake.bake,
+    "retire": _without_token(switch.retire),
+    "probe": proof.prove,
+    "seal": _without_token(writes.seal),
+}
 
 Replan = Callable[[Plan, int], Plan]
 """Plans a stack again; the number is the first free operation id."""
@@ -47,12 +71,14 @@ class Run:
     running: dict[Future[Result | bool], Job] = field(default_factory=dict)
     ids: int = 1_000_000
     lock: threading.Lock = field(default_factory=threading.Lock)
-    over: threading.Event = field(default_factory=threading.Event)
 
     def perform(self) -> list[Outcome]:
         """Do it all; an interrupt ends it early and is told in the results."""
-        renewing = threading.Thread(target=self._renew, daemon=True)
-        renewing.start()
+        with renewing(self._leases):
+            self._perform()
+        return [self._outcome(position, job) for position, job in enumerate(self.jobs)]
+
+    def _perform(self) -> None:
         pool = ThreadPoolExecutor(THREADS)
         try:
             for job in self.jobs:
@@ -65,11 +91,15 @@ class Run:
                 for future in done:
                     self._take_in(pool, self.running.pop(future), future)
         finally:
-            self.over.set()
             pool.shutdown(wait=True, cancel_futures=True)
             for job in self.jobs:
+                for awake in job.awake:
+                    awake.stop()
                 give_back(job)
-        return [self._outcome(position, job) for position, job in enumerate(self.jobs)]
+
+    def _leases(self) -> list[Lease]:
+        """Those to keep alive while the run lasts."""
+        return [job.lease for job in self.jobs]
 
     def _begin(self, job: Job) -> bool:
         """Whether the stack had to be planned again."""
@@ -121,7 +151,7 @@ class Run:
 
     def _order_again(self, job: Job) -> None:
         """What the other stacks delete of the environment waits for the operations of the new plan, too."""
-        jobs = [other for other in self.jobs if other.api is job.api]
+        jobs = [other for other in self.jobs if other.plan.project == job.plan.project]
         ordered = after_other_stacks([other.plan.operations for other in jobs])
         for other, operations in zip(jobs, ordered, strict=True):
             self.waiting |= {o.id: (other, o) for o in operations if o.id in self.waiting}
@@ -147,33 +177,8 @@ class Run:
     def _dispatch(self, job: Job, operation: Operation) -> None:
         if self.clock.stop.is_set():
             raise Interrupted("interrupted before it began")
-        if job.lost.is_set():
-            raise StalePlan("Another apply of this stack has taken over: this one could not renew its lease in time.")
-        match operation.kind:
-            case "create":
-                writes.create(job, operation)
-            case "update":
-                writes.update(job, operation)
-            case "delete":
-                writes.delete(job, operation)
-            case "claim":
-                writes.claim(job, operation)
-            case "record":
-                writes.record(job, operation)
-            case "build":
-                builds.build(job, operation)
-            case "upload":
-                builds.upload(job, operation)
-            case "probe":
-                proof.prove(job, operation, self.token)
-            case "seal":
-                writes.seal(job, operation)
-
-    def _renew(self) -> None:
-        """Keep the leases alive while the run lasts; one that cannot be renewed now is tried again in time."""
-        while not self.over.wait(RENEW_EVERY):
-            busy = [job for job in self.jobs if any(o.id not in self.results for o in job.plan.operations)]
-            renew([job for job in busy if job.held])
+        job.lease.fence()
+        PERFORM[operation.kind](job, operation, self.token)
 
     def _outcome(self, position: int, job: Job) -> Outcome:
         results = tuple(self.results[o.id] for o in job.plan.operations)

@@ -60,6 +60,7 @@ def _create_deployment(job: Job, address: Address) -> None:
     Raises:
         Contended: another apply of the same stack has just created it.
     """
+    sent = job.clock.boottime()
     try:
         unchanged(job, address)
         raw = _made(job, address)
@@ -69,9 +70,9 @@ def _create_deployment(job: Job, address: Address) -> None:
             raise
         raise Contended(str(error)) from error
     holder = Labels.of(raw).lease
-    if raw is not None and (holder is None or holder.nonce != job.lease.nonce):
+    if raw is not None and (holder is None or holder.nonce != job.lease.holder.nonce):
         raise Contended(f"{address} was created by another apply of this stack.")
-    job.held = True
+    job.lease.begin(sent)
     job.saw(address, raw)
 
 
@@ -82,7 +83,10 @@ def update(job: Job, operation: Operation) -> None:
         raw = unchanged(job, address)
         if raw is None:
             raise StalePlan(f"{address} disappeared on UbiOps since the plan was made.\n  Plan again.")
-        job.saw(address, access_to(job, address).change(raw, change(job, address, raw)))
+        body = change(job, address, raw)
+        if address.kind is Kind.DEPLOYMENT:
+            body["labels"] = job.lease.labels(raw, body["labels"])
+        job.saw(address, access_to(job, address).change(raw, body))
 
 
 def delete(job: Job, operation: Operation) -> None:
@@ -97,9 +101,11 @@ def delete(job: Job, operation: Operation) -> None:
                 job.api.delete_environment(*address.names)
             return
         case _:
-            raw = unchanged(job, address)
+            raw = read_now(job, address)
     if raw is None:
+        _forget(job, address)  # somebody has deleted it meanwhile, or what it hung on is gone
         return
+    unchanged(job, address)
     if address.kind is Kind.VERSION and raw.get("default"):
         _hand_on_default(job, address)
     for pause in LOOK_PAUSES:
@@ -120,7 +126,21 @@ def delete(job: Job, operation: Operation) -> None:
         timeout=job.timeout,
         what=f"{address} to be gone",
     )
-    job.saw(address, None)
+    _forget(job, address)
+
+
+def _forget(job: Job, address: Address) -> None:
+    """The object is gone, and all that hung on it."""
+    names = address.names
+    below = {
+        Kind.DEPLOYMENT: (Kind.VERSION, Kind.ENV_VAR, Kind.PACKAGE),
+        Kind.VERSION: (Kind.ENV_VAR, Kind.PACKAGE),
+    }.get(address.kind, ())
+    for known in list(job.seen):
+        if known == address or (known.kind in below and known.names[: len(names)] == names):
+            job.saw(known, None)
+    if address.kind is Kind.DEPLOYMENT and names == (job.deployment,):
+        job.lease.end()
 
 
 def _delete_tag(job: Job, address: Address) -> None:
@@ -192,7 +212,9 @@ def record(job: Job, operation: Operation) -> None:
         if variable.secret:
             written = known.get(variable.name, "")
             kept = secret.matches(variable.value, written)
-            secrets[variable.name] = written if kept else secret.fingerprint(variable.value)
+            secrets[variable.name] = (
+                written if kept else secret.fingerprint(variable.value, job.plan.project, job.plan.stack, variable.name)
+            )
     names = [variable.name for variable in stack.env]
     _patch_version_labels(job, operation.address, {"secrets": secrets, "env_names": names})
 
@@ -228,9 +250,8 @@ def seal(job: Job, operation: Operation) -> None:
             tags=sorted(needed_tags(job.plan.wanted, job.plan.live, False)),
             lease=None,
         )
-        body = {"labels": labels}
-        job.saw(operation.address, job.api.update_deployment(job.deployment, body))
-        job.held = False
+        with job.lease.ending():
+            job.saw(operation.address, job.api.update_deployment(job.deployment, {"labels": labels}))
 
 
 def _seal_one(job: Job, address: Address) -> None:
@@ -255,11 +276,13 @@ def _create_group(job: Job, address: Address) -> None:
 def _patch_group_label(job: Job, deployment: Address, group: Address, ident: str | None) -> None:
     """Note that the group is about to be created, or its id once it is."""
     with job.lock:
-        labels = Labels.of(job.api.deployment(job.deployment))
+        raw = job.api.deployment(job.deployment) or {}
+        labels = Labels.of(raw)
         begun = [name for name in labels.groups_begun if name != group.names[0]]
         if ident is None:
             body = labels.written(groups_begun=[*begun, group.names[0]])
         else:
             body = labels.written(group_ids=[*labels.group_ids, ident], groups_begun=begun)
         if body != labels.all:
-            job.saw(deployment, job.api.update_deployment(job.deployment, {"labels": body}))
+            written = job.lease.labels(raw, body)
+            job.saw(deployment, job.api.update_deployment(job.deployment, {"labels": written}))

@@ -50,7 +50,9 @@ def open_api(settings: Settings, stack: Stack | None = None, parallelism: int = 
     )
 
 
-def open_world(settings: Settings, stacks: Sequence[Stack], parallelism: int = 10) -> World:
+def open_world(
+    settings: Settings, stacks: Sequence[Stack], parallelism: int = 10, max_credits: float | None = None
+) -> World:
     """What the engine works with: one control plane for each project that the stacks are in.
 
     Raises:
@@ -76,6 +78,7 @@ def open_world(settings: Settings, stacks: Sequence[Stack], parallelism: int = 1
         parallelism=parallelism,
         clock=clock,
         listen=Lines(several=len(stacks) > 1, color=settings.use_color(sys.stderr), verbose=settings.verbose > 0),
+        max_credits=max_credits,
     )
 
 

@@ -14,6 +14,8 @@ import click
 from whisperctl.errors import WhisperctlError
 
 DEFAULT_HOST = "https://api.ubiops.com/v2"
+LONGEST_TOKEN = 1 << 16
+"""Bytes of a file that holds one."""
 
 
 class Settings:
@@ -54,28 +56,28 @@ class Settings:
             )
         return found
 
-    def token(self) -> str:
-        """The API token without its `Token ` prefix.
+    def token(self, project: str | None = None) -> str:
+        """The API token without its `Token ` prefix; that of `project` where the environment has one for it.
 
         Raises:
             WhisperctlError: no token, an unreadable file, or something that cannot be a token.
         """
         from whisperctl.output import learn_token
 
-        token = bare_token(self._token_text())
+        token = bare_token(self._token_text(project))
         learn_token(token)
         return token
 
-    def _token_text(self) -> str:
+    def _token_text(self, project: str | None) -> str:
         if self.token_file is not None:
-            from pathlib import Path  # costs --help a tenth of its time
+            from whisperctl.files import Unreadable, read_text  # costs --help a tenth of its time
 
             try:
-                return Path(self.token_file).read_text(encoding="utf-8")
-            except (OSError, UnicodeDecodeError) as error:
-                reason = getattr(error, "strerror", None) or "it is not a text file"
-                raise WhisperctlError(f"The token file {self.token_file} cannot be read: {reason}.") from None
-        text = os.environ.get("UBIOPS_API_TOKEN", "")
+                return read_text(self.token_file, LONGEST_TOKEN)
+            except Unreadable as error:
+                raise WhisperctlError(f"The token file {self.token_file} cannot be read: {error.reason}.") from None
+        named = os.environ.get(token_variable(project), "") if project else ""
+        text = named if named.strip() else os.environ.get("UBIOPS_API_TOKEN", "")
         if not text.strip():
             raise WhisperctlError(
                 "No UbiOps token.\n  Set UBIOPS_API_TOKEN, or put the token into a file and pass --token-file FILE."
@@ -87,6 +89,11 @@ class Settings:
         if self.color != "auto":
             return self.color == "always"
         return not os.environ.get("NO_COLOR") and (stream or sys.stdout).isatty()
+
+
+def token_variable(project: str) -> str:
+    """The environment variable that holds the token of one project: `UBIOPS_API_TOKEN_SPEECH_PROD`."""
+    return "UBIOPS_API_TOKEN_" + "".join(c if c.isalnum() and c.isascii() else "_" for c in project.upper())
 
 
 def bare_token(text: str) -> str:

@@ -20,12 +20,19 @@ if TYPE_CHECKING:
 
 
 def reconcile(
-    settings: Settings, paths: Sequence[str], yes: bool, form: str, parallelism: int, *, destroy: bool
+    settings: Settings,
+    paths: Sequence[str],
+    yes: bool,
+    form: str,
+    parallelism: int,
+    *,
+    destroy: bool,
+    max_credits: float | None = None,
 ) -> int:
     from whisperctl.plan.refusals import refuse
 
     stacks = read_stacks(paths, secrets=not destroy)
-    world = open_world(settings, stacks, parallelism)
+    world = open_world(settings, stacks, parallelism, max_credits)
     plans = planned(stacks, world, destroy)
     # With JSON the one document on stdout comes at the end; people still see the plan.
     click.echo(rendered(plans, "text", settings), err=form == "json")

@@ -8,6 +8,7 @@ that they do not know, so that a nullable field could never be cleared (UbiOps r
 from __future__ import annotations
 
 import contextlib
+import copy
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, BinaryIO
 
@@ -15,11 +16,13 @@ import requests
 
 from whisperctl.clock import Clock, SystemClock
 from whisperctl.control.responses import cursor_in, parsed, write_to
-from whisperctl.control.transport import PooledRest
+from whisperctl.control.transport import Fence, PooledRest, With
 from whisperctl.control.uploads import Archive, zip_file
 from whisperctl.errors import ApiError, NotFound, WhisperctlError
 
 Json = dict[str, Any]
+URGENT_SECONDS = 10.0
+"""For a request that nothing may hold up."""
 PAGE = 250
 """Items in one page of a cursor list: the largest that the official CLI allows."""
 
@@ -46,11 +49,27 @@ class Api:
         configuration = ubiops.Configuration(host=host, api_key={"Authorization": f"Token {token}"})
         configuration.client_side_validation = False
         client = ubiops.ApiClient(configuration)
-        self.rest = PooledRest(timeout=timeout, clock=clock or SystemClock(), connections=parallelism, say=say)
+        self.rest: Any = PooledRest(timeout=timeout, clock=clock or SystemClock(), connections=parallelism, say=say)
         client.rest_client = self.rest
         self.host: str = configuration.host
         self.project = project
         self._core: Any = ubiops.CoreApi(client)
+
+    def fenced(self, fence: Fence) -> Api:
+        """The same project over the same session, for a holder of a lease: `fence` is asked before every write."""
+        return self._over(With(self.rest, fence=fence))
+
+    def urgent(self) -> Api:
+        """The same project over the same session, for what waits for no other request and is tried once."""
+        return self._over(With(self.rest, urgent=True, _request_timeout=URGENT_SECONDS))
+
+    def _over(self, rest: With) -> Api:
+        import ubiops
+
+        twin, client = copy.copy(self), copy.copy(self._core.api_client)
+        twin.rest = client.rest_client = rest
+        twin._core = ubiops.CoreApi(client)
+        return twin
 
     def _call(self, method: str, *names: str, **more: Any) -> Any:
         """Call the client's `method` for this project; the parsed JSON of its answer, None if it has no body."""
@@ -177,6 +196,11 @@ class Api:
     def tag(self, environment: str, tag: str) -> Json | None:
         """One tag, or None."""
         found: Json | None = self._find("environment_tags_get", environment, tag)
+        return found
+
+    def dependency_files(self, environment: str, tag: str) -> list[Json] | None:
+        """The files that a tag was built from, as `{name, content}`, or None."""
+        found: list[Json] | None = self._find("environment_tag_dependencies_list", environment, tag)
         return found
 
     def create_tag(self, environment: str, body: Mapping[str, Any]) -> Json:
@@ -357,6 +381,10 @@ class Api:
     def instances(self, deployment: str, version: str) -> list[Json]:
         """The instances of a version."""
         return self._pages("instances_list", deployment, version)
+
+    def project_instances(self) -> list[Json]:
+        """The instances of the whole project, with `deployment`, `version` and `instance_type`."""
+        return self._pages("project_instances_list")
 
     def instance_events(self, deployment: str, version: str, instance: str) -> list[Json]:
         """What happened to an instance so far: `{id, time_created, description}`; [] once it is gone."""

@@ -14,19 +14,22 @@ This module must not know any UbiOps resource.
 from __future__ import annotations
 
 import contextlib
+import math
 import random
 import re
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 import requests
 from requests.exceptions import RequestException
-from requests_toolbelt import MultipartEncoder
+from requests_toolbelt import MultipartEncoder, MultipartEncoderMonitor
 from requests_toolbelt.adapters.socket_options import TCPKeepAliveAdapter
 
 from whisperctl.clock import Clock
+from whisperctl.control.rate_limit import RateLimit
 from whisperctl.errors import ApiError, Forbidden, NotFound, Unauthorized, Unreachable
 from whisperctl.output import blank, clean
 
@@ -42,10 +45,43 @@ MORE_CONNECTIONS = 128
 """Connections beyond the slots that are kept: for deployment requests, which take none."""
 DOCTOR = "`whisperctl doctor` tells whether the host answers."
 REPEATABLE = frozenset({"GET", "HEAD", "DELETE", "PATCH"})
+READING = frozenset({"GET", "HEAD"})
+Fence = Callable[[], float]
+"""Seconds that a write which begins now may take; raises where nothing may be written any more."""
+
+
+def no_fence() -> float:
+    """Anybody may write, for as long as it takes."""
+    return math.inf
 
 
 class OneTry(float):
     """A time-out in seconds of a call that is not worth a second try, because nothing depends on it."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """One request as the client gives it, and how it may be sent."""
+
+    verb: str
+    url: str
+    headers: Mapping[str, str]
+    body: Any
+    post_params: Sequence[tuple[str, Any]] | None
+    stream: bool
+    timeout: float
+    fence: Fence
+    urgent: bool
+
+    def check(self) -> None:
+        """Raise what the fence raises: an upload that nobody may make any more is broken off."""
+        self.fence()
+
+    @property
+    def shares_window(self) -> bool:
+        """Whether UbiOps counts it with all others: file, request and user endpoints have limits of their own."""
+        path = urlsplit(self.url).path
+        return "/projects/" in path and not (self.stream or self.post_params or path.endswith("/requests"))
 
 
 class PooledRest:
@@ -65,6 +101,7 @@ class PooledRest:
         self.slots = threading.BoundedSemaphore(connections)
         self.requests_sent = 0
         self.answered = False
+        self.rate_limit = RateLimit(clock)
         self.session = requests.Session()
         # A callable as `auth` keeps a ~/.netrc from replacing the token.
         self.session.auth = _leave_headers_alone
@@ -84,8 +121,13 @@ class PooledRest:
         stream: bool = False,
         _request_timeout: float | None = None,
         progress_bar: bool = False,  # noqa: ARG002 - the client's signature
+        fence: Fence = no_fence,
+        urgent: bool = False,
     ) -> requests.Response:
         """Send one request and return a 2xx response.
+
+        `fence` is asked right before each try of a write, and again while an upload runs. An `urgent` request waits
+        for no other one, neither for a slot nor for the rate limit, and is tried once.
 
         Raises:
             ApiError: UbiOps answered with an error, or (`Unreachable`) did not answer.
@@ -98,27 +140,19 @@ class PooledRest:
                 if isinstance(value, tuple):
                     files.callback(value[1].close)  # the client opens what it uploads and never closes it
             where = (host, resource_path)
-            return self._until_answered(verb, url, where, headers or {}, body, post_params, stream, timeout)
+            call = _Call(verb, url, headers or {}, body, post_params, stream, timeout, fence, urgent)
+            return self._until_answered(call, where)
 
-    def _until_answered(
-        self,
-        verb: str,
-        url: str,
-        where: tuple[str, str],
-        headers: Mapping[str, str],
-        body: Any,
-        post_params: Sequence[tuple[str, Any]] | None,
-        stream: bool,
-        timeout: float,
-    ) -> requests.Response:
+    def _until_answered(self, call: _Call, where: tuple[str, str]) -> requests.Response:
         host, resource_path = where
+        verb, timeout = call.verb, call.timeout
         windows = 0
         attempt = 0
-        once = isinstance(timeout, OneTry)
+        once = call.urgent or isinstance(timeout, OneTry)
         while True:
             attempt += 1
             try:
-                response = self._send(verb, url, dict(headers), body, post_params, stream, timeout)
+                response = self._send(call)
             except RequestException as error:
                 # A host that has never answered is more likely mistyped than down for a moment.
                 patience = ATTEMPTS if self.answered else FIRST_ATTEMPTS
@@ -139,39 +173,39 @@ class PooledRest:
                 raise api_error(verb, resource_path, response, attempt)
             return response
 
-    def _send(
-        self,
-        verb: str,
-        url: str,
-        headers: dict[str, str],
-        body: Any,
-        post_params: Sequence[tuple[str, Any]] | None,
-        stream: bool,
-        timeout: float,
-    ) -> requests.Response:
+    def _send(self, call: _Call) -> requests.Response:
         more: dict[str, Any] = {}
-        kind = headers.get("Content-Type", "application/json")
-        headers["Content-Type"] = kind
-        if "multipart" in kind or "urlencoded" in kind:
+        headers = {**call.headers}
+        kind = headers.setdefault("Content-Type", "application/json")
+        is_upload = "multipart" in kind or "urlencoded" in kind
+        if is_upload:
             # Made anew for each try: a sent encoder is at its end.
-            encoder = MultipartEncoder(fields=dict(_rewound(post_params or [])))
+            encoder = MultipartEncoder(fields=dict(_rewound(call.post_params or [])))
             headers["Content-Type"] = encoder.content_type
-            more["data"] = encoder
-        elif verb not in ("GET", "HEAD"):
-            more = {"data": body} if isinstance(body, (str, bytes)) else {"json": body}
+            more["data"] = MultipartEncoderMonitor(encoder, lambda _sent: call.check())
+        elif call.verb not in READING:
+            more = {"data": call.body} if isinstance(call.body, (str, bytes)) else {"json": call.body}
         # What UbiOps may answer only in minutes (a deployment request) takes no slot from the others.
-        with self.slots if timeout <= self.timeout else contextlib.nullcontext():
+        is_long = call.timeout > self.timeout
+        if call.shares_window and not call.urgent:
+            self.rate_limit.wait()
+        with contextlib.nullcontext() if call.urgent or is_long else self.slots:
+            left = call.fence() if call.verb not in READING else math.inf
+            timeout = call.timeout if is_long or is_upload else min(call.timeout, left)
             self.requests_sent += 1
-            self.say(f"{verb} {urlsplit(url).path}")
-            return self.session.request(
-                verb,
-                url,
+            self.say(f"{call.verb} {urlsplit(call.url).path}")
+            response = self.session.request(
+                call.verb,
+                call.url,
                 headers=headers,
-                stream=stream,
+                stream=call.stream,
                 timeout=(min(timeout, 10.0), timeout),
                 allow_redirects=False,
                 **more,
             )
+        if call.shares_window:
+            self.rate_limit.learn(response.headers)
+        return response
 
     def _pause(self, attempt: int, why: str) -> None:
         seconds = BACKOFF * 2 ** (attempt - 1) * random.uniform(0.5, 1.0)  # noqa: S311 - jitter, no secret
@@ -183,6 +217,24 @@ class PooledRest:
         self.say(f"UbiOps limits the request rate: going on in {seconds:.0f} s")
         # The figure may have been rounded down; the jitter keeps parallel calls from coming back at once.
         self.clock.sleep(seconds + random.uniform(0.2, 1.0))  # noqa: S311 - jitter, no secret
+
+
+class With:
+    """The same session, each request with more options: a fence, or as an urgent one."""
+
+    def __init__(self, rest: Any, **options: Any) -> None:
+        self.rest = rest
+        self.options = options
+
+    @property
+    def timeout(self) -> float:
+        """Seconds for each request."""
+        return float(self.rest.timeout)
+
+    def request(self, *args: Any, **more: Any) -> requests.Response:
+        """Send one request, as `PooledRest.request`."""
+        response: requests.Response = self.rest.request(*args, **{**more, **self.options})
+        return response
 
 
 def _leave_headers_alone(request: requests.PreparedRequest) -> requests.PreparedRequest:

@@ -1,25 +1,26 @@
 """Text of the endpoint on its way to a browser, without the token in it: headers, and bodies as they stream.
 
 What is taken out is replaced by as many asterisks, so that a counted body keeps its length. The token is known as it
-is, as a part of a URL, and base64-encoded at any offset.
+is, and in every form that no output of ours may hold (`output.forms`).
 """
 
 from __future__ import annotations
 
 import re
-from base64 import b64encode, urlsafe_b64encode
 from collections.abc import Iterable, Iterator
-from urllib.parse import quote
+
+from whisperctl.output import forms
 
 
 class Blanking:
     """What must not pass."""
 
     def __init__(self, secret: str | None) -> None:
-        forms = sorted(set(_forms(secret)), key=len, reverse=True) if secret else []
-        self._longest = max(map(len, forms), default=0)
-        self._beginnings = {form[:length] for form in forms for length in range(1, len(form))}
-        self._pattern = re.compile(b"|".join(map(re.escape, forms))) if forms else None
+        words = {form.encode() for form in ({secret, *forms(secret)} if secret else ())}
+        self._longest = max(map(len, words), default=0)
+        self._beginnings = {word[:length] for word in words for length in range(1, len(word))}
+        longest_first = sorted(words, key=len, reverse=True)
+        self._pattern = re.compile(b"|".join(map(re.escape, longest_first))) if words else None
 
     def text(self, text: str) -> str:
         """`text`, of a header: bytes as latin-1."""
@@ -46,14 +47,3 @@ class Blanking:
             if data[-length:] in self._beginnings:
                 return data[-length:]
         return b""
-
-
-def _forms(secret: str) -> Iterator[bytes]:
-    raw = secret.encode()
-    yield raw
-    yield quote(secret, safe="").encode()
-    for offset in range(3):
-        # What of it is the same whatever stands around it.
-        first, beyond = -(-offset * 8 // 6), (offset + len(raw)) * 8 // 6
-        for encode in (b64encode, urlsafe_b64encode):
-            yield encode(b"\0" * offset + raw)[first:beyond]

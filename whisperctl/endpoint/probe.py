@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from whisperctl.clock import Clock
 from whisperctl.endpoint.client import Answer, Endpoint
@@ -15,7 +16,11 @@ from whisperctl.endpoint.readiness import HEALTH_PATH, Wait
 from whisperctl.endpoint.transcription import ROUTES, Ask, Task, read, request
 from whisperctl.endpoint.wer import word_error_rate
 from whisperctl.errors import Unhealthy
+from whisperctl.files import Unreadable, read_file
 from whisperctl.spec import Smoke
+
+LARGEST_SAMPLE = 512 << 20
+"""Bytes of a recording that an apply ends with."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -94,11 +99,20 @@ def check_served(models: tuple[str, ...], served_name: str, endpoint: Endpoint) 
         )
 
 
-def _smoke(wait: Wait, smoke: Smoke, served_name: str, task: Task) -> tuple[str, float]:
+def recording(audio: Path) -> bytes:
+    """The bytes of a sample that the endpoint is to transcribe.
+
+    Raises:
+        Unhealthy: it cannot be read.
+    """
     try:
-        content = smoke.audio.read_bytes()
-    except OSError as error:
-        raise Unhealthy(f"The smoke audio {smoke.audio} cannot be read: {error.strerror}.") from error
+        return read_file(audio, LARGEST_SAMPLE)
+    except Unreadable as error:
+        raise Unhealthy(f"The smoke audio {audio} cannot be read: {error}.") from None
+
+
+def _smoke(wait: Wait, smoke: Smoke, served_name: str, task: Task) -> tuple[str, float]:
+    content = recording(smoke.audio)
     ask = Ask(model=served_name, task=task, language=smoke.language)
     asked = f"POST {ROUTES[task]}"
     answer = wait.until_ok(

@@ -18,11 +18,12 @@ from typing import Any, Literal
 from whisperctl.clock import Clock
 from whisperctl.endpoint import snippets
 from whisperctl.endpoint.client import Endpoint
-from whisperctl.endpoint.probe import check_served, model_names
+from whisperctl.endpoint.probe import check_served, model_names, recording
 from whisperctl.endpoint.readiness import advice
 from whisperctl.endpoint.transcription import ROUTES, Task, Transcript, read
 from whisperctl.endpoint.wer import word_error_rate
 from whisperctl.errors import Unhealthy, WhisperctlError
+from whisperctl.files import open_file
 from whisperctl.serving.capabilities import cannot_detect, cannot_time, cannot_translate
 from whisperctl.spec import Stack
 
@@ -208,7 +209,7 @@ class Smoke:
         create: Any = audio.translations.create if translates else audio.transcriptions.create
         spoken = {"language": self._known.language} if self._known.language and not translates else {}
         try:
-            with client, warnings.catch_warnings(), self._known.audio.open("rb") as file:
+            with client, warnings.catch_warnings(), open_file(self._known.audio) as file:
                 warnings.simplefilter("ignore", DeprecationWarning)  # the SDK is giving up translations, vLLM is not
                 told = create(model=self._stack.model.served_name, file=file, **spoken)
         except openai.OpenAIError as error:
@@ -238,10 +239,7 @@ class Smoke:
         fields = {"model": self._stack.model.served_name, "response_format": shape}
         if language:
             fields["language"] = language
-        try:
-            content = sample.audio.read_bytes()
-        except OSError as error:
-            raise Unhealthy(f"{sample.audio} cannot be read: {error.strerror}.") from error
+        content = recording(sample.audio)
         return read(self._endpoint.post(route, fields, (sample.audio.name, content)), route)
 
     def _judged(self, transcript: Transcript, before: str = "") -> _Seen:

@@ -22,10 +22,13 @@ def word_error_rate(expected: str, heard: str) -> float:
 
     With nothing expected it is 0 when nothing was heard and 1 otherwise.
     """
-    reference, hypothesis = words(expected), words(heard)
-    if not reference:
-        return 1.0 if hypothesis else 0.0
-    return _distance(reference, hypothesis) / len(reference)
+    errors, expected_words = word_error_count(expected, heard), len(words(expected))
+    return errors / expected_words if expected_words else float(errors > 0)
+
+
+def word_error_count(expected: str, heard: str) -> int:
+    """Insertions, deletions and substitutions that make `heard` of `expected`."""
+    return _distance(words(expected), words(heard))
 
 
 def _kept(character: str) -> str:

@@ -12,10 +12,12 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from collections.abc import Set as AbstractSet
+from contextlib import suppress
 from pathlib import Path
 
 from whisperctl.errors import Mark, Problem
-from whisperctl.loading.document import Malformed, parse
+from whisperctl.files import Unreadable, home_of, read_file, refusal, repository_of
+from whisperctl.loading.document import MAX_BYTES, STANDARD_INPUT, Malformed, parse
 
 _OURS = re.compile(r"""^["']?apiVersion["']?\s*:\s*["']?whisperctl/""", re.MULTILINE)
 _STACK = re.compile(r"""^["']?stack["']?\s*:""", re.MULTILINE)
@@ -27,19 +29,22 @@ _NOBODY_ELSES = frozenset({"vllm", "instance_type_group"})
 """Of these, what no other tool's file has."""
 _ENOUGH_KEYS = 4
 """With fewer, it is a part that others extend, or something else."""
+_OF_TOOLS = frozenset({".git", ".venv", ".tox", ".mypy_cache", ".ruff_cache", ".pytest_cache", ".terraform", ".cache"})
+_MOST_HIDDEN = 100
+"""Files of one hidden folder that are looked at."""
 
 
 def stack_files(paths: Sequence[Path], problems: list[Problem]) -> tuple[Path, ...]:
     """The stack files that `paths` mean, each once, in order; what cannot be found is added to `problems`."""
     found: dict[str, Path] = {}
     for path in paths:
-        for file in _below(path, problems) if path.is_dir() else _single(path, problems):
+        for file in _below(path, problems) if _is_folder(path) else _single(path, problems):
             found.setdefault(os.path.realpath(file), file)  # resolve() raises where a link leads to itself
     return tuple(found.values())
 
 
 def _single(path: Path, problems: list[Problem]) -> Iterator[Path]:
-    if path.exists():
+    if os.fspath(path) == STANDARD_INPUT or os.path.lexists(path):  # what is there and no file, reading tells
         yield path
     else:
         hint = "Name the stack file, or make one with `whisperctl init`."
@@ -47,24 +52,45 @@ def _single(path: Path, problems: list[Problem]) -> Iterator[Path]:
 
 
 def _below(folder: Path, problems: list[Problem]) -> Iterator[Path]:
-    texts = ((file, _text(file)) for file in _files(folder, ".yaml"))
-    # What cannot be read stays: reading it properly says why.
-    files = [file for file, text in texts if text is None or _is_stack(file, text)]
-    if not files:
+    home = _home(folder)
+    texts = [(file, _text(file, home)) for file in _files(folder, ".yaml")]
+    refused = [file for file, text in texts if text is None]
+    problems += (_refused(file, home) for file in refused)
+    files = [file for file, text in texts if text is not None and _is_stack(file, text)]
+    if not files and not refused:
         hint = "A stack file says `apiVersion: whisperctl/v1` and `stack: NAME`, and its name ends in .yaml."
         problems.append(Problem(where=_start(folder), path="", message="holds no stack file", hint=hint))
     yield from files
 
 
+def _refused(file: Path, home: Path) -> Problem:
+    """Why a file of a directory is not read: it could be a stack."""
+    why = refusal(file, inside=home)
+    message = f"this file is not read: {why.reason}" if why else f"it has more than {MAX_BYTES // 1024} KiB"
+    return Problem(where=_start(file), path="", message=message, hint=why.hint if why else "No stack file has as much.")
+
+
 def passed_over(paths: Sequence[Path], used: AbstractSet[str]) -> Iterator[Problem]:
     """A warning for each file of the directories in `paths` that looks like a stack and is not `used` (real paths)."""
-    for file in (file for path in paths if path.is_dir() for file in _files(path, ".yaml", ".yml")):
-        if os.path.realpath(file) not in used:
-            yield from _overlooked(file)
+    for path in filter(_is_folder, paths):
+        yield from _closed_folders(path)
+        home = _home(path)
+        for file in _files(path, ".yaml", ".yml", any_case=True):
+            if os.path.realpath(file) not in used:
+                yield from _overlooked(file, _text(file, home))
+        for file in _hidden_files(path):
+            text = _text(file, home)
+            if text is not None and _is_stack(file, text):
+                yield _told(file, "this looks like a stack, and hidden folders are passed over", "Move it, or name it.")
 
 
-def _overlooked(file: Path) -> Iterator[Problem]:
-    text = _text(file) or ""
+def _overlooked(file: Path, text: str | None) -> Iterator[Problem]:
+    if text is None:
+        yield from _unreadable(file)
+        return
+    if not _says_anything(text):
+        yield from _empty(file)
+        return
     keys = set(_KEY.findall(text))
     lacking = []
     if not _is_stack(file, text):
@@ -74,18 +100,54 @@ def _overlooked(file: Path) -> Iterator[Problem]:
             return
     if file.suffix == ".yaml" and not lacking:
         return  # it was read, and is broken
-    reasons = ["a directory means its *.yaml files"] if file.suffix == ".yml" else []
+    misnamed = file.suffix != ".yaml"
+    reasons = ["a directory means its *.yaml files"] if misnamed else []
     reasons += [f"it has no {' and no '.join(lacking)}"] if lacking else []
-    steps = [f"Rename it to {file.stem}.yaml"] if file.suffix == ".yml" else []
+    steps = [f"Rename it to {file.stem}.yaml"] if misnamed else []
     steps += [f"{'w' if steps else 'W'}rite {' and '.join(lacking)}"] if lacking else []
-    yield Problem(
-        where=_start(file),
-        path="",
-        message=f"this looks like a stack and is passed over: {', and '.join(reasons)}",
-        hint=" and ".join(steps) + ".",
-        severity="warning",
-        name="passed-over",
-    )
+    message = f"this looks like a stack and is passed over: {', and '.join(reasons)}"
+    yield _told(file, message, " and ".join(steps) + ".")
+
+
+def _told(file: Path, message: str, hint: str) -> Problem:
+    return Problem(where=_start(file), path="", message=message, hint=hint, severity="warning", name="passed-over")
+
+
+def _says_anything(text: str) -> bool:
+    return any(line.strip() and not line.lstrip().startswith("#") for line in text.lstrip("\ufeff").splitlines())
+
+
+def _empty(file: Path) -> Iterator[Problem]:
+    """A stack file that somebody emptied would be missed by nobody else."""
+    yield _told(file, "this file is empty and is passed over", "Write the stack into it, or remove it.")
+
+
+def _unreadable(file: Path) -> Iterator[Problem]:
+    """Reading a `*.yaml` tells why by itself, as an error; the others are only passed over."""
+    if file.suffix != ".yaml":
+        yield _told(file, "this file cannot be read and is passed over", "Give it another ending, or remove it.")
+
+
+def _closed_folders(folder: Path) -> Iterator[Problem]:
+    """The folders below that this user may not look into."""
+    closed: list[OSError] = []
+    for _ in os.walk(folder, onerror=closed.append):
+        pass
+    for error in closed:
+        if not Path(error.filename).name.startswith("."):
+            message = f"this folder cannot be read and is passed over: {error.strerror}"
+            yield _told(Path(error.filename), message, "Change its permissions, or name the stack files themselves.")
+
+
+def _hidden_files(folder: Path) -> Iterator[Path]:
+    """The *.yaml directly in hidden folders, but those of tools that keep thousands of files there."""
+    for parent, folders, _ in os.walk(folder):
+        hidden = [name for name in folders if name.startswith(".") and name not in _OF_TOOLS]
+        for name in sorted(hidden):
+            inside = Path(parent, name)
+            with suppress(OSError):
+                yield from sorted(file for file in inside.iterdir() if file.name.endswith(".yaml"))[:_MOST_HIDDEN]
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
 
 
 def _looks_like_stack(keys: AbstractSet[str], claims: bool) -> bool:
@@ -98,19 +160,28 @@ def _looks_like_stack(keys: AbstractSet[str], claims: bool) -> bool:
     return (claims or bool(keys & _NOBODY_ELSES)) and len(keys & _REQUIRED) + claims >= _ENOUGH_KEYS
 
 
-def _files(folder: Path, *endings: str) -> Iterator[Path]:
+def _files(folder: Path, *endings: str, any_case: bool = False) -> Iterator[Path]:
     for parent, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(names):
-            if name.endswith(endings):
+            if (name.lower() if any_case else name).endswith(endings):
                 yield Path(parent, name)
 
 
-def _text(file: Path) -> str | None:
-    """What is written there; None when it cannot be read."""
+def _is_folder(path: Path) -> bool:
+    return os.fspath(path) != STANDARD_INPUT and path.is_dir()
+
+
+def _home(folder: Path) -> Path:
+    """What links in a directory may not lead out of."""
+    return repository_of(folder) or folder
+
+
+def _text(file: Path, home: Path) -> str | None:
+    """What is written there; None when it cannot be read, or leads out of `home`."""
     try:
-        return file.read_bytes().decode("utf-8", errors="replace")
-    except OSError:
+        return read_file(file, MAX_BYTES, inside=home).decode("utf-8", errors="replace")
+    except Unreadable:
         return None
 
 
@@ -125,7 +196,7 @@ def _extends_ours(file: Path, text: str, seen: AbstractSet[str] = frozenset()) -
     if parent is None:
         return False
     above = file.parent / parent
-    text = _text(above) or ""
+    text = _text(above, home_of(above, file.parent)) or ""
     return bool(_OURS.search(text)) or _extends_ours(above, text, seen | {real})
 
 

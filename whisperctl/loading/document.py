@@ -7,7 +7,9 @@ format is known here.
 
 from __future__ import annotations
 
+import os
 import re
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from math import isfinite
@@ -17,11 +19,15 @@ from typing import Any
 import yaml
 
 from whisperctl.errors import Mark, Problem
+from whisperctl.files import TooLarge, Unreadable, read_file
 
 Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+STANDARD_INPUT = "-"
+"""The path that stands for it; a file of that name is `./-`, which no Path can tell from it."""
 MAX_BYTES = 1 << 20
 MAX_DEPTH = 60
 MAX_VALUES = 50_000
+MAX_NOTES = 200
 MAX_DIGITS = 40
 """Of a number: no field takes one as long, and Python needs minutes for the longest."""
 
@@ -33,6 +39,9 @@ _RESOLVER: Any = yaml.resolver.Resolver()
 _UNQUOTED_IN_FLOW = re.compile(r"[{\[,][^\"'{}\[\]]*:?\s*\$\{")
 INVISIBLE = re.compile("[\u00a0\u00ad\u1680\u2000-\u200b\u200e\u200f\u2028-\u202f\u205f-\u2069\u3000\ufeff]")
 """Spaces that are none to YAML, and characters that turn or hide text; not the joiners that emoji are made with."""
+_ODD_SPACE = "[\u00a0\u2000-\u200a\u202f\u3000]"
+_HIDING = re.compile(f"^\\s*{_ODD_SPACE}|{_ODD_SPACE}\\s*$|[\u00ad\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff]")
+"""In a value: odd spaces around it, and what turns or hides text; a no-break space between words may be meant."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,14 +85,12 @@ def read(path: Path, name: str, problems: list[Problem]) -> Value:
     """
     start = Mark(file=name, line=1, column=1)
     try:
-        raw = path.read_bytes()
-    except OSError as error:
-        reason = error.strerror or "unreadable"
-        raise Malformed(Problem(where=start, path="", message=f"this file cannot be read: {reason}")) from error
-    if len(raw) > MAX_BYTES:
-        raise Malformed(
-            Problem(where=start, path="", message=f"this file is larger than {MAX_BYTES // 1024} KiB: no stack file is")
-        )
+        raw = _raw(path)
+    except TooLarge as error:
+        message = f"this file is larger than {MAX_BYTES // 1024} KiB: no stack file is"
+        raise Malformed(Problem(where=start, path="", message=message)) from error
+    except Unreadable as error:
+        raise Malformed(Problem(where=start, path="", message=error.reason, hint=error.hint)) from error
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -93,6 +100,18 @@ def read(path: Path, name: str, problems: list[Problem]) -> Value:
             Problem(where=where, path="", message="this file is not UTF-8", hint="Save the file in UTF-8.")
         ) from error
     return parse(text, name, path.parent, problems)
+
+
+def _raw(path: Path) -> bytes:
+    if os.fspath(path) != STANDARD_INPUT:
+        return read_file(path, MAX_BYTES)
+    try:
+        raw = sys.stdin.buffer.read(MAX_BYTES + 1)
+    except (OSError, ValueError):
+        raise Unreadable("standard input cannot be read") from None
+    if len(raw) > MAX_BYTES:
+        raise TooLarge("it is too large")
+    return raw
 
 
 def parse(text: str, name: str, folder: Path, problems: list[Problem]) -> Value:
@@ -199,6 +218,7 @@ class _Composer:
     folder: Path
     problems: list[Problem]
     count: int = 0
+    noted: int = 0
     open: tuple[int, ...] = ()
 
     def value(self, node: yaml.Node, path: tuple[str, ...]) -> Value:
@@ -257,6 +277,7 @@ class _Composer:
 
     def key(self, node: yaml.Node, path: tuple[str, ...]) -> str | None:
         if isinstance(node, yaml.ScalarNode) and node.tag == _CORE + "str":
+            self.note_invisible(node, path, INVISIBLE.search(node.value))
             return str(node.value)
         if isinstance(node, yaml.ScalarNode) and len(node.value) <= MAX_DIGITS:
             hint = f'Write it in quotes: "{node.value}".' if node.value else ""
@@ -286,6 +307,7 @@ class _Composer:
                 f'Write it in quotes ("{text}") if text is meant, else as a plain decimal number.',
             )
         built = _construct(node)
+        self.note_invisible(node, path, _HIDING.search(node.value))
         if isinstance(built, float) and not isfinite(built):
             self.note(node, path, f"`{node.value}` is no number that can be used", "")
         return replace(value, data=built)
@@ -294,7 +316,24 @@ class _Composer:
         return _mark(node.start_mark, self.name)
 
     def note(self, node: yaml.Node, path: tuple[str, ...], message: str, hint: str = "") -> None:
+        self.noted += 1
+        if self.noted > MAX_NOTES:
+            raise Malformed(Problem(where=self.mark(node), path="", message="and so on: this is no stack file"))
         self.problems.append(Problem(where=self.mark(node), path=".".join(path), message=message, hint=hint))
+
+    def note_invisible(self, node: yaml.ScalarNode, path: tuple[str, ...], found: re.Match[str] | None) -> None:
+        """A character that nobody sees makes another word of what is read."""
+        if found is None:
+            return
+        problem = Problem(
+            where=self.mark(node),
+            path=".".join(path),
+            message=f"this holds an invisible character, {code_point(found[0])}",
+            hint="Write it anew, or in double quotes as an escape if it is meant.",
+            severity="warning",
+            name="invisible-character",
+        )
+        self.problems.append(problem)
 
 
 def _construct(node: yaml.ScalarNode) -> Scalar:

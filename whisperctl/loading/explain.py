@@ -10,7 +10,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from whisperctl.errors import Problem
-from whisperctl.loading.document import Value, kind, resolve, shown
+from whisperctl.loading.document import MAX_DIGITS, Value, kind, resolve, shown
 from whisperctl.loading.paths import dotted, value_at
 from whisperctl.loading.renamed_keys import MOVED
 from whisperctl.spec import Path_
@@ -170,9 +170,14 @@ def _wrong_type(value: Value, path: Path_, wanted: str) -> tuple[str, str]:
         return f"must be {wanted}, and YAML reads `{text}` as {shown(value.data)}", f'Write it in quotes: "{text}".'
     if isinstance(value.data, str) and value.quoted and not isinstance(resolve(value.data), str):
         return f"must be {wanted}, not text", "Leave out the quotes."
-    if isinstance(value.data, str) and "number" in wanted and value.data.isdecimal():
+    if isinstance(value.data, str) and "number" in wanted and is_number(value.data):
         return f"must be {wanted}; YAML takes this for text", f"Write {int(value.data)}."
     return f"must be {wanted}, not {kind(value.data)}", ""
+
+
+def is_number(text: str) -> bool:
+    """Whether text is digits only, and no more of them than any field takes."""
+    return text.isdecimal() and len(text) <= MAX_DIGITS
 
 
 def _wrong_pattern(value: Value, path: Path_, pattern: str) -> tuple[str, str]:

@@ -12,7 +12,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from whisperctl.errors import Mark, Problem
+from whisperctl.files import Missing, Unreadable, home_of, refusal
 from whisperctl.loading.document import Malformed, Value, kind, read
+from whisperctl.loading.paths import normalized
 
 _REFERENCE = re.compile(r"\$(?:(\$)|\{(\{)|\{([^{}]*)(\})?)")
 """`$$`, the start of GitHub's `${{`, or `${` with what follows it, and whether that is closed."""
@@ -71,10 +73,18 @@ def _with_parents(
     chain = (*seen, os.path.realpath(path))
     if os.path.realpath(target) in chain:
         raise Malformed(Problem(where=parent.mark, path="extends", message=f"{target} extends itself in the end"))
-    if not target.exists():
-        hint = "The path counts from the folder of the file that it is written in."
-        raise Malformed(Problem(where=parent.mark, path="extends", message=f"there is no file {target}", hint=hint))
+    if (refused := refusal(target, inside=home_of(target, value.folder))) is not None:
+        raise Malformed(_not_extended(parent, target, refused))
     return _over(_with_parents(target, str(target), environ, problems, chain), value)
+
+
+def _not_extended(parent: Value, target: Path, refused: Unreadable) -> Problem:
+    """Why a file is not read, at the line that names it."""
+    message, hint = f"{target} is not read: {refused.reason}", refused.hint
+    if isinstance(refused, Missing):
+        message = f"there is no file {target}"
+        hint = "The path counts from the folder of the file that it is written in."
+    return Problem(where=parent.mark, path="extends", message=message, hint=hint)
 
 
 def _parent_file(parent: Value, environ: Mapping[str, str], problems: list[Problem]) -> Path | None:
@@ -83,7 +93,7 @@ def _parent_file(parent: Value, environ: Mapping[str, str], problems: list[Probl
         message = f"must be the path of one file, not {kind(text)}"
         problems.append(Problem(where=parent.place, path="extends", message=message))
         return None
-    return parent.folder / text
+    return normalized(parent.folder / text)
 
 
 def _over(below: Value, above: Value) -> Value:

@@ -1,13 +1,21 @@
-"""Paths into a tree of values."""
+"""Paths into a tree of values, and paths of files as messages show them."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
+from pathlib import Path
 from typing import Any
 
 from whisperctl.loading.document import Value
 from whisperctl.spec import Path_
+
+
+def normalized(path: Path) -> Path:
+    """`env/dev/../../base/x.yaml` as `base/x.yaml`, unless a link on the way makes that another file."""
+    short = Path(os.path.normpath(path))
+    return short if os.path.realpath(short) == os.path.realpath(path) else path
 
 
 def dotted(path: Path_) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from whisperctl.apply.lease import held
+from whisperctl.apply.lease import Lease, held
 from whisperctl.clock import StoppableClock
 from whisperctl.control.api import Api, Json
 from whisperctl.errors import NotOwned, StalePlan
@@ -155,21 +155,20 @@ def adopt(api: Api, adoption: Adoption, clock: StoppableClock, say: Callable[[st
     deployment = deployment_address(stack.deployment.name)
     there = deployment not in adoption.missing
     if not there:
-        _write_all(api, takeovers)
+        for takeover in takeovers:
+            _write(api, takeover)
         return
-    with held(api, stack.deployment.name, clock, say):
-        _write_all(api, takeovers)
+    with held(api, stack.deployment.name, clock, say) as lease:
+        for takeover in takeovers:
+            _write(lease.api, takeover, lease if takeover.address == deployment else None)
 
 
-def _write_all(api: Api, takeovers: Sequence[Takeover]) -> None:
-    for takeover in takeovers:
-        _write(api, takeover)
-
-
-def _write(api: Api, takeover: Takeover) -> None:
+def _write(api: Api, takeover: Takeover, lease: Lease | None = None) -> None:
+    """Write the labels; `lease` is the one that stands among them."""
     address = takeover.address
     calls = access(api, address)
     raw = calls.read() if calls else None
     if calls is None or raw is None or owner(raw) not in (takeover.before.owner, Labels(takeover.labels).owner):
         raise StalePlan(f"{address} {'changed' if raw else 'disappeared'} meanwhile.\n  Run adopt again.")
-    calls.change(raw, {"labels": merged(Labels.of(raw).all, takeover.labels)})
+    labels = merged(Labels.of(raw).all, takeover.labels)
+    calls.change(raw, {"labels": lease.labels(raw, labels) if lease else labels})

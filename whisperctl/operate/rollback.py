@@ -18,11 +18,11 @@ from typing import BinaryIO
 
 from whisperctl.apply import builds, proof
 from whisperctl.apply.job import Job, Telling
-from whisperctl.apply.lease import held, new_lease
+from whisperctl.apply.lease import Lease, held
 from whisperctl.apply.outcome import Event, told
 from whisperctl.control.api import Api
 from whisperctl.engine import World
-from whisperctl.errors import Interrupted, StalePlan, WhisperctlError
+from whisperctl.errors import ApiError, Interrupted, StalePlan, WhisperctlError
 from whisperctl.operate.history import History, Revision, read_history
 from whisperctl.operate.owned import owned_version
 from whisperctl.package.build import EnvironmentBuild, Package, build_environment, build_package
@@ -121,11 +121,11 @@ def _perform(rollback: Rollback, world: World) -> str:
         file = Path(folder) / PACKAGE_FILE
         say(address, f"downloading the package of revision {rollback.target.id}")
         _download(api, rollback, file)
-        with held(api, stack.deployment.name, world.clock, lambda text: say(address, text)):
-            _refuse_changed(api, rollback)
-            job = _job(rollback, world, file)
+        with held(api, stack.deployment.name, world.clock, lambda text: say(address, text)) as lease:
+            rollback = _as_things_are(api, rollback)
+            job = _job(rollback, world, file, lease)
             upload = Operation(id=1, kind="upload", address=package_address(*address.names))
-            with _tag_set(api, rollback, say), told(upload, stack.name, world.clock, world.listen):
+            with _tag_set(lease.api, rollback, say), told(upload, stack.name, world.clock, world.listen):
                 builds.upload(job, upload)
             if not rollback.paused:
                 probe = Operation(id=2, kind="probe", address=address)
@@ -145,11 +145,20 @@ def _download(api: Api, rollback: Rollback, file: Path) -> None:
         )
 
 
-def _refuse_changed(api: Api, rollback: Rollback) -> None:
-    raw = owned_version(api, rollback.stack)
-    before = (rollback.active.id if rollback.active else None, rollback.tag_before)
-    if (raw.get("active_revision"), str(raw.get("environment_tag") or "")) != before:
-        raise StalePlan("The version changed while this waited.\n  Nothing was written. Look at `whisperctl history`.")
+def _as_things_are(api: Api, rollback: Rollback) -> Rollback:
+    """The rollback to the same revision from what is there now, which another command may have changed meanwhile.
+
+    Raises:
+        StalePlan: there is no going back to that revision any more.
+    """
+    try:
+        return plan_rollback(api, rollback.stack, rollback.target.id)
+    except ApiError:
+        raise
+    except WhisperctlError as error:
+        raise StalePlan(
+            f"The version changed while this waited: {error}\n  Nothing was written. Look at `whisperctl history`."
+        ) from error
 
 
 @contextmanager
@@ -176,7 +185,7 @@ def _tag_set(api: Api, rollback: Rollback, say: Callable[[Address, str], None]) 
         raise
 
 
-def _job(rollback: Rollback, world: World, file: Path) -> Job:
+def _job(rollback: Rollback, world: World, file: Path, lease: Lease) -> Job:
     """What an apply of exactly this package would work with: the stack as the package serves it, nothing else of it."""
     stack, target = rollback.stack, rollback.target
     wanted = desired(_as_packaged(stack, file), build_package(stack), build_environment(stack))
@@ -196,7 +205,7 @@ def _job(rollback: Rollback, world: World, file: Path) -> Job:
     def tell(about: Address, state: Telling, text: str) -> None:
         world.listen(Event(stack=stack.name, address=about, state=state, text=text))
 
-    return Job(plan=plan, api=world.api(stack), clock=world.clock, tell=tell, lease=new_lease())
+    return Job(plan=plan, clock=world.clock, tell=tell, lease=lease)
 
 
 def _speaker(rollback: Rollback, world: World) -> Callable[[Address, str], None]:

@@ -58,7 +58,7 @@ def scale(
         WhisperctlError: it is not there or not ours, is paused, or the minimum would be above the maximum.
     """
     owned_version(api, stack)
-    with held(api, stack.deployment.name, clock, say):
+    with held(api, stack.deployment.name, clock, say) as lease:
         raw = owned_version(api, stack)
         before = Bounds(minimum=raw["minimum_instances"], maximum=raw["maximum_instances"])
         after = Bounds(
@@ -68,7 +68,7 @@ def scale(
         _check(raw, after, minimum)
         if after != before:
             body = {"minimum_instances": after.minimum, "maximum_instances": after.maximum}
-            api.update_version(stack.deployment.name, stack.version.name, body)
+            lease.api.update_version(stack.deployment.name, stack.version.name, body)
     return Scaled(before=before, after=after)
 
 
@@ -98,14 +98,14 @@ def pause(api: Api, stack: Stack, clock: StoppableClock, say: Callable[[str], No
     """
     owned_version(api, stack)
     names = (stack.deployment.name, stack.version.name)
-    with held(api, names[0], clock, say):
+    with held(api, names[0], clock, say) as lease:
         raw = owned_version(api, stack)
         resting = Labels.of(raw).paused_minimum
         minimum = raw["minimum_instances"] if resting is None else resting
         labels = Labels.of(raw).written(paused_minimum=minimum)
         if resting is None or raw["minimum_instances"]:
-            api.update_version(*names, {"minimum_instances": 0, "labels": labels})
-        return Paused(minimum=minimum, already=resting is not None, stopped=_stop_instances(api, *names))
+            lease.api.update_version(*names, {"minimum_instances": 0, "labels": labels})
+        return Paused(minimum=minimum, already=resting is not None, stopped=_stop_instances(lease.api, *names))
 
 
 def _stop_instances(api: Api, deployment: str, version: str) -> int:
@@ -127,7 +127,7 @@ def resume(api: Api, stack: Stack, clock: StoppableClock, say: Callable[[str], N
         WhisperctlError: the version is not there or not ours.
     """
     owned_version(api, stack)
-    with held(api, stack.deployment.name, clock, say):
+    with held(api, stack.deployment.name, clock, say) as lease:
         raw = owned_version(api, stack)
         resting = Labels.of(raw).paused_minimum
         if resting is None:
@@ -135,5 +135,5 @@ def resume(api: Api, stack: Stack, clock: StoppableClock, say: Callable[[str], N
         labels = Labels.of(raw).written(paused_minimum=None)
         minimum = min(resting, raw["maximum_instances"])
         body = {"minimum_instances": minimum, "labels": labels}
-        api.update_version(stack.deployment.name, stack.version.name, body)
+        lease.api.update_version(stack.deployment.name, stack.version.name, body)
         return Bounds(minimum=minimum, maximum=raw["maximum_instances"])

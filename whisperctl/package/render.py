@@ -10,10 +10,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from whisperctl.errors import WhisperctlError
+from whisperctl.files import Unreadable, is_below, read_text
 from whisperctl.package.archive import write_files
 from whisperctl.package.build import ENVIRONMENT_FOLDER, PACKAGE_FOLDER, build_environment, build_package
 from whisperctl.spec import Stack
 
+LARGEST_MANIFEST = 16 << 20
+"""Bytes."""
 MANIFEST = ".whisperctl-render.json"
 """Names the files of the last render, so that the next one replaces those and no others."""
 
@@ -62,18 +65,24 @@ def _clear(folder: Path, files: Mapping[str, bytes | Path]) -> None:
     present = any(folder.iterdir()) if folder.exists() else False
     if present and earlier is None:
         raise WhisperctlError(f"{folder} holds files that whisperctl did not write.\n  Name an empty or a new folder.")
+    for name in (*files, *(earlier or ()), MANIFEST):
+        if not is_below((folder / name).parent, folder) or (folder / name).is_symlink():
+            raise WhisperctlError(f"{folder / name} is a link, or behind one: nothing is written or removed there.")
     for name in files:
         if (folder / name).exists() and name not in (earlier or ()):
             raise WhisperctlError(f"{folder / name} was not written by whisperctl, and would be overwritten.")
     for name in earlier or ():
         (folder / name).unlink(missing_ok=True)
+    (folder / MANIFEST).unlink(missing_ok=True)
 
 
 def _earlier(folder: Path) -> list[str] | None:
     """The files of the render that lies in `folder`; None when none does."""
     try:
-        names = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        names = json.loads(read_text(folder / MANIFEST, LARGEST_MANIFEST))
+    except (Unreadable, ValueError, RecursionError):
+        return None
+    if not isinstance(names, list):
         return None
     inside = [name for name in names if isinstance(name, str) and ".." not in Path(name).parts]
     return [name for name in inside if not Path(name).is_absolute()]

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from whisperctl.plan.changes import Change, Remark
+from whisperctl.plan.cost import Cost
 from whisperctl.plan.proposal import Proposal
 from whisperctl.plan.values import step
 from whisperctl.state.diff import FieldChange
@@ -40,9 +41,16 @@ def stack_document(plan: Proposal) -> dict[str, Any]:
         "operations": [
             {"id": o.id, "kind": o.kind, "address": str(o.address), "needs": list(o.needs)} for o in plan.operations
         ],
+        **({"cost": _cost(plan.cost)} if plan.cost else {}),
         "warnings": remarks_document((*plan.file_warnings, *plan.warnings)),
         "refused": remarks_document(plan.refused),
     }
+
+
+def _cost(cost: Cost) -> dict[str, Any]:
+    prices = {"minimum": cost.minimum, "maximum": cost.maximum}
+    credits_ = {name: {"before": price.before, "after": price.after} for name, price in prices.items()}
+    return {"credits_per_hour": credits_, "surge": cost.surge}
 
 
 def _change(change: Change) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from whisperctl.plan.changes import DEPLOYMENT_REPLACED, Change
+from whisperctl.plan.rollout import Rollout
 from whisperctl.state.desired import Wanted
 from whisperctl.state.labels import Labels
 from whisperctl.state.live import Live, is_proven, is_sealed
@@ -17,7 +18,21 @@ from whisperctl.state.resources import Address, Kind, deployment_address, versio
 
 SHARED_KINDS = (Kind.ENVIRONMENT_TAG, Kind.ENVIRONMENT)
 """What the stacks of a project share, in the order in which it is deleted."""
-OperationKind = Literal["create", "update", "delete", "build", "upload", "claim", "record", "probe", "seal"]
+OperationKind = Literal[
+    "create",
+    "update",
+    "delete",
+    "build",
+    "upload",
+    "claim",
+    "record",
+    "gate",
+    "switch",
+    "bake",
+    "retire",
+    "probe",
+    "seal",
+]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -26,8 +41,10 @@ class Operation:
 
     create, update, delete: one write. build: an environment tag, created, uploaded and waited for. upload: a package,
     uploaded and waited for. claim: env var names written on the version before they are created. record: env var names
-    and secret fingerprints written on the version once they are set. probe: the endpoint is awake and does what the
-    spec says. seal: digests are written, the lease is given back.
+    and secret fingerprints written on the version once they are set. gate: a new version of a line is woken and heard
+    beside the one that serves. switch: services, default version and minimum go over to it. bake: it is asked through
+    the real services for a while. retire: earlier versions fall asleep, the new one is recorded as served. probe: the
+    endpoint is awake and does what the spec says. seal: digests are written, the lease is given back.
     """
 
     id: int
@@ -44,6 +61,7 @@ class Operations:
     live: Live
     changes: Sequence[Change]
     first_id: int
+    rollout: Rollout | None = None
     made: list[Operation] = field(default_factory=list)
     early: set[Address] = field(default_factory=set)
     """What is deleted before anything is made."""
@@ -55,7 +73,7 @@ class Operations:
             by_kind[change.address.kind].append(change)
         # On destroy env vars and packages go with their version.
         made = self._creations(by_kind, self._replacements(by_kind)) if not destroy else []
-        probe = self._probe(made) if not destroy else []
+        probe = [] if destroy else self._rolled_out(made, by_kind) if self._rolls() else self._probe(made)
         after = self._deletions(by_kind, made + probe)
         if not destroy and (self.made or not is_sealed(self.wanted, self.live)):
             stack = self.wanted.stack
@@ -105,13 +123,17 @@ class Operations:
             if change.action == "create"
         ]
         ready = [*first, *groups, *environments, *tags]
-        version = self._writes(by_kind[Kind.VERSION], ready)
+        # An earlier version of a line is put to sleep by the rollout, last.
+        own = [change for change in by_kind[Kind.VERSION] if change.address == self._version]
+        version = self._writes(own, ready)
         variables = self._variables(by_kind[Kind.ENV_VAR], version or ready, by_kind[Kind.VERSION])
         package = [
             self._add("upload", change.address, [*ready, *version, *variables])
             for change in by_kind[Kind.PACKAGE]
             if change.action != "delete"
         ]
+        if self.rollout is not None and self.rollout.gated:
+            return [*ready, *version, *variables, *package]  # services are touched once the gate is passed
         services = self._writes(by_kind[Kind.SERVICE], [*version, *variables, *package] or ready)
         return [*ready, *version, *variables, *package, *services]
 
@@ -160,6 +182,31 @@ class Operations:
         names = {variable.name for variable in stack.env}
         return set(labels.env_names) <= names and labels.secrets.keys() == secrets
 
+    @property
+    def _version(self) -> Address:
+        return version_address(self.wanted.stack.deployment.name, self.wanted.stack.version.name)
+
+    def _rolls(self) -> bool:
+        """Whether a rollout has something to do: also only to put an earlier version to sleep."""
+        asleep = any(c.address != self._version and c.action == "update" for c in self.changes if _is_version(c))
+        return self.rollout is not None and (not self.rollout.is_over or asleep)
+
+    def _rolled_out(self, made: list[int], by_kind: Mapping[Kind, Sequence[Change]]) -> list[int]:
+        """Gate, switch, bake and retire, as far as they are still to be done."""
+        rollout = self.rollout
+        assert rollout is not None
+        paused = self.wanted.paused is not None
+        done = list(made)
+        if rollout.gated:
+            deployment = deployment_address(rollout.deployment)
+            switch = self._add("switch", deployment, [self._add("gate", self._version, made)])
+            new = [change for change in by_kind[Kind.SERVICE] if change.action == "create"]
+            done += [switch, *self._writes(new, [switch])]
+        bakes = bool(self.wanted.stack.services) and (rollout.baking or rollout.replaces is not None)
+        if not paused and not rollout.is_over:
+            done.append(self._add("bake" if bakes else "probe", self._version, done))
+        return [*done, self._add("retire", self._version, done)]
+
     def _probe(self, made: list[int]) -> list[int]:
         stack = self.wanted.stack
         if self.wanted.paused is not None:
@@ -183,6 +230,10 @@ class Operations:
             leaving = [c for c in by_kind[kind] if c.action == "delete" and c.address not in self.early]
             found += [self._add("delete", change.address, [*needs, *found]) for change in leaving]
         return found
+
+
+def _is_version(change: Change) -> bool:
+    return change.address.kind is Kind.VERSION
 
 
 def after_other_stacks(plans: Sequence[Sequence[Operation]]) -> list[tuple[Operation, ...]]:

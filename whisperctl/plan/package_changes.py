@@ -12,7 +12,7 @@ import hashlib
 import io
 import re
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -25,6 +25,7 @@ from whisperctl.errors import ApiError
 from whisperctl.output import clean
 from whisperctl.package.build import Package
 from whisperctl.plan.changes import Change
+from whisperctl.plan.environment_changes import environment_contents, is_other_environment
 from whisperctl.plan.plan import Plan
 from whisperctl.serving import catalog
 from whisperctl.serving.launch import option_name
@@ -39,7 +40,8 @@ _CODE = "deployment.py"
 _TEXT = (".txt", ".yaml")
 PATIENCE = 10.0
 """Seconds that a plan waits for the package, once."""
-_PLAIN = re.compile(r"on|None|[\d.]+")
+_PLAIN = re.compile(r"on|None|[\d.]+|auto|half|b?float(16|32)?")
+"""Values that no variable needs to have held."""
 _ADDRESS = re.compile(r"(\w+://)(?:[^/\s]*@)?([^/\s?#@]*)\S*")
 """Scheme and host of a URL; a name, a password or a path before and behind may be a token."""
 _CONDITION = "unless"
@@ -47,12 +49,12 @@ _CONDITION = "unless"
 
 
 def explained(plans: Sequence[Plan], api: Api, parallelism: int) -> list[Plan]:
-    """The plans, all of one project, with `contents` in each change of a package whose predecessor can be read.
+    """The plans, all of one project, with `contents` in each change of a package or an environment that can be read.
 
     Raises:
         Interrupted: the user interrupted.
     """
-    if not any(_is_new_package(change) for plan in plans for change in plan.changes):
+    if not any(_reader(change) for plan in plans for change in plan.changes):
         return list(plans)
     with ThreadPoolExecutor(parallelism) as pool:
         return list(pool.map(lambda plan: _explained(plan, api), plans))
@@ -60,10 +62,17 @@ def explained(plans: Sequence[Plan], api: Api, parallelism: int) -> list[Plan]:
 
 def _explained(plan: Plan, api: Api) -> Plan:
     changes = [
-        replace(change, contents=_contents(plan, change, api)) if _is_new_package(change) else change
+        replace(change, contents=read(plan, change, api)) if (read := _reader(change)) else change
         for change in plan.changes
     ]
     return replace(plan, changes=tuple(changes))
+
+
+def _reader(change: Change) -> Callable[[Plan, Change, Api], tuple[FieldChange, ...]] | None:
+    """What tells more about a change than its fields do; None where they say it all."""
+    if _is_new_package(change):
+        return _contents
+    return environment_contents if is_other_environment(change) else None
 
 
 def _is_new_package(change: Change) -> bool:
@@ -77,10 +86,10 @@ def _contents(plan: Plan, change: Change, api: Api) -> tuple[FieldChange, ...]:
     ours = [item.revision for item in labels.revisions if item.digest == change.fields[0].before]
     if not ours:
         return ()
-    kept = _Bounded()
+    archive = _Bounded()
     try:
-        api.download(deployment, version, ours[0], kept, OneTry(PATIENCE))
-        return differences(kept, plan.wanted.package, plan.wanted.stack.substituted)
+        api.download(deployment, version, ours[0], archive, OneTry(PATIENCE))
+        return differences(archive, plan.wanted.package, plan.wanted.stack.substituted)
     except (ApiError, _TooLargeError, zipfile.BadZipFile, AttributeError, TypeError):
         return ()  # the last two: the literal of another whisperctl has another shape
 
@@ -115,7 +124,7 @@ def differences(
     code = [files.get(_CODE, b"") for files in (old, package.files)]
     before, after = (config(source) if isinstance(source, bytes) else {} for source in code)
     settings = [
-        _discreet(change, str(before.get("vllm_version")), substituted)
+        _without_variables(change, str(before.get("vllm_version")), substituted)
         for change in _compared(_flat(before), _flat(after))
     ]
     files = _compared(_files(old), _files(package.files))
@@ -124,7 +133,7 @@ def differences(
     return (*settings, *files)
 
 
-def _discreet(change: FieldChange, version: str, substituted: AbstractSet[Path_]) -> FieldChange:
+def _without_variables(change: FieldChange, version: str, substituted: AbstractSet[Path_]) -> FieldChange:
     """The change of a setting without what came out of an environment variable: now, or, as far as it could, before."""
     name = change.path[at:] if (at := change.path.find("--")) >= 0 else ""
     if not name:
@@ -133,11 +142,11 @@ def _discreet(change: FieldChange, version: str, substituted: AbstractSet[Path_]
         return _hidden(change)
     accepted = catalog.accepted(version, name)
     plain = accepted.number or accepted.choices or _PLAIN.fullmatch(str(change.before))
-    return change if plain or change.before is None else replace(change, before=Masked.NOT_SHOWN)
+    return change if plain or change.before is None else replace(change, before=Masked.MAYBE_FROM_VARIABLE)
 
 
 def _hidden(change: FieldChange) -> FieldChange:
-    before, after = (None if value is None else Masked.NOT_SHOWN for value in (change.before, change.after))
+    before, after = (None if value is None else Masked.FROM_VARIABLE for value in (change.before, change.after))
     return replace(change, before=before, after=after)
 
 
@@ -151,10 +160,10 @@ def _compared(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Field
 
 def _files(files: Mapping[str, bytes | Path]) -> dict[str, Any]:
     """Each file's lines if it is text to read, without what addresses may hold; else the start of its SHA-256."""
-    return {name: _told(name, content) for name, content in sorted(files.items())}
+    return {name: _readable(name, content) for name, content in sorted(files.items())}
 
 
-def _told(name: str, content: bytes | Path) -> Any:
+def _readable(name: str, content: bytes | Path) -> Any:
     if isinstance(content, Path):  # a file of a model, which may be larger than memory
         with content.open("rb") as file:
             return _seal(hashlib.file_digest(file, "sha256"))
@@ -169,17 +178,17 @@ def _seal(digest: Any) -> str:
 
 def _flat(settings: Mapping[str, Any], above: str = "") -> dict[str, Any]:
     """Name -> value: mappings with dots, arguments of `vllm serve` by option."""
-    found: dict[str, Any] = {}
+    flat: dict[str, Any] = {}
     for name, value in settings.items():
         if name == _CONDITION:
             continue
         if isinstance(value, dict):
-            found |= _flat(value, f"{above}{name}.")
+            flat |= _flat(value, f"{above}{name}.")
         elif name == "arguments":
-            found |= {f"{above}{option}": words for option, words in _options(value)}
+            flat |= {f"{above}{option}": words for option, words in _options(value)}
         else:
-            found[above + name] = value
-    return found
+            flat[above + name] = value
+    return flat
 
 
 def _options(words: Sequence[str]) -> Iterator[tuple[str, str]]:
@@ -192,10 +201,10 @@ def _options(words: Sequence[str]) -> Iterator[tuple[str, str]]:
 def config(source: bytes) -> dict[str, Any]:
     """The one literal of a rendered `deployment.py`; {} for code that has none."""
     try:
-        found = ast.literal_eval(node.value) if (node := _literal(source)) else {}
+        value = ast.literal_eval(node.value) if (node := _literal(source)) else {}
     except (SyntaxError, ValueError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return value if isinstance(value, dict) else {}
 
 
 def _around(source: bytes) -> str:

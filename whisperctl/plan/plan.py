@@ -10,9 +10,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from whisperctl.plan.changes import Remark, changes_between, deletion, destruction, kept_deployments, remarks
+from whisperctl.plan.cost import stack_cost
 from whisperctl.plan.operations import Operations
 from whisperctl.plan.proposal import Proposal
 from whisperctl.plan.refusals import refusals, refuse_foreign
+from whisperctl.plan.rollout import (
+    Rollout,
+    failed_rollout,
+    is_of_the_rollout,
+    is_replaced,
+    rollout_changes,
+    rollout_of,
+)
 from whisperctl.state.desired import Wanted
 from whisperctl.state.fingerprints import combined
 from whisperctl.state.live import Live, is_proven
@@ -25,6 +34,14 @@ class Plan(Proposal):
 
     wanted: Wanted
     live: Live
+    rollout: Rollout | None = None
+    """Where the stack's line of versions stands; None for a stack that is changed in place."""
+
+    @property
+    def is_pending(self) -> bool:
+        """Whether UbiOps differs, or a proof or a rollout has still to be finished."""
+        rolls = self.rollout is not None and not self.rollout.is_over
+        return rolls or bool(self.changes) or not (self.is_empty or self.proven)
 
 
 def make_plan(
@@ -35,8 +52,11 @@ def make_plan(
     first_id: int = 1,
     retired_tags: Sequence[Address] = (),
     destroy: bool = False,
+    max_credits: float | None = None,
 ) -> Plan:
     """Compare, order, explain. `retired_tags` are environment tags (and the environment) that nothing needs afterwards.
+
+    More than `max_credits` an hour, where it is given, is refused.
 
     Raises:
         NotOwned: a wanted name is taken by something that is not ours.
@@ -44,11 +64,17 @@ def make_plan(
     if not destroy:
         refuse_foreign(wanted, live)
     kept, warnings = kept_deployments(live)
+    rollout = None if destroy or is_replaced(wanted, live) else rollout_of(wanted, live)
+    kept |= {address for address in live.owned if is_of_the_rollout(address, rollout)}
     changes = destruction(wanted, live, kept) if destroy else changes_between(wanted, live, kept)
+    if rollout is not None:
+        changes = rollout_changes(wanted, live, rollout, changes)
+        warnings += failed_rollout(rollout)
     gone = {change.address for change in changes if change.action == "delete"}
     changes += [deletion(wanted, a, "nothing uses it any more") for a in retired_tags if a not in gone]
     changes.sort(key=lambda change: change.address)
     touched = {change.address for change in changes}
+    cost = stack_cost(wanted, live, rollout, destroy)
     stack = wanted.stack
     return Plan(
         stack=stack.name,
@@ -56,14 +82,16 @@ def make_plan(
         fingerprint=combined(live.fingerprints.items()),
         destroy=destroy,
         changes=tuple(changes),
-        operations=tuple(Operations(wanted, live, changes, first_id).ordered(destroy)),
+        operations=tuple(Operations(wanted, live, changes, first_id, rollout).ordered(destroy)),
         unchanged=sum(address not in touched for address in live.owned),
         proven=is_proven(live, stack.deployment.name),
         file_warnings=remarks(stack.warnings),
         warnings=(*warnings, *_warnings(wanted, destroy)),
-        refused=tuple(refusals(wanted, live, changes)),
+        cost=cost,
+        refused=tuple(refusals(wanted, live, changes, cost, max_credits)),
         wanted=wanted,
         live=live,
+        rollout=rollout,
     )
 
 

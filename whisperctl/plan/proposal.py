@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from whisperctl.plan.changes import Action, Change, Remark
+from whisperctl.plan.cost import Cost
 from whisperctl.plan.operations import Operation
 
 
@@ -26,6 +27,8 @@ class Proposal:
     """Owned objects that stay as they are."""
     proven: bool = True
     """Whether the last apply that had something to prove did so."""
+    cost: Cost | None = None
+    """What its instances cost, by the rates of the instance types."""
     origin: str | None = None
     """The repository and file that the stack is declared in, where that is known."""
     file_warnings: tuple[Remark, ...] = ()

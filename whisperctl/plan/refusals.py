@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from whisperctl.errors import NotOwned, Refused
 from whisperctl.plan.changes import Change, Remark
+from whisperctl.plan.cost import Cost
 from whisperctl.plan.proposal import Proposal
 from whisperctl.state.desired import Wanted, spec_path
 from whisperctl.state.labels import owner
@@ -41,9 +42,11 @@ def refuse_foreign(wanted: Wanted, live: Live) -> None:
         raise NotOwned("\n".join(lines))
 
 
-def refusals(wanted: Wanted, live: Live, changes: Sequence[Change]) -> list[Remark]:
+def refusals(
+    wanted: Wanted, live: Live, changes: Sequence[Change], cost: Cost, max_credits: float | None
+) -> list[Remark]:
     """Why `apply` does not perform a plan with these changes; `plan`, `drift` and `show` only say it."""
-    return [*_protected(wanted, changes), *_used(wanted, live, changes)]
+    return [*_protected(wanted, changes), *_used(wanted, live, changes), *_too_dear(wanted, cost, max_credits)]
 
 
 def _protected(wanted: Wanted, changes: Iterable[Change]) -> Iterator[Remark]:
@@ -57,6 +60,26 @@ def _protected(wanted: Wanted, changes: Iterable[Change]) -> Iterator[Remark]:
             "  Set protect: false first if you mean it."
         )
         yield Remark(source=wanted.stack.source("protect"), text=text)
+
+
+def _too_dear(wanted: Wanted, cost: Cost, max_credits: float | None) -> Iterator[Remark]:
+    """More credits per hour at maximum_instances than the policy, or `--max-credits`, allows."""
+    policy = wanted.stack.policy.max_credits_per_hour
+    limits = [(policy, wanted.stack.source("policy", "max_credits_per_hour")), (max_credits, "--max-credits")]
+    for limit, source in limits:
+        if limit is None:
+            continue
+        after = cost.maximum.after
+        if after is None:
+            yield Remark(
+                source=source, text=f"what the stack costs is not known, and {limit:g} credits an hour are allowed"
+            )
+        elif after > limit:
+            text = (
+                f"the stack would cost up to {after:g} credits an hour, and {limit:g} are allowed.\n"
+                "  Lower version.maximum_instances, or choose cheaper instance types."
+            )
+            yield Remark(source=source, text=text)
 
 
 def _used(wanted: Wanted, live: Live, changes: Iterable[Change]) -> Iterator[Remark]:

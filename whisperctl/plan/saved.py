@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from whisperctl.errors import StalePlan, WhisperctlError
+from whisperctl.files import NotText, Unreadable, read_text
 from whisperctl.output import json_text
 from whisperctl.plan.encoding import decode, encode, structure
 from whisperctl.plan.plan import Plan
@@ -27,6 +28,8 @@ from whisperctl.plan.proposal import Proposal
 from whisperctl.state import secret
 from whisperctl.state.resources import env_var_address
 
+LARGEST = 256 << 20
+"""Bytes of a plan file; one of a thousand new stacks has some ten million."""
 _MAGIC = "whisperctl saved plan"
 FORMAT_VERSION = "2"
 """Of the file."""
@@ -102,20 +105,33 @@ def load(file: str) -> Saved:
     if not _is_saved_plan(content):
         raise WhisperctlError(f"{file} is not a saved plan.\n  Make one with `whisperctl plan -o FILE`.")
     if content.get("format_version") != FORMAT_VERSION:
-        advice = _plan_again(file, content.get("paths", ()), content.get("destroy", False))
+        paths = content.get("paths")
+        named = [path for path in paths if isinstance(path, str)] if isinstance(paths, list) else []
+        advice = _plan_again(file, named, content.get("destroy") is True)
         raise WhisperctlError(f"{file} was made by another version of whisperctl.\n  {advice}")
     try:
         return Saved(
-            paths=tuple(content["paths"]),
-            destroy=content["destroy"],
+            paths=tuple(map(_text, content["paths"])),
+            destroy=content["destroy"] is True,
             plans=tuple(decode(plan) for plan in content["plans"]),
-            wanted=tuple(content["wanted"]),
-            secrets=content["secrets"],
+            wanted=tuple(map(_text, content["wanted"])),
+            secrets={_text(address): _text(written) for address, written in content["secrets"].items()},
         )
     except (KeyError, TypeError, ValueError, AttributeError):
         raise WhisperctlError(
             f"{file} is damaged: it is a saved plan, but not as whisperctl writes one.\n  Make it again with `-o`."
         ) from None
+
+
+def _text(value: Any) -> str:
+    """A text of the file.
+
+    Raises:
+        ValueError: it is none, or one that no path can be.
+    """
+    if not isinstance(value, str) or "\0" in value:
+        raise ValueError("no text")
+    return value
 
 
 def refuse_missing(file: str, saved: Saved) -> None:
@@ -138,10 +154,12 @@ def _plan_again(file: str, paths: Sequence[str], destroy: bool) -> str:
 def _content(file: str) -> Any:
     """What the file holds as JSON; None for anything else."""
     try:
-        return json.loads(Path(file).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise WhisperctlError(f"The plan file {file} cannot be read: {error.strerror}.") from None
-    except ValueError:
+        return json.loads(read_text(file, LARGEST))
+    except Unreadable as error:
+        if isinstance(error, NotText):
+            return None
+        raise WhisperctlError(f"The plan file {file} cannot be read: {error}") from None
+    except (ValueError, RecursionError):
         return None
 
 

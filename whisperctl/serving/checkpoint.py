@@ -1,16 +1,19 @@
 """The model of a stack: its shape from the catalogue or from its folder, and the files of a folder that Whisper needs.
 
-Reads a model folder's config and sizes; of its weights the first bytes, to tell a Git LFS pointer.
+Reads a model folder's config and sizes; of its weights the first bytes, to tell a Git LFS pointer. Nothing but regular
+files whose real path lies below the folder is read or packed: a link could lead to any file of this machine.
 """
 
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from whisperctl.files import Missing, Unreadable, is_below, open_file, read_text
 from whisperctl.serving import catalog
 from whisperctl.serving.catalog import KnownModel
 from whisperctl.spec import Model
@@ -38,6 +41,8 @@ LFS_POINTER = b"version https://git-lfs"
 ENGLISH_VOCABULARY = 51864
 """Tokens of the `.en` checkpoints; multilingual ones have more, and small models of one's own have fewer."""
 
+LARGEST_CONFIG, LARGEST_INDEX = 1 << 20, 16 << 20
+"""Bytes of what is parsed; real ones have some thousands and some hundred thousands."""
 USUAL_LIMIT = 2 * 2**30
 """Bytes: the package size that UbiOps' older documentation names as its limit."""
 MOST = 8 * 2**30
@@ -68,6 +73,7 @@ def folder_model(folder: Path) -> KnownModel:
     Raises:
         Unusable: the folder is missing, or holds no Whisper checkpoint.
     """
+    refuse_foreign(folder)
     config = _config(folder)
     if config.get("model_type") != "whisper":
         named = config.get("model_type", "nothing")
@@ -116,12 +122,12 @@ def _config(folder: Path) -> dict[str, Any]:
     if not folder.is_dir():
         raise Unusable("there is no such folder", "The path counts from the folder of the file that it is written in.")
     try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
+        config = json.loads(read_text(folder / "config.json", LARGEST_CONFIG))
+    except Missing as error:
         adapter = "It is a LoRA adapter: save its model with it merged in (`merge_and_unload`)."
         hint = adapter if (folder / "adapter_config.json").exists() else "Export the model with `save_pretrained`."
         raise Unusable("it has no config.json", hint) from error
-    except (OSError, ValueError, RecursionError) as error:
+    except (Unreadable, ValueError, RecursionError) as error:
         raise Unusable("its config.json is not readable JSON") from error
     if not isinstance(config, dict):
         raise Unusable("its config.json holds no object")
@@ -142,19 +148,62 @@ def weight_files(folder: Path) -> tuple[Path, ...]:
 def _named_by_index(index: Path) -> list[Path]:
     """The files of a model in several files; empty when there is no index that can be read."""
     try:
-        names = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
-    except (OSError, ValueError, RecursionError, KeyError, TypeError, AttributeError):
+        names = set(json.loads(read_text(index, LARGEST_INDEX))["weight_map"].values())
+    except (Unreadable, ValueError, RecursionError, KeyError, TypeError, AttributeError):
         return []
     return [index.parent / Path(name).name for name in sorted(names, key=str) if isinstance(name, str) and name]
 
 
+def refuse_foreign(folder: Path) -> None:
+    """Look at every file of a model folder that could be read or packed.
+
+    Raises:
+        Unusable: one is no regular file, or a link out of the folder.
+    """
+    names = (*SMALL_FILES, *(f"{single}.index.json" for single, _ in WEIGHTS))
+    candidates = [folder / name for name in names if os.path.lexists(folder / name)]
+    for _, pattern in WEIGHTS:
+        candidates += sorted(folder.glob(pattern))
+    for file in candidates:
+        real_file(folder, file)
+
+
+def real_file(folder: Path, file: Path) -> Path:
+    """The real path of a file of a model folder, which may be a link of the hub's cache to its blobs.
+
+    Raises:
+        Unusable: it is no regular file, or lies elsewhere.
+    """
+    try:
+        open_file(file).close()
+    except Unreadable as error:
+        raise Unusable(f"its {file.name} is no file to pack: {error.reason}", error.hint) from None
+    if not any(is_below(file, home) for home in _homes(folder)):
+        hint = "Put the file itself into the folder: what is packed can be read by everyone who may see the version."
+        raise Unusable(f"its {file.name} is a link that leads out of the folder", hint)
+    return Path(os.path.realpath(file))
+
+
+def _homes(folder: Path) -> tuple[Path, ...]:
+    """Where a model folder's files really lie: in it, or, in the hub's cache, among the blobs of the same model."""
+    real = Path(os.path.realpath(folder))
+    cache = real.parent.parent
+    blobs = cache / "blobs"
+    return (real, blobs) if real.parent.name == "snapshots" and is_below(blobs, cache) else (real,)
+
+
 def folder_files(folder: Path) -> dict[str, Path]:
-    """The files of a model folder that are packed along, by name."""
+    """The files of a model folder that are packed along, by name: where each really lies.
+
+    Raises:
+        Unusable: one of them is no regular file, or lies elsewhere.
+    """
+    refuse_foreign(folder)
     weights = weight_files(folder)
     small = [folder / name for name in SMALL_FILES]
     # Beside one file of weights an index would be another model's, and make vLLM overlook the file.
     indexes = [folder / f"{single}.index.json" for single, _ in WEIGHTS if folder / single not in weights]
-    return {file.name: file for file in (*small, *indexes, *weights) if file.is_file()}
+    return {file.name: real_file(folder, file) for file in (*small, *indexes, *weights) if os.path.lexists(file)}
 
 
 def missing_files(folder: Path) -> Iterator[str]:
@@ -174,5 +223,5 @@ def missing_files(folder: Path) -> Iterator[str]:
 
 
 def _is_pointer(file: Path) -> bool:
-    with file.open("rb") as opened:
+    with open_file(file) as opened:
         return opened.read(len(LFS_POINTER)) == LFS_POINTER

@@ -154,8 +154,8 @@ def option_name(key: str) -> str:
 
 
 def written_options(args: Mapping[str, Any]) -> dict[str, Any]:
-    """The options in `vllm.args`, by their names on the command line."""
-    return {option_name(key): value for key, value in args.items()}
+    """The options in `vllm.args`, by their names on the command line, in one order, whatever the file's."""
+    return {option_name(key): args[key] for key in sorted(args, key=option_name)}
 
 
 def server_environment(stack: Stack) -> dict[str, str]:

@@ -162,6 +162,9 @@ def settle(wanted: Wanted, live_labels: Mapping[Address, Labels]) -> Wanted:
 def _pause(stack: Stack, live_labels: Mapping[Address, Labels]) -> int | None:
     """The label of the pause that the stack is in: its version's own, or of those whose place a new version takes."""
     versions = {address: labels for address, labels in live_labels.items() if address.kind is Kind.VERSION}
+    if stack.rollout.strategy == "blue_green":
+        # Of a line the version that serves is paused; earlier ones sleep without a pause.
+        return next((labels.paused_minimum for labels in versions.values() if labels.paused_minimum is not None), None)
     version = version_address(stack.deployment.name, stack.version.name)
     asked = [versions[version]] if version in versions else list(versions.values())
     pauses = [labels.paused_minimum for labels in asked]

@@ -13,7 +13,7 @@ from typing import Any
 
 from whisperctl.control.api import Json
 from whisperctl.state.labels import Labels
-from whisperctl.state.resources import SERVICE_LIST_FIELDS, Address, Kind, State
+from whisperctl.state.resources import SERVICE_LIST_FIELDS, VERSION_LIST_FIELDS, Address, Kind, State
 
 _SHARED = (Kind.ENVIRONMENT, Kind.ENVIRONMENT_TAG)
 """Other stacks change them; which tag is used stands in the version."""
@@ -56,6 +56,9 @@ def fingerprint(address: Address, raw: Json | None, wanted: State) -> str:
         keys = SERVICE_LIST_FIELDS | {"id"}
         keys |= wanted[address].fields.keys() | Labels.of(raw).tracked_fields if address in wanted else set()
         kept = {key: value for key, value in kept.items() if key in keys}
+    if address.kind is Kind.VERSION and address not in wanted:
+        # One that leaves or sleeps is known from the list, which tells less than the detail.
+        kept = {key: value for key, value in kept.items() if key in VERSION_LIST_FIELDS}
     if address.kind is Kind.ENVIRONMENT:
         # All stacks share it and write its digest: only what a plan compares, and whose it is.
         compared = [raw["id"], raw["description"], Labels.of(raw).owner]

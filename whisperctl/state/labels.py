@@ -14,7 +14,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, TypedDict, Unpack
+from typing import Any, Final, Literal, TypedDict, Unpack, cast, get_args
 from urllib.parse import unquote
 
 from whisperctl.errors import WhisperctlError
@@ -44,6 +44,9 @@ _REVISION: Final = "whisperctl-revision-"
 _TRACKED: Final = "whisperctl-fields"
 _TAGS: Final = "whisperctl-tags"
 _PAUSED: Final = "whisperctl-paused"
+_ROLLOUT: Final = "whisperctl-rollout"
+_MADE: Final = "whisperctl-made"
+_START_SECONDS: Final = "whisperctl-start-seconds"
 
 _BOOKKEEPING: Final = (_DIGEST, _VERSION, _TAGS, _LEASE, _ID, _ORIGIN, _TOOL, _PROTECT)
 """Labels of the deployment that say nothing about what it is like."""
@@ -62,6 +65,29 @@ class RecordedRevision:
     digest: str
     tag: str
     """The environment tag that it ran in; empty in mode `package`."""
+
+
+RolloutState = Literal["begun", "passed", "served", "left", "kept", "failed"]
+"""Of a version of a line. begun: it is being made; passed: its gate; served: its rollout succeeded; left: a rollback
+went away from it; kept: UbiOps refused to delete it, since something uses it; failed: see the stage."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RolloutRecord:
+    """How far a version of a line has come, and what its gate measured."""
+
+    state: RolloutState
+    stage: str = ""
+    """What failed: `start`, `gate`, `switch` or `bake`."""
+    wer: float | None = None
+    """Word error rate of this version over all words of its gate."""
+    serving_wer: float | None = None
+    """That of the version that served then."""
+    latency: float | None = None
+    """Median seconds of a transcription."""
+    serving_latency: float | None = None
+    at: str = ""
+    """When, in ISO 8601 with Z."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +128,9 @@ class Changes(TypedDict, total=False):
     tracked: Iterable[str]
     tags: Iterable[str]
     paused_minimum: int | str | None
+    rollout: RolloutRecord | None
+    made: Iterable[str]
+    start_seconds: int | None
     user: Mapping[str, str | None]
     """Labels of the stack file; a None removes one."""
 
@@ -220,6 +249,23 @@ class Labels:
         if text is None:
             return None
         return int(text) if text.isdecimal() else 0
+
+    @property
+    def rollout(self) -> RolloutRecord | None:
+        """How far a version of a line has come; None where it was made in place, or by hand."""
+        text = self.all.get(_ROLLOUT)
+        return _rollout_of(text) if text else None
+
+    @property
+    def made(self) -> list[str]:
+        """What a version was made from, for its history: `vllm 0.32.0`, `model NAME`, `commit HASH`."""
+        return _items(self.all, _MADE)
+
+    @property
+    def start_seconds(self) -> int | None:
+        """How long the version's last start took, from the waking request to a healthy answer; None if not measured."""
+        text = self.all.get(_START_SECONDS, "")
+        return int(text) if text.isdecimal() else None
 
     # --- many of them -------------------------------------------------------------------------------------------------
 
@@ -359,6 +405,35 @@ def _checked(name: str, text: str | None) -> str | None:
     return text
 
 
+_NONE: Final = "-"
+
+
+def _pack_rollout(record: RolloutRecord) -> str:
+    figures = (record.wer, record.serving_wer, record.latency, record.serving_latency)
+    numbers = [_NONE if figure is None else f"{figure:.4f}" for figure in figures]
+    return " ".join([record.state, record.stage or _NONE, *numbers, record.at or _NONE])
+
+
+def _rollout_of(text: str) -> RolloutRecord | None:
+    """The record in a label; None for a malformed one."""
+    try:
+        state, stage, *numbers, at = text.split(" ")
+        wer, serving_wer, latency, serving_latency = (None if n == _NONE else float(n) for n in numbers)
+    except ValueError:
+        return None
+    if state not in get_args(RolloutState):
+        return None
+    return RolloutRecord(
+        state=cast("RolloutState", state),
+        stage="" if stage == _NONE else stage,
+        wer=wer,
+        serving_wer=serving_wer,
+        latency=latency,
+        serving_latency=serving_latency,
+        at="" if at == _NONE else at,
+    )
+
+
 def _pack_revisions(revisions: Sequence[RecordedRevision]) -> dict[str, str]:
     kept = revisions[:KEPT_REVISIONS]
     return {f"{_REVISION}{n}": f"{item.revision} {item.digest} {item.tag}" for n, item in enumerate(kept, 1)}
@@ -368,7 +443,7 @@ def _pack_secrets(secrets: Mapping[str, str]) -> dict[str, str]:
     return {_SECRET + name: text for name, text in secrets.items()}
 
 
-_LISTS: Final[Mapping[str, str]] = {"env_names": _ENV_NAMES, "tracked": _TRACKED, "tags": _TAGS}
+_LISTS: Final[Mapping[str, str]] = {"env_names": _ENV_NAMES, "tracked": _TRACKED, "tags": _TAGS, "made": _MADE}
 _MAPS: Final[Mapping[str, tuple[str, Callable[[Any], dict[str, str]]]]] = {
     "secrets": (_SECRET, _pack_secrets),
     "revisions": (_REVISION, _pack_revisions),
@@ -384,4 +459,6 @@ _TEXTS: Final[Mapping[str, tuple[str, Callable[[Any], str | None]]]] = {
     "lease": (_LEASE, packed_lease),
     "version": (_VERSION, str),
     "paused_minimum": (_PAUSED, str),
+    "rollout": (_ROLLOUT, _pack_rollout),
+    "start_seconds": (_START_SECONDS, str),
 }

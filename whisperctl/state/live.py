@@ -16,6 +16,7 @@ from whisperctl.spec import Stack
 from whisperctl.state.desired import Wanted
 from whisperctl.state.fingerprints import fingerprint
 from whisperctl.state.labels import SHARED, Labels, owner
+from whisperctl.state.line import is_line
 from whisperctl.state.resources import (
     IMMUTABLE,
     SERVICE_LIST_FIELDS,
@@ -57,6 +58,8 @@ class Live:
     """Whether a group of the wanted name exists."""
     group_names: Sequence[str] = ()
     """All groups of the project, for the message when it does not."""
+    groups: Sequence[Json] = ()
+    """All groups with their instance types, for what instances cost."""
 
     @property
     def state(self) -> State:
@@ -159,7 +162,7 @@ def _live(api: Api, project: Project, wanted: Wanted, named: _Named, destroy: bo
     owned = {address: raw for address, raw in found.items() if owner(raw) == stack.name}
     foreign = {address: raw for address, raw in found.items() if address in wanted.state and owner(raw) != stack.name}
     for address, raw in tuple(owned.items()):
-        if address.kind is Kind.VERSION:
+        if address.kind is Kind.VERSION and "health_check" in raw:  # the list of versions does not tell it
             ours, theirs = _env_vars(api, address, raw, stack, named)
             owned |= ours
             foreign |= {address: raw for address, raw in theirs.items() if address in wanted.state}
@@ -179,6 +182,7 @@ def _live(api: Api, project: Project, wanted: Wanted, named: _Named, destroy: bo
         tag_status=tag_status,
         group_found=group_found,
         group_names=[group["name"] for group in project.groups],
+        groups=project.groups,
     )
 
 
@@ -204,12 +208,15 @@ def _versions(
     name = deployment["name"]
     wanted = stack.version.name if name == stack.deployment.name else None
     found = {version_address(name, wanted): named.version} if wanted and named.version else {}
-    if doomed or wanted is None or Labels.of(deployment).version != wanted:
+    line = wanted is not None and is_line(stack)
+    if doomed or wanted is None or line or Labels.of(deployment).version != wanted:
+        # Of versions that only sleep for a rollback the list tells enough.
+        asleep = line and not doomed and bool(found)
         for item in api.versions(name):
             if owner(item) != stack.name:
                 unowned.setdefault(name, []).append(item["version"])
             elif item["version"] != wanted:
-                detail = api.version(name, item["version"])
+                detail = item if asleep else api.version(name, item["version"])
                 found |= {version_address(name, item["version"]): detail} if detail else {}
     return found
 

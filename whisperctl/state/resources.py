@@ -20,7 +20,8 @@ class Masked(Enum):
 
     SECRET = "(secret)"  # noqa: S105 - what is shown instead of one
     SECRET_CHANGED = "(secret, changed)"  # noqa: S105 - what is shown instead of one
-    NOT_SHOWN = "(not shown)"
+    FROM_VARIABLE = "(not shown: from an environment variable)"
+    MAYBE_FROM_VARIABLE = "(not shown: it may be from an environment variable)"
 
     def __str__(self) -> str:
         return self.value
@@ -140,6 +141,13 @@ SERVER_DEFAULTS: Final[Mapping[Kind, Mapping[str, Any]]] = {
         "imported_cluster_domain": None,
     },
 }
+
+VERSION_LIST_FIELDS: Final = frozenset(
+    {"id", "deployment", "version", "description", "labels", "environment_name", "environment_tag",
+     "minimum_instances", "maximum_instances", "maximum_idle_time", "scaling_strategy", "instance_processes",
+     "request_retention_mode", "request_retention_time", "active_revision"}
+)  # fmt: skip
+"""What the list of versions tells (UbiOps reference, 3.3): enough for those that only sleep for a rollback."""
 
 SERVICE_LIST_FIELDS: Final = frozenset(
     {"deployment", "version", "port", "labels", "authentication_required", "type", "cache_aware_llm_routing"}

@@ -13,9 +13,13 @@ _COST = 1 << 13
 """scrypt's n; with r=8 each try takes 8 MiB and about 30 ms of one core."""
 
 
-def fingerprint(value: str) -> str:
-    """A new fingerprint of `value`, `SALT.HASH`, different on each call."""
-    salt = os.urandom(8)
+def fingerprint(value: str, *scope: str) -> str:
+    """A fingerprint of `value`, `SALT.HASH`.
+
+    Of one `scope` (project, stack, variable) it is always the same, so that a version can be named by it before
+    anything exists; without one it is different on each call.
+    """
+    salt = hashlib.sha256("\0".join(scope).encode()).digest()[:8] if scope else os.urandom(8)
     return f"{salt.hex()}.{_hash(value, salt)}"
 
 

@@ -39,20 +39,25 @@ def opened(path: Path, track: str | None) -> Iterator[Sound]:
     Raises:
         WhisperctlError: it cannot be decoded, or has no such track.
     """
-    tracks = _tracks(path)
-    taken = chosen(tracks, track) if tracks is not None else None
-    command = ["ffmpeg", "-nostdin", "-v", "error", *_source(path)]
+    tracks, starts = _probed(path)
+    taken = chosen(tracks, track) if tracks else None
+    # Of a transport stream ffmpeg takes the chosen track's start for the container's: a late one would be early.
+    command = ["ffmpeg", "-nostdin", "-v", "error", *([] if starts is None else ["-copyts"]), *_source(path)]
     command += ["-map", f"0:{taken.index}" if taken else "0:a:0", "-vn", "-sn", "-dn", "-map_metadata", "-1"]
     command += ["-ar", str(RATE), "-c:a", "pcm_s16le", "-f", "matroska", "-"]
     complaints: list[str] = []
+    gaps: list[tuple[float, float]] = []
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log)
         try:
             yield Sound(
-                blocks=placed(_read(process, log, path, complaints)),
+                blocks=placed(
+                    ((at - (starts or 0.0), block) for at, block in _read(process, log, path, complaints)), gaps
+                ),
                 seconds=taken.seconds if taken else None,
-                tracks=tracks or (),
+                tracks=tracks,
                 track=taken.number if taken else 1,
+                gaps=gaps,
                 complaints=complaints,
             )
         finally:
@@ -77,8 +82,8 @@ def _read(
     if code and not blocks:
         raise WhisperctlError(_undecodable(lines))
     if lines:
-        count = f"{len(lines)} places" if len(lines) > 1 else "a place"
-        complaints.append(f"ffmpeg could not read {count} of it ({lines[0]})")
+        more = f", and {len(lines) - 1} more of the kind" if len(lines) > 1 else ""
+        complaints.append(f"ffmpeg passed over broken parts of it: {lines[0]}{more}")
     elif code:
         complaints.append(f"ffmpeg ended early, with {code}")
 
@@ -106,15 +111,15 @@ def _undecodable(lines: list[str]) -> str:
     return f"cannot be decoded by ffmpeg: {'; '.join((causes or lines)[:2]) or 'it gave up'}."
 
 
-def _tracks(path: Path) -> tuple[Track, ...] | None:
-    """The sound tracks, or None without ffprobe.
+def _probed(path: Path) -> tuple[tuple[Track, ...], float | None]:
+    """The sound tracks, and the second at which the container starts; nothing and None without ffprobe.
 
     Raises:
         WhisperctlError: it is no recording, or holds no sound.
     """
     if not shutil.which("ffprobe"):
-        return None
-    shown = "format=duration,format_name:stream=index,codec_type,codec_name,channels,duration:stream_tags"
+        return (), None
+    shown = "format=duration,start_time,format_name:stream=index,codec_type,codec_name,channels,duration:stream_tags"
     command = ["ffprobe", "-v", "error", "-of", "json", "-show_entries", shown, *_source(path)]
     with tempfile.TemporaryFile() as log:
         try:
@@ -128,7 +133,7 @@ def _tracks(path: Path) -> tuple[Track, ...] | None:
             )
             answer = json.loads(told.stdout or b"{}")
         except (subprocess.TimeoutExpired, ValueError):
-            return None
+            return (), None
         if told.returncode:
             raise WhisperctlError(_undecodable(_lines(log, path)))
     streams = answer.get("streams") or []
@@ -136,14 +141,15 @@ def _tracks(path: Path) -> tuple[Track, ...] | None:
     if not sound:
         kinds = sorted({str(one.get("codec_type")) for one in streams}) or ["nothing"]
         raise WhisperctlError(f"holds no sound, only {' and '.join(kinds)}.")
-    return tuple(_track(number, one, answer, alone=len(streams) == 1) for number, one in enumerate(sound, start=1))
+    tracks = tuple(_track(number, one, answer, alone=len(streams) == 1) for number, one in enumerate(sound, start=1))
+    return tracks, _seconds((answer.get("format") or {}).get("start_time"))
 
 
 def _track(number: int, stream: dict[str, Any], answer: dict[str, Any], *, alone: bool) -> Track:
     tags = {name.lower(): str(value) for name, value in (stream.get("tags") or {}).items()}
     whole = answer.get("format") or {}
     estimated = bool(_ESTIMATED & set(str(whole.get("format_name")).split(",")))
-    lengths = (stream.get("duration"), tags.get("duration"), whole.get("duration") if alone else None)
+    lengths = (tags.get("duration"), stream.get("duration"), whole.get("duration") if alone else None)
     seconds = None if estimated else next((found for one in lengths if (found := _seconds(one)) is not None), None)
     return Track(
         number=number,
@@ -159,10 +165,11 @@ def _seconds(value: str | None) -> float | None:
     """`12.5` or Matroska's `00:00:12.500000000`."""
     if not value:
         return None
+    sign, value = (-1.0, value[1:]) if value.startswith("-") else (1.0, value)
     try:
         total = 0.0
         for part in value.split(":"):
             total = 60 * total + float(part)
     except ValueError:
         return None
-    return total
+    return sign * total

@@ -19,7 +19,7 @@ from whisperctl.transcribe.levels import SECONDS, Levels
 REPETITIVE = 2.4
 """Bytes of text over bytes when compressed: openai-whisper's `compression_ratio_threshold`."""
 _LOUD = 0.3
-"""Sound counts as loud from this part of the piece's loud moments on."""
+"""Sound counts as loud from this part of what the loud moments of the words that were heard have."""
 _PAUSE = 1.0
 """Seconds after the last segment that its end may be off by."""
 _UNHEARD = 2.0
@@ -52,8 +52,8 @@ def doubt(transcript: Transcript, levels: Levels, has_speech: Callable[[], bool]
         return Doubt("is empty", 0.0, 0.0) if has_speech() else None
     if not transcript.segments:
         return None
-    end = max(one.end for one in transcript.segments)
-    unheard = _loud_seconds_after(levels, end + _PAUSE)
+    start, end = transcript.segments[0].start, max(one.end for one in transcript.segments)
+    unheard = _loud_seconds_after(levels, start, end)
     return Doubt("ends early", end, unheard) if unheard >= _UNHEARD else None
 
 
@@ -74,9 +74,11 @@ def _rank(found: Doubt | None) -> tuple[int, float]:
     return {"ends early": 1, "repeats itself": 2, "is empty": 3}[found.kind], found.weight
 
 
-def _loud_seconds_after(levels: Levels, start: float) -> float:
-    if not len(levels):
+def _loud_seconds_after(levels: Levels, start: float, end: float) -> float:
+    """Seconds behind the end of the words that are about as loud as the words between `start` and `end`."""
+    spoken = levels[int(start / SECONDS) : max(int(start / SECONDS) + 1, int(end / SECONDS))]
+    if not len(spoken):
         return 0.0
-    loud = _LOUD * float(np.partition(levels, len(levels) * 9 // 10)[len(levels) * 9 // 10])
-    after = levels[int(start / SECONDS) :]
+    loud = _LOUD * float(np.partition(spoken, len(spoken) * 9 // 10)[len(spoken) * 9 // 10])
+    after = levels[int((end + _PAUSE) / SECONDS) :]
     return float(np.count_nonzero(after >= max(loud, 1.0))) * SECONDS

@@ -134,12 +134,12 @@ class Lanes:
         decoded = self._frames / RATE
         if sound.seconds and decoded < sound.seconds - max(_ENDS_EARLY, sound.seconds / 50) and not sound.complaints:
             yield f"its sound ends after {decoded:.1f} s; its container says {sound.seconds:.1f} s"
+        if sound.gaps:
+            yield f"{_counted(len(sound.gaps), 'gap')} in its sound, kept as silence: {_listed(sound.gaps)}"
         for lane in self._lanes:
             where = f" on {lane.label}" if lane.label else ""
             if spans := _joined(lane.unsent):
-                many = f"{len(lane.unsent)} pieces" if len(lane.unsent) > 1 else "1 piece"
-                times = ", ".join(f"{_clock(start)} to {_clock(end)}" for start, end in spans)
-                yield f"{many} without speech{where}, not sent: {times}"
+                yield f"{_counted(len(lane.unsent), 'piece')} without speech{where}, not sent: {_listed(spans)}"
             for piece, future in lane.waiting:
                 if found := future.result()[1]:
                     yield f"{_clock(piece.start)} to {_clock(piece.end)}{where}: {_explained(found, piece)}"
@@ -179,6 +179,14 @@ def _all_levels(heard: list[tuple[Piece, Transcript]]) -> Levels:
         first = round(piece.start / SECONDS)
         levels[first : first + len(piece.levels)] = piece.levels
     return levels
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}" + "s" * (count != 1)
+
+
+def _listed(spans: list[tuple[float, float]]) -> str:
+    return ", ".join(f"{_clock(start)} to {_clock(end)}" for start, end in spans)
 
 
 def _clock(seconds: float) -> str:

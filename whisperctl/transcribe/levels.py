@@ -17,7 +17,9 @@ SECONDS = FRAME / RATE
 DIGITAL_SILENCE = 2
 """Steps of 16 bits: no sample is farther than this from a constant offset."""
 _QUIET = 650
-"""Steps: -34 dB of full scale. A piece whose loud moments stay below it is shown to the voice-activity model."""
+"""Steps: -34 dB of full scale. A piece that is not louder for 0.2 s in all is shown to the voice-activity model."""
+_LONG = 10
+"""Levels that make 0.2 s: shorter than a word, longer than a click."""
 
 Levels = npt.NDArray[np.uint16]
 
@@ -43,8 +45,8 @@ def is_digital_silence(levels: Levels) -> bool:
 
 
 def is_quiet(levels: Levels) -> bool:
-    """Whether one may wonder if anything is said here: the loudest twentieth is quiet."""
-    return int(np.partition(levels, len(levels) * 19 // 20)[len(levels) * 19 // 20]) < _QUIET
+    """Whether one may wonder if anything is said here: never loud for as long as a word."""
+    return int(np.count_nonzero(levels >= _QUIET)) < _LONG
 
 
 def loud_from(levels: Levels) -> float:

@@ -25,7 +25,7 @@ def write(folder: Path, target: Path, text: str) -> None:
         OSError: it cannot be written; nothing is left behind.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    part = folder / f".whisperctl-{_host()}-{os.getpid()}-{next(_numbers)}.part"
+    part = folder / f".whisperctl-{host()}-{os.getpid()}-{next(_numbers)}.part"
     try:
         part.write_bytes(text.encode(errors="backslashreplace"))
         part.replace(target)
@@ -36,16 +36,17 @@ def write(folder: Path, target: Path, text: str) -> None:
 def clear(folder: Path) -> None:
     """Delete the parts in `folder` whose writers are gone; to be called before this process writes any."""
     for part in folder.glob(".whisperctl-*.part"):
-        host, pid, _ = (*part.name.removeprefix(".whisperctl-").split("-"), "", "")[:3]
+        where, pid, _ = (*part.name.removeprefix(".whisperctl-").split("-"), "", "")[:3]
         try:
-            is_litter = not _runs(pid) if host == _host() else time.time() - part.stat().st_mtime > _OLD
+            is_litter = not _runs(pid) if where == host() else time.time() - part.stat().st_mtime > _OLD
             if is_litter:
                 part.unlink(missing_ok=True)
         except FileNotFoundError:
             continue  # its writer was quicker
 
 
-def _host() -> str:
+def host() -> str:
+    """This machine, in eight characters of a file's name."""
     return f"{zlib.crc32(socket.gethostname().encode()):08x}"
 
 

@@ -36,12 +36,14 @@ def opened(path: Path, track: str | None) -> Iterator[Sound]:
         tracks = _tracks(container)
         taken = chosen(tracks, track)
         complaints: list[str] = []
+        gaps: list[tuple[float, float]] = []
         decoded = _Decoded(av, container, container.streams[taken.index], path, complaints)
         yield Sound(
-            blocks=placed(decoded.blocks()),
+            blocks=placed(decoded.blocks(), gaps),
             seconds=taken.seconds,
             tracks=tracks,
             track=taken.number,
+            gaps=gaps,
             complaints=complaints,
         )
 
@@ -90,8 +92,8 @@ class _Decoded:
         if not heard and self._damaged:
             raise WhisperctlError(f"cannot be decoded by PyAV: {self._first_fault}.")
         if self._damaged:
-            count = f"{self._damaged} places" if self._damaged > 1 else "a place"
-            self._complaints.append(f"PyAV could not read {count} of it ({self._first_fault})")
+            more = f", and {self._damaged - 1} more of the kind" if self._damaged > 1 else ""
+            self._complaints.append(f"PyAV passed over broken parts of it: {self._first_fault}{more}")
 
     def _frames(self) -> Iterator[Any]:
         packets = self._container.demux(self._stream)

@@ -48,5 +48,7 @@ class Sound:
     tracks: tuple[Track, ...] = ()
     track: int = 1
     """Which one this is."""
+    gaps: list[tuple[float, float]] = field(default_factory=list)
+    """Seconds from and to which its container holds no sound, late starts aside: complete when `blocks` has ended."""
     complaints: list[str] = field(default_factory=list)
     """What was wrong with it and did not stop the decoder: complete when `blocks` has ended."""

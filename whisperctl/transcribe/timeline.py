@@ -24,12 +24,17 @@ Stamped = tuple[float | None, Samples]
 """Seconds from the container's start (None: right behind the block before), and the sound from there."""
 
 
-def placed(stamped: Iterable[Stamped]) -> Iterator[Samples]:
-    """The same sound as one stream, with silence where there was none; blocks of about `BLOCK` frames."""
-    return _gathered(_filled(stamped))
+def placed(stamped: Iterable[Stamped], gaps: list[tuple[float, float]]) -> Iterator[Samples]:
+    """The same sound as one stream, with silence where there was none; blocks of about `BLOCK` frames.
+
+    Args:
+        stamped: what was decoded, in order.
+        gaps: gets the holes that were filled behind the start, in seconds.
+    """
+    return _gathered(_filled(stamped, gaps))
 
 
-def _filled(stamped: Iterable[Stamped]) -> Iterator[Samples]:
+def _filled(stamped: Iterable[Stamped], gaps: list[tuple[float, float]]) -> Iterator[Samples]:
     written, shift = 0, 0.0
     for (start, block), after in pairwise(chain(stamped, [(None, np.zeros((0, 1), np.int16))])):
         gap = 0.0 if start is None else start + shift - written / RATE
@@ -37,6 +42,8 @@ def _filled(stamped: Iterable[Stamped]) -> Iterator[Samples]:
             shift -= gap
         elif gap > _TOLERANCE and not _overlaps(start, block, after[0]):
             missing = round(gap * RATE)
+            if written:
+                gaps.append((written / RATE, (written + missing) / RATE))
             written += missing
             yield from _silence(missing, block.shape[1])
         written += len(block)

@@ -1,8 +1,8 @@
 """WAV files: plain ones are read here, without a decoder, and every piece that is sent becomes one.
 
-Reads RIFF and RF64 with 8, 16, 24 or 32 bit integers or 32 or 64 bit floats, any rate, any number of channels, also
-with a header that counts nothing (as recorders write when they are killed, and programs into pipes). Anything else
-(compressed WAV, big-endian RIFX) is for a decoder.
+Reads RIFF, RF64 and RIFX (which ffmpeg 5.1 decodes to noise) with 8, 16, 24 or 32 bit integers or 32 or 64 bit floats,
+any rate, any number of channels, also with a header that counts nothing (as recorders write when they are killed, and
+programs into pipes). Compressed WAV is for a decoder.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Layout:
     """What a WAV header says, and where its samples are."""
 
     kind: str
-    """numpy's name of one sample: u1, <i2, i3 (24 bit), <i4, <f4, <f8."""
+    """numpy's name of one sample: |u1, <i2, <i3 (24 bit, which numpy has not), <i4, <f4, <f8; > of a RIFX."""
     rate: int
     channels: int
     start: int
@@ -64,14 +64,15 @@ def layout(file: IO[bytes]) -> Layout | None:
     size = os.fstat(file.fileno()).st_size
     if not (chunks := _chunks(file, size)):
         return None
-    form, data_start, data_size = chunks
-    code, channels, rate, _, align, bits = struct.unpack_from("<HHIIHH", form)
+    order, form, data_start, data_size = chunks
+    code, channels, rate, _, align, _ = struct.unpack_from(order + "HHIIHH", form)
     if code == _EXTENSIBLE and len(form) >= 26:
-        code = struct.unpack_from("<H", form, 24)[0]
-    if (kind := _KINDS.get((code, align * 8 // channels if channels else 0))) is None or bits > 64:
-        if code in (_PCM, _FLOAT) and not channels:
-            raise WhisperctlError("is broken: its WAV header counts no channels.")
+        code = struct.unpack_from(order + "H", form, 24)[0]
+    if code in (_PCM, _FLOAT) and not channels:
+        raise WhisperctlError("is broken: its WAV header counts no channels.")
+    if (letter := _LETTERS.get((code, align * 8 // max(1, channels)))) is None:
         return None
+    kind = f"{'|' if letter == 'u1' else order}{letter}"
     if not rate:
         raise WhisperctlError("is broken: its WAV header says 0 samples a second.")
     there = max(0, size - data_start) // align
@@ -95,29 +96,30 @@ def opened(file: IO[bytes], shape: Layout) -> Sound:
     return Sound(blocks=blocks, seconds=seconds, tracks=(track,), complaints=complaints)
 
 
-_KINDS = {
+_LETTERS = {
     (_PCM, 8): "u1",
-    (_PCM, 16): "<i2",
+    (_PCM, 16): "i2",
     (_PCM, 24): "i3",
-    (_PCM, 32): "<i4",
-    (_FLOAT, 32): "<f4",
-    (_FLOAT, 64): "<f8",
+    (_PCM, 32): "i4",
+    (_FLOAT, 32): "f4",
+    (_FLOAT, 64): "f8",
 }
 
 
-def _chunks(file: IO[bytes], size: int) -> tuple[bytes, int, int] | None:
-    """The format chunk, and where the samples begin and how many bytes they are said to be."""
+def _chunks(file: IO[bytes], size: int) -> tuple[str, bytes, int, int] | None:
+    """The byte order, the format chunk, where the samples begin and how many bytes they are said to be."""
     file.seek(0)
     head = file.read(12)
-    if len(head) < 12 or head[:4] not in (b"RIFF", b"RF64") or head[8:] != b"WAVE":
+    if len(head) < 12 or head[:4] not in (b"RIFF", b"RF64", b"RIFX") or head[8:] != b"WAVE":
         return None
+    order = ">" if head[:4] == b"RIFX" else "<"
     form, long_size, at = b"", None, 12
     while at + 8 <= size:
         file.seek(at)
-        name, length = struct.unpack("<4sI", file.read(8))
+        name, length = struct.unpack(order + "4sI", file.read(8))
         if name == b"data":
             known = long_size if length == 0xFFFFFFFF and long_size else length
-            return (form, at + 8, known) if len(form) >= 16 else None
+            return (order, form, at + 8, known) if len(form) >= 16 else None
         if name == b"fmt ":
             form = file.read(min(length, 64))
         elif name == b"ds64":
@@ -140,16 +142,18 @@ def _blocks(file: IO[bytes], shape: Layout) -> Iterator[Samples]:
 
 
 def _sixteen_bit(data: bytes, kind: str) -> Samples:
-    if kind == "<i2":
-        return np.frombuffer(data, "<i2")
-    if kind == "u1":
-        return ((np.frombuffer(data, np.uint8).astype(np.int16) - 128) << 8).astype(np.int16)
-    if kind == "i3":
-        parts = np.frombuffer(data, np.uint8).reshape(-1, 3)
-        wide = (parts[:, 2].astype(np.int8).astype(np.int32) << 16) | (parts[:, 1].astype(np.int32) << 8) | parts[:, 0]
-        return _rounded(wide / 256)
-    numbers = np.frombuffer(data, kind)
-    return _rounded(numbers / 65536 if kind == "<i4" else np.nan_to_num(numbers) * 32768.0)
+    match kind[1:]:
+        case "i2":
+            return np.frombuffer(data, kind).astype(np.int16, copy=False)
+        case "u1":
+            return ((np.frombuffer(data, np.uint8).astype(np.int16) - 128) << 8).astype(np.int16)
+        case "i3":
+            parts = np.frombuffer(data, np.uint8).reshape(-1, 3)[:, :: -1 if kind[0] == ">" else 1]
+            high, middle, low = (parts[:, at].astype(np.int32) for at in (2, 1, 0))
+            return _rounded(((high << 24) | (middle << 16) | (low << 8)) / 65536)
+        case "i4":
+            return _rounded(np.frombuffer(data, kind) / 65536)
+    return _rounded(np.nan_to_num(np.frombuffer(data, kind)) * 32768.0)
 
 
 def _rounded(values: npt.NDArray[Any]) -> Samples:

@@ -27,7 +27,7 @@ def _plan_text(plan: Proposal, color: bool) -> str:
     lines += [""] if plan.changes else []
     lines += [f"warning: {warning.text}" for warning in plan.warnings]
     lines += [f"refused: {remark.source}: {remark.text}" for remark in plan.refused]
-    return "\n".join([*lines, summary(plan)])
+    return "\n".join([*lines, summary(plan), *cost_text(plan)])
 
 
 def _change_text(change: Change, color: bool) -> Iterator[str]:
@@ -63,6 +63,31 @@ def summary(plan: Proposal) -> str:
     return matching if plan.is_empty else f"{matching} Apply only records the stack file as it is now."
 
 
+def cost_text(plan: Proposal) -> list[str]:
+    """What the stack costs before and after, in a line, where the plan changes that; and how a rollout fits beside."""
+    cost = plan.cost
+    if cost is None:
+        return []
+    lines = []
+    if (cost.minimum.before, cost.maximum.before) != (cost.minimum.after, cost.maximum.after):
+        before, after = (
+            f"{_credits(at_least)} to {_credits(at_most)}"
+            for at_least, at_most in (
+                (cost.minimum.before, cost.maximum.before),
+                (cost.minimum.after, cost.maximum.after),
+            )
+        )
+        lines.append(f"Credits per hour, at minimum and maximum instances: {before} -> {after}.")
+    if cost.surge != "none":
+        reason = f" ({cost.surge_reason})" if cost.surge_reason else ""
+        lines.append(f"Instances beside those that serve, for the rollout: {cost.surge}{reason}.")
+    return lines
+
+
+def _credits(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:g}"
+
+
 def plan_markdown(plans: Sequence[Proposal]) -> str:
     """For a comment: a line a stack, details folded; cut to what GitHub takes, saying so."""
     parts = [_markdown(plan) for plan in plans]
@@ -89,6 +114,7 @@ def _markdown(plan: Proposal) -> str:
     lines = [_markdown_head(plan)]
     lines += [_quoted(f"⚠️ {remark.source}: {remark.text}") for remark in (*plan.file_warnings, *plan.warnings)]
     lines += [_quoted(f"⛔ `apply` refuses this: {remark.source}: {remark.text}") for remark in plan.refused]
+    lines += [_quoted(line) for line in cost_text(plan)]
     if plan.changes:
         body = "\n".join(line for change in plan.changes for line in _change_text(change, color=False))
         fence = "`" * (1 + max(3, *(len(run) for run in _backticks(body))))

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from whisperctl.errors import Problem
 from whisperctl.loading.checked import Checked
-from whisperctl.output import clean, json_text
+from whisperctl.output import blank, clean, json_text, steerless
 from whisperctl.spec import Stack
 
 
@@ -62,9 +62,13 @@ def _command(problem: Problem) -> str:
     where = problem.where
     text = _escaped(". ".join(part for part in (problem.message, problem.hint) if part))
     head = _escaped(problem.path) + ": " if problem.path else ""
-    file = _escaped(where.file).replace(":", "%3A").replace(",", "%2C")
+    file = _quoted(steerless(blank(where.file))).replace(":", "%3A").replace(",", "%2C")
     return f"::{problem.severity} file={file},line={where.line},col={where.column}::{head}{text}"
 
 
 def _escaped(text: str) -> str:
-    return clean(text).replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+    return _quoted(clean(text))
+
+
+def _quoted(text: str) -> str:
+    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")

@@ -18,23 +18,34 @@ from whisperctl.cli.reconcile import perform, reconcile
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
 @PARALLELISM
+@click.option(
+    "--max-credits", type=click.FloatRange(min=0), metavar="N", help="Refuse a stack that could cost more an hour."
+)
 @click.pass_obj
-def apply(settings: Settings, paths: Sequence[str], saved: str | None, yes: bool, form: str, parallelism: int) -> int:
+def apply(
+    settings: Settings,
+    paths: Sequence[str],
+    saved: str | None,
+    yes: bool,
+    form: str,
+    parallelism: int,
+    max_credits: float | None,
+) -> int:
     """Show the plan, ask, perform it, and prove that the endpoint transcribes and that nothing differs any more."""
     if saved and paths:
         raise click.UsageError("Pass either PATH or --plan FILE, not both.")
     if saved:
-        return _apply_saved(settings, saved, form, parallelism)
-    return reconcile(settings, paths, yes, form, parallelism, destroy=False)
+        return _apply_saved(settings, saved, form, parallelism, max_credits)
+    return reconcile(settings, paths, yes, form, parallelism, destroy=False, max_credits=max_credits)
 
 
-def _apply_saved(settings: Settings, file: str, form: str, parallelism: int) -> int:
+def _apply_saved(settings: Settings, file: str, form: str, parallelism: int, max_credits: float | None) -> int:
     from whisperctl.plan.saved import check, load, refuse_missing
 
     document = load(file)
     refuse_missing(file, document)
     stacks = read_stacks(document.paths, secrets=not document.destroy)
-    world = open_world(settings, stacks, parallelism)
+    world = open_world(settings, stacks, parallelism, max_credits)
     plans = planned(stacks, world, document.destroy)
     check(file, document, plans)
     click.echo(rendered(plans, "text", settings), err=form == "json")

@@ -29,7 +29,8 @@ GPUS = ("T4", "L4", "A10", "A100", "H100", "H200", "CPU")
 def init(folder: Path, model: str, gpu: str, ci: str | None) -> int:
     """Write a commented stack.yaml and a .gitignore into DIR [.], and with --ci a pipeline.
 
-    The pipeline plans on a change request, with the plan as a comment, and applies on main. Asks nothing, overwrites
+    The pipeline plans on a change request, with the plan as a comment; on main it plans, waits for an approval and
+    applies that plan; once a day it looks for drift. Its first lines say what to set up. Asks nothing, overwrites
     nothing; the stack is named after DIR. A model folder is relative to DIR.
     """
     from whisperctl.scaffold import GITIGNORE, Pipeline, Start, write_start

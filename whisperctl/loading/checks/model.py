@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
+from whisperctl.files import Unreadable
 from whisperctl.loading.checks.finding import Finding, said, warning
 from whisperctl.loading.checks.rollout import recordings
 from whisperctl.serving import catalog
@@ -63,10 +65,20 @@ def folder(stack: Stack) -> Iterator[Finding]:
     except Unusable as unusable:
         yield Finding(NAME, f"the folder {stack.model.name} cannot be served: {unusable.message}", unusable.hint)
         return
-    if missing := list(missing_files(packed)):
+    yield from _content(stack, packed)
+
+
+def _content(stack: Stack, packed: Path) -> Iterator[Finding]:
+    try:
+        missing, files = list(missing_files(packed)), folder_files(packed)
+    except (Unusable, Unreadable) as error:
+        why, hint = (error.message, error.hint) if isinstance(error, Unusable) else (error.reason, error.hint)
+        yield Finding(NAME, f"the folder {stack.model.name} cannot be served: {why}", hint)
+        return
+    if missing:
         hint = "Export model and processor with `save_pretrained` into the same folder."
         yield Finding(NAME, f"the folder {stack.model.name} lacks {', '.join(missing)}", hint)
-    size = sum(file.stat().st_size for file in folder_files(packed).values())
+    size = sum(file.stat().st_size for file in files.values())
     if size > MOST:
         yield Finding(NAME, f"the folder {stack.model.name} holds {size / 2**30:.1f} GiB of model: at most 8", "")
     elif size > USUAL_LIMIT:

@@ -6,13 +6,16 @@ import re
 from collections.abc import Iterator
 from contextlib import suppress
 
+from whisperctl.files import Unreadable
 from whisperctl.loading.checks.finding import Finding, said
 from whisperctl.serving import catalog
+from whisperctl.serving.requirements import asked_requirements, read_lock, unsatisfied
 from whisperctl.spec import Path_, Stack
 
 _PINS_VLLM = re.compile(r"^vllm(-cpu)?\s*(\[[^\]]*\])?\s*([=<>!~].*)?$", re.IGNORECASE)
 _PINS_TORCH = re.compile(r"^torch\s*==\s*(\d[\w.]*)", re.IGNORECASE)
 _OF_THIS_MACHINE = re.compile(r"^(-r|--requirement|-c|--constraint|-e|--editable)\b|^[./~]|^file:|@\s*file:")
+_RENEW = "Make the lock again from what `whisperctl render` writes without `lock`: `uv pip compile --generate-hashes`."
 _COMMENT = re.compile(r"(^|\s)#.*$")
 _OPTIONS = re.compile(r"(^|\s)-.*$")
 """Pip's own options, after a requirement or instead of one."""
@@ -64,4 +67,21 @@ def _torch(stack: Stack, path: Path_, line: str) -> Iterator[Finding]:
         yield Finding(path, message, "Leave it out: it comes with vLLM.")
 
 
-CHECKS = (requirements,)
+def lock(stack: Stack) -> Iterator[Finding]:
+    """The lock pins every package, and what the stack asks for."""
+    path: Path_ = ("environment", "lock")
+    try:
+        pinned = read_lock(stack)
+    except Unreadable as error:
+        yield Finding(path, f"the lock cannot be used: {error.reason}", error.hint)
+        return
+    if pinned is None or stack.environment.lock is None:
+        return
+    name = stack.environment.lock.name
+    for line, problem in pinned.problems:
+        yield Finding(path, f"{name}:{line}: {problem}", "Write it with `uv pip compile` or `pip-compile`.")
+    for problem in unsatisfied(pinned, asked_requirements(stack)):
+        yield Finding(path, f"{name}: {problem}", _RENEW)
+
+
+CHECKS = (requirements, lock)

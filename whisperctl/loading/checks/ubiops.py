@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 
+from whisperctl.files import Missing, home_of, refusal
 from whisperctl.loading.checks.finding import Finding, warning
 from whisperctl.loading.checks.rollout import recordings
 from whisperctl.serving.launch import server_port
@@ -129,12 +131,23 @@ def without_effect(stack: Stack) -> Iterator[Finding]:
             )
 
 
-def smoke(stack: Stack) -> Iterator[Finding]:
-    """The audio that an apply ends with is there."""
+def files(stack: Stack) -> Iterator[Finding]:
+    """The files that the stack names are there."""
     for path, wanted in recordings(stack):
-        if not wanted.audio.is_file():
-            hint = "The path counts from the folder of the file that it is written in."
-            yield Finding((*path, "audio"), "there is no such audio file", hint)
+        yield from named_file(stack, (*path, "audio"), wanted.audio, "audio file")
+    if stack.environment.lock is not None:
+        yield from named_file(stack, ("environment", "lock"), stack.environment.lock, "lock file")
 
 
-CHECKS = (scaling, instances, without_effect, ports, endpoints, reach, labels, env_vars, smoke)
+def named_file(stack: Stack, path: Path_, file: Path, what: str) -> Iterator[Finding]:
+    """A file that the stack names is there, a regular one, and none that a link fetches from elsewhere."""
+    beside = Path(stack.mark(*path).file).parent
+    refused = refusal(file, inside=home_of(file, beside))
+    if isinstance(refused, Missing):
+        hint = "The path counts from the folder of the file that it is written in."
+        yield Finding(path, f"there is no such {what}", hint)
+    elif refused is not None:
+        yield Finding(path, f"the {what} is not read: {refused.reason}", refused.hint)
+
+
+CHECKS = (scaling, instances, without_effect, ports, endpoints, reach, labels, env_vars, files)

@@ -1,9 +1,9 @@
-// What actions/github-script does with its script, in front of a pull request's comments that are kept in a file:
-//     node github_script.js SCRIPT COMMENTS.json
-// Comments come in pages of 30; a body of more than 65,536 characters is refused, as GitHub refuses it.
+// What actions/github-script does with its script, in front of a repository's comments and issues that are kept in a file:
+//     node github_script.js SCRIPT KEPT.json
+// Lists come in pages of 30; a body of more than 65,536 characters is refused, as GitHub refuses it.
 const fs = require('fs')
 const [script, kept] = process.argv.slice(2)
-const comments = JSON.parse(fs.readFileSync(kept, 'utf8'))
+const { comments, issues: all } = JSON.parse(fs.readFileSync(kept, 'utf8'))
 const repo = { owner: 'me', repo: 'speech' }
 
 function check (given, expected) {
@@ -13,10 +13,12 @@ function check (given, expected) {
   if ('body' in given && given.body.length > 65536) throw new Error('Validation Failed: body is too long')
 }
 
+const pageOf = (list, given) => ({ data: list.slice((given.page - 1) * 30, given.page * 30) })
+
 const issues = {
   async listComments (given) {
     check(given, { ...repo, issue_number: 7 })
-    return { data: comments.slice((given.page - 1) * 30, given.page * 30) }
+    return pageOf(comments, given)
   },
   async createComment (given) {
     check(given, { ...repo, issue_number: 7 })
@@ -25,22 +27,36 @@ const issues = {
   async updateComment (given) {
     check(given, repo)
     comments.find(comment => comment.id === given.comment_id).body = given.body
+  },
+  async listForRepo (given) {
+    check(given, repo)
+    return pageOf(all.filter(issue => issue.state === given.state), given)
+  },
+  async create (given) {
+    check(given, repo)
+    all.push({ number: all.length + 1, state: 'open', title: given.title, body: given.body })
+  },
+  async update (given) {
+    check(given, repo)
+    const { owner, repo: name, issue_number: number, ...changed } = given
+    Object.assign(all.find(issue => issue.number === number), changed)
   }
 }
 const github = {
   rest: { issues },
   async paginate (method, given) {
-    const all = []
+    const found = []
     for (let page = 1, data; page === 1 || data.length; page++) {
       data = (await method({ ...given, page })).data
-      all.push(...data)
+      found.push(...data)
     }
-    return all
+    return found
   }
 }
+const context = { repo, issue: { number: 7 }, workflow: 'whisperctl' }
 const AsyncFunction = (async () => {}).constructor
 const run = new AsyncFunction('require', 'github', 'context', 'core', fs.readFileSync(script, 'utf8'))
-run(require, github, { repo, issue: { number: 7 } }, {}).then(
-  () => fs.writeFileSync(kept, JSON.stringify(comments)),
+run(require, github, context, {}).then(
+  () => fs.writeFileSync(kept, JSON.stringify({ comments, issues: all })),
   error => { console.error(`Error: ${error.message}`); process.exit(1) }
 )

@@ -1,0 +1,99 @@
+"""Real processes that want one stack at the same moment: minutes long, and therefore only in the exhaustive run."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.harness.project import Project
+from tests.reconcile.conftest import EXHAUSTIVE
+
+pytestmark = [
+    pytest.mark.exhaustive,
+    pytest.mark.skipif(not EXHAUSTIVE, reason="takes minutes: WHISPERCTL_EXHAUSTIVE=1 runs it"),
+]
+PAIRS = 12
+
+
+def ended(process: subprocess.Popen[str]) -> tuple[int, str]:
+    out, err = process.communicate(timeout=240)
+    return process.returncode, out + err
+
+
+def is_empty(project: Project, file: Path) -> bool:
+    return project.cli("plan", "--detailed-exitcode", str(file)).code == 0
+
+
+def writes(project: Project) -> list[str]:
+    return [e["path"] for e in project.journal() if e["method"] != "GET" and "/_emulator/" not in e["path"]]
+
+
+def test_pairs_of_applies_both_end_well_and_one_of_them_wins_whole(project: Project) -> None:
+    project.apply()
+    for number in range(PAIRS):
+        files = [
+            project.write(f"{name}.yaml", version={"maximum_instances": 2 + number % 3}, env={name: str(number)})
+            for name in ("ONE", "TWO")
+        ]
+        pair = [project.spawn("apply", "--yes", str(file)) for file in files]
+        for code, said in map(ended, pair):
+            assert code == 0, f"pair {number}: {said}"
+        assert sorted(is_empty(project, file) for file in files) == [False, True], f"pair {number}"
+
+
+@pytest.mark.parametrize("command", ["destroy", "pause"])
+def test_pairs_of_an_apply_and_something_else_both_end_well(project: Project, command: str) -> None:
+    for number in range(PAIRS // 2):
+        project.apply()
+        file = project.write("mine.yaml", env={"A": str(number)})
+        other = ["destroy", "--yes"] if command == "destroy" else ["pause"]
+        pair = [project.spawn("apply", "--yes", str(file)), project.spawn(*other, str(file))]
+        for code, said in map(ended, pair):
+            assert code == 0, f"pair {number}: {said}"
+        project.cli("resume", str(file))
+
+
+def test_an_apply_that_is_stopped_for_longer_than_its_lease_overwrites_nothing(project: Project) -> None:
+    project.apply()
+    mine = project.write("mine.yaml", version={"maximum_instances": 5}, env={"EXTRA": "1"}, vllm={"max_model_len": 32})
+    theirs = project.write("theirs.yaml")
+    project.fault("latency", method="PATCH", path="versions/v1$", ms=3000, count=1)
+    stopped = project.spawn("apply", "--yes", str(mine))
+    assert stopped.stderr is not None
+    while "version/alpha/v1: updating" not in stopped.stderr.readline():
+        pass
+    time.sleep(1)
+    stopped.send_signal(signal.SIGSTOP)
+    start = time.monotonic()
+    code, said = ended(project.spawn("apply", "--yes", str(theirs)))
+    assert code == 0, said
+    assert "waiting for another apply" in said
+    assert time.monotonic() - start > 59
+    before = writes(project)
+    stopped.send_signal(signal.SIGCONT)
+    code, said = ended(stopped)
+    assert code == 1
+    assert "has taken over" in said
+    assert writes(project) == before
+    assert is_empty(project, theirs)
+
+
+def test_an_apply_that_sits_out_a_rate_limit_longer_than_its_lease_keeps_it(project: Project) -> None:
+    project.apply()
+    first = project.write("first.yaml", version={"maximum_instances": 4})
+    second = project.write("second.yaml", version={"maximum_instances": 5})
+    project.fault("throttle", method="PATCH", path="versions/v1$", reset=100, count=1)
+    one = project.spawn("apply", "--yes", str(first))
+    time.sleep(30)
+    two = project.spawn("apply", "--yes", str(second))
+    code, said = ended(one)
+    assert code == 0, said
+    code, said = ended(two)
+    assert code == 0, said
+    assert "waiting for another apply" in said
+    assert (project.api().version("alpha", "v1") or {})["maximum_instances"] == 5
+    assert is_empty(project, second)

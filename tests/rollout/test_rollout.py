@@ -1,0 +1,67 @@
+"""A line of versions, from the first one on, with instances that really answer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tests.harness.project import Project, report
+from tests.rollout.conftest import line
+from whisperctl.state.labels import Labels
+
+
+def versions(project: Project) -> dict[str, Any]:
+    api = project.api()
+    return {raw["version"]: raw for raw in api.versions("alpha")}
+
+
+def pointed(project: Project) -> str:
+    return str(project.api().service("alpha")["version"])
+
+
+def states(project: Project) -> dict[str, str]:
+    found = {}
+    for name, raw in versions(project).items():
+        record = Labels.of(raw).rollout
+        found[name] = record.state if record else "-"
+    return found
+
+
+def test_the_first_version_is_gated_before_its_service_is_made(project: Project) -> None:
+    project.apply(**line())
+    [name] = versions(project)
+    assert name.startswith("v1-")
+    assert pointed(project) == name
+    assert states(project) == {name: "served"}
+    assert project.api().find_service("alpha-preview") is None
+
+
+def test_a_new_version_takes_over_and_the_earlier_one_sleeps(project: Project) -> None:
+    project.apply(**line())
+    [first] = versions(project)
+    outcome = project.apply(**line(env={"HEARS": "Hello, world!"}))
+    kinds = [result.operation.kind for result in outcome.results]
+    assert kinds[-5:] == ["gate", "switch", "bake", "retire", "seal"]
+    [second] = versions(project).keys() - {first}
+    assert pointed(project) == second
+    assert states(project) == {first: "served", second: "served"}
+    found = versions(project)
+    assert (found[first]["minimum_instances"], found[second]["minimum_instances"]) == (0, 1)
+    assert "openai-compatible" not in found[first]["labels"]
+    assert found[second]["labels"]["openai-compatible"] == "true"
+    assert project.plan_one(**line(env={"HEARS": "Hello, world!"})).changes == ()
+
+
+def test_a_version_that_mishears_serves_nobody(project: Project) -> None:
+    project.apply(**line())
+    [first] = versions(project)
+    [outcome] = project.perform(project.write(**line(env={"HEARS": "bye moon"})))
+    assert not outcome.succeeded
+    assert "did not pass its gate" in report(outcome)
+    assert pointed(project) == first
+    [second] = versions(project).keys() - {first}
+    assert states(project)[second] == "failed"
+    assert project.api().find_service("alpha-preview") is None
+    plan = project.plan_one(**line(env={"HEARS": "bye moon"}))
+    assert any("failed at its gate" in remark.text for remark in plan.warnings)
+    project.apply(**line())
+    assert set(versions(project)) == {first}

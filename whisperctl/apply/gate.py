@@ -1,0 +1,177 @@
+"""The gate of a blue_green rollout: a new version is woken and heard through a temporary service, beside what serves.
+
+The version that serves and its services are not touched. However it ends, the temporary service is deleted before
+anything else goes on, and a version that does not pass falls asleep at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+from whisperctl.apply.awake import QUESTION, KeptAwake
+from whisperctl.apply.fresh import create_once
+from whisperctl.apply.job import Job
+from whisperctl.apply.polling import wait_for
+from whisperctl.apply.proof import check_own_health
+from whisperctl.apply.versions import read, record_of, rollout_in, sleep, wake_up, write_record
+from whisperctl.endpoint.client import Endpoint
+from whisperctl.endpoint.gate import Transcribe, figures, judge, measure
+from whisperctl.endpoint.probe import probe
+from whisperctl.endpoint.readiness import Wait
+from whisperctl.endpoint.transcription import ROUTES, Ask, request
+from whisperctl.endpoint.transcription import read as transcript
+from whisperctl.errors import GateFailed, Interrupted, NotOwned, WhisperctlError
+from whisperctl.plan.operations import Operation
+from whisperctl.plan.rollout import preview_name
+from whisperctl.spec import Smoke
+from whisperctl.state import labels
+from whisperctl.state.labels import RolloutRecord, owner
+from whisperctl.state.resources import Address, service_address
+
+
+def gate(job: Job, operation: Operation, token: str) -> None:
+    """Wake the new version and let it pass its gate, with the version that serves beside it where that answers.
+
+    Raises:
+        GateFailed: it does not come up, does not hear well enough, or is too slow; nothing was switched.
+    """
+    new = rollout_in(job).new
+    try:
+        wake_up(job, operation.address, 1)
+        idle = float(read(job, new).get("maximum_idle_time") or 300)
+        job.awake.append(KeptAwake(job.api, job.deployment, new, 1, idle))
+        record, reasons = _measured(job, operation.address, token)
+    except Interrupted:
+        fall_back_asleep(job, new)
+        raise
+    except WhisperctlError as error:
+        fall_back_asleep(job, new, record_of(job, "failed", "start"))
+        raise GateFailed(f"{error}\n  {unswitched(job)}") from error
+    if reasons:
+        fall_back_asleep(job, new, record)
+        text = "\n".join(reasons)
+        raise GateFailed(f"{operation.address} did not pass its gate: {text}\n  {unswitched(job)}")
+    write_record(job, new, record)
+
+
+def fall_back_asleep(job: Job, version: str, record: RolloutRecord | None = None) -> None:
+    """Let a version sleep again, with a record of why."""
+    for awake in job.awake:
+        awake.stop()
+    if record is not None:
+        write_record(job, version, record)
+    sleep(job, version)
+
+
+def unswitched(job: Job) -> str:
+    """What the failure leaves, in words."""
+    serving = rollout_in(job).replaces
+    return f"No service was touched: {serving} serves on." if serving else "No service was touched."
+
+
+def _measured(job: Job, address: Address, token: str) -> tuple[RolloutRecord, list[str]]:
+    """The record of the gate, and why it is not passed."""
+    stack = job.plan.wanted.stack
+    if not stack.services:
+        check_own_health(address, job.api.create_request(job.deployment, job.version, QUESTION, job.timeout))
+        return record_of(job, "passed"), []
+    with ExitStack() as closing:
+        new = closing.enter_context(Endpoint(closing.enter_context(_preview(job)), token, job.api.rest.timeout))
+        probe(
+            new,
+            served_name=stack.model.served_name,
+            smoke=None,
+            task=stack.model.task,
+            clock=job.clock,
+            timeout=job.timeout,
+            listen=lambda line: job.say(address, line),
+        )
+        samples = stack.rollout.smokes
+        if not samples:
+            return record_of(job, "passed"), []
+        beside = _serving(job, token)
+        serving = closing.enter_context(beside) if beside else None
+        measured, compared = measure(
+            samples,
+            _transcribe_with(job, new),
+            _transcribe_with(job, serving) if serving else None,
+            job.clock.monotonic,
+        )
+    job.say(address, figures(measured, compared))
+    if compared is None:
+        job.say(address, "nothing that serves could be compared with: only max_wer counts")
+    reasons = judge(samples, stack.rollout.gate, measured, compared)
+    return record_of(job, "failed" if reasons else "passed", "gate" if reasons else "", measured, compared), reasons
+
+
+def _transcribe_with(job: Job, endpoint: Endpoint) -> Transcribe:
+    stack = job.plan.wanted.stack
+    route = ROUTES[stack.model.task]
+    wait = Wait(endpoint, job.clock, job.timeout, lambda _line: None)
+
+    def transcribe(smoke: Smoke) -> str:
+        ask = Ask(model=stack.model.served_name, task=stack.model.task, language=smoke.language)
+        upload = (smoke.audio.name, smoke.audio.read_bytes())
+        answer = wait.until_ok(f"POST {route}", lambda seconds: request(endpoint, ask, upload, seconds), patient=True)
+        return transcript(answer, endpoint.url + route).text
+
+    return transcribe
+
+
+def _serving(job: Job, token: str) -> Endpoint | None:
+    """The version that serves, through its own service; None where the plan found nothing to compare with."""
+    rollout = rollout_in(job)
+    if not rollout.compared or rollout.replaces is None:
+        return None
+    for service in job.plan.wanted.stack.services:
+        raw = job.plan.live.owned.get(service_address(service.name))
+        if raw is None or raw.get("version") not in (rollout.replaces, None):
+            continue
+        if url := url_of(job, service.name):
+            return Endpoint(url, token if raw.get("authentication_required") else None, job.api.rest.timeout)
+    return None
+
+
+def url_of(job: Job, service: str) -> str:
+    """The endpoint of a service; empty while it has none."""
+    return str((job.api.find_service(service) or {}).get("endpoint") or "")
+
+
+@contextmanager
+def _preview(job: Job) -> Iterator[str]:
+    """The URL of a temporary service that leads to the new version."""
+    name = preview_name(job.deployment)
+    address = service_address(name)
+    delete_preview(job)
+    body = {
+        "name": name,
+        "deployment": job.deployment,
+        "version": job.version,
+        "port": job.plan.wanted.stack.services[0].port,
+        "authentication_required": True,
+        "labels": labels.new(owner=job.plan.stack),
+    }
+    try:
+        job.say(address, f"leads to {job.version} for its gate")
+        create_once(job, address, lambda: job.api.create_service(body), lambda: job.api.find_service(name))
+        yield wait_for(
+            lambda: url_of(job, name), bool, clock=job.clock, timeout=job.timeout, what=f"{address} to have an endpoint"
+        )
+    finally:
+        delete_preview(job)
+
+
+def delete_preview(job: Job) -> None:
+    """Delete the temporary service, if there is one.
+
+    Raises:
+        NotOwned: a service of that name is not ours.
+    """
+    name = preview_name(job.deployment)
+    found = job.api.find_service(name)
+    if found is None:
+        return
+    if owner(found) != job.plan.stack:
+        raise NotOwned(f"{service_address(name)} is not ours, and the gate needs that name.\n  Rename that service.")
+    job.api.delete_service(name)

@@ -1,0 +1,64 @@
+"""Which process holds a lease, and whether it is known to have ended.
+
+A process is looked for only on the same boot of the same machine and in the same pid namespace: two containers may
+share a host's name, and a number means nothing in another namespace.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+from whisperctl.state.labels import LeaseHolder
+
+
+def new_holder() -> LeaseHolder:
+    """This process, with a nonce of its own."""
+    pid = os.getpid()
+    return LeaseHolder("", secrets.token_hex(8), 0, _boot(), _namespace(), pid, process_started(pid))
+
+
+def renewed(holder: LeaseHolder) -> LeaseHolder:
+    """The same holder once more: the label's text differs from every one before."""
+    return replace(holder, renewals=holder.renewals + 1)
+
+
+def is_gone(holder: LeaseHolder) -> bool:
+    """Whether the holder's process is known to have ended."""
+    return _is_here(holder) and process_started(holder.pid) != holder.started
+
+
+def holder_in_words(holder: LeaseHolder) -> str:
+    """`process 4711 of this machine`, as far as one can tell."""
+    if not holder.nonce:
+        return "another version of whisperctl"
+    return f"process {holder.pid} of {'this' if _is_here(holder) else 'another'} machine"
+
+
+def _is_here(holder: LeaseHolder) -> bool:
+    return bool(holder.boot and holder.namespace) and (holder.boot, holder.namespace) == (_boot(), _namespace())
+
+
+def _boot() -> str:
+    """The kernel's boot id; empty where there is none, so that nobody is looked for."""
+    with suppress(OSError):
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    return ""
+
+
+def _namespace() -> str:
+    """The number of this process's pid namespace; empty where there is none."""
+    with suppress(OSError):
+        return "".join(char for char in str(Path("/proc/self/ns/pid").readlink()) if char.isdecimal())
+    return ""
+
+
+def process_started(pid: int) -> str:
+    """When a process started, in the kernel's ticks since the boot (proc(5)); `-` when there is no such process."""
+    with suppress(OSError, IndexError):
+        fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()
+        return "-" if fields[0] in "ZX" else fields[19]  # one that only waits to be reaped has ended
+    return "-"

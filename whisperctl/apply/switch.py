@@ -1,0 +1,145 @@
+"""The switch of a blue_green rollout and what follows it: services, default and minimum go over, or back.
+
+At no point do two versions keep instances beyond their idle time: the minimum leaves one version before the other gets
+it, and deployment requests keep the other awake for as long as it may be needed.
+"""
+
+from __future__ import annotations
+
+from whisperctl.apply import writes
+from whisperctl.apply.awake import KeptAwake, stop_instances
+from whisperctl.apply.gate import fall_back_asleep
+from whisperctl.apply.job import Job
+from whisperctl.apply.payloads import change as change_body
+from whisperctl.apply.versions import (
+    make_default,
+    patch,
+    read,
+    record_of,
+    rollout_in,
+    set_minimum,
+    wake_up,
+    write_record,
+    write_state,
+)
+from whisperctl.errors import GateFailed, Interrupted, WhisperctlError
+from whisperctl.plan.operations import Operation
+from whisperctl.plan.rollout import OPENAI_LABELS, Rollout, sleeps
+from whisperctl.state.labels import Labels
+from whisperctl.state.resources import Address, service_address, version_address
+
+
+def switch(job: Job, operation: Operation) -> None:
+    """Point every service at the new version once it runs as many instances as the one that serves.
+
+    Raises:
+        GateFailed: it did not work; the services lead to the earlier version again.
+    """
+    rollout, paused = rollout_in(job), job.plan.wanted.paused is not None
+    address = version_address(job.deployment, rollout.new)
+    try:
+        if not paused:
+            wake_up(job, address, _instances(job, rollout))
+        for service in _services(job):
+            writes.update(job, Operation(id=operation.id, kind="update", address=service))
+            job.say(service, f"leads to {rollout.new}")
+        make_default(job, rollout.new)
+        if not paused:
+            _hand_over_the_minimum(job, rollout)
+    except Interrupted:
+        raise
+    except WhisperctlError as error:
+        back_out(job, "switch")
+        raise GateFailed(f"{error}\n  {_went_back(rollout)}") from error
+
+
+def _instances(job: Job, rollout: Rollout) -> int:
+    """As many as the version that serves runs now, at least one, at most the new one's maximum."""
+    running = 0
+    if rollout.replaces:
+        found = job.api.instances(job.deployment, rollout.replaces)
+        running = sum(item["status"] == "running" for item in found)
+    return max(1, min(running, job.plan.wanted.stack.version.maximum_instances))
+
+
+def _services(job: Job) -> list[Address]:
+    """Live services that the plan changes, in the file's order."""
+    changed = {change.address for change in job.plan.changes if change.action == "update"}
+    addresses = (service_address(service.name) for service in job.plan.wanted.stack.services)
+    return [address for address in addresses if address in changed]
+
+
+def _hand_over_the_minimum(job: Job, rollout: Rollout) -> None:
+    version = job.plan.wanted.stack.version
+    minimum = version.minimum_instances
+    if rollout.replaces:
+        earlier = read(job, rollout.replaces)
+        minimum = int(earlier.get("minimum_instances") or 0)
+        idle = float(earlier.get("maximum_idle_time") or 300)
+        job.awake.append(KeptAwake(job.api, job.deployment, rollout.replaces, max(minimum, 1), idle))
+        set_minimum(job, rollout.replaces, 0)
+    set_minimum(job, rollout.new, min(minimum, version.maximum_instances))
+
+
+def back_out(job: Job, stage: str) -> None:
+    """Services and default lead to the earlier version again, which keeps its instances; the new one sleeps."""
+    rollout = rollout_in(job)
+    for service in job.plan.wanted.stack.services:
+        before = job.plan.live.owned.get(service_address(service.name))
+        now = job.api.find_service(service.name)
+        if before is None or now is None:
+            continue
+        fields = {name: before.get(name) for name in ("deployment", "version", "port")}
+        if any(now.get(name) != value for name, value in fields.items()):
+            job.saw(service_address(service.name), job.api.update_service(service.name, fields))
+    if rollout.replaces:
+        make_default(job, rollout.replaces)
+        set_minimum(job, rollout.new, 0)
+        earlier = job.plan.live.owned[version_address(job.deployment, rollout.replaces)]
+        set_minimum(job, rollout.replaces, int(earlier.get("minimum_instances") or 0))
+    write_state(job, rollout.new, "failed", stage)
+    fall_back_asleep(job, rollout.new)
+
+
+def _went_back(rollout: Rollout) -> str:
+    return f"The services lead to {rollout.replaces} again." if rollout.replaces else f"{rollout.new} sleeps."
+
+
+def retire(job: Job, operation: Operation) -> None:
+    """Earlier versions fall asleep; the new one gets all that the file says and is recorded as served."""
+    rollout = rollout_in(job)
+    for name in rollout.kept:
+        _put_to_sleep(job, name)
+    for awake in job.awake:
+        awake.stop()
+    raw = read(job, rollout.new)
+    record = Labels.of(raw).rollout
+    if record is None or record.state != "served":
+        job.say(operation.address, "serves")
+        body = change_body(job, operation.address, raw)
+        patch(job, rollout.new, body)
+        write_state(job, rollout.new, "served")
+    if job.plan.wanted.paused is not None:
+        stop_instances(job.api, job.deployment, rollout.new)
+
+
+def _put_to_sleep(job: Job, version: str) -> None:
+    """Minimum 0, off the project's OpenAI-compatible endpoint, instances stopped; a record that it has served."""
+    raw = job.api.version(job.deployment, version)
+    if raw is None:
+        return
+    known = Labels.of(raw)
+    if not sleeps(raw) or known.rollout is None:
+        listed = {name: None for name in OPENAI_LABELS if name in known.all}
+        record = known.rollout or record_of(job, "served")
+        patch(
+            job,
+            version,
+            {"minimum_instances": 0, "labels": known.written(rollout=record, paused_minimum=None, user=listed)},
+        )
+    stop_instances(job.api, job.deployment, version)
+
+
+def keep_what_is_used(job: Job, version: str) -> None:
+    """Record that UbiOps refused to delete an earlier version, since something uses it."""
+    write_record(job, version, record_of(job, "kept"))

@@ -1,0 +1,63 @@
+"""What a planned rollout will meet: whether what serves answers, and whether there is room beside it.
+
+Reads only, and only where a version is to be rolled out beside one that serves.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from whisperctl.control.api import Api, Json
+from whisperctl.errors import ApiError
+from whisperctl.plan.changes import Remark
+from whisperctl.plan.cost import Surge, surge
+from whisperctl.plan.plan import Plan
+from whisperctl.state.live import Live
+
+
+def surveyed(plan: Plan, api: Api) -> Plan:
+    """The plan with whether its gate compares, and with the surge; refused where a quota proves that it cannot fit.
+
+    Raises:
+        Interrupted: the user interrupted.
+    """
+    rollout = plan.rollout
+    if rollout is None or not rollout.gated or rollout.replaces is None:
+        return plan
+    try:
+        running = [item for item in api.instances(rollout.deployment, rollout.replaces) if item["status"] == "running"]
+    except ApiError:
+        running = []
+    plan = replace(plan, rollout=replace(rollout, compared=bool(running)))
+    needed = max(1, min(len(running), plan.wanted.stack.version.maximum_instances))
+    found, reason = _surge(api, plan.live, plan, needed)
+    if plan.cost is not None:
+        plan = replace(plan, cost=replace(plan.cost, surge=found, surge_reason=reason))
+    if found != "does not fit":
+        return plan
+    text = (
+        f"the rollout needs {needed} more instance{'s' if needed > 1 else ''} beside {rollout.replaces}, and the quota "
+        f"has no room for {'them' if needed > 1 else 'it'} ({reason}).\n"
+        "  Raise the quota, or set rollout.strategy: in_place, which replaces instances where they are and is down "
+        "meanwhile."
+    )
+    remark = Remark(source=plan.wanted.stack.source("rollout", "strategy"), text=text)
+    return replace(plan, refused=(*plan.refused, remark))
+
+
+def _surge(api: Api, live: Live, plan: Plan, needed: int) -> tuple[Surge, str]:
+    types = _types(live, plan)
+    try:
+        quotas = api.quotas()
+        if not any(item.get("quota") is not None for item in quotas):
+            return "unknown", ""
+        return surge(needed, types, quotas, api.project_instances(), api.instance_types())
+    except ApiError:
+        return "unknown", ""  # a token that may not read them: nothing is proven
+
+
+def _types(live: Live, plan: Plan) -> list[Json]:
+    """The instance types of the stack's group, in the order in which UbiOps tries them."""
+    name = plan.wanted.stack.instance_type_group.name
+    group = next((group for group in live.groups if group["name"] == name), {})
+    return sorted(group.get("instance_types") or (), key=lambda item: item.get("priority") or 0)
