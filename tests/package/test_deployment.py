@@ -268,7 +268,7 @@ def test_a_second_sigterm_changes_nothing(instance: MakeInstance) -> None:
 @pytest.mark.parametrize("turn", range(10 if os.environ.get("WHISPERCTL_EXHAUSTIVE") == "1" else 1))
 @pytest.mark.parametrize("end", ["exit", "sigterm", "sigkill", "death", "deaf"])
 def test_no_descendant_outlives_the_instance(
-    instance: MakeInstance, stack_of: StackOf, tmp_path: Path, end: str, turn
+    instance: MakeInstance, stack_of: StackOf, tmp_path: Path, end: str, turn: int
 ) -> None:
     stack = stack_of(vllm="{version: 0.32.0, args: {shutdown-timeout: 0}}")
     brood = {"STAND_IN_BROOD": str(BROOD), "STAND_IN_BROOD_PIDS": str(tmp_path / "pids")}
