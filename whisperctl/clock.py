@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import select
 import threading
 import time
+import weakref
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Protocol
 
 from whisperctl.errors import Interrupted
@@ -48,22 +51,24 @@ def latest_moment(clock: Clock) -> int:
     return int((clock.time() + CLOCKS_APART) * 1e9)
 
 
-LOOK_EACH = 0.1
-"""Seconds after which a wait looks whether the user has interrupted."""
-
-
 class Stop:
-    """Like `threading.Event`, but `set` takes no lock.
+    """Like `threading.Event`, but `set` takes no lock and wakes every wait at once.
 
     A signal's handler runs in the main thread, also while that holds the lock of an Event, and would wait for itself.
+    Here it writes a byte to a pipe, which nobody reads: from then on every wait finds something to read.
     """
 
     def __init__(self) -> None:
         self._is_set = False
+        self._reader, self._writer = os.pipe()
+        os.set_blocking(self._writer, False)
+        weakref.finalize(self, _close, self._reader, self._writer)
 
     def set(self) -> None:
         """End all waits, those to come as well."""
         self._is_set = True
+        with suppress(BlockingIOError):  # full of bytes that end the waits, too
+            os.write(self._writer, b"x")
 
     def is_set(self) -> bool:
         """Whether it is."""
@@ -71,10 +76,15 @@ class Stop:
 
     def wait(self, seconds: float) -> bool:
         """Return True as soon as it is set, or False after `seconds`."""
-        end = time.monotonic() + seconds
-        while not self._is_set and (left := end - time.monotonic()) > 0:
-            time.sleep(min(left, LOOK_EACH))
+        poll = select.poll()
+        poll.register(self._reader, select.POLLIN)
+        poll.poll(max(seconds, 0.0) * 1000)
         return self._is_set
+
+
+def _close(*descriptors: int) -> None:
+    for descriptor in descriptors:
+        os.close(descriptor)
 
 
 class StoppableClock:

@@ -7,13 +7,14 @@ Prints nothing and asks nothing: callers hand in listeners and render what comes
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
-from whisperctl.apply.job import Job, Telling
+from whisperctl.apply.events import Level, Listen, Said
+from whisperctl.apply.job import Job
 from whisperctl.apply.lease import Lease
-from whisperctl.apply.outcome import Event, Listen, Outcome
-from whisperctl.apply.run import Run
+from whisperctl.apply.outcome import Outcome
+from whisperctl.apply.run import Replan, Run
 from whisperctl.clock import StoppableClock
 from whisperctl.control.api import Api
 from whisperctl.errors import Interrupted, WhisperctlError
@@ -48,61 +49,62 @@ class World:
     listen: Listen
     max_credits: float | None = None
     """Credits an hour that no stack may cost; None is no limit."""
+    ids: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+    """Numbers of operations: one counter for all plans, so that none is ever given twice."""
 
     def api(self, stack: Stack) -> Api:
         """The control plane of the stack's project."""
         return self.apis[self.project_of(stack)]
 
 
-def plan_stacks(stacks: Sequence[Stack], world: World, destroy: bool = False, first_id: int = 1) -> list[Plan]:
+def plan_stacks(stacks: Sequence[Stack], world: World, destroy: bool = False) -> list[Plan]:
     """Plans for all stacks, in their order; the lists of a project are read once.
+
+    Each tells what a new package changes, and what of it `apply` would refuse.
 
     Raises:
         WhisperctlError: UbiOps cannot be read, or a stack cannot be planned.
     """
     plans: dict[int, Plan] = {}
     for project, positions in _by_project(stacks, world).items():
-        members = [stacks[position] for position in positions]
-        made = _plan_project(project, members, world, destroy, first_id)
-        first_id += sum(len(plan.operations) for plan in made)
+        made = _plan_project(project, [stacks[position] for position in positions], world, destroy)
         plans |= zip(positions, made, strict=True)
     return [plans[position] for position in range(len(stacks))]
 
 
 def _by_project(stacks: Iterable[Stack], world: World) -> dict[str, list[int]]:
     """The positions of the stacks of each project."""
-    found: dict[str, list[int]] = {}
+    positions: dict[str, list[int]] = {}
     for position, stack in enumerate(stacks):
-        found.setdefault(world.project_of(stack), []).append(position)
-    return found
+        positions.setdefault(world.project_of(stack), []).append(position)
+    return positions
 
 
 def _plan_project(
-    project: str, stacks: Sequence[Stack], world: World, destroy: bool, first_id: int, beside: Sequence[Plan] = ()
+    project: str, stacks: Sequence[Stack], world: World, destroy: bool, beside: Sequence[Plan] = ()
 ) -> list[Plan]:
-    """`beside` are plans made earlier that are performed at the same time."""
+    """Read, compare, order, refuse, explain. `beside` are plans made earlier that are performed at the same time."""
     api = world.apis[project]
-    wanted = [_desired(stack, project, destroy) for stack in stacks]
-    lives = read_live(api, wanted, world.parallelism, destroy)
-    settled = [settle(w, live.labels) for w, live in zip(wanted, lives, strict=True)]
-    for position, (w, live) in enumerate(zip(settled, lives, strict=True)):
-        if is_line(w.stack) and not destroy:
-            settled[position], lives[position] = _named_by_content(stacks[position], project, w, live, world)
+    unsettled = [_desired(stack, project, destroy) for stack in stacks]
+    lives = read_live(api, unsettled, world.parallelism, destroy)
+    settled = [settle(wanted, live.labels) for wanted, live in zip(unsettled, lives, strict=True)]
+    for position, (wanted, live) in enumerate(zip(settled, lives, strict=True)):
+        if is_line(wanted.stack) and not destroy:
+            settled[position], lives[position] = _named_by_content(stacks[position], project, wanted, live, world)
     more_wanted, more_lives = [plan.wanted for plan in beside], [plan.live for plan in beside]
     retired = retired_tags(api, settled + more_wanted, lives + more_lives, destroy)
-    plans = []
-    for w, live, tags in zip(settled, lives, retired[: len(settled)], strict=True):
-        plan = make_plan(
-            w,
+    plans = [
+        make_plan(
+            wanted,
             live,
             project=project,
-            first_id=first_id,
+            ids=world.ids,
             retired_tags=tags,
             destroy=destroy,
             max_credits=world.max_credits,
         )
-        first_id += len(plan.operations)
-        plans.append(plan)
+        for wanted, live, tags in zip(settled, lives, retired[: len(settled)], strict=True)
+    ]
     ordered = after_other_stacks([plan.operations for plan in plans])
     plans = [replace(plan, operations=operations) for plan, operations in zip(plans, ordered, strict=True)]
     return explained([surveyed(plan, api) for plan in plans], api, world.parallelism)
@@ -144,32 +146,28 @@ def apply_plans(
     """
     refuse(plans)
 
-    def again(plan: Plan, first_id: int) -> Plan:
+    def again(plan: Plan) -> Plan:
         stack, project = plan.wanted.stack, world.project_of(plan.wanted.stack)
         beside = [p for p in plans if p.project == project and p.stack != plan.stack]
-        [fresh] = _plan_project(project, [stack], world, plan.destroy, first_id, beside)
+        [fresh] = _plan_project(project, [stack], world, plan.destroy, beside)
         refuse([fresh])
         if revised is not None and new_changes(plan, fresh):
             revised(plan, fresh)
         return fresh
 
     jobs = {position: _job(plan, world, exactly=not replan) for position, plan in enumerate(plans) if not plan.is_empty}
-    run = Run(
-        jobs=list(jobs.values()),
-        token=world.token,
-        clock=world.clock,
-        listen=world.listen,
-        replan=again if replan else None,
-    )
-    done = dict(zip(jobs, run.perform(), strict=True))
-    outcomes = [done.get(position) or Outcome(plan=plan) for position, plan in enumerate(plans)]
-    _check_convergence([outcome for outcome in outcomes if outcome.results and outcome.succeeded], world)
-    return outcomes
+    done = dict(zip(jobs, _run(jobs.values(), world, again if replan else None), strict=True))
+    outcomes = {position: done.get(position) or Outcome(plan=plan) for position, plan in enumerate(plans)}
+    return list(_with_convergence(outcomes, world).values())
+
+
+def _run(jobs: Iterable[Job], world: World, replan: Replan | None = None) -> list[Outcome]:
+    return Run(jobs=list(jobs), token=world.token, clock=world.clock, listen=world.listen, replan=replan).perform()
 
 
 def _job(plan: Plan, world: World, exactly: bool = False) -> Job:
-    def tell(about: Address, state: Telling, text: str) -> None:
-        world.listen(Event(stack=plan.stack, address=about, state=state, text=text))
+    def tell(about: Address, level: Level, text: str) -> None:
+        world.listen(Said(stack=plan.stack, address=about, level=level, text=text))
 
     return Job(
         plan=plan,
@@ -181,40 +179,36 @@ def _job(plan: Plan, world: World, exactly: bool = False) -> Job:
     )
 
 
-def _lease(plan: Plan, world: World, tell: Callable[[Address, Telling, str], None]) -> Lease:
+def _lease(plan: Plan, world: World, tell: Callable[[Address, Level, str], None]) -> Lease:
     stack = plan.wanted.stack
     address = deployment_address(stack.deployment.name)
     return Lease(world.api(stack), stack.deployment.name, world.clock, lambda text: tell(address, "say", text))
 
 
-def _check_convergence(outcomes: Sequence[Outcome], world: World) -> None:
-    """Plan again what was applied; what still differs goes into the outcome."""
-    left = list(outcomes)
+def _with_convergence(outcomes: Mapping[int, Outcome], world: World) -> dict[int, Outcome]:
+    """The outcomes, with what still differs although everything was done: what was applied is planned again."""
+    checked = dict(outcomes)
+    left = [position for position, outcome in outcomes.items() if outcome.results and outcome.succeeded]
     for attempt in range(CONVERGENCE_READS):
         if not left:
-            return
+            break
         try:
             if attempt:
                 world.clock.sleep(attempt)
-            fresh = {
-                id(outcome): plan
-                for destroyed in (False, True)
-                for outcome, plan in _planned_again([o for o in left if o.plan.destroy is destroyed], world)
-            }
+            plans = _plan_again({position: outcomes[position].plan for position in left}, world)
         except Interrupted:
-            for outcome in left:
-                outcome.interrupted = True
-            return
+            return checked | {position: replace(checked[position], interrupted=True) for position in left}
         except WhisperctlError as error:
-            for outcome in left:
-                outcome.error = f"It cannot be shown that nothing differs any more: {error}"
-            return
-        left = [outcome for outcome in left if fresh[id(outcome)].operations]
-        _delete_what_was_shared([fresh[id(outcome)] for outcome in left], world)
-        for outcome in outcomes:
-            plan = fresh.get(id(outcome))
-            if plan is not None:
-                outcome.remaining = tuple(str(o.address) for o in plan.changes or plan.operations)
+            text = f"It cannot be shown that nothing differs any more: {error}"
+            return checked | {position: replace(checked[position], error=text) for position in left}
+        left = [position for position in left if plans[position].operations]
+        _delete_what_was_shared([plans[position] for position in left], world)
+        checked |= {p: replace(outcomes[p], remaining=_addresses(plan)) for p, plan in plans.items()}
+    return checked
+
+
+def _addresses(plan: Plan) -> tuple[str, ...]:
+    return tuple(str(entry.address) for entry in plan.changes or plan.operations)
 
 
 def _delete_what_was_shared(plans: Sequence[Plan], world: World) -> None:
@@ -225,11 +219,14 @@ def _delete_what_was_shared(plans: Sequence[Plan], world: World) -> None:
         if plan.destroy and all(operation.address.kind in SHARED_KINDS for operation in plan.operations)
     ]
     if jobs:
-        Run(jobs=jobs, token=world.token, clock=world.clock, listen=world.listen).perform()
+        _run(jobs, world)
 
 
-def _planned_again(outcomes: Sequence[Outcome], world: World) -> list[tuple[Outcome, Plan]]:
-    if not outcomes:
-        return []
-    plans = plan_stacks([outcome.plan.wanted.stack for outcome in outcomes], world, outcomes[0].plan.destroy)
-    return list(zip(outcomes, plans, strict=True))
+def _plan_again(plans: Mapping[int, Plan], world: World) -> dict[int, Plan]:
+    """The plan of each stack as it would be now."""
+    fresh: dict[int, Plan] = {}
+    for destroy in (False, True):
+        positions = [position for position, plan in plans.items() if plan.destroy is destroy]
+        stacks = [plans[position].wanted.stack for position in positions]
+        fresh |= zip(positions, plan_stacks(stacks, world, destroy) if stacks else [], strict=True)
+    return fresh

@@ -13,8 +13,8 @@
     │   └── Contended               another apply of the same stack is at work
     ├── BuildFailed                 a tag or revision did not build: with its last log lines
     ├── Unhealthy                   the endpoint did not come up, or does not do what the spec says
-    ├── TimedOut                    a wait reached `rollout.timeout`
-    └── Interrupted                 Ctrl-C, exit 130
+    └── TimedOut                    a wait reached `rollout.timeout`
+    Interrupted                     Ctrl-C, exit 130: beside the tree, so that no handler of errors takes it for one
 
 Foreign exceptions are chained as causes and never shown. No message carries a token or a secret.
 This module must not import anything of the package.
@@ -141,7 +141,7 @@ class TimedOut(WhisperctlError):
     """A wait reached its deadline."""
 
 
-class Interrupted(WhisperctlError):
+class Interrupted(Exception):
     """The user interrupted the run; the text says what is still running on UbiOps."""
 
     exit_code: ClassVar[int] = EXIT_INTERRUPTED

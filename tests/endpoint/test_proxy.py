@@ -213,6 +213,12 @@ def test_nobody_there_is_502(clock: object) -> None:
     assert b"http://127.0.0.1:9/health" in body
 
 
+AWAY = {
+    "/login": f"https://me:{TOKEN}@{TOKEN}.example/{TOKEN}", "/host": f"http://{TOKEN}/", "/broken": "http://[",
+    "/other": f"mailto:{TOKEN}",
+}  # fmt: skip
+
+
 class _Echo(BaseHTTPRequestHandler):
     """Sends back what it was sent, its own name for the session, and the token in pieces."""
 
@@ -223,6 +229,12 @@ class _Echo(BaseHTTPRequestHandler):
         encoded = b64encode(f"user:{TOKEN}".encode()).decode()
         body = "\n".join([*words, encoded, quote(TOKEN, safe=""), TOKEN[:-1], TOKEN]).encode()
         packed = self.path == "/gzip"
+        if self.path in AWAY:
+            self.send_response(307)
+            self.send_header("Location", AWAY[self.path])
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
         if packed:
             body = gzip.compress(body)
         self.send_response(200, f"OK {TOKEN}")
@@ -247,6 +259,9 @@ def test_nothing_brings_the_token_to_the_page_nor_a_cookie_to_another(path: str)
     thread = threading.Thread(target=upstream.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
     with Endpoint(f"http://127.0.0.1:{upstream.server_port}", TOKEN, 5) as endpoint, serving(endpoint) as port:
+        for away in AWAY:
+            status, body, _ = ask(port, away)
+            assert (status, TOKEN.encode() in body) == (502, False), away
         ask(port, path)
         status, body, headers = ask(port, path)
     upstream.shutdown()

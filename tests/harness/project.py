@@ -15,7 +15,8 @@ from tests.harness import program
 from tests.harness.program import Ran
 from tests.harness.terminal import Terminal
 from ubiops_emulator.testing import Emulator
-from whisperctl.apply.outcome import Event, Outcome
+from whisperctl.apply.events import Event, Said
+from whisperctl.apply.outcome import Outcome
 from whisperctl.clock import StoppableClock
 from whisperctl.control.api import Api
 from whisperctl.engine import World, apply_plans, plan_stacks
@@ -63,6 +64,11 @@ class Project:
     folder: Path
     events: list[Event] = field(default_factory=list, repr=False)
     parallelism: int = 10
+
+    @property
+    def said(self) -> list[str]:
+        """What was said meanwhile, log lines included."""
+        return [event.text for event in self.events if isinstance(event, Said)]
 
     # --- the product ------------------------------------------------------------------------------------------------
 

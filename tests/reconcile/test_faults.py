@@ -63,7 +63,7 @@ def test_an_endpoint_that_is_not_healthy_is_not_proven(project: Project) -> None
     project.fault("unhealthy")
     [outcome] = project.perform(project.write(rollout={"timeout": 2}))
     assert not outcome.succeeded
-    assert "waiting for GET /health: 503" in "\n".join(event.text for event in project.events)
+    assert "waiting for GET /health: 503" in "\n".join(project.said)
     project.calm()
     project.apply(rollout={"timeout": 2})
 
@@ -86,7 +86,7 @@ def test_an_endless_build_times_out_and_is_waited_for_by_the_next_apply(project:
     [failed] = [r for r in outcome.results if r.status == "failed"]
     assert "Timed out after 1 s" in failed.error
     [outcome] = project.perform(project.write(rollout={"timeout": 1}))
-    assert "already building" in " ".join(event.text for event in project.events)
+    assert "already building" in " ".join(project.said)
 
 
 def test_a_failure_stops_only_what_depends_on_it(project: Project) -> None:
@@ -98,10 +98,10 @@ def test_a_failure_stops_only_what_depends_on_it(project: Project) -> None:
 
 
 def test_a_refusal_is_told_in_ubiops_own_words(project: Project) -> None:
-    [outcome] = project.perform(project.write(version={"maximum_instances": 25}))
+    [outcome] = project.perform(project.write(version={"request_retention_time": 9}))
     [failed] = [r for r in outcome.results if r.status == "failed"]
     assert "UbiOps answered 400 to POST" in failed.error
-    assert "maximum_instances: must be at most 20" in failed.error
+    assert "request_retention_time: must be at least 3600" in failed.error
 
 
 def test_a_problem_of_ubiops_own_says_what_to_do(project: Project) -> None:
@@ -126,7 +126,7 @@ def test_a_create_that_is_answered_with_an_error_is_told_so(project: Project) ->
     project.destroy()
     project.fault("drop-before", **create)
     project.apply()
-    assert [event.text for event in project.events if "did not arrive" in event.text] == [
+    assert [text for text in project.said if "did not arrive" in text] == [
         "UbiOps answered 500 to the create; it did not arrive, trying again (1)",
         "no answer to the create; it did not arrive, trying again (1)",
     ]
@@ -142,7 +142,7 @@ def test_a_cancelled_build_is_told_in_a_sentence(project: Project) -> None:
         [outcome] = applying.result(20)
     assert f"environment_tag/whisperctl/{tag}: the build was cancelled." in report(outcome)
     project.apply()
-    assert "removing the tag whose build was cancelled" in [event.text for event in project.events]
+    assert "removing the tag whose build was cancelled" in project.said
 
 
 def _appears(project: Project, status: str) -> list[str]:

@@ -13,9 +13,9 @@ import pytest
 from tests.harness import leases
 from tests.harness.leases import ImpatientClock, SkippingClock
 from tests.harness.project import Project, QuickClock, report
+from whisperctl.apply.events import Ended, Event
 from whisperctl.apply.holder import is_gone, new_holder
 from whisperctl.apply.lease import Lease, held, renewing
-from whisperctl.apply.outcome import Event
 from whisperctl.engine import apply_plans, plan_stacks
 from whisperctl.errors import StalePlan
 from whisperctl.operate.scaling import pause
@@ -85,7 +85,7 @@ def test_a_lease_counts_until_it_was_seen_unchanged_for_a_minute(project: Projec
     world = project.world(clock := ImpatientClock())
     [outcome] = project.perform(project.write(version={"maximum_instances": 2}), world=world)
     assert outcome.succeeded, report(outcome)
-    assert "waiting for another apply" in " ".join(event.text for event in project.events)
+    assert "waiting for another apply" in " ".join(project.said)
     assert clock.skipped >= 60
 
 
@@ -284,7 +284,7 @@ def test_an_apply_that_was_stopped_past_its_lease_writes_nothing_over_the_one_th
     reached: list[int] = []
 
     def listen(event: Event) -> None:
-        if (str(event.address), event.state) == ("version/alpha/v1", "done") and not reached:
+        if isinstance(event, Ended) and str(event.operation.address) == "version/alpha/v1" and not reached:
             [outcome] = project.perform(theirs, world=project.world(ImpatientClock()))
             assert outcome.succeeded, report(outcome)
             reached.append(len(project.journal()))

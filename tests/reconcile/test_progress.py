@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import pytest
 
 from tests.harness.project import Project
-from whisperctl.apply.outcome import Event, State
+from whisperctl.apply.events import Ended, Level, Said, Started, Stopped
+from whisperctl.plan.operations import Operation
 from whisperctl.state.resources import Address, Kind
 from whisperctl.views.folds import Folds, github, gitlab
 
@@ -29,9 +30,12 @@ class HandClock:
         self.now += seconds
 
 
-def event(state: State, text: str, name: str = "one", seconds: float = 0.0) -> Event:
-    address = Address(Kind.ENVIRONMENT_TAG, ("whisperctl", name))
-    return Event(stack="alpha", address=address, state=state, text=text, seconds=seconds)
+def building(name: str = "one") -> Operation:
+    return Operation(id=1, kind="build", address=Address(Kind.ENVIRONMENT_TAG, ("whisperctl", name)))
+
+
+def text_event(level: Level, text: str, name: str = "one") -> Said:
+    return Said(stack="alpha", address=building(name).address, level=level, text=text)
 
 
 def test_a_build_shows_its_own_lines_only(project: Project) -> None:
@@ -154,12 +158,12 @@ def test_groups_do_not_mix_and_what_is_cut_off_is_shown(capsys: pytest.CaptureFi
     folds = Folds(github, HandClock(), several=True, color=False, verbose=False)
     with folds:
         for name in ("one", "two"):
-            folds(event("start", "build", name))
+            folds(Started(stack="alpha", operation=building(name)))
         for line in ("a", "b"):
-            folds(event("log", line, "one"))
-            folds(event("log", line * 2, "two"))
-        folds(event("say", "waiting", "two"))
-        folds(event("done", "build", "two", 75.0))
+            folds(text_event("log", line, "one"))
+            folds(text_event("log", line * 2, "two"))
+        folds(text_event("say", "waiting", "two"))
+        folds(Ended(stack="alpha", operation=building("two"), seconds=75.0))
     assert capsys.readouterr().err.splitlines() == [
         "[alpha] environment_tag/whisperctl/one: building...",
         "[alpha] environment_tag/whisperctl/two: building...",
@@ -181,10 +185,10 @@ def test_a_long_build_says_a_line_a_minute(capsys: pytest.CaptureFixture[str]) -
     folds = Folds(gitlab, clock, several=False, color=False, verbose=False)
     for second in range(150):
         clock.now = 1000.0 + second
-        folds(event("log", f"line {second}"))
+        folds(text_event("log", f"line {second}"))
     address = "environment_tag/whisperctl/one"
     assert capsys.readouterr().err.splitlines() == [f"{address}: | line 60", f"{address}: | line 120"]
-    folds(event("stopped", "build"))
+    folds(Stopped(stack="alpha", operation=building()))
     said = capsys.readouterr().err.split("\n")
     name = "environment_tag_whisperctl_one_1700001000"
     assert said[0] == f"\x1b[0Ksection_start:1700001000:{name}[collapsed=true]\r\x1b[0K{address}: 150 log lines"

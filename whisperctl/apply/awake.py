@@ -55,7 +55,7 @@ class KeptAwake:
     def _ask(self, _number: int) -> None:
         try:
             self._api.create_request(self._deployment, self.version, QUESTION, self._pause)
-        except WhisperctlError as error:
+        except (WhisperctlError, Interrupted) as error:  # whoever interrupts stops this, too
             self.last_error = str(error)
 
 

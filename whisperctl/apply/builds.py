@@ -32,11 +32,24 @@ LOG_LINES = 500
 ENDED = {"cancelled": "was cancelled", "gone": "is gone"}
 """How a build ended, where UbiOps' word for it makes no sentence."""
 
-_one_build = threading.Lock()
-_builds: dict[tuple[str, str, str, str], threading.Lock] = {}
+
+class TagLocks:
+    """One lock for each environment tag that an apply builds.
+
+    Stacks that are applied together share tags: the first one builds, the others find it built.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._locks: dict[tuple[str, str, str], threading.Lock] = {}
+
+    def of(self, api: Api, wanted: EnvironmentBuild) -> threading.Lock:
+        """The lock of a tag in the project of `api`."""
+        with self._lock:
+            return self._locks.setdefault((api.project, wanted.name, wanted.tag), threading.Lock())
 
 
-def build(job: Job, operation: Operation) -> None:
+def build(job: Job, operation: Operation, locks: TagLocks) -> None:
     """Make sure that the environment tag is available.
 
     Raises:
@@ -45,16 +58,10 @@ def build(job: Job, operation: Operation) -> None:
     wanted = job.plan.wanted.build
     if wanted is None:
         raise AssertionError("a plan in mode `package` builds no tag")
-    # Stacks that are applied together share tags: the first one builds, the others find it built.
-    with _lock_of(job.api, wanted):
+    with locks.of(job.api, wanted):
         started = _start_tag(job, operation.address, wanted)
         if started is not None:
             _wait_for_tag(job, operation.address, wanted, started)
-
-
-def _lock_of(api: Api, wanted: EnvironmentBuild) -> threading.Lock:
-    with _one_build:
-        return _builds.setdefault((api.host, api.project, wanted.name, wanted.tag), threading.Lock())
 
 
 def _start_tag(job: Job, address: Address, wanted: EnvironmentBuild) -> Json | None:

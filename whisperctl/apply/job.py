@@ -7,9 +7,10 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 from whisperctl.apply.awake import KeptAwake
+from whisperctl.apply.events import Level
 from whisperctl.apply.lease import Lease
 from whisperctl.clock import StoppableClock
 from whisperctl.control.api import Api, Json
@@ -22,19 +23,16 @@ from whisperctl.untrusted import printable_lines
 
 FAILED = ("failed", "cancelled")
 """What the status of a tag or a revision is when its build ended badly."""
-
-Telling = Literal["say", "log", "warn"]
-"""A message about what goes on, a line of a build's log, something to know even when all went well."""
 T = TypeVar("T")
 
 
-@dataclass(kw_only=True)
+@dataclass(kw_only=True, eq=False)
 class Job:
     """One plan being applied: what its operations share. Operations of one job run in several threads."""
 
     plan: Plan
     clock: StoppableClock
-    tell: Callable[[Address, Telling, str], None]
+    tell: Callable[[Address, Level, str], None]
     lease: Lease = field(repr=False)
     exactly: bool = False
     """Whether the plan is a saved one, performed as it is or not at all."""

@@ -20,7 +20,7 @@ ROUNDS = 5
 """Times that a stack is planned again before its apply gives up."""
 
 
-def begin(job: Job, first_id: int, replan: Callable[[Plan, int], Plan] | None) -> None:
+def begin(job: Job, replan: Callable[[Plan], Plan] | None) -> None:
     """Take the stack's lease, where there is a deployment to write it on, and plan again if the world has moved.
 
     Raises:
@@ -39,7 +39,7 @@ def begin(job: Job, first_id: int, replan: Callable[[Plan, int], Plan] | None) -
             break
         if replan is None:
             raise StalePlan(f"Another apply changed the stack {job.plan.stack!r} meanwhile.\n  Plan again.")
-        job.plan = replan(job.plan, first_id)
+        job.plan = replan(job.plan)
         job.seen = dict(job.plan.live.fingerprints)
         if not job.plan.operations:
             job.say(address, "the other apply has done what this one was going to do")

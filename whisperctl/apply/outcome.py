@@ -1,69 +1,14 @@
-"""What an apply tells while it works (events) and at its end (results and outcome), as values for views."""
+"""What became of plans that were performed, as values for views and documents."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
-from whisperctl.apply.job import Telling
-from whisperctl.clock import Clock
-from whisperctl.errors import Interrupted, WhisperctlError
 from whisperctl.plan.operations import Operation
 from whisperctl.plan.plan import Plan
-from whisperctl.state.resources import Address
-
-State = Literal["start", Telling, "done", "failed", "stopped"]
-"""Each start is followed by one of the last three; stopped: interrupted, or to be planned again."""
-
 
 Status = Literal["done", "failed", "interrupted", "not tried"]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Event:
-    """Something to show while an apply or a rollback runs."""
-
-    stack: str
-    address: Address
-    state: State
-    text: str
-    """The operation's kind, except of what is told meanwhile, and why it failed."""
-    seconds: float = 0.0
-
-
-Listen = Callable[[Event], None]
-
-
-@contextmanager
-def told(
-    operation: Operation,
-    stack: str,
-    clock: Clock,
-    listen: Listen,
-    stops: tuple[type[WhisperctlError], ...] = (Interrupted,),
-) -> Iterator[None]:
-    """Tell that an operation starts and how it ends, with the seconds in between; what it raises goes on.
-
-    `stops` are the errors that end it without being its failure.
-    """
-    start = clock.monotonic()
-
-    def tell(state: State, text: str) -> None:
-        seconds = round(clock.monotonic() - start, 3)
-        listen(Event(stack=stack, address=operation.address, state=state, text=text, seconds=seconds))
-
-    tell("start", operation.kind)
-    try:
-        yield
-    except stops:
-        tell("stopped", operation.kind)
-        raise
-    except WhisperctlError as error:
-        tell("failed", str(error))
-        raise
-    tell("done", operation.kind)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -76,7 +21,7 @@ class Result:
     error: str = ""
 
 
-@dataclass(kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Outcome:
     """What became of every operation of one plan, in the plan's order."""
 

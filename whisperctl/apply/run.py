@@ -7,16 +7,17 @@ else. Interrupting starts nothing more and ends the waits. Decides neither what 
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 
 from whisperctl.apply import bake, builds, gate, proof, switch, writes
+from whisperctl.apply.events import Listen, announced, seconds_since
 from whisperctl.apply.job import Job
 from whisperctl.apply.lease import Lease, renewing
 from whisperctl.apply.locking import begin, give_back
-from whisperctl.apply.outcome import Listen, Outcome, Result, Status, told
+from whisperctl.apply.outcome import Outcome, Result
+from whisperctl.apply.schedule import Schedule
 from whisperctl.clock import StoppableClock
 from whisperctl.errors import Contended, Interrupted, StalePlan, WhisperctlError
 from whisperctl.plan.operations import Operation, OperationKind, after_other_stacks
@@ -40,7 +41,6 @@ PERFORM: Mapping[OperationKind, Perform] = {
     "delete": _without_token(writes.delete),
     "claim": _without_token(writes.claim),
     "record": _without_token(writes.record),
-    "build": _without_token(builds.build),
     "upload": _without_token(builds.upload),
     "gate": gate.gate,
     "switch": _without_token(switch.switch),
@@ -50,8 +50,8 @@ PERFORM: Mapping[OperationKind, Perform] = {
     "seal": _without_token(writes.seal),
 }
 
-Replan = Callable[[Plan, int], Plan]
-"""Plans a stack again; the number is the first free operation id."""
+Replan = Callable[[Plan], Plan]
+"""Plans a stack again."""
 
 
 @dataclass(kw_only=True)
@@ -64,32 +64,32 @@ class Run:
     listen: Listen
     replan: Replan | None = None
     """None: a saved plan, which is performed exactly or not at all."""
-    results: dict[int, Result] = field(default_factory=dict)
-    errors: dict[int, str] = field(default_factory=dict)
-    """Position of a job that could not begin -> why."""
-    waiting: dict[int, tuple[Job, Operation]] = field(default_factory=dict)
-    running: dict[Future[Result | bool], Job] = field(default_factory=dict)
-    ids: int = 1_000_000
-    lock: threading.Lock = field(default_factory=threading.Lock)
+    schedule: Schedule[Job] = field(default_factory=Schedule)
+    errors: dict[Job, str] = field(default_factory=dict)
+    """Why a job could not begin."""
+    running: dict[Future[Result | None], Job] = field(default_factory=dict)
+    """What threads are at: an operation with its result, or the beginning of a job."""
+    tags: builds.TagLocks = field(default_factory=builds.TagLocks)
 
     def perform(self) -> list[Outcome]:
         """Do it all; an interrupt ends it early and is told in the results."""
         with renewing(self._leases):
             self._perform()
-        return [self._outcome(position, job) for position, job in enumerate(self.jobs)]
+        return [self._outcome(job) for job in self.jobs]
 
     def _perform(self) -> None:
         pool = ThreadPoolExecutor(THREADS)
         try:
             for job in self.jobs:
+                self.schedule.put(job, job.plan.operations)
                 self.running[pool.submit(self._begin, job)] = job
-            while self.waiting or self.running:
-                self._launch(pool)
-                if not self.running:
-                    continue
+            while self.running:
                 done, _ = wait(self.running, return_when=FIRST_COMPLETED)
                 for future in done:
                     self._take_in(pool, self.running.pop(future), future)
+                for job, operation in self.schedule.begin():
+                    self.running[pool.submit(self._do, job, operation)] = job
+            self.schedule.check_over()
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
             for job in self.jobs:
@@ -101,87 +101,75 @@ class Run:
         """Those to keep alive while the run lasts."""
         return [job.lease for job in self.jobs]
 
-    def _begin(self, job: Job) -> bool:
-        """Whether the stack had to be planned again."""
-        planned = job.plan
-        begin(job, self._free_id() if self.replan else 0, self.replan)
-        return job.plan is not planned
+    def _begin(self, job: Job) -> None:
+        begin(job, self.replan)
 
-    def _free_id(self) -> int:
-        """The first of a thousand ids that nobody else gets."""
-        with self.lock:
-            self.ids += 1000
-            return self.ids
-
-    def _launch(self, pool: ThreadPoolExecutor) -> None:
-        known = {o.id for job in self.jobs for o in job.plan.operations}
-        for number, (job, operation) in list(self.waiting.items()):
-            needs = [need for need in operation.needs if need in known]
-            if any(self._lost(need) for need in needs):
-                self.results[number] = Result(operation=operation, status="not tried")
-                del self.waiting[number]
-            elif all(need in self.results for need in needs):
-                self.running[pool.submit(self._do, job, operation)] = job
-                del self.waiting[number]
-
-    def _lost(self, number: int) -> bool:
-        return number in self.results and self.results[number].status != "done"
-
-    def _take_in(self, pool: ThreadPoolExecutor, job: Job, future: Future[Result | bool]) -> None:
+    def _take_in(self, pool: ThreadPoolExecutor, job: Job, future: Future[Result | None]) -> None:
         """What a thread brought back: a job that has begun, one to begin again, or an operation's result."""
         try:
             result = future.result()
         except Contended:
             # Nothing of this job is done yet: everything needs its deployment.
             job.created_elsewhere = True
-            self.waiting = {n: entry for n, entry in self.waiting.items() if entry[0] is not job}
+            self.schedule.withdraw(job)
             self.running[pool.submit(self._begin, job)] = job
-            return
+        except Interrupted:
+            self.schedule.give_up(job, "interrupted")
         except WhisperctlError as error:
-            self.errors[self.jobs.index(job)] = str(error)
-            status: Status = "interrupted" if isinstance(error, Interrupted) else "not tried"
-            self.results |= {o.id: Result(operation=o, status=status) for o in job.plan.operations}
-            return
-        if isinstance(result, Result):
-            self.results[result.operation.id] = result
-            return
-        self.waiting |= {o.id: (job, o) for o in job.plan.operations}
-        if result:
-            self._order_again(job)
+            self.errors[job] = str(error)
+            self.schedule.give_up(job, "not tried")
+        else:
+            if result is None:
+                self._release(job)
+            else:
+                self.schedule.end(result)
 
-    def _order_again(self, job: Job) -> None:
-        """What the other stacks delete of the environment waits for the operations of the new plan, too."""
-        jobs = [other for other in self.jobs if other.plan.project == job.plan.project]
-        ordered = after_other_stacks([other.plan.operations for other in jobs])
-        for other, operations in zip(jobs, ordered, strict=True):
-            self.waiting |= {o.id: (other, o) for o in operations if o.id in self.waiting}
+    def _release(self, job: Job) -> None:
+        """Let a job's operations begin; what other stacks delete of the environment waits for those of a new plan."""
+        if job.plan.operations != self.schedule.plans[job]:
+            jobs = [other for other in self.jobs if other.plan.project == job.plan.project]
+            plans = [job.plan.operations if other is job else self.schedule.plans[other] for other in jobs]
+            for other, operations in zip(jobs, after_other_stacks(plans), strict=True):
+                self.schedule.put(other, operations)
+        self.schedule.release(job)
 
     def _do(self, job: Job, operation: Operation) -> Result:
         stops = (Interrupted,) if self.replan is None else (Interrupted, Contended)
         start = self.clock.monotonic()
-        status: Status = "done"
-        reason = ""
         try:
-            with told(operation, job.plan.stack, self.clock, self.listen, stops):
+            with announced(operation, job.plan.stack, self.clock, self.listen, stops):
                 self._dispatch(job, operation)
             job.touched = True
+        except Interrupted as error:
+            job.touched = True
+            return Result(
+                operation=operation,
+                status="interrupted",
+                seconds=seconds_since(start, self.clock),
+                error=str(error),
+            )
         except WhisperctlError as error:
             if not isinstance(error, StalePlan):  # which is raised before an operation's first write
                 job.touched = True
             if isinstance(error, Contended) and self.replan is not None:
                 raise
-            status, reason = "interrupted" if isinstance(error, Interrupted) else "failed", str(error)
-        seconds = round(self.clock.monotonic() - start, 3)
-        return Result(operation=operation, status=status, seconds=seconds, error=reason)
+            return Result(
+                operation=operation, status="failed", seconds=seconds_since(start, self.clock), error=str(error)
+            )
+        return Result(operation=operation, status="done", seconds=seconds_since(start, self.clock))
 
     def _dispatch(self, job: Job, operation: Operation) -> None:
         if self.clock.stop.is_set():
             raise Interrupted("interrupted before it began")
         job.lease.fence()
-        PERFORM[operation.kind](job, operation, self.token)
+        perform = self._build if operation.kind == "build" else PERFORM[operation.kind]
+        perform(job, operation, self.token)
 
-    def _outcome(self, position: int, job: Job) -> Outcome:
-        results = tuple(self.results[o.id] for o in job.plan.operations)
+    def _build(self, job: Job, operation: Operation, _token: str) -> None:
+        builds.build(job, operation, self.tags)
+
+    def _outcome(self, job: Job) -> Outcome:
+        results = tuple(self.schedule.results[operation.id] for operation in job.plan.operations)
         interrupted = any(result.status == "interrupted" for result in results)
-        error = "" if interrupted else self.errors.get(position, "")
+        error = "" if interrupted else self.errors.get(job, "")
         return Outcome(plan=job.plan, results=results, error=error, interrupted=interrupted)

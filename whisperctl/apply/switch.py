@@ -22,7 +22,7 @@ from whisperctl.apply.versions import (
     write_record,
     write_state,
 )
-from whisperctl.errors import GateFailed, Interrupted, WhisperctlError
+from whisperctl.errors import GateFailed, WhisperctlError
 from whisperctl.plan.operations import Operation
 from whisperctl.plan.rollout import OPENAI_LABELS, Rollout, sleeps
 from whisperctl.state.labels import Labels
@@ -46,8 +46,6 @@ def switch(job: Job, operation: Operation) -> None:
         make_default(job, rollout.new)
         if not paused:
             _hand_over_the_minimum(job, rollout)
-    except Interrupted:
-        raise
     except WhisperctlError as error:
         back_out(job, "switch")
         raise GateFailed(f"{error}\n  {_went_back(rollout)}") from error

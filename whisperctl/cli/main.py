@@ -17,7 +17,7 @@ import click
 
 from whisperctl import __version__
 from whisperctl.cli.options import Settings, global_options
-from whisperctl.errors import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, WhisperctlError
+from whisperctl.errors import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, Interrupted, WhisperctlError
 
 COMMANDS: dict[str, str] = {
     "init": "Write a commented stack.yaml, and a pipeline if asked.",
@@ -32,6 +32,7 @@ COMMANDS: dict[str, str] = {
     "status": "Show resources, revision, instances, endpoint and health.",
     "smoke": "Test the live endpoint: health, models, transcription, translation, SDK.",
     "transcribe": "Transcribe audio files with the live endpoint.",
+    "bench": "Put load on the live endpoint: throughput, latency, errors, word error rate.",
     "curl": "Print curl and OpenAI SDK snippets for the endpoint.",
     "proxy": "Serve the endpoint on loopback with the token added, for a browser.",
     "logs": "Show build and instance logs.",
@@ -149,7 +150,7 @@ def _exit_code(arguments: Sequence[str] | None, settings: Settings) -> int:
     except click.ClickException as error:
         error.show()
         code = EXIT_FAILED
-    except WhisperctlError as error:
+    except (WhisperctlError, Interrupted) as error:
         click.echo(f"error: {error}" if not getattr(error, "problems", None) else str(error), err=True)
         code = error.exit_code
     except (click.Abort, KeyboardInterrupt):

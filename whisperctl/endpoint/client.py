@@ -94,16 +94,24 @@ class Endpoint:
             say: gets a line for every request.
 
         Raises:
-            Unhealthy: `url` is not an http or https URL.
+            Unhealthy: `url` is not an http or https URL, or the environment names certificates or a proxy that
+                cannot be used.
         """
         self.url = url.rstrip("/")
         self.timeout = timeout
         self._origin = _origin(self.url)
         self._auth = _TokenFor(self._origin, token) if token else None
         self._token, self._say = token, say
-        self._blanking = Blanking(token)
+        self.blanking = Blanking(token)
+        """Takes the token out of what is shown to others."""
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=64)
-        self._client = httpx.Client(follow_redirects=False, limits=limits)
+        try:
+            self._client = httpx.Client(follow_redirects=False, limits=limits)
+        except (OSError, ImportError, ValueError) as error:  # certificates and proxies of the environment
+            raise Unhealthy(
+                f"No HTTP client can be made of this environment: {self._blank(str(error)) or type(error).__name__}.\n"
+                "  Look at SSL_CERT_FILE, SSL_CERT_DIR, ALL_PROXY, HTTPS_PROXY and HTTP_PROXY."
+            ) from error
         # Of all who use this client, nobody is to get the cookies of another one's session.
         self._client.cookies.jar.set_policy(DefaultCookiePolicy(allowed_domains=[]))
 
@@ -191,15 +199,18 @@ class Endpoint:
                         if name.lower() not in left_out
                     ),
                     chunks=response.iter_bytes() if encoded else response.iter_raw(),
-                    blanking=self._blanking,
+                    blanking=self.blanking,
                 )
             finally:
                 response.close()
 
     def is_home(self, location: str, target: str) -> str | None:
         """Path and query of a redirect from `target` to `location`, or None when it leaves this origin."""
-        url = httpx.URL(self._absolute(target)).join(location)
-        if url.scheme not in ("http", "https") or _origin(str(url)) != self._origin:
+        try:
+            url = httpx.URL(self._absolute(target)).join(location)
+            if _origin(str(url)) != self._origin:
+                return None
+        except (httpx.InvalidURL, Unhealthy):  # no URL, or one with a login in it
             return None
         return url.raw_path.decode().removeprefix(httpx.URL(self.url).path.rstrip("/")) or "/"
 

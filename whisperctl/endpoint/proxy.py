@@ -14,6 +14,7 @@ import re
 import socket
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -102,7 +103,7 @@ class _Exchange(BaseHTTPRequestHandler):
                 self._return(answer)
         except (Unreachable, Unhealthy) as error:
             if not self._begun:
-                self._refuse(HTTPStatus.BAD_GATEWAY, str(error))
+                self._refuse(HTTPStatus.BAD_GATEWAY, self.endpoint.blanking.whole(str(error).encode()).decode())
 
     do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = do_GET  # noqa: N815 - http.server's names
 
@@ -203,8 +204,10 @@ class _Exchange(BaseHTTPRequestHandler):
         location = next((value for name, value in answer.headers if name.lower() == "location"), None)
         home = self.endpoint.is_home(location, self.path) if location else None
         if location and not home:
-            where = urlsplit(location).netloc or "another place"
-            self._refuse(HTTPStatus.BAD_GATEWAY, f"The endpoint redirects to {where}; not followed.")
+            where = _host(location) or "another place"
+            self._refuse(
+                HTTPStatus.BAD_GATEWAY, answer.blanking.text(f"The endpoint redirects to {where}; not followed.")
+            )
             return
         blanked = answer.blanking.text
         self.send_response(answer.status, blanked(answer.reason))
@@ -243,3 +246,10 @@ class _Exchange(BaseHTTPRequestHandler):
         verb, path = ("".join(char if char.isprintable() else "\ufffd" for char in text) for text in (verb, path))
         if len(args) > 1 and str(args[1]).isdigit():
             print(f"{int(args[1])} {verb} {path}", file=sys.stderr)  # noqa: T201 - the program's own log
+
+
+def _host(location: str) -> str:
+    """The host of a URL, without a login; empty where there is none."""
+    with suppress(ValueError):
+        return urlsplit(location).netloc.rpartition("@")[2]
+    return ""

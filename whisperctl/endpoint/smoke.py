@@ -24,6 +24,7 @@ from whisperctl.endpoint.transcription import ROUTES, Task, Transcript, read
 from whisperctl.endpoint.wer import word_error_rate
 from whisperctl.errors import Unhealthy, WhisperctlError
 from whisperctl.files import open_file
+from whisperctl.serving import languages
 from whisperctl.serving.capabilities import cannot_detect, cannot_time, cannot_translate
 from whisperctl.spec import Stack
 
@@ -161,7 +162,7 @@ class Smoke:
         transcript = self._asked("verbose_json", language=None)
         self._detected = transcript.language
         known = self._known.language
-        if known and transcript.language != known:
+        if known and languages.code(transcript.language or "") != known:
             raise Unhealthy(f"heard as language {transcript.language}, it is {known}.")
         return _Seen(f"{transcript.language}")
 
@@ -183,9 +184,9 @@ class Smoke:
         if not shutil.which("curl"):
             raise _NotApplicable("curl is not on PATH")
         model, url = self._stack.model.served_name, self._endpoint.url + ROUTES[self._task]
-        command = snippets.curl_command(url, model, self._known.audio, self._known.language)
+        curl, *options = snippets.curl_command(url, model, self._known.audio, self._known.language)
         told = subprocess.run(
-            [*command, "--max-time", f"{self._endpoint.timeout:g}"],
+            [curl, "--disable", *options, "--max-time", f"{self._endpoint.timeout:g}"],
             input=snippets.curl_config(self._token),
             capture_output=True,
             text=True,

@@ -17,9 +17,9 @@ from tempfile import TemporaryDirectory
 from typing import BinaryIO
 
 from whisperctl.apply import builds, proof
-from whisperctl.apply.job import Job, Telling
+from whisperctl.apply.events import Level, Said, announced
+from whisperctl.apply.job import Job
 from whisperctl.apply.lease import Lease, held
-from whisperctl.apply.outcome import Event, told
 from whisperctl.control.api import Api
 from whisperctl.engine import World
 from whisperctl.errors import ApiError, Interrupted, StalePlan, WhisperctlError
@@ -125,11 +125,11 @@ def _perform(rollback: Rollback, world: World) -> str:
             rollback = _as_things_are(api, rollback)
             job = _job(rollback, world, file, lease)
             upload = Operation(id=1, kind="upload", address=package_address(*address.names))
-            with _tag_set(lease.api, rollback, say), told(upload, stack.name, world.clock, world.listen):
+            with _tag_set(lease.api, rollback, say), announced(upload, stack.name, world.clock, world.listen):
                 builds.upload(job, upload)
             if not rollback.paused:
                 probe = Operation(id=2, kind="probe", address=address)
-                with told(probe, stack.name, world.clock, world.listen):
+                with announced(probe, stack.name, world.clock, world.listen):
                     proof.prove(job, probe, world.token)
     return str((api.version(*address.names) or {}).get("active_revision"))
 
@@ -177,8 +177,6 @@ def _tag_set(api: Api, rollback: Rollback, say: Callable[[Address, str], None]) 
     say(address, f"environment tag {rollback.tag_before} -> {rollback.tag_after}")
     try:
         yield
-    except Interrupted:
-        raise
     except WhisperctlError:
         api.update_version(*names, {"environment_name": before, "environment_tag": rollback.tag_before})
         say(address, f"environment tag back to {rollback.tag_before}")
@@ -202,14 +200,14 @@ def _job(rollback: Rollback, world: World, file: Path, lease: Lease) -> Job:
         live=Live(owned={}, foreign={}, fingerprints={}),
     )
 
-    def tell(about: Address, state: Telling, text: str) -> None:
-        world.listen(Event(stack=stack.name, address=about, state=state, text=text))
+    def tell(about: Address, level: Level, text: str) -> None:
+        world.listen(Said(stack=stack.name, address=about, level=level, text=text))
 
     return Job(plan=plan, clock=world.clock, tell=tell, lease=lease)
 
 
 def _speaker(rollback: Rollback, world: World) -> Callable[[Address, str], None]:
-    return lambda about, text: world.listen(Event(stack=rollback.stack.name, address=about, state="say", text=text))
+    return lambda about, text: world.listen(Said(stack=rollback.stack.name, address=about, level="say", text=text))
 
 
 def _environment_of(tag: str) -> EnvironmentBuild:

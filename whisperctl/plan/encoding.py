@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 from whisperctl.output import json_text
 from whisperctl.plan.changes import Change, Remark
+from whisperctl.plan.cost import Cost, Price
 from whisperctl.plan.operations import Operation
 from whisperctl.plan.proposal import Proposal
 from whisperctl.state.diff import FieldChange
@@ -25,6 +26,7 @@ def encode(plan: Proposal) -> dict[str, Any]:
         **{name: [[item.source, item.text] for item in getattr(plan, name)] for name in _REMARKS},
         "changes": [_encode_change(change) for change in plan.changes],
         "operations": [[o.id, o.kind, _encode_address(o.address), list(o.needs)] for o in plan.operations],
+        "cost": asdict(plan.cost) if plan.cost else None,
     }
 
 
@@ -43,13 +45,18 @@ def decode(data: Mapping[str, Any]) -> Proposal:
             Operation(id=number, kind=kind, address=_decode_address(address), needs=tuple(needs))
             for number, kind, address, needs in data["operations"]
         ),
+        cost=_decode_cost(data["cost"]) if data["cost"] else None,
     )
+
+
+def _decode_cost(data: Mapping[str, Any]) -> Cost:
+    return Cost(**{**data, "minimum": Price(**data["minimum"]), "maximum": Price(**data["maximum"])})
 
 
 def structure(plan: Proposal) -> Any:
     """What would be done, without a word about it: what decides whether a saved plan is stale."""
     bare = [replace(change, reason="", effect="", source="", contents=()) for change in plan.changes]
-    data = encode(replace(plan, changes=tuple(bare), file_warnings=(), warnings=(), refused=()))
+    data = encode(replace(plan, changes=tuple(bare), file_warnings=(), warnings=(), refused=(), cost=None))
     return json.loads(json_text(data))
 
 

@@ -5,7 +5,7 @@ A plan is complete: uploads, waits, the probe and the labels that record success
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -55,12 +55,12 @@ class Operation:
 
 @dataclass(slots=True)
 class Operations:
-    """Collects the operations of one plan; ids go on from `first_id` so that plans made together can refer to all."""
+    """Collects the operations of one plan; `ids` is one for all plans that are performed together."""
 
     wanted: Wanted
     live: Live
     changes: Sequence[Change]
-    first_id: int
+    ids: Iterator[int]
     rollout: Rollout | None = None
     made: list[Operation] = field(default_factory=list)
     early: set[Address] = field(default_factory=set)
@@ -81,7 +81,7 @@ class Operations:
         return self.made
 
     def _add(self, kind: OperationKind, address: Address, needs: Iterable[int]) -> int:
-        number = self.first_id + len(self.made)
+        number = next(self.ids)
         self.made.append(Operation(id=number, kind=kind, address=address, needs=tuple(dict.fromkeys(needs))))
         return number
 

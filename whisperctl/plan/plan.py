@@ -6,7 +6,7 @@ that record success are operations in it. Order is a table of needs, not a scrip
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from whisperctl.plan.changes import Remark, changes_between, deletion, destruction, kept_deployments, remarks
@@ -49,14 +49,21 @@ def make_plan(
     live: Live,
     *,
     project: str,
-    first_id: int = 1,
+    ids: Iterator[int],
     retired_tags: Sequence[Address] = (),
     destroy: bool = False,
     max_credits: float | None = None,
 ) -> Plan:
-    """Compare, order, explain. `retired_tags` are environment tags (and the environment) that nothing needs afterwards.
+    """Compare, order, explain.
 
-    More than `max_credits` an hour, where it is given, is refused.
+    Args:
+        wanted: the state that the stack file wants.
+        live: the state of the project.
+        project: its name.
+        ids: one counter for the operations of all plans that are performed together.
+        retired_tags: environment tags (and the environment) that nothing needs afterwards.
+        destroy: delete everything that the stack owns.
+        max_credits: more an hour, where it is given, is refused.
 
     Raises:
         NotOwned: a wanted name is taken by something that is not ours.
@@ -82,7 +89,7 @@ def make_plan(
         fingerprint=combined(live.fingerprints.items()),
         destroy=destroy,
         changes=tuple(changes),
-        operations=tuple(Operations(wanted, live, changes, first_id, rollout).ordered(destroy)),
+        operations=tuple(Operations(wanted, live, changes, ids, rollout).ordered(destroy)),
         unchanged=sum(address not in touched for address in live.owned),
         proven=is_proven(live, stack.deployment.name),
         file_warnings=remarks(stack.warnings),

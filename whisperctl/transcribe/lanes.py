@@ -11,6 +11,7 @@ import numpy as np
 
 from whisperctl.endpoint.transcription import Ask, Transcript, timed
 from whisperctl.errors import WhisperctlError
+from whisperctl.serving import languages
 from whisperctl.transcribe import speech
 from whisperctl.transcribe.channels import Channels
 from whisperctl.transcribe.guard import Doubt
@@ -102,7 +103,7 @@ class Lanes:
                 future.add_done_callback(self._stop_if_broken)
             lane.waiting.append((replace(piece, samples=_NOTHING), future))
             if lane.ask.language is None and not piece.last and not _is_unsent(lane, piece):
-                lane.ask = replace(lane.ask, language=_code(self._result(future)[0].language))
+                lane.ask = replace(lane.ask, language=languages.code(self._result(future)[0].language or ""))
 
     def _stop_if_broken(self, future: Future[Heard]) -> None:
         if future.cancelled():
@@ -193,8 +194,3 @@ def _clock(seconds: float) -> str:
     """`0:20`, or `1:02:03`."""
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes // 60}:{minutes % 60:02}:{rest:02}" if minutes >= 60 else f"{minutes}:{rest:02}"
-
-
-def _code(language: str | None) -> str | None:
-    """`language` if it is a code that the server takes back."""
-    return language if language and 2 <= len(language) <= 3 and language.isalpha() else None

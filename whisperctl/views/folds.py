@@ -12,11 +12,11 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from whisperctl.apply.outcome import Event
+from whisperctl.apply.events import Event, Said, Started
 from whisperctl.clock import Clock
 from whisperctl.output import clean, workflow_command
 from whisperctl.state.resources import Address
-from whisperctl.views.progress import Lines, counted
+from whisperctl.views.progress import Lines, about, counted
 
 SAY_EVERY = 60.0
 """Seconds between the lines said of a log that is held."""
@@ -48,13 +48,14 @@ class Folds(Lines):
     def __call__(self, event: Event) -> None:
         """Say what happened, but a log only now and then."""
         with self._lock:
-            if event.state == "log" and not self._is_due(event):
-                return
-            if event.state in ("done", "failed", "stopped"):
-                self._print(self._held.pop((event.stack, event.address), None))
+            if isinstance(event, Said):
+                if event.level == "log" and not self._is_due(event):
+                    return
+            elif not isinstance(event, Started):
+                self._print(self._held.pop((event.stack, about(event)), None))
             super().__call__(event)
 
-    def _is_due(self, event: Event) -> bool:
+    def _is_due(self, event: Said) -> bool:
         """Hold a line of a log; whether it is to be said as well."""
         now = self.clock.monotonic()
         new = Log(title=f"{self.prefix(event)}{event.address}", begun=int(self.clock.time()), said=now)

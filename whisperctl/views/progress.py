@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
+from typing import assert_never
 
 import click
 
-from whisperctl.apply.outcome import Event
+from whisperctl.apply.events import Ended, Event, Failed, Said, Started, Stopped
+from whisperctl.plan.operations import OperationKind
+from whisperctl.state.resources import Address
 
-VERBS = {
+VERBS: Mapping[OperationKind, tuple[str, str]] = {
     "create": ("creating", "created"),
     "update": ("updating", "updated"),
     "delete": ("deleting", "deleted"),
@@ -16,11 +20,15 @@ VERBS = {
     "upload": ("uploading", "built and active"),
     "claim": ("claiming env vars", "env vars claimed"),
     "record": ("recording env vars", "env vars recorded"),
+    "gate": ("gating the new version", "the gate is passed"),
+    "switch": ("switching services and default version", "switched"),
+    "bake": ("baking", "baked well"),
+    "retire": ("putting earlier versions to sleep", "serves, earlier versions sleep"),
     "probe": ("proving the endpoint", "the endpoint works"),
     "seal": ("recording success", "success recorded"),
 }
-QUIET = ("claim", "record", "seal")
-"""Bookkeeping: shown only when it fails."""
+BOOKKEEPING: tuple[OperationKind, ...] = ("claim", "record", "seal")
+"""Operations that are shown only when they fail."""
 
 
 class Lines:
@@ -52,29 +60,37 @@ class Lines:
 
     def line(self, event: Event, lines: int = 0) -> str | None:
         """The line about an event, None if it is not worth one; `lines` of a log were folded away."""
-        if event.state in ("start", "done") and event.text in QUIET and not self.verbose:
-            return None
-        took = elapsed(event.seconds) + (f", {counted(lines)}" if lines else "")
-        match event.state:
-            case "start":
-                text = f"{VERBS[event.text][0]}..."
-            case "done":
-                text = f"{VERBS[event.text][1]} ({took})"
-            case "failed":
-                text = f"failed after {took}"
-            case "say" | "warn":
-                text = event.text
-            case "log":
-                text = f"| {event.text}"
-            case "stopped":
+        match event:
+            case Started(operation=operation):
+                if operation.kind in BOOKKEEPING and not self.verbose:
+                    return None
+                return self._line(event, f"{VERBS[operation.kind][0]}...")
+            case Ended(operation=operation, seconds=seconds):
+                if operation.kind in BOOKKEEPING and not self.verbose:
+                    return None
+                took = elapsed(seconds) + (f", {counted(lines)}" if lines else "")
+                return self._line(event, f"{VERBS[operation.kind][1]} ({took})", "green")
+            case Failed(seconds=seconds):
+                return self._line(event, f"failed after {elapsed(seconds)}", "red")
+            case Stopped():
                 return None
-        line = f"{event.address}: {text}"
-        color = {"done": "green", "failed": "red"}.get(event.state) if self.color else None
-        return self.prefix(event) + (click.style(line, fg=color) if color else line)
+            case Said(level=level, text=text):
+                return self._line(event, f"| {text}" if level == "log" else text)
+            case _:
+                assert_never(event)
+
+    def _line(self, event: Event, text: str, color: str | None = None) -> str:
+        line = f"{about(event)}: {text}"
+        return self.prefix(event) + (click.style(line, fg=color) if color and self.color else line)
 
     def prefix(self, event: Event) -> str:
         """Whose event it is, where there are several stacks."""
         return f"[{event.stack}] " if self.several else ""
+
+
+def about(event: Event) -> Address:
+    """The object that an event is about."""
+    return event.address if isinstance(event, Said) else event.operation.address
 
 
 def counted(lines: int) -> str:

@@ -11,17 +11,18 @@ import sys
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from typing import assert_never
 
 from rich.console import Console, ConsoleOptions
 from rich.live import Live
 from rich.text import Text
 
-from whisperctl.apply.outcome import Event
+from whisperctl.apply.events import Ended, Event, Failed, Said, Started, Stopped
 from whisperctl.clock import Clock
 from whisperctl.output import drawing
 from whisperctl.state.resources import Address
 from whisperctl.untrusted import printable_lines
-from whisperctl.views.progress import VERBS, Lines, elapsed
+from whisperctl.views.progress import VERBS, Lines, about, elapsed
 
 TAIL = 5
 """Lines shown below an operation, where there is room."""
@@ -76,31 +77,37 @@ class Screen(Lines):
 
     def _take_in(self, event: Event) -> str | None:
         """Keep the rows; the lines to print above them."""
-        key = (event.stack, event.address)
-        match event.state:
-            case "start":
-                what = f"{self.prefix(event)}{event.address}: {VERBS[event.text][0]}..."
+        key = (event.stack, about(event))
+        match event:
+            case Started(operation=operation):
+                what = f"{self.prefix(event)}{operation.address}: {VERBS[operation.kind][0]}..."
                 self._rows[key] = Row(what=what, since=self.clock.monotonic())
                 return self.line(event) if self.verbose else None
-            case "say" | "log" | "warn":
-                return self._told(event, self._rows.get(key))
-            case "done" | "failed" | "stopped":
-                return self._ended(event, self._rows.pop(key, None))
+            case Said():
+                return self._said(event, self._rows.get(key))
+            case Ended():
+                row = self._rows.pop(key, None)
+                return self.line(event, row.logged if row else 0)
+            case Failed():
+                return self._failed(event, self._rows.pop(key, None))
+            case Stopped():
+                self._rows.pop(key, None)
+                return None
+            case _:
+                assert_never(event)
 
-    def _told(self, event: Event, row: Row | None) -> str | None:
+    def _said(self, event: Said, row: Row | None) -> str | None:
         lines = printable_lines(event.text)
-        if self.verbose or row is None or event.state == "warn":
+        if self.verbose or row is None or event.level == "warn":
             return "\n".join(str(self.line(replace(event, text=line))) for line in lines)
-        row.tail.extend(f"| {line}" if event.state == "log" else line for line in lines)
-        row.logged += event.state == "log"
+        row.tail.extend(f"| {line}" if event.level == "log" else line for line in lines)
+        row.logged += event.level == "log"
         return None
 
-    def _ended(self, event: Event, row: Row | None) -> str | None:
-        line = self.line(event, row.logged if row and event.state == "done" else 0)
-        if event.state == "failed" and row and self._rows and line:
-            # The report, which has these lines and more, comes only once everything else has ended.
-            return "\n".join([line, *(f"    {told}" for told in row.tail)])
-        return line
+    def _failed(self, event: Failed, row: Row | None) -> str | None:
+        """The line; with the last ones of the log while others go on: the report, which has them too, comes later."""
+        tail = row.tail if row and self._rows else ()
+        return "\n".join([str(self.line(event)), *(f"    {line}" for line in tail)])
 
     def __rich_console__(self, console: Console, _options: ConsoleOptions) -> Iterator[Text]:
         with self._lock:

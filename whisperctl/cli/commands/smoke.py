@@ -9,16 +9,12 @@ from typing import TYPE_CHECKING
 import click
 
 from whisperctl.cli.options import DEFAULT_PATH, Settings
+from whisperctl.cli.sample import sample
 from whisperctl.cli.target import Live, live, route, wake_up
-from whisperctl.endpoint.smoke import Sample
 from whisperctl.errors import EXIT_DONE, EXIT_FAILED
 
 if TYPE_CHECKING:
-    from whisperctl.endpoint.smoke import Check
-    from whisperctl.spec import Stack
-
-
-_MAX_WER = 0.2
+    from whisperctl.endpoint.smoke import Check, Sample
 
 
 @click.command()
@@ -41,7 +37,7 @@ def smoke(
     from whisperctl.views import smoke
 
     with live(settings, path) as target:
-        checks = _checks(target, _sample(target.stack, audio, expect, max_wer))
+        checks = _checks(target, sample(target.stack, audio, expect, max_wer))
         url = target.endpoint.url
     if shape == "json":
         click.echo(smoke.as_json(target.stack.name, url, checks))
@@ -52,7 +48,7 @@ def smoke(
     return EXIT_DONE if smoke.passed(checks) else EXIT_FAILED
 
 
-def _checks(target: Live, sample: Sample | None) -> list[Check]:
+def _checks(target: Live, recording: Sample | None) -> list[Check]:
     from whisperctl.clock import SystemClock
     from whisperctl.endpoint.smoke import Smoke
 
@@ -62,27 +58,8 @@ def _checks(target: Live, sample: Sample | None) -> list[Check]:
         target.endpoint,
         token=target.token,
         task=route(target.stack),
-        sample=sample,
+        sample=recording,
         direct=target.wake,
         clock=SystemClock(),
     )
     return list(checks.checks())
-
-
-def _sample(stack: Stack, audio: Path | None, expect: str | None, max_wer: float | None) -> Sample | None:
-    """The recording of the flags, else the stack's; what is known of the stack's says nothing about another."""
-    from whisperctl.endpoint.smoke import Sample
-
-    declared = stack.rollout.smoke
-    if audio:
-        return Sample(audio=audio, expect=expect, max_wer=_MAX_WER if max_wer is None else max_wer, language=None)
-    if declared is None and (expect or max_wer is not None):
-        raise click.UsageError("--expect and --max-wer need --audio, or rollout.smoke in the stack file.")
-    if declared is None:
-        return None
-    return Sample(
-        audio=declared.audio,
-        expect=expect or declared.expect,
-        max_wer=declared.max_wer if max_wer is None else max_wer,
-        language=declared.language,
-    )
