@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from whisperctl.endpoint.client import Endpoint
     from whisperctl.endpoint.transcription import Task
     from whisperctl.spec import Service, Stack
+    from whisperctl.state.serving import serving
 
 WAKING = "health"
 """What the waking deployment request says; the package answers any request with its health."""
@@ -68,6 +69,7 @@ def live(settings: Settings, path: str) -> Iterator[Live]:
             "  Add `service: {name: NAME, port: 8080}` and apply it."
         )
     api = open_api(settings, stack)
+    stack = serving(api, stack)
     service = served(stack)
     found = api.find_service(service.name)
     if not found:
