@@ -126,8 +126,7 @@ def test_the_lock_is_what_is_installed_and_what_the_tag_is_named_by(locked: Stac
 
 def test_the_lock_gets_the_extras_that_the_stack_asks_for(locked: StackOf) -> None:
     content = "-i https://pypi.org/simple\nvllm[zen]==0.32.0 --hash=sha256:aa\nsoxr==1.0 --hash=sha256:bb\n"
-    build = build_environment(locked(content, requirements=["soxr<2"]))
-    assert build is not None
+    build = environment_of(locked(content, requirements=["soxr<2"]))
     assert build.files["requirements.txt"].decode().splitlines() == [
         "-i https://pypi.org/simple", "soxr==1.0 --hash=sha256:bb", "vllm[audio,zen]==0.32.0 --hash=sha256:aa",
     ]  # fmt: skip
