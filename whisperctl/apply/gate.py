@@ -23,11 +23,11 @@ from whisperctl.endpoint.transcription import ROUTES, Ask, request
 from whisperctl.endpoint.transcription import read as transcript
 from whisperctl.errors import GateFailed, Interrupted, NotOwned, WhisperctlError
 from whisperctl.plan.operations import Operation
-from whisperctl.plan.rollout import preview_name
 from whisperctl.spec import Smoke
 from whisperctl.state import labels
 from whisperctl.state.labels import RolloutRecord, owner
 from whisperctl.state.resources import Address, service_address
+from whisperctl.state.rollout import preview_name
 
 
 def gate(job: Job, operation: Operation, token: str) -> None:

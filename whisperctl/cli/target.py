@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from whisperctl.endpoint.client import Endpoint
     from whisperctl.endpoint.transcription import Task
     from whisperctl.spec import Service, Stack
+    from whisperctl.state.serving import serving
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -64,6 +65,7 @@ def live(settings: Settings, path: str) -> Iterator[Live]:
             "  Add `service: {name: NAME, port: 8080}` and apply it."
         )
     api = open_api(settings, stack)
+    stack = serving(api, stack)
     service = served(stack)
     found = api.find_service(service.name)
     if not found:

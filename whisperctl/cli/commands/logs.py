@@ -27,10 +27,12 @@ def logs(settings: Settings, path: str, follow: bool, since: float, only: str | 
     """
     from whisperctl.clock import SystemClock
     from whisperctl.operate import logs
+    from whisperctl.state.serving import serving
     from whisperctl.views.logs import line_text
 
     stack = read_stack(path)
     api = open_api(settings, stack)
+    stack = serving(api, stack)
     clock = SystemClock()
     reader = logs.Reader(
         api=api,
