@@ -111,7 +111,8 @@ def requests_of_a_plan(project: Project, file: Path) -> tuple[int, int, int]:
     world = project.world()
     api = world.apis["demo"]
     waves = Waves(api.rest)
-    pools = api.rest.session.get_adapter(api.host).poolmanager.pools
+    adapter: Any = api.rest.session.get_adapter(api.host)
+    pools = adapter.poolmanager.pools
     api._core.api_client.rest_client = waves
     plan_stacks(project.load(file), world)
     connections = sum(pools[key].num_connections for key in pools.keys())  # noqa: SIM118 - not a dict: it has no iterator

@@ -30,7 +30,9 @@ from whisperctl.spec import Stack
 from whisperctl.state.desired import Wanted, desired, settle
 from whisperctl.state.line import content_digest, is_line, line_of, named, version_name
 from whisperctl.state.live import Live, read_live
-from whisperctl.state.resources import Address, deployment_address
+from whisperctl.state.renames import renamed
+from whisperctl.state.resources import Address, deployment_address, version_address
+from whisperctl.state.rollout import other_strategy
 from whisperctl.state.tags import retired_tags
 
 CONVERGENCE_READS = 4
@@ -89,8 +91,8 @@ def _plan_project(
     lives = read_live(api, unsettled, world.parallelism, destroy)
     settled = [settle(wanted, live.labels) for wanted, live in zip(unsettled, lives, strict=True)]
     for position, (wanted, live) in enumerate(zip(settled, lives, strict=True)):
-        if is_line(wanted.stack) and not destroy:
-            settled[position], lives[position] = _named_by_content(stacks[position], project, wanted, live, world)
+        if not destroy:
+            settled[position], lives[position] = _named(stacks[position], project, wanted, live, world)
     more_wanted, more_lives = [plan.wanted for plan in beside], [plan.live for plan in beside]
     retired = retired_tags(api, settled + more_wanted, lives + more_lives, destroy)
     plans = [
@@ -117,6 +119,23 @@ def _desired(stack: Stack, project: str, destroy: bool) -> Wanted:
         return wanted
     name = version_name(line_of(stack), content_digest(wanted, project))
     return desired(named(stack, name), wanted.package, wanted.build)
+
+
+def _named(stack: Stack, project: str, wanted: Wanted, live: Live, world: World) -> tuple[Wanted, Live]:
+    """With the version under its right name: a line names it by content, and one strategy takes over from the other."""
+    address = version_address(stack.deployment.name, wanted.stack.version.name)
+    if address in live.owned or address in live.foreign:
+        return _named_by_content(stack, project, wanted, live, world) if is_line(stack) else (wanted, live)
+    other = other_strategy(stack, live)
+    if other is None:
+        return wanted, live
+    there = desired(named(stack, other), wanted.package, wanted.build)
+    [found] = read_live(world.apis[project], [there], world.parallelism, destroy=True)  # every version is looked at
+    if is_line(stack) and not is_usable(settle(there, found.labels), found):
+        return wanted, live  # made of something else: it serves on until the new version has passed its gate
+    old = version_address(stack.deployment.name, other)
+    taken_over = renamed(wanted, found, old, address)
+    return settle(replace(wanted, state=wanted.unsettled), taken_over.labels), taken_over
 
 
 def _named_by_content(stack: Stack, project: str, wanted: Wanted, live: Live, world: World) -> tuple[Wanted, Live]:
@@ -163,6 +182,16 @@ def apply_plans(
 
 def _run(jobs: Iterable[Job], world: World, replan: Replan | None = None) -> list[Outcome]:
     return Run(jobs=list(jobs), token=world.token, clock=world.clock, listen=world.listen, replan=replan).perform()
+
+
+def perform(plans: Sequence[Plan], world: World) -> list[Outcome]:
+    """Perform exactly these plans; what the stack files say beyond them is not looked at.
+
+    Raises:
+        Refused: one of the plans may not be performed; nothing was done.
+    """
+    refuse(plans)
+    return _run([_job(plan, world, exactly=True) for plan in plans], world)
 
 
 def _job(plan: Plan, world: World, exactly: bool = False) -> Job:

@@ -11,6 +11,7 @@ import sys
 import tarfile
 import threading
 import zipfile
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -165,7 +166,7 @@ def _twice() -> bytes:
     return stream.getvalue()
 
 
-UPLOADS = {
+UPLOADS: dict[str, tuple[Callable[[], bytes], str]] = {
     "traversal": (lambda: _entry("../../etc/passwd"), "outside itself"),
     "absolute": (lambda: _entry("/etc/passwd"), "outside itself"),
     "backslash": (lambda: _entry("..\\evil.py"), "outside itself"),

@@ -7,7 +7,8 @@ import sys
 import httpx
 import pytest
 
-from tests.operate.conftest import SECOND, Operator, writes
+from tests.harness.operator import Operator
+from tests.operate.conftest import SECOND, writes
 from whisperctl.control.api import Api
 from whisperctl.operate.doctor import Check
 from whisperctl.views.doctor import checks_text

@@ -98,7 +98,7 @@ def dying(
     api = world.apis["demo"]
     session = DyingSession(api.rest, dies_at, after, counts)
     clock.session = session
-    api.rest = session  # type: ignore[assignment]
+    api.rest = session
     api._core.api_client.rest_client = session
     return world, session
 

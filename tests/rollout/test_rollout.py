@@ -19,7 +19,7 @@ def pointed(project: Project) -> str:
 
 
 def states(project: Project) -> dict[str, str]:
-    found = {}
+    found: dict[str, str] = {}
     for name, raw in versions(project).items():
         record = Labels.of(raw).rollout
         found[name] = record.state if record else "-"
@@ -65,3 +65,43 @@ def test_a_version_that_mishears_serves_nobody(project: Project) -> None:
     assert any("failed at its gate" in remark.text for remark in plan.warnings)
     project.apply(**line())
     assert set(versions(project)) == {first}
+
+
+def test_a_rollback_points_back_without_an_upload(project: Project) -> None:
+    project.apply(**line())
+    [first] = versions(project)
+    file = project.write(**line(env={"HEARS": "Hello, world!"}))
+    assert project.cli("apply", "--yes", str(file)).code == 0
+    [second] = versions(project).keys() - {first}
+    ran = project.cli("rollback", "--yes", str(file))
+    assert ran.code == 0, ran.all
+    assert ran.out.endswith(
+        f"{first} serves; {second} sleeps.\n  The next `whisperctl plan {file}` shows how the stack file differs.\n"
+    )
+    assert pointed(project) == first
+    found = versions(project)
+    assert (found[first]["minimum_instances"], found[second]["minimum_instances"]) == (1, 0)
+    assert found[first]["labels"]["openai-compatible"] == "true"
+    assert "openai-compatible" not in found[second]["labels"]
+    assert len(project.api().revisions("alpha", first)) == 1
+    rows = project.cli("history", str(file), "--format", "json").json["versions"]
+    assert {row["version"]: row["state"] for row in rows} == {first: "serves", second: "rolled back"}
+    plan = project.plan_one(**line(env={"HEARS": "Hello, world!"}))
+    assert [operation.kind for operation in plan.operations] == ["gate", "switch", "bake", "retire", "seal"]
+
+
+def test_another_strategy_renames_the_version_that_serves(project: Project) -> None:
+    in_place = line(rollout={"strategy": "in_place"})
+    project.apply(**in_place)
+    url = project.api().service("alpha")["endpoint"]
+    ident = versions(project)["v1"]["id"]
+    outcome = project.apply(**line())
+    assert outcome.results[0].operation.kind == "rename"
+    [name] = versions(project)
+    assert name.startswith("v1-")
+    assert versions(project)[name]["id"] == ident
+    assert (pointed(project), project.api().service("alpha")["endpoint"]) == (name, url)
+    project.apply(**line(env={"HEARS": "Hello, world!"}))
+    project.apply(**line(rollout={"strategy": "in_place"}, env={"HEARS": "Hello, world!"}))
+    assert set(versions(project)) == {"v1"}
+    assert (pointed(project), project.api().service("alpha")["endpoint"]) == ("v1", url)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
-from whisperctl.apply.awake import QUESTION, KeptAwake
+from whisperctl.apply.awake import KeptAwake
 from whisperctl.apply.fresh import create_once
 from whisperctl.apply.job import Job
 from whisperctl.apply.polling import wait_for
@@ -18,16 +18,16 @@ from whisperctl.apply.versions import read, record_of, rollout_in, sleep, wake_u
 from whisperctl.endpoint.client import Endpoint
 from whisperctl.endpoint.gate import Transcribe, figures, judge, measure
 from whisperctl.endpoint.probe import probe
-from whisperctl.endpoint.readiness import Wait
+from whisperctl.endpoint.readiness import WAKING, Wait
 from whisperctl.endpoint.transcription import ROUTES, Ask, request
 from whisperctl.endpoint.transcription import read as transcript
 from whisperctl.errors import GateFailed, Interrupted, NotOwned, WhisperctlError
 from whisperctl.plan.operations import Operation
-from whisperctl.plan.rollout import preview_name
 from whisperctl.spec import Smoke
 from whisperctl.state import labels
 from whisperctl.state.labels import RolloutRecord, owner
 from whisperctl.state.resources import Address, service_address
+from whisperctl.state.rollout import preview_name
 
 
 def gate(job: Job, operation: Operation, token: str) -> None:
@@ -74,7 +74,7 @@ def _measured(job: Job, address: Address, token: str) -> tuple[RolloutRecord, li
     """The record of the gate, and why it is not passed."""
     stack = job.plan.wanted.stack
     if not stack.services:
-        check_own_health(address, job.api.create_request(job.deployment, job.version, QUESTION, job.timeout))
+        check_own_health(address, job.api.create_request(job.deployment, job.version, WAKING, job.timeout))
         return record_of(job, "passed"), []
     with ExitStack() as closing:
         new = closing.enter_context(

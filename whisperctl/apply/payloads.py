@@ -8,11 +8,11 @@ from whisperctl.apply.fresh import read_now
 from whisperctl.apply.job import Job
 from whisperctl.control.api import Json
 from whisperctl.errors import WhisperctlError
-from whisperctl.plan.rollout import OPENAI_LABELS
 from whisperctl.state import labels
 from whisperctl.state.desired import tracked_names
 from whisperctl.state.labels import SHARED, Labels, RolloutRecord
 from whisperctl.state.resources import IMMUTABLE, Address, Kind, deployment_address, env_var_address, version_address
+from whisperctl.state.rollout import OPENAI_LABELS
 from whisperctl.state.tags import touched_tags
 
 
@@ -54,7 +54,7 @@ def beginning(job: Job, body: Json) -> Json:
 def made_from(job: Job) -> list[str]:
     """What a version is made from, for its history."""
     stack = job.plan.wanted.stack
-    return [f"vllm {stack.vllm.version}", f"model {stack.model.name[:100]}"]
+    return [f"vllm {stack.vllm.version}", f"model {stack.model.name[:100]}", f"served {stack.model.served_name[:100]}"]
 
 
 def change(job: Job, address: Address, raw: Json) -> Json:

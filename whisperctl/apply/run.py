@@ -41,6 +41,7 @@ PERFORM: Mapping[OperationKind, Perform] = {
     "delete": _without_token(writes.delete),
     "claim": _without_token(writes.claim),
     "record": _without_token(writes.record),
+    "rename": _without_token(writes.rename),
     "upload": _without_token(builds.upload),
     "gate": gate.gate,
     "switch": _without_token(switch.switch),

@@ -6,6 +6,8 @@ it, and deployment requests keep the other awake for as long as it may be needed
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from whisperctl.apply import writes
 from whisperctl.apply.awake import KeptAwake, stop_instances
 from whisperctl.apply.gate import fall_back_asleep
@@ -22,11 +24,12 @@ from whisperctl.apply.versions import (
     write_record,
     write_state,
 )
+from whisperctl.control.api import Json
 from whisperctl.errors import GateFailed, WhisperctlError
 from whisperctl.plan.operations import Operation
-from whisperctl.plan.rollout import OPENAI_LABELS, Rollout, sleeps
 from whisperctl.state.labels import Labels
 from whisperctl.state.resources import Address, service_address, version_address
+from whisperctl.state.rollout import OPENAI_LABELS, Rollout, sleeps
 
 
 def switch(job: Job, operation: Operation) -> None:
@@ -41,7 +44,7 @@ def switch(job: Job, operation: Operation) -> None:
         if not paused:
             wake_up(job, address, _instances(job, rollout))
         for service in _services(job):
-            writes.update(job, Operation(id=operation.id, kind="update", address=service))
+            _point(job, operation, service)
             job.say(service, f"leads to {rollout.new}")
         make_default(job, rollout.new)
         if not paused:
@@ -49,6 +52,16 @@ def switch(job: Job, operation: Operation) -> None:
     except WhisperctlError as error:
         back_out(job, "switch")
         raise GateFailed(f"{error}\n  {_went_back(rollout)}") from error
+
+
+def _point(job: Job, operation: Operation, service: Address) -> None:
+    """Version and port, and what else of the service the file changes, in one request; a rollback changes no more."""
+    if not rollout_in(job).back:
+        writes.update(job, Operation(id=operation.id, kind="update", address=service))
+        return
+    fields = job.plan.wanted.state[service].fields
+    body = {name: fields[name] for name in ("deployment", "version", "port")}
+    job.saw(service, job.api.update_service(service.names[0], body))
 
 
 def _instances(job: Job, rollout: Rollout) -> int:
@@ -112,13 +125,20 @@ def retire(job: Job, operation: Operation) -> None:
         awake.stop()
     raw = read(job, rollout.new)
     record = Labels.of(raw).rollout
-    if record is None or record.state != "served":
+    if record is None or record.state != "served" or rollout.back:
         job.say(operation.address, "serves")
-        body = change_body(job, operation.address, raw)
-        patch(job, rollout.new, body)
+        patch(job, rollout.new, _as_it_serves(job, operation, raw))
         write_state(job, rollout.new, "served")
     if job.plan.wanted.paused is not None:
         stop_instances(job.api, job.deployment, rollout.new)
+
+
+def _as_it_serves(job: Job, operation: Operation, raw: Json) -> Json:
+    """What the file says of the version; of one that a rollback goes to, how it was listed when it served."""
+    if not rollout_in(job).back:
+        return change_body(job, operation.address, raw)
+    known = Labels.of(raw)
+    return {"labels": known.written(user=known.listed, listed={})}
 
 
 def _put_to_sleep(job: Job, version: str) -> None:
@@ -126,15 +146,17 @@ def _put_to_sleep(job: Job, version: str) -> None:
     raw = job.api.version(job.deployment, version)
     if raw is None:
         return
-    known = Labels.of(raw)
-    if not sleeps(raw) or known.rollout is None:
-        listed = {name: None for name in OPENAI_LABELS if name in known.all}
+    known, rollout = Labels.of(raw), rollout_in(job)
+    left = rollout.back and version == rollout.replaces
+    if not sleeps(raw) or known.rollout is None or left:
+        listed = {name: known.all[name] for name in OPENAI_LABELS if name in known.all}
         record = known.rollout or record_of(job, "served")
-        patch(
-            job,
-            version,
-            {"minimum_instances": 0, "labels": known.written(rollout=record, paused_minimum=None, user=listed)},
+        labels = Labels(known.written(user=dict.fromkeys(listed))).written(
+            rollout=replace(record, state="left") if left else record,
+            paused_minimum=None,
+            listed=listed or known.listed,
         )
+        patch(job, version, {"minimum_instances": 0, "labels": labels})
     stop_instances(job.api, job.deployment, version)
 
 

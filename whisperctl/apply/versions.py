@@ -13,9 +13,9 @@ from whisperctl.apply.job import Job
 from whisperctl.control.api import Json
 from whisperctl.endpoint.gate import Measured
 from whisperctl.errors import GateFailed
-from whisperctl.plan.rollout import Rollout
 from whisperctl.state.labels import Labels, RolloutRecord, RolloutState
 from whisperctl.state.resources import Address, deployment_address, version_address
+from whisperctl.state.rollout import Rollout
 
 
 def rollout_in(job: Job) -> Rollout:

@@ -20,9 +20,10 @@ from whisperctl.errors import ApiError, Contended, StalePlan
 from whisperctl.plan.operations import Operation
 from whisperctl.state import secret
 from whisperctl.state.desired import digest_of
-from whisperctl.state.fingerprints import live_digest
+from whisperctl.state.fingerprints import fingerprint, live_digest
 from whisperctl.state.labels import Changes, Labels, owner
 from whisperctl.state.live import read_live
+from whisperctl.state.objects import access
 from whisperctl.state.resources import Address, Kind, deployment_address, version_address
 from whisperctl.state.tags import needed_tags
 
@@ -87,6 +88,21 @@ def update(job: Job, operation: Operation) -> None:
         if address.kind is Kind.DEPLOYMENT:
             body["labels"] = job.lease.labels(raw, body["labels"])
         job.saw(address, access_to(job, address).change(raw, body))
+
+
+def rename(job: Job, operation: Operation) -> None:
+    """Give a version its new name; what leads to it is read again, since it may lead elsewhere afterwards."""
+    new = operation.address
+    old = job.plan.live.renamed[new]
+    calls = access(job.api, old)
+    raw = calls.read() if calls else None
+    if raw is None or calls is None or fingerprint(new, raw, job.plan.wanted.state) != job.seen.get(new):
+        raise StalePlan(f"{old} changed on UbiOps since the plan was made.\n  Nothing was written to it. Plan again.")
+    calls.change(raw, {"version": new.names[-1]})
+    job.saw(new, read_now(job, new))
+    for address in job.plan.live.owned:
+        if address.kind is Kind.SERVICE:
+            job.saw(address, read_now(job, address))
 
 
 def delete(job: Job, operation: Operation) -> None:

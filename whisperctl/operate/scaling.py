@@ -16,6 +16,7 @@ from whisperctl.errors import NotFound, WhisperctlError
 from whisperctl.operate.owned import owned_version
 from whisperctl.spec import Stack
 from whisperctl.state.labels import Labels
+from whisperctl.state.serving import serving
 
 STOPPABLE = ("pending", "initialising", "running")
 """Statuses of an instance that a pause ends (UbiOps reference, 3.13)."""
@@ -57,6 +58,7 @@ def scale(
     Raises:
         WhisperctlError: it is not there or not ours, is paused, or the minimum would be above the maximum.
     """
+    stack = serving(api, stack)
     owned_version(api, stack)
     with held(api, stack.deployment.name, clock, say) as lease:
         raw = owned_version(api, stack)
@@ -96,6 +98,7 @@ def pause(api: Api, stack: Stack, clock: StoppableClock, say: Callable[[str], No
     Raises:
         WhisperctlError: the version is not there or not ours.
     """
+    stack = serving(api, stack)
     owned_version(api, stack)
     names = (stack.deployment.name, stack.version.name)
     with held(api, names[0], clock, say) as lease:
@@ -126,6 +129,7 @@ def resume(api: Api, stack: Stack, clock: StoppableClock, say: Callable[[str], N
     Raises:
         WhisperctlError: the version is not there or not ours.
     """
+    stack = serving(api, stack)
     owned_version(api, stack)
     with held(api, stack.deployment.name, clock, say) as lease:
         raw = owned_version(api, stack)

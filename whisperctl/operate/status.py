@@ -28,6 +28,7 @@ from whisperctl.state.resources import (
     tag_address,
     version_address,
 )
+from whisperctl.state.serving import serving
 from whisperctl.untrusted import printable_lines
 
 MISSING = "not there"
@@ -124,6 +125,7 @@ def read_status(api: Api, stack: Stack, token: Callable[[], str]) -> Status:
     Raises:
         ApiError: UbiOps cannot be read.
     """
+    stack = serving(api, stack)
     with ThreadPoolExecutor(8) as pool:
         seen = _look(api, stack, pool)
         up = any(instance["status"] == "running" for instance, _ in seen.instances)

@@ -76,7 +76,7 @@ def changes_between(wanted: Wanted, live: Live, kept: set[Address]) -> list[Chan
     changes = []
     for address, resource in wanted.state.items():
         found = state.get(address)
-        differing = _differing(found, resource)
+        differing = (*_renaming(live, address), *_differing(found, resource))
         if found is None:
             changes.append(_change(wanted, resource, "create", differing, _why_created(address, live)))
         elif address in replaced:
@@ -89,6 +89,15 @@ def changes_between(wanted: Wanted, live: Live, kept: set[Address]) -> list[Chan
     kept = kept | {group_address(wanted.stack.instance_type_group.name)}
     leaving = (address for address in live.owned if address not in wanted.state and address not in kept)
     return changes + [deletion(wanted, address, f"no longer in {wanted.stack.file}") for address in leaving]
+
+
+def _renaming(live: Live, address: Address) -> tuple[FieldChange, ...]:
+    """The name itself, of an object that has another one on UbiOps until it is renamed."""
+    old = live.renamed.get(address)
+    if old is None:
+        return ()
+    path = "version" if address.kind is Kind.VERSION else "name"
+    return (FieldChange(path=path, before=old.names[-1], after=address.names[-1]),)
 
 
 def _differing(found: Resource | None, resource: Resource) -> tuple[FieldChange, ...]:

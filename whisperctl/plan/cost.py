@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from whisperctl.control.api import Json
-from whisperctl.plan.rollout import Rollout
 from whisperctl.state.desired import Wanted
 from whisperctl.state.live import Live
 from whisperctl.state.resources import Kind, version_address
+from whisperctl.state.rollout import Rollout
 
 Surge = Literal["fits", "does not fit", "unknown", "none"]
 

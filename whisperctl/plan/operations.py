@@ -10,11 +10,11 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from whisperctl.plan.changes import DEPLOYMENT_REPLACED, Change
-from whisperctl.plan.rollout import Rollout
 from whisperctl.state.desired import Wanted
 from whisperctl.state.labels import Labels
 from whisperctl.state.live import Live, is_proven, is_sealed
 from whisperctl.state.resources import Address, Kind, deployment_address, version_address
+from whisperctl.state.rollout import Rollout
 
 SHARED_KINDS = (Kind.ENVIRONMENT_TAG, Kind.ENVIRONMENT)
 """What the stacks of a project share, in the order in which it is deleted."""
@@ -26,6 +26,7 @@ OperationKind = Literal[
     "upload",
     "claim",
     "record",
+    "rename",
     "gate",
     "switch",
     "bake",
@@ -41,10 +42,11 @@ class Operation:
 
     create, update, delete: one write. build: an environment tag, created, uploaded and waited for. upload: a package,
     uploaded and waited for. claim: env var names written on the version before they are created. record: env var names
-    and secret fingerprints written on the version once they are set. gate: a new version of a line is woken and heard
-    beside the one that serves. switch: services, default version and minimum go over to it. bake: it is asked through
-    the real services for a while. retire: earlier versions fall asleep, the new one is recorded as served. probe: the
-    endpoint is awake and does what the spec says. seal: digests are written, the lease is given back.
+    and secret fingerprints written on the version once they are set. rename: an object gets its new name, before
+    anything else. gate: a new version of a line is woken and heard beside the one that serves. switch: services,
+    default version and minimum go over to it. bake: it is asked through the real services for a while. retire: earlier
+    versions fall asleep, the new one is recorded as served. probe: the endpoint is awake and does what the spec says.
+    seal: digests are written, the lease is given back.
     """
 
     id: int
@@ -71,8 +73,9 @@ class Operations:
         by_kind: dict[Kind, list[Change]] = {kind: [] for kind in Kind}
         for change in self.changes:
             by_kind[change.address.kind].append(change)
+        renamed = [self._add("rename", address, ()) for address in self.live.renamed] if not destroy else []
         # On destroy env vars and packages go with their version.
-        made = self._creations(by_kind, self._replacements(by_kind)) if not destroy else []
+        made = self._creations(by_kind, self._replacements(by_kind, renamed)) if not destroy else []
         probe = [] if destroy else self._rolled_out(made, by_kind) if self._rolls() else self._probe(made)
         after = self._deletions(by_kind, made + probe)
         if not destroy and (self.made or not is_sealed(self.wanted, self.live)):
@@ -85,7 +88,7 @@ class Operations:
         self.made.append(Operation(id=number, kind=kind, address=address, needs=tuple(dict.fromkeys(needs))))
         return number
 
-    def _replacements(self, by_kind: Mapping[Kind, Sequence[Change]]) -> list[int]:
+    def _replacements(self, by_kind: Mapping[Kind, Sequence[Change]], before: list[int]) -> list[int]:
         """Deletions that must come first, because the same names are made again.
 
         When a deployment is replaced, what leaves the spec and hangs on it goes now, not last. What only the
@@ -93,8 +96,8 @@ class Operations:
         again last, since another stack may use them until then.
         """
         if not any(change.action == "replace" for change in by_kind[Kind.DEPLOYMENT]):
-            return []
-        needs: list[int] = []
+            return before
+        needs = before
         for kind in (Kind.SERVICE, Kind.VERSION, Kind.INSTANCE_TYPE_GROUP, *SHARED_KINDS, Kind.DEPLOYMENT):
             first = [c for c in by_kind[kind] if c.action == "replace" or (c.action == "delete" and self._below(c))]
             self.early.update(change.address for change in first if kind not in SHARED_KINDS)
@@ -125,7 +128,9 @@ class Operations:
         ready = [*first, *groups, *environments, *tags]
         # An earlier version of a line is put to sleep by the rollout, last.
         own = [change for change in by_kind[Kind.VERSION] if change.address == self._version]
-        version = self._writes(own, ready)
+        gated = self.rollout is not None and self.rollout.gated
+        # One that sleeps is woken as it is; it gets what the file says when it serves.
+        version = self._writes([change for change in own if not gated or change.action != "update"], ready)
         variables = self._variables(by_kind[Kind.ENV_VAR], version or ready, by_kind[Kind.VERSION])
         package = [
             self._add("upload", change.address, [*ready, *version, *variables])
@@ -141,8 +146,12 @@ class Operations:
         return [
             self._add("update" if change.action == "update" else "create", change.address, needs)
             for change in changes
-            if change.action != "delete"
+            if change.action != "delete" and not self._is_only_renamed(change)
         ]
+
+    def _is_only_renamed(self, change: Change) -> bool:
+        """Whether nothing of an object changes but its name, which has an operation of its own."""
+        return change.address in self.live.renamed and len(change.fields) == 1
 
     def _variables(self, changes: Sequence[Change], needs: list[int], version_changes: Sequence[Change]) -> list[int]:
         """Env vars between the claim of new names and the record of what was set.

@@ -14,18 +14,12 @@ from whisperctl.plan.cost import stack_cost
 from whisperctl.plan.operations import Operations
 from whisperctl.plan.proposal import Proposal
 from whisperctl.plan.refusals import refusals, refuse_foreign
-from whisperctl.plan.rollout import (
-    Rollout,
-    failed_rollout,
-    is_of_the_rollout,
-    is_replaced,
-    rollout_changes,
-    rollout_of,
-)
+from whisperctl.plan.rollout import failed_rollout, is_replaced, rollout_changes
 from whisperctl.state.desired import Wanted
 from whisperctl.state.fingerprints import combined
 from whisperctl.state.live import Live, is_proven
 from whisperctl.state.resources import Address, version_address
+from whisperctl.state.rollout import Rollout, is_of_the_rollout, rollout_of
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,159 +1,17 @@
-"""Where a line of versions stands, and what its rollout has still to do. Pure; changes and operations follow from it.
-
-One version serves: the one that the stack's services lead to. A new one is made beside it, passes its gate, takes the
-services over and bakes; the earlier one then sleeps for a rollback. Which of these steps are done is written on the
-versions (`RolloutRecord`), so that an apply that was cut off anywhere is finished or undone by the next.
-"""
+"""The changes of a plan that rolls a line of versions out, and what is said of a rollout that failed. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
-from whisperctl.control.api import Json
 from whisperctl.plan.changes import Change, Remark, deletion
 from whisperctl.state.desired import Wanted
 from whisperctl.state.diff import FieldChange
-from whisperctl.state.labels import Labels, RolloutRecord
-from whisperctl.state.line import is_line
+from whisperctl.state.labels import Labels
 from whisperctl.state.live import Live
-from whisperctl.state.resources import IMMUTABLE, Address, Kind, deployment_address, service_address, version_address
-
-PREVIEW_SUFFIX = "-preview"
-LONGEST_NAME = 64
-"""Characters of a service's name on UbiOps (reference, 1.4)."""
-OPENAI_LABELS = ("openai-compatible", "openai-model-names")
-"""Labels that list a version at the project's OpenAI-compatible endpoint; only the one that serves carries them."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Rollout:
-    """Names are UbiOps' version names, all in one deployment."""
-
-    deployment: str
-    new: str
-    """The version that the stack file describes."""
-    serving: str | None
-    """The version that the services lead to (without services: the deployment's default); None: nothing serves yet."""
-    gated: bool
-    """Whether `new` has still to pass its gate."""
-    baking: bool
-    """Whether the services lead to `new`, and its bake is not done."""
-    kept: tuple[str, ...]
-    """Earlier versions that sleep for a rollback, newest first."""
-    leaving: tuple[str, ...]
-    """Versions that are deleted once `new` serves well: more than `rollout.keep`, failed ones, unfinished ones."""
-    failed: RolloutRecord | None
-    """How the last rollout to `new` failed."""
-
-    compared: bool = True
-    """Whether the gate compares with the version that serves: it is awake and answers."""
-
-    @property
-    def is_over(self) -> bool:
-        """Whether `new` serves and has proven itself."""
-        return not (self.gated or self.baking)
-
-    @property
-    def replaces(self) -> str | None:
-        """The version that gives way to `new`; None where nothing serves yet, or `new` does already."""
-        return self.serving if self.serving != self.new else None
-
-
-def preview_name(deployment: str) -> str:
-    """The name of the temporary service that a gate uses."""
-    return deployment[: LONGEST_NAME - len(PREVIEW_SUFFIX)] + PREVIEW_SUFFIX
-
-
-def rollout_of(wanted: Wanted, live: Live) -> Rollout | None:
-    """Where the stack's line stands; None for a stack that is changed in place."""
-    stack = wanted.stack
-    if not is_line(stack):
-        return None
-    deployment, new = stack.deployment.name, stack.version.name
-    versions = {a.names[1]: raw for a, raw in live.owned.items() if a.kind is Kind.VERSION and a.names[0] == deployment}
-    records = {name: Labels.of(raw).rollout for name, raw in versions.items()}
-    lead = _leads_to(wanted, live, versions)
-    serving = _serving(new, lead)
-    record = records.get(new)
-    # A version that the services lead to without a record was made in place, or adopted: it has served before.
-    proven = record is None or record.state in ("passed", "served", "left")
-    if not stack.services:
-        proven = record is not None and proven
-    gated = serving != new or any(name != new for name in lead) or not proven
-    used = {a.names[1] for a in live.used_by if a.kind is Kind.VERSION and a.names[0] == deployment}
-    kept, leaving = _earlier(new, serving, records, versions, stack.rollout.keep, used)
-    return Rollout(
-        deployment=deployment,
-        new=new,
-        serving=serving,
-        gated=gated,
-        baking=not gated and record is not None and record.state == "passed",
-        kept=kept,
-        leaving=leaving,
-        failed=record if record is not None and record.state == "failed" else None,
-    )
-
-
-def _leads_to(wanted: Wanted, live: Live, versions: Mapping[str, Json]) -> list[str]:
-    """The version that each live service of the stack leads to; without services the deployment's default."""
-    default = next((name for name, raw in versions.items() if raw.get("default")), None)
-    if not wanted.stack.services:
-        return [default] if default else []
-    raws = (live.owned.get(service_address(service.name)) for service in wanted.stack.services)
-    deployment = wanted.stack.deployment.name
-    here = [raw for raw in raws if raw is not None and raw.get("deployment") == deployment]
-    names = [str(raw.get("version") or default) for raw in here]
-    return [name for name in names if name in versions]
-
-
-def _serving(new: str, lead: Sequence[str]) -> str | None:
-    """Of services that lead to several versions the earlier one counts: a switch was cut off."""
-    earlier = [name for name in lead if name != new]
-    return earlier[0] if earlier else (lead[0] if lead else None)
-
-
-def _earlier(
-    new: str,
-    serving: str | None,
-    records: Mapping[str, RolloutRecord | None],
-    versions: Mapping[str, Json],
-    keep: int,
-    used: set[str],
-) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Versions beside `new`: those that sleep for a rollback, newest first, and those that leave."""
-    others = [name for name in versions if name != new]
-
-    def has_served(name: str) -> bool:
-        record = records[name]
-        return name == serving or record is None or record.state in ("served", "left")
-
-    def newest_first(name: str) -> tuple[bool, str, str]:
-        record = records[name]
-        return (name == serving, record.at if record else "", str(versions[name].get("creation_date") or ""))
-
-    served = sorted(filter(has_served, others), key=newest_first, reverse=True)
-    kept = [name for position, name in enumerate(served) if position < keep or name in used]
-    return tuple(kept), tuple(sorted(name for name in others if name not in kept))
-
-
-def sleeps(raw: Json) -> bool:
-    """Whether a version keeps no instances and is not listed at the project's OpenAI-compatible endpoint."""
-    return not raw.get("minimum_instances") and not any(name in Labels.of(raw).all for name in OPENAI_LABELS)
-
-
-def is_of_the_rollout(address: Address, rollout: Rollout | None) -> bool:
-    """Whether an object that no file names belongs to the line: an earlier version, what hangs on it, the preview."""
-    if rollout is None:
-        return False
-    if address.kind is Kind.SERVICE:
-        return rollout.gated and address == service_address(preview_name(rollout.deployment))
-    return address.names[:2] in {(rollout.deployment, name) for name in (*rollout.kept, *rollout.leaving)}
-
-
-def version_of(rollout: Rollout) -> Address:
-    """The address of the version that the stack file describes."""
-    return version_address(rollout.deployment, rollout.new)
+from whisperctl.state.resources import IMMUTABLE, Kind, deployment_address, version_address
+from whisperctl.state.rollout import OPENAI_LABELS, Rollout, sleeps, version_of
 
 
 def is_replaced(wanted: Wanted, live: Live) -> bool:

@@ -46,6 +46,7 @@ _TAGS: Final = "whisperctl-tags"
 _PAUSED: Final = "whisperctl-paused"
 _ROLLOUT: Final = "whisperctl-rollout"
 _MADE: Final = "whisperctl-made"
+_LISTED: Final = "whisperctl-listed"
 _START_SECONDS: Final = "whisperctl-start-seconds"
 
 _BOOKKEEPING: Final = (_DIGEST, _VERSION, _TAGS, _LEASE, _ID, _ORIGIN, _TOOL, _PROTECT)
@@ -130,6 +131,7 @@ class Changes(TypedDict, total=False):
     paused_minimum: int | str | None
     rollout: RolloutRecord | None
     made: Iterable[str]
+    listed: Mapping[str, str]
     start_seconds: int | None
     user: Mapping[str, str | None]
     """Labels of the stack file; a None removes one."""
@@ -260,6 +262,11 @@ class Labels:
     def made(self) -> list[str]:
         """What a version was made from, for its history: `vllm 0.32.0`, `model NAME`, `commit HASH`."""
         return _items(self.all, _MADE)
+
+    @property
+    def listed(self) -> dict[str, str]:
+        """Labels that list a version at the project's OpenAI-compatible endpoint, while it sleeps without them."""
+        return dict(item.split("=", 1) for item in _items(self.all, _LISTED) if "=" in item)
 
     @property
     def start_seconds(self) -> int | None:
@@ -439,6 +446,10 @@ def _pack_revisions(revisions: Sequence[RecordedRevision]) -> dict[str, str]:
     return {f"{_REVISION}{n}": f"{item.revision} {item.digest} {item.tag}" for n, item in enumerate(kept, 1)}
 
 
+def _pack_listed(labels: Mapping[str, str]) -> dict[str, str]:
+    return _in_labels(_LISTED, (f"{name}={text}" for name, text in labels.items()))
+
+
 def _pack_secrets(secrets: Mapping[str, str]) -> dict[str, str]:
     return {_SECRET + name: text for name, text in secrets.items()}
 
@@ -446,6 +457,7 @@ def _pack_secrets(secrets: Mapping[str, str]) -> dict[str, str]:
 _LISTS: Final[Mapping[str, str]] = {"env_names": _ENV_NAMES, "tracked": _TRACKED, "tags": _TAGS, "made": _MADE}
 _MAPS: Final[Mapping[str, tuple[str, Callable[[Any], dict[str, str]]]]] = {
     "secrets": (_SECRET, _pack_secrets),
+    "listed": (_LISTED, _pack_listed),
     "revisions": (_REVISION, _pack_revisions),
 }
 _TEXTS: Final[Mapping[str, tuple[str, Callable[[Any], str | None]]]] = {

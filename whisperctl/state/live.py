@@ -58,6 +58,8 @@ class Live:
     """Whether a group of the wanted name exists."""
     group_names: Sequence[str] = ()
     """All groups of the project, for the message when it does not."""
+    renamed: Mapping[Address, Address] = field(default_factory=dict)
+    """Objects that are listed under the name that they will have -> their names on UbiOps until then."""
     groups: Sequence[Json] = ()
     """All groups with their instance types, for what instances cost."""
 

@@ -9,6 +9,7 @@ from whisperctl.state.desired import Wanted
 from whisperctl.state.labels import KEPT_REVISIONS, SHARED, Labels, owner
 from whisperctl.state.live import ENVIRONMENT, Live
 from whisperctl.state.resources import Address, Kind, environment_address, tag_address, version_address
+from whisperctl.state.rollout import rollout_of
 
 
 def touched_tags(wanted: Wanted, live: Live, destroy: bool) -> set[str]:
@@ -37,6 +38,9 @@ def needed_tags(wanted: Wanted, live: Live, destroy: bool) -> set[str]:
     recorded = Labels.of(live.owned.get(version_address(stack.deployment.name, stack.version.name))).revisions
     uploads = not recorded or recorded[0].digest != wanted.package.digest
     kept = {item.tag for item in (recorded[: KEPT_REVISIONS - 1] if uploads else recorded)}
+    rollout = rollout_of(wanted, live)
+    asleep = [version_address(rollout.deployment, name) for name in rollout.kept] if rollout else []
+    kept |= {tag for address in asleep for tag in _tags_of(live.owned[address])}
     return kept | ({wanted.build.tag} if wanted.build else set())
 
 

@@ -20,6 +20,7 @@ VERBS: Mapping[OperationKind, tuple[str, str]] = {
     "upload": ("uploading", "built and active"),
     "claim": ("claiming env vars", "env vars claimed"),
     "record": ("recording env vars", "env vars recorded"),
+    "rename": ("renaming", "renamed"),
     "gate": ("gating the new version", "the gate is passed"),
     "switch": ("switching services and default version", "switched"),
     "bake": ("baking", "baked well"),

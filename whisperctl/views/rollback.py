@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from whisperctl.operate.history import Revision
+from whisperctl.operate.line_rollback import LineRollback
 from whisperctl.operate.rollback import Rollback
+from whisperctl.spec import Stack
 from whisperctl.state.resources import version_address
 from whisperctl.views.history import moment
 
@@ -39,4 +41,25 @@ def rolled_back_text(rollback: Rollback, revision: str) -> str:
         f"Rolled back {rollback.stack.name}: revision {revision} has the package of {rollback.target.id}; {proof}.\n"
         f"Env vars were left as they are. {rollback.stack.file} still declares what was rolled back: the next plan\n"
         "shows the difference, and an apply would undo this. Put the file back in Git, too."
+    )
+
+
+def line_rollback_text(stack: Stack, rollback: LineRollback) -> str:
+    """What a rollback along a line will do."""
+    target = rollback.target
+    made = ", ".join(part for part in (target.model, target.vllm and f"vLLM {target.vllm}") if part)
+    services = ", ".join(service.name for service in stack.services) or "the default version"
+    lines = [
+        f"{stack.name}: {rollback.serving} gives way to {target.name}{f' ({made})' if made else ''}.",
+        f"  {target.name} is woken and passes its gate; then {services} leads to it, and {rollback.serving} sleeps.",
+        "  Nothing is uploaded or built; its env vars come back with it. The stack file stays as it is.",
+    ]
+    return "\n".join(lines)
+
+
+def rolled_back_along_text(stack: Stack, rollback: LineRollback) -> str:
+    """What was done."""
+    return (
+        f"{rollback.target.name} serves; {rollback.serving} sleeps.\n"
+        f"  The next `whisperctl plan {stack.file}` shows how the stack file differs."
     )

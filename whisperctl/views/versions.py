@@ -1,0 +1,85 @@
+"""The versions of a line as a table and as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from whisperctl.operate.versions import LineVersion
+from whisperctl.plan.document import FORMAT_VERSION
+from whisperctl.spec import Stack
+from whisperctl.views.history import aligned
+
+HEADINGS = ("", "N", "VERSION", "STATE", "MODEL", "VLLM", "COMMIT", "WORD ERRORS", "SECONDS", "AT", "ROLLBACK")
+
+
+def versions_text(versions: Sequence[LineVersion], color: bool) -> str:
+    """One row a version, newest first; the one that serves is marked with a star."""
+    lines = aligned([HEADINGS, *(_row(version) for version in versions)])
+    if color:
+        styled = (
+            click.style(line, fg=_color(version)) if _color(version) else line
+            for line, version in zip(lines[1:], versions, strict=True)
+        )
+        lines = [click.style(lines[0], bold=True), *styled]
+    return "\n".join(lines)
+
+
+def _row(version: LineVersion) -> tuple[str, ...]:
+    record = version.record
+    return (
+        "*" if version.use == "serves" else "",
+        str(version.number),
+        version.name,
+        version.use,
+        version.model or "-",
+        version.vllm or "-",
+        version.commit[:12] or "-",
+        _beside(record.wer, record.serving_wer, 3) if record else "-",
+        _beside(record.latency, record.serving_latency, 2) if record else "-",
+        (record.at if record else "") or version.created[:19] or "-",
+        "-" if version.use == "serves" else f"no: {version.obstacle}" if version.obstacle else "possible",
+    )
+
+
+def _beside(own: float | None, serving: float | None, digits: int) -> str:
+    if own is None:
+        return "-"
+    return f"{own:.{digits}f}" + (f" ({serving:.{digits}f})" if serving is not None else "")
+
+
+def _color(version: LineVersion) -> str | None:
+    return {"serves": "green", "failed": "red", "rolled back": "yellow"}.get(version.use)
+
+
+def versions_document(stack: Stack, project: str, versions: Sequence[LineVersion]) -> dict[str, Any]:
+    """The JSON form."""
+    return {
+        "format_version": FORMAT_VERSION,
+        "stack": stack.name,
+        "project": project,
+        "deployment": stack.deployment.name,
+        "versions": [_document(version) for version in versions],
+    }
+
+
+def _document(version: LineVersion) -> dict[str, Any]:
+    record = version.record
+    return {
+        "number": version.number,
+        "version": version.name,
+        "state": version.use,
+        "model": version.model or None,
+        "vllm": version.vllm or None,
+        "commit": version.commit or None,
+        "word_error_rate": record.wer if record else None,
+        "serving_word_error_rate": record.serving_wer if record else None,
+        "latency": record.latency if record else None,
+        "serving_latency": record.serving_latency if record else None,
+        "at": (record.at if record else "") or None,
+        "environment_tag": version.environment_tag or None,
+        "rollback": not version.obstacle,
+        "obstacle": version.obstacle or None,
+    }
