@@ -8,6 +8,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -104,7 +105,7 @@ def dribbled(start: bytes, piece: bytes) -> Send:
     return send
 
 
-SLOW = {
+SLOW: dict[str, Send] = {
     "headers": dribbled(b"HTTP/1.1 200 OK\r\n", b"X-More: x\r\n"),
     "one header": dribbled(b"HTTP/1.1 200 OK\r\nX: ", b"x"),
     "status": dribbled(b"HTTP", b"x"),
@@ -115,7 +116,7 @@ SLOW = {
 
 
 @pytest.mark.parametrize("kind", SLOW)
-def test_an_answer_that_dribbles_ends(server, api, kind):
+def test_an_answer_that_dribbles_ends(server: Server, api: Api, kind: str) -> None:
     server.send = SLOW[kind]
     with pytest.raises(Unreachable, match=r"no answer within 0\.4 s"):
         api.deployments()
@@ -123,7 +124,7 @@ def test_an_answer_that_dribbles_ends(server, api, kind):
 
 
 @pytest.mark.parametrize("kind", SLOW)
-def test_an_endpoint_that_dribbles_ends(server, kind):
+def test_an_endpoint_that_dribbles_ends(server: Server, kind: str) -> None:
     server.send = SLOW[kind]
     with Endpoint(server.url, TOKEN, 0.4) as endpoint, pytest.raises(TooSlow):
         endpoint.get("/health")
@@ -134,21 +135,21 @@ BOMB = gzip.compress(b" " * (65 << 20), 1)
 
 
 @pytest.mark.parametrize("status", ["200 OK", "400 Bad Request"])
-def test_an_answer_is_read_to_its_bound(server, api, status):
+def test_an_answer_is_read_to_its_bound(server: Server, api: Api, status: str) -> None:
     server.send = answering(BOMB, status, "Content-Encoding: gzip")
     api.rest.timeout = 30
     with pytest.raises(ApiError, match="the answer has more than 64 MiB"):
         api.deployments()
 
 
-def test_an_endpoints_answer_is_read_to_its_bound(server):
+def test_an_endpoints_answer_is_read_to_its_bound(server: Server) -> None:
     server.send = answering(BOMB, "200 OK", "Content-Encoding: gzip")
     with Endpoint(server.url, TOKEN, 30) as endpoint, pytest.raises(WhisperctlError, match="more than 64 MiB"):
         endpoint.get("/health")
 
 
 @pytest.mark.parametrize("following", ["same", None])
-def test_pages_end(server, api, following):
+def test_pages_end(server: Server, api: Api, following: str | None) -> None:
     served = iter(range(100_000))
 
     def send(connection: socket.socket) -> None:
@@ -161,7 +162,7 @@ def test_pages_end(server, api, following):
         api.groups()
 
 
-def test_rate_limits_end(server, api):
+def test_rate_limits_end(server: Server, api: Api) -> None:
     server.send = answering({}, "429 Too Many", "x-ratelimit-reset: 250")
     with pytest.raises(ApiError, match="answered 429"):
         api.deployments()
@@ -170,7 +171,7 @@ def test_rate_limits_end(server, api):
 
 
 @pytest.mark.parametrize("reset", ["nan", "inf", "-inf", "-5", "", "soon"])
-def test_a_rate_limit_without_sense_is_a_minute(server, api, reset):
+def test_a_rate_limit_without_sense_is_a_minute(server: Server, api: Api, reset: str) -> None:
     server.send = answering({}, "429 Too Many", f"x-ratelimit-reset: {reset}")
     api.rest.limit = 60
     with pytest.raises(ApiError, match="answered 429"):
@@ -178,7 +179,7 @@ def test_a_rate_limit_without_sense_is_a_minute(server, api, reset):
     assert 1 < len(server.requests) <= 62
 
 
-SHAPES = [
+SHAPES: list[Any] = [
     None, [None], ["a"], [7], {"results": None}, {"results": {}}, {"results": [None]}, {}, 7, "text", [{"name": None}],
     [{"name": 7}], [{}], [{"name": "a", "labels": []}], [{"name": "a", "labels": "b"}],
     [{"name": "a", "labels": {"a": 1}}],
@@ -188,7 +189,9 @@ SHAPES = [
 
 @pytest.mark.parametrize("body", [*SHAPES, b"", b"\xff", b"<html>", b"[" * 100_000, b"1" * 5000])
 @pytest.mark.parametrize("call", ["deployments", "groups", "services", "user", "get_project"])
-def test_an_answer_of_another_shape_is_an_error_that_names_the_call(server, api, body, call):
+def test_an_answer_of_another_shape_is_an_error_that_names_the_call(
+    server: Server, api: Api, body: Any, call: str
+) -> None:
     server.send = answering(body)
     message = ""
     try:
@@ -213,7 +216,7 @@ JSON = st.recursive(
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(body=JSON)
 @pytest.mark.parametrize("call", ["deployments", "groups", "services"])
-def test_any_json_is_a_list_of_objects_or_an_error(server, api, body, call):
+def test_any_json_is_a_list_of_objects_or_an_error(server: Server, api: Api, body: Any, call: str) -> None:
     server.send = answering(body)
     api.rest.timeout = 5
     try:
@@ -232,7 +235,7 @@ def test_any_json_is_a_list_of_objects_or_an_error(server, api, body, call):
         f"you sent {TOKEN}".encode(),
     ],
 )
-def test_what_the_server_says_holds_no_token(server, api, body):
+def test_what_the_server_says_holds_no_token(server: Server, api: Api, body: Any) -> None:
     from whisperctl import output
 
     output.learn_token(TOKEN)
@@ -243,7 +246,7 @@ def test_what_the_server_says_holds_no_token(server, api, body):
     assert "\x1b" not in str(caught.value)
 
 
-def test_a_web_page_in_place_of_an_error_is_told(server, api):
+def test_a_web_page_in_place_of_an_error_is_told(server: Server, api: Api) -> None:
     server.send = lambda connection: connection.sendall(
         head("Content-Type: text/html", status="403 Forbidden") + b"<title>Blocked by policy</title>"
     )
@@ -251,7 +254,7 @@ def test_a_web_page_in_place_of_an_error_is_told(server, api):
         api.deployments()
 
 
-def test_who_only_looks_asks_a_silent_host_once(server, api):
+def test_who_only_looks_asks_a_silent_host_once(server: Server, api: Api) -> None:
     server.send = SLOW["silence"]
     api.rest.skips = True
     with pytest.raises(Unreachable, match="no answer within"):
