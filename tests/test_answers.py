@@ -189,9 +189,7 @@ SHAPES: list[Any] = [
 
 @pytest.mark.parametrize("body", [*SHAPES, b"", b"\xff", b"<html>", b"[" * 100_000, b"1" * 5000])
 @pytest.mark.parametrize("call", ["deployments", "groups", "services", "user", "get_project"])
-def test_an_answer_of_another_shape_is_an_error_that_names_the_call(
-    server: Server, api: Api, body: Any, call: str
-) -> None:
+def test_another_shape_is_an_error_that_names_the_call(server: Server, api: Api, body: Any, call: str) -> None:
     server.send = answering(body)
     message = ""
     try:

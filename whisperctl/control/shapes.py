@@ -11,6 +11,8 @@ from typing import Any
 
 _TEXTS = ("id", "name", "version", "deployment", "status", "creation_date", "last_updated", "endpoint", "tag")
 """Fields that are text wherever they are not null."""
+_MAPPING = "labels"
+"""The field that is a mapping of texts, or null."""
 _NEVER_NULL = ("id", "name", "status")
 _NEEDED: Mapping[str, tuple[str, ...]] = {
     "deployments": ("name",),
@@ -77,7 +79,7 @@ def _of_object(method: str, item: Mapping[str, Any]) -> str | None:
         value = item.get(name, "")
         if not isinstance(value, str) and (value is not None or name in _NEVER_NULL) and not _is_nested(name, value):
             return f"has a `{name}` that is no text"
-    labels = item.get("labels")
+    labels = item.get(_MAPPING)
     if labels is not None and not (isinstance(labels, dict) and all(isinstance(v, str) for v in labels.values())):
         return "has `labels` that are no mapping of texts"
     return None
