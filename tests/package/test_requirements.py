@@ -124,6 +124,14 @@ def test_the_lock_is_what_is_installed_and_what_the_tag_is_named_by(locked: Stac
     assert package.files["requirements.txt"] == builds[0].files["requirements.txt"]
 
 
+def test_the_lock_gets_the_extras_that_the_stack_asks_for(locked: StackOf) -> None:
+    content = "-i https://pypi.org/simple\nvllm[zen]==0.32.0 --hash=sha256:aa\nsoxr==1.0 --hash=sha256:bb\n"
+    build = environment_of(locked(content, requirements=["soxr<2"]))
+    assert build.files["requirements.txt"].decode().splitlines() == [
+        "-i https://pypi.org/simple", "soxr==1.0 --hash=sha256:bb", "vllm[audio,zen]==0.32.0 --hash=sha256:aa",
+    ]  # fmt: skip
+
+
 def test_validate_names_every_line_that_is_no_pin(locked: StackOf) -> None:
     with pytest.raises(SpecError) as raised:
         locked("vllm==0.31.0\nnumpy>=2\n", requirements=["soxr", "numpy<3"])
