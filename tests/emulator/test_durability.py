@@ -20,9 +20,10 @@ import httpx
 import pytest
 import ubiops
 
-from tests.emulator.conftest import BASE, LIVE, PROJECT, built, client_of, eventually, package, zipped
+from tests.emulator.conftest import BASE, LIVE, PROJECT, built, eventually, package, zipped
 from tests.emulator.test_runtime import PROCESS, alive
 from tests.emulator.web_package import WEB
+from tests.harness.official import client_of
 from ubiops_emulator import testing
 
 pytestmark = pytest.mark.skipif(LIVE, reason="starts emulators of its own")

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 import ubiops
 
-from tests.emulator.conftest import LIVE, PROJECT, built, client_of, eventually
+from tests.emulator.conftest import LIVE, PROJECT, built, eventually
 from tests.emulator.test_resources import refused
+from tests.harness.official import client_of
 from ubiops_emulator.testing import Emulator
 
 CPU, T4 = "16384 MB + 4 vCPU", "12288 MB + NVIDIA Tesla T4"

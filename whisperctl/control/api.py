@@ -66,13 +66,14 @@ class Api:
 
     def fenced(self, fence: Fence) -> Api:
         """The same project over the same session, for a holder of a lease: `fence` is asked before every write."""
-        return self._over(With(self.rest, fence=fence))
+        return self.over(With(self.rest, fence=fence))
 
     def urgent(self) -> Api:
         """The same project over the same session, for what waits for no other request and is tried once."""
-        return self._over(With(self.rest, urgent=True, _request_timeout=URGENT_SECONDS))
+        return self.over(With(self.rest, urgent=True, _request_timeout=URGENT_SECONDS))
 
-    def _over(self, rest: With) -> Api:
+    def over(self, rest: Any) -> Api:
+        """The same project through another transport: whatever takes requests as `PooledRest` does."""
         import ubiops
 
         twin, client = copy.copy(self), copy.copy(self._core.api_client)
