@@ -1,6 +1,6 @@
 # `make` lists the targets. Everything is installed into .venv, by scripts/set_up.py.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-exhaustive lock check format docs clean
+.PHONY: help setup demo test test-exhaustive coverage lock check format docs clean
 
 # The first Python on PATH that is new enough; `make PYTHON=/path/to/python3` takes another.
 NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
@@ -29,6 +29,9 @@ test: setup ## every test, those with a real vLLM too; ARGS="..." goes to pytest
 
 test-exhaustive: setup ## every test, and the long sweeps in full
 	WHISPERCTL_EXHAUSTIVE=1 $(PYTEST) $(ARGS)
+
+coverage: setup ## every test, and which lines none of them runs; fails below the floor in pyproject.toml
+	$(PYTEST) --cov --cov-report=term $(ARGS)
 
 lock: ## make uv.lock fit pyproject.toml; ARGS=--upgrade takes the newest releases that it allows
 	$(UV) lock $(ARGS)

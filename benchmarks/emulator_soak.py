@@ -18,6 +18,7 @@ import time
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import httpx
 
@@ -50,7 +51,7 @@ class Worker:
     known: dict[str, dict[str, str]] = field(default_factory=dict)
     made: int = 0
 
-    async def ask(self, method: str, path: str, body: dict | None = None) -> httpx.Response | None:
+    async def ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> httpx.Response | None:
         """One request; None when its answer was lost."""
         began = time.perf_counter()
         try:
@@ -126,7 +127,7 @@ def memory(pid: int) -> float:
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * 4096 / 2**20
 
 
-async def soak(emulator: Emulator, requests: int, clients: int) -> dict:
+async def soak(emulator: Emulator, requests: int, clients: int) -> dict[str, Any]:
     headers = {"Authorization": f"Token {emulator.token}"}
     workers = []
     for number in range(clients):
@@ -165,7 +166,7 @@ async def missing(emulator: Emulator, workers: list[Worker], headers: dict[str, 
     return sorted(name for name in there.keys() | known.keys() if there.get(name) != known.get(name))
 
 
-def report(workers: list[Worker], seconds: float, samples: list[float], lost: list[str]) -> dict:
+def report(workers: list[Worker], seconds: float, samples: list[float], lost: list[str]) -> dict[str, Any]:
     times = sorted(value * 1000 for worker in workers for value in worker.times)
     outcomes: Counter[str] = Counter()
     for worker in workers:

@@ -19,6 +19,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -111,9 +112,9 @@ def requests_of_a_plan(project: Project, file: Path) -> tuple[int, int, int]:
     world = project.world()
     api = world.apis["demo"]
     waves = Waves(api.rest)
-    pools = api.rest.session.get_adapter(api.host).poolmanager.pools
-    api._core.api_client.rest_client = waves
-    plan_stacks(project.load(file), world)
+    adapter: Any = api.rest.session.get_adapter(api.host)
+    pools = adapter.poolmanager.pools
+    plan_stacks(project.load(file), replace(world, apis={"demo": api.over(waves)}))
     connections = sum(pools[key].num_connections for key in pools.keys())  # noqa: SIM118 - not a dict: it has no iterator
     return waves.count, waves.waves, connections
 

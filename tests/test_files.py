@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,7 @@ version: {name: v1, minimum_instances: 1}
 
 
 @pytest.fixture
-def special(tmp_path, monkeypatch):
+def special(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """One of each that is no file to read."""
     os.mkfifo(tmp_path / "fifo")
     server = socket.socket(socket.AF_UNIX)
@@ -54,20 +55,20 @@ REASONS = {
 
 
 @pytest.mark.parametrize("name", REASONS)
-def test_what_is_no_file_is_refused_at_once(special, name):
+def test_what_is_no_file_is_refused_at_once(special: Path, name: str) -> None:
     with pytest.raises(Unreadable) as caught:
         read_file(special / name, 1024)
     assert caught.value.reason == REASONS[name]
 
 
-def test_a_file_is_read_to_its_bound(tmp_path):
+def test_a_file_is_read_to_its_bound(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"12345")
     assert read_file(tmp_path / "a", 5) == b"12345"
     with pytest.raises(TooLarge):
         read_file(tmp_path / "a", 4)
 
 
-def test_a_byte_order_mark_is_no_text(tmp_path):
+def test_a_byte_order_mark_is_no_text(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes("\ufefftext".encode())
     assert read_text(tmp_path / "a", 100) == "text"
     (tmp_path / "b").write_bytes(b"\xff\xfe")
@@ -75,7 +76,7 @@ def test_a_byte_order_mark_is_no_text(tmp_path):
         read_text(tmp_path / "b", 100)
 
 
-def test_a_real_path_lies_inside(tmp_path):
+def test_a_real_path_lies_inside(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     (tmp_path / "inside").write_text("sibling")
     (tmp_path / "in" / "own").write_text("own")
@@ -86,7 +87,7 @@ def test_a_real_path_lies_inside(tmp_path):
         open_file(tmp_path / "in" / "out", inside=tmp_path / "in")
 
 
-def test_home_is_the_repository_or_a_files_own_folder(tmp_path):
+def test_home_is_the_repository_or_a_files_own_folder(tmp_path: Path) -> None:
     (tmp_path / "team").mkdir()
     assert home_of(tmp_path / "team" / "a", tmp_path / "team") == tmp_path / "team"
     assert home_of(tmp_path / "other" / "a", tmp_path / "team") == tmp_path / "other"
@@ -101,7 +102,7 @@ def told(*paths: Path) -> str:
 
 
 @pytest.mark.parametrize("name", [name for name in REASONS if "\0" not in name])
-def test_no_special_file_is_a_stack_or_a_part_of_one(special, name):
+def test_no_special_file_is_a_stack_or_a_part_of_one(special: Path, name: str) -> None:
     expected = REASONS[name].replace("larger than 1 KiB", "larger than 1024 KiB")
     direct = told(special / name)
     assert expected in direct or "holds no stack file" in direct or "this file is larger" in direct
@@ -112,7 +113,7 @@ def test_no_special_file_is_a_stack_or_a_part_of_one(special, name):
 
 @pytest.mark.parametrize("ending", ["yaml", "yml"])
 @pytest.mark.parametrize("name", ["fifo", "device", "giant"])
-def test_a_directory_with_a_special_file_is_told_of_it(special, name, ending):
+def test_a_directory_with_a_special_file_is_told_of_it(special: Path, name: str, ending: str) -> None:
     (special / "dir").mkdir()
     (special / "dir" / "stack.yaml").write_text(STACK, encoding="utf-8")
     (special / "dir" / f"x.{ending}").symlink_to(special / name)
@@ -133,7 +134,7 @@ def test_a_directory_with_a_special_file_is_told_of_it(special, name, ending):
         "rollout: {smoke: [{audio: ../outside.yaml, expect: x}]}\n",
     ],
 )
-def test_nothing_out_of_the_repository_is_read(tmp_path, text):
+def test_nothing_out_of_the_repository_is_read(tmp_path: Path, text: str) -> None:
     repository = tmp_path / "repository"
     (repository / ".git").mkdir(parents=True)
     (tmp_path / "outside.yaml").write_text("apiVersion: whisperctl/v1\n", encoding="utf-8")
@@ -142,7 +143,7 @@ def test_nothing_out_of_the_repository_is_read(tmp_path, text):
     assert "leads out of" in told(repository / "stack.yaml")
 
 
-def test_a_link_of_a_directory_may_not_leave_it(tmp_path):
+def test_a_link_of_a_directory_may_not_leave_it(tmp_path: Path) -> None:
     (tmp_path / "dir").mkdir()
     (tmp_path / "other.yaml").write_text(STACK, encoding="utf-8")
     (tmp_path / "dir" / "stack.yaml").symlink_to("../other.yaml")
@@ -155,7 +156,7 @@ def passed_over(folder: Path) -> dict[str, str]:
     return {str(Path(problem.where.file).relative_to(folder)): problem.message for problem in found}
 
 
-def test_what_a_directory_passes_over_is_told(tmp_path):
+def test_what_a_directory_passes_over_is_told(tmp_path: Path) -> None:
     (tmp_path / "stack.yaml").write_text(STACK, encoding="utf-8")
     (tmp_path / "prod.yaml").write_text("# all gone\n\n", encoding="utf-8")
     (tmp_path / "OLD.YAML").write_text(STACK.replace("one", "old"), encoding="utf-8")
@@ -169,7 +170,7 @@ def test_what_a_directory_passes_over_is_told(tmp_path):
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may look into every folder")
-def test_a_folder_that_cannot_be_read_is_told(tmp_path):
+def test_a_folder_that_cannot_be_read_is_told(tmp_path: Path) -> None:
     (tmp_path / "stack.yaml").write_text(STACK, encoding="utf-8")
     (tmp_path / "closed").mkdir(mode=0)
     assert passed_over(tmp_path) == {"closed": "this folder cannot be read and is passed over: Permission denied"}

@@ -6,6 +6,7 @@ import json
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -23,7 +24,7 @@ def cli(*args: str, folder: Path, **more: str) -> Ran:
 
 
 @pytest.fixture
-def folder(tmp_path):
+def folder(tmp_path: Path) -> Path:
     (tmp_path / "stack.yaml").write_text(STACK, encoding="utf-8")
     return tmp_path
 
@@ -37,14 +38,14 @@ def ends_in_a_message(ran: Ran) -> None:
 
 @QUIET
 @given(content=st.binary(max_size=400))
-def test_any_bytes_as_a_stack(tmp_path, content):
+def test_any_bytes_as_a_stack(tmp_path: Path, content: Any) -> None:
     (tmp_path / "any.yaml").write_bytes(content)
     ends_in_a_message(cli("validate", "any.yaml", folder=tmp_path))
 
 
 @QUIET
 @given(content=st.text(max_size=200))
-def test_any_text_as_a_value(tmp_path, content):
+def test_any_text_as_a_value(tmp_path: Path, content: Any) -> None:
     text = STACK.replace("deployment: {name: one}", f"deployment: {{name: one, description: {json.dumps(content)}}}")
     (tmp_path / "any.yaml").write_text(text, encoding="utf-8")
     ran = cli("validate", "any.yaml", folder=tmp_path)
@@ -63,7 +64,7 @@ PLANS = st.fixed_dictionaries({"kind": st.just("whisperctl saved plan")}, option
 
 @QUIET
 @given(content=JSON | PLANS)
-def test_any_json_as_a_plan_file(folder, content):
+def test_any_json_as_a_plan_file(folder: Path, content: Any) -> None:
     (folder / "p.plan").write_text(json.dumps(content), encoding="utf-8")
     ran = cli("apply", "--plan", "p.plan", "--yes", folder=folder)
     ends_in_a_message(ran)
@@ -71,13 +72,13 @@ def test_any_json_as_a_plan_file(folder, content):
 
 
 @pytest.mark.parametrize("content", ["[" * 100_000, '{"a":' * 100_000, "", "\ufeff{}", "nul\0"])
-def test_deep_and_odd_plan_files(folder, content):
+def test_deep_and_odd_plan_files(folder: Path, content: str) -> None:
     (folder / "p.plan").write_text(content, encoding="utf-8")
     ran = cli("apply", "--plan", "p.plan", "--yes", folder=folder)
     assert (ran.code, "p.plan is not a saved plan" in ran.err) == (1, True)
 
 
-def test_a_plan_file_that_is_no_file(folder):
+def test_a_plan_file_that_is_no_file(folder: Path) -> None:
     os.mkfifo(folder / "p.plan")
     ran = cli("apply", "--plan", "p.plan", "--yes", folder=folder)
     assert (ran.code, ran.err) == (
@@ -96,7 +97,7 @@ def test_a_plan_file_that_is_no_file(folder):
         "deployment: {name: 1e" + "9" * 400 + "}",
     ],
 )
-def test_numbers_and_keys_without_end(folder, text):
+def test_numbers_and_keys_without_end(folder: Path, text: str) -> None:
     (folder / "stack.yaml").write_text(f"apiVersion: whisperctl/v1\nstack: a\n{text}\n", encoding="utf-8")
     ran = cli("validate", folder=folder)
     ends_in_a_message(ran)
@@ -118,7 +119,7 @@ def test_numbers_and_keys_without_end(folder, text):
     ],
 )
 @pytest.mark.parametrize("form", ["text", "json", "github"])
-def test_nothing_in_a_file_steers_a_terminal_or_a_job(folder, text, form):
+def test_nothing_in_a_file_steers_a_terminal_or_a_job(folder: Path, text: str, form: str) -> None:
     (folder / "::error::pwned by name.yaml").write_text(f"apiVersion: whisperctl/v1\n{text}\n", encoding="utf-8")
     ran = cli("validate", "--format", form, "::error::pwned by name.yaml", folder=folder, GITHUB_ACTIONS="true")
     ends_in_a_message(ran)
@@ -128,13 +129,13 @@ def test_nothing_in_a_file_steers_a_terminal_or_a_job(folder, text, form):
     assert all(line.startswith(("::error file=", "::warning file=")) for line in own)
 
 
-def test_a_stack_on_standard_input(folder):
+def test_a_stack_on_standard_input(folder: Path) -> None:
     for text, code in ((STACK, 0), ("stack: [", 1), ("\0", 1), ("", 1)):
         ran = run("validate", "-", environ=ENVIRON, folder=folder, stdin=text)
         assert (ran.code, ran.all.startswith("-:")) == (code, True), ran
 
 
-def test_nothing_is_written_or_removed_through_a_link(folder):
+def test_nothing_is_written_or_removed_through_a_link(folder: Path) -> None:
     outside = folder / "outside"
     outside.mkdir()
     (outside / "deployment.py").write_text("mine")
@@ -149,7 +150,7 @@ def test_nothing_is_written_or_removed_through_a_link(folder):
     assert (outside / "deployment.py").read_text() == "mine"
 
 
-def test_a_defect_is_told_in_one_line(folder, monkeypatch):
+def test_a_defect_is_told_in_one_line(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A stream that answers with an error nobody expects stands in for a defect."""
 
     class Broken:

@@ -6,6 +6,8 @@ import base64
 import io
 import json
 import sys
+from collections.abc import Iterator
+from typing import Any
 from urllib.parse import quote, quote_plus
 
 import pytest
@@ -19,7 +21,7 @@ SECRET = "s3cr+t/& ä\"é\\'x"
 
 
 @pytest.fixture(autouse=True)
-def known():
+def known() -> Iterator[None]:
     output.forget()
     output.learn(SECRET, "-----BEGIN KEY-----\nAbCdEfGh12345\nshort\n-----END KEY-----", "1234")
     output.learn_token("Token 0123456789abcdef")
@@ -45,7 +47,7 @@ def known():
         "AbCdEfGh12345",
     ],
 )
-def test_no_form_of_a_secret_leaves(form):
+def test_no_form_of_a_secret_leaves(form: str) -> None:
     text = output.blank(f"before {form} behind")
     assert "(secret)" in text
     assert text.startswith("before ")
@@ -57,7 +59,7 @@ def test_no_form_of_a_secret_leaves(form):
 @pytest.mark.parametrize(
     "form", ["0123456789abcdef", "Authorization: Token 0123456789abcdef", "Bearer 0123456789abcdef"]
 )
-def test_the_token_leaves_in_no_form(form):
+def test_the_token_leaves_in_no_form(form: str) -> None:
     assert "0123456789abcdef" not in output.blank(form)
     assert "(token)" in output.blank(form)
 
@@ -71,31 +73,31 @@ def test_the_token_leaves_in_no_form(form):
         ("mail me@example.test", "mail me@example.test"),
     ],
 )
-def test_the_user_of_a_url_is_blanked(text, left):
+def test_the_user_of_a_url_is_blanked(text: str, left: str) -> None:
     assert output.blank(text) == left
 
 
-def test_a_short_secret_counts_as_a_whole_value_only():
+def test_a_short_secret_counts_as_a_whole_value_only() -> None:
     assert output.blank("maximum 12345") == "maximum 12345"
     assert output.cleaned({"a": "1234", "b": ["12345"], "1234": True}) == {
         "a": "(secret)", "b": ["12345"], "(secret)": True,
     }  # fmt: skip
 
 
-def test_a_common_word_is_no_secret():
+def test_a_common_word_is_no_secret() -> None:
     output.learn("true", "transcription", "None")
     assert output.cleaned(["true", "transcription", "None"]) == ["true", "transcription", "None"]
 
 
 @pytest.mark.parametrize("text", ["\x1b]0;title\x07", "a\rb", "\x1b[2J", "\u202egnp.exe", "\x9b2J", "\x00", "\ud800"])
-def test_nothing_steers_a_terminal(text):
+def test_nothing_steers_a_terminal(text: str) -> None:
     left = output.clean(text)
     assert left.isprintable() or "\ufffd" in left
     assert not any(character in left for character in "\x1b\x07\r\x9b\x00\u202e\ud800")
 
 
 @given(st.text())
-def test_any_text_leaves_through_a_guarded_stream(text):
+def test_any_text_leaves_through_a_guarded_stream(text: str) -> None:
     into = io.StringIO()
     output.Outgoing(into).write(text)
     into.getvalue().encode()
@@ -107,13 +109,15 @@ def test_any_text_leaves_through_a_guarded_stream(text):
         st.none() | st.booleans() | st.text(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)
     )
 )
-def test_any_value_is_serialised_cleaned(value):
+def test_any_value_is_serialised_cleaned(value: Any) -> None:
     text = output.json_text([value, SECRET, {SECRET: "x"}])
     assert "s3cr" not in text
     json.loads(text)
 
 
-def test_streams_are_guarded_and_given_back(monkeypatch, capsys):
+def test_streams_are_guarded_and_given_back(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setenv("UBIOPS_API_TOKEN_DEMO", "Token fedcba9876543210")
     monkeypatch.setenv("GITHUB_ACTIONS", "true")
     before = sys.stdout

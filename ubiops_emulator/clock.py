@@ -10,9 +10,11 @@ from typing import Protocol
 class Clock(Protocol):
     """Seconds since the epoch, as UbiOps would stamp them."""
 
-    def now(self) -> float: ...
+    def now(self) -> float:
+        """Seconds since the epoch."""
 
-    def advance(self, seconds: float) -> None: ...
+    def advance(self, seconds: float) -> None:
+        """Let so many seconds pass at once."""
 
 
 class SystemClock:
@@ -22,9 +24,11 @@ class SystemClock:
         self._leap = 0.0
 
     def now(self) -> float:
+        """The machine's time plus all leaps."""
         return time.time() + self._leap
 
     def advance(self, seconds: float) -> None:
+        """Leap so many seconds."""
         self._leap += seconds
 
 
@@ -35,9 +39,11 @@ class ManualClock:
         self._now = start
 
     def now(self) -> float:
+        """The time that it was last advanced to."""
         return self._now
 
     def advance(self, seconds: float) -> None:
+        """Move on by so many seconds."""
         self._now += seconds
 
 

@@ -53,6 +53,7 @@ class Server(uvicorn.Server):
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
+        """Leave the signals to the emulator."""
         yield
 
 
@@ -198,6 +199,7 @@ async def _open(app: App, server: Server, port: int, ident: str) -> tuple[int, a
 
 
 def log_to_stderr(*, verbose: bool) -> None:
+    """Send the log to standard error; only other libraries' warnings."""
     logging.basicConfig(
         stream=sys.stderr,
         level=logging.DEBUG if verbose else logging.INFO,

@@ -80,6 +80,7 @@ class Store:
         self._db.executescript(SCHEMA)
 
     def close(self) -> None:
+        """Close the database, and let another emulator use the folder."""
         self._db.close()
         self._lock.close()
 
@@ -127,15 +128,19 @@ class Store:
             raise Duplicate(doc.name) from error
 
     def delete(self, doc: Doc) -> None:
+        """Delete a document; not its children."""
         self._db.execute("DELETE FROM object WHERE id = ?", (doc.id,))
 
     def delete_children(self, kind: str, parent: str) -> None:
+        """Delete the documents of a kind below a parent."""
         self._db.execute("DELETE FROM object WHERE kind = ? AND parent = ?", (kind, parent))
 
     def by_id(self, kind: str, ident: str) -> Doc | None:
+        """A document by kind and id."""
         return self._one("id = ? AND kind = ?", (ident, kind))
 
     def find(self, kind: str, parent: str, name: str) -> Doc | None:
+        """A document by kind, parent and name."""
         return self._one("kind = ? AND parent = ? AND name = ?", (kind, parent, name))
 
     def children(self, kind: str, parent: str) -> list[Doc]:
@@ -159,14 +164,17 @@ class Store:
         return self._many("due IS NOT NULL AND due <= ? ORDER BY due, seq", (now,))
 
     def next_due(self) -> float | None:
+        """The earliest moment at which a document is due; None if none is."""
         row = self._db.execute("SELECT MIN(due) FROM object WHERE due IS NOT NULL").fetchone()
         return float(row[0]) if row[0] is not None else None
 
     def count(self, kind: str, parent: str) -> int:
+        """How many documents of a kind a parent has."""
         row = self._db.execute("SELECT COUNT(*) FROM object WHERE kind = ? AND parent = ?", (kind, parent))
         return int(row.fetchone()[0])
 
     def log(self, project: str, lines: Sequence[LogLine]) -> None:
+        """Append lines to the log of a project."""
         self._db.executemany(
             "INSERT INTO log (project, ts, line, labels) VALUES (?, ?, ?, ?)",
             [(project, line.ts, line.line, json.dumps(line.labels)) for line in lines],
@@ -183,10 +191,12 @@ class Store:
             yield LogLine(ts, line, json.loads(labels))
 
     def setting(self, name: str) -> str | None:
+        """A setting of the emulator itself; None if it was never set."""
         row = self._db.execute("SELECT value FROM setting WHERE name = ?", (name,)).fetchone()
         return str(row[0]) if row else None
 
     def set(self, name: str, value: str) -> None:
+        """Keep a setting of the emulator itself."""
         self._db.execute("INSERT OR REPLACE INTO setting (name, value) VALUES (?, ?)", (name, value))
 
     def clear(self) -> None:

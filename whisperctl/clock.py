@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import os
+import random
 import select
 import threading
 import time
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from typing import Protocol
 
 from whisperctl.errors import Interrupted
@@ -49,6 +52,26 @@ class SystemClock:
 def latest_moment(clock: Clock) -> int:
     """Nanoseconds since 1970: the end of a question about everything until now, by UbiOps' clock or by ours."""
     return int((clock.time() + CLOCKS_APART) * 1e9)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Backoff:
+    """Pauses between tries of one thing: how long the first is, how much longer each next one, and at most."""
+
+    first: float
+    """Seconds."""
+    factor: float = 2.0
+    longest: float = math.inf
+    """Seconds."""
+    jitter: float = 0.0
+    """Share of a pause that chance may take off it, so that many who wait do not come back at once."""
+
+    def pauses(self, chance: Callable[[], float] = random.random) -> Iterator[float]:
+        """Seconds before the second try, the third, and so on without end."""
+        pause = self.first
+        while True:
+            yield min(pause, self.longest) * (1 - self.jitter * chance())
+            pause = min(pause * self.factor, self.longest)
 
 
 class Stop:

@@ -153,7 +153,9 @@ def test_it_is_installed_as_a_tool(built: Built, pins: Path, tmp_path: Path) -> 
     where = {"UV_TOOL_DIR": str(tmp_path / "tools"), "UV_TOOL_BIN_DIR": str(tmp_path / "bin")}
     tool = Environment(tmp_path)
     asked = f"whisperctl-ubiops[emulator] @ {built.wheel.as_uri()}"
-    done = tool.run(*UV, "tool", "install", "--python", sys.executable, "--constraints", str(pins), asked, **where)
+    done = tool.run(
+        *UV, "tool", "install", "--python", sys.executable, "--constraints", str(pins), asked, cwd=None, **where
+    )
     if done.returncode and "error sending request" in done.stderr:
         pytest.skip("no package index can be reached")
 

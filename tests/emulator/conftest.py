@@ -19,6 +19,7 @@ import httpx
 import pytest
 import ubiops
 
+from tests.harness.official import client_of
 from ubiops_emulator import testing
 from ubiops_emulator.testing import Emulator
 
@@ -42,13 +43,6 @@ def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
         pytest.skip("speaks to the emulator itself, not to a live UbiOps")
     with testing.running("--speed", "1000", data=tmp_path_factory.mktemp("emulator")) as started:
         yield started
-
-
-def client_of(emulator: Emulator, token: str | None = None) -> ubiops.CoreApi:
-    """The official client as users set it up: validation on."""
-    configuration = ubiops.Configuration(host=emulator.host)
-    configuration.api_key["Authorization"] = f"Token {token or emulator.token}"
-    return ubiops.CoreApi(ubiops.ApiClient(configuration))
 
 
 def live_client() -> ubiops.CoreApi:

@@ -10,7 +10,8 @@ import httpx
 import pytest
 import ubiops
 
-from tests.emulator.conftest import LIVE, PROJECT, built, client_of, eventually
+from tests.emulator.conftest import LIVE, PROJECT, built, eventually
+from tests.harness.official import client_of
 from ubiops_emulator import testing
 from ubiops_emulator.testing import Emulator
 

@@ -12,7 +12,8 @@ import httpx
 import pytest
 import ubiops
 
-from tests.emulator.conftest import LIVE, PROJECT, built, client_of, eventually, package
+from tests.emulator.conftest import LIVE, PROJECT, built, eventually, package
+from tests.harness.official import client_of
 from ubiops_emulator import testing
 from ubiops_emulator.runtime.models import served_names
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import Field, fields
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,7 +16,7 @@ TEXT = (Path(__file__).resolve().parents[2] / "docs" / "emulator.md").read_text(
 
 
 @pytest.mark.parametrize("field", fields(Switches), ids=lambda field: field.name)
-def test_switches(field: object) -> None:
+def test_switches(field: Field[Any]) -> None:
     default = getattr(Switches(), field.name)
     shown = {True: "on", False: "off"}[default] if isinstance(default, bool) else default
     assert f"| `{field.name}` | {shown} |" in TEXT

@@ -11,6 +11,7 @@ import sys
 import tarfile
 import threading
 import zipfile
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -19,9 +20,10 @@ import httpx
 import pytest
 import ubiops
 
-from tests.emulator.conftest import BASE, LIVE, PROJECT, built, client_of, eventually, package, zipped
+from tests.emulator.conftest import BASE, LIVE, PROJECT, built, eventually, package, zipped
 from tests.emulator.test_runtime import PROCESS, alive
 from tests.emulator.web_package import WEB
+from tests.harness.official import client_of
 from ubiops_emulator import testing
 
 pytestmark = pytest.mark.skipif(LIVE, reason="starts emulators of its own")
@@ -165,7 +167,7 @@ def _twice() -> bytes:
     return stream.getvalue()
 
 
-UPLOADS = {
+UPLOADS: dict[str, tuple[Callable[[], bytes], str]] = {
     "traversal": (lambda: _entry("../../etc/passwd"), "outside itself"),
     "absolute": (lambda: _entry("/etc/passwd"), "outside itself"),
     "backslash": (lambda: _entry("..\\evil.py"), "outside itself"),

@@ -12,8 +12,9 @@ import httpx
 import pytest
 import ubiops
 
-from tests.emulator.conftest import LIVE, PROJECT, built, client_of, eventually, package
+from tests.emulator.conftest import LIVE, PROJECT, built, eventually, package
 from tests.emulator.web_package import WEB
+from tests.harness.official import client_of
 from ubiops_emulator import testing
 from ubiops_emulator.testing import Emulator
 

@@ -13,6 +13,7 @@ import pytest
 import ubiops
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
+from websockets.typing import Subprotocol
 
 from tests.emulator.conftest import PROJECT, built, eventually, package
 from tests.emulator.web_package import WEB
@@ -156,7 +157,7 @@ def test_requests_are_spread_over_instances(client: httpx.Client) -> None:
 def test_websocket(service: Any, emulator: Emulator) -> None:
     url = service.endpoint.replace("http", "ws") + "/talk"
     headers = {"Authorization": f"Bearer {emulator.token}"}
-    with connect(url, additional_headers=headers, subprotocols=["chat"], proxy=None) as socket:
+    with connect(url, additional_headers=headers, subprotocols=[Subprotocol("chat")], proxy=None) as socket:
         assert socket.subprotocol == "chat"
         socket.send("hello")
         assert socket.recv() == "you said hello"

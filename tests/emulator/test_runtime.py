@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,8 +15,9 @@ import pytest
 import ubiops
 from ubiops.utils.streaming import stream_request
 
-from tests.emulator.conftest import LIVE, PROJECT, built, client_of, eventually, package
+from tests.emulator.conftest import LIVE, PROJECT, built, eventually, package
 from tests.emulator.web_package import WEB
+from tests.harness.official import client_of
 from ubiops_emulator import testing
 from ubiops_emulator.testing import Emulator
 
@@ -87,7 +89,7 @@ def test_wakes_idles_and_takes_its_children_along(api: ubiops.CoreApi, http: htt
 
 
 def test_minimum_and_maximum(api: ubiops.CoreApi, ready: str) -> None:
-    def scaled(low: int, high: int) -> list[Any]:
+    def scaled(low: int, high: int) -> Any:
         update = ubiops.DeploymentVersionUpdate(minimum_instances=low, maximum_instances=high)
         api.deployment_versions_update(PROJECT, ready, "v1", update)
         return eventually(
@@ -149,7 +151,7 @@ def test_environment_of_an_instance(api: ubiops.CoreApi, emulator: Emulator, rea
         create(PROJECT, *args, ubiops.EnvironmentVariableCreate(name="LEVEL", value=value, secret=value == "version"))
     assert ask(api, ready).result[2:] == ["version", None]
     line = api.logs_list(PROJECT, query=f"| deployment_name=`{ready}` |= `LEVEL`")[0].log
-    assert line.split()[-1] == str(Path(os.sys.executable).parent)
+    assert line.split()[-1] == str(Path(sys.executable).parent)
     update = ubiops.EnvironmentVariableCreate(name="LEVEL", value="later", secret=True)
     api.deployment_version_environment_variables_update(PROJECT, ready, "LEVEL", "v1", update)
     assert ask(api, ready).result[2] == "version"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,9 @@ from typing import Any
 import pytest
 import ubiops
 
-from tests.emulator.conftest import LIVE, PROJECT, built, client_of, eventually
+from tests.emulator.conftest import LIVE, PROJECT, built, eventually
 from tests.emulator.test_resources import refused
+from tests.harness.official import client_of
 from ubiops_emulator.testing import Emulator
 
 CPU, T4 = "16384 MB + 4 vCPU", "12288 MB + NVIDIA Tesla T4"
@@ -240,7 +242,7 @@ def test_what_a_role_may(emulator: Emulator, api: ubiops.CoreApi, name: str, rol
     theirs = client_of(emulator, user.token)
     body = ubiops.DeploymentCreate(name=name, input_type="plain", output_type="plain")
     api.deployments_create(PROJECT, ubiops.DeploymentCreate(name=f"{name}-x", supports_request_format=False))
-    calls = [
+    calls: list[Callable[[], Any]] = [
         lambda: theirs.deployments_list(PROJECT),
         lambda: theirs.deployments_create(PROJECT, body),
         lambda: theirs.deployments_delete(PROJECT, f"{name}-x"),

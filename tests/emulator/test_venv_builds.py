@@ -10,17 +10,8 @@ from pathlib import Path
 import pytest
 import ubiops
 
-from tests.emulator.conftest import (
-    BASE,
-    LIVE,
-    PROJECT,
-    built,
-    client_of,
-    environment_package,
-    eventually,
-    package,
-    written,
-)
+from tests.emulator.conftest import BASE, LIVE, PROJECT, built, environment_package, eventually, package, written
+from tests.harness.official import client_of
 from ubiops_emulator import testing
 
 pytestmark = pytest.mark.skipif(LIVE, reason="starts emulators of its own")

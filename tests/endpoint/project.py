@@ -41,8 +41,9 @@ def package() -> bytes:
     with zipfile.ZipFile(stream, "w") as archive:
         archive.writestr("deployment_package/deployment.py", DEPLOYMENT)
         for module in (fake_vllm, tones):
-            text = Path(module.__file__).read_text().replace("from tests.endpoint import", "import")
-            archive.writestr(f"deployment_package/{Path(module.__file__).name}", text)
+            source = Path(str(module.__file__))
+            text = source.read_text().replace("from tests.endpoint import", "import")
+            archive.writestr(f"deployment_package/{source.name}", text)
     return stream.getvalue()
 
 

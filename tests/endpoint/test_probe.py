@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -23,9 +24,9 @@ def smoke(tmp_path: Path) -> Smoke:
     return Smoke(audio=audio, expect="Ba, ke mo!", max_wer=0.1, language="en")
 
 
-def run(endpoint: Endpoint, clock: HandClock, smoke: Smoke | None = None, **more: object) -> tuple[Probed, list[str]]:
+def run(endpoint: Endpoint, clock: HandClock, smoke: Smoke | None = None, **more: Any) -> tuple[Probed, list[str]]:
     lines: list[str] = []
-    options = {"served_name": MODEL, "task": "transcription", "timeout": 60.0, **more}
+    options: dict[str, Any] = {"served_name": MODEL, "task": "transcription", "timeout": 60.0, **more}
     probed = probe(endpoint, smoke=smoke, clock=clock, listen=lines.append, **options)
     return probed, lines
 

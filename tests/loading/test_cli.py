@@ -11,6 +11,7 @@ import sys
 import zipfile
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -30,20 +31,20 @@ def run(*args: str, cwd: Path, **environ: str) -> subprocess.CompletedProcess[st
     )  # fmt: skip
 
 
-def test_a_valid_stack_exits_0_with_warnings_on_stderr():
+def test_a_valid_stack_exits_0_with_warnings_on_stderr() -> None:
     ran = run("validate", "minimal.yaml", cwd=SPECS / "valid")
     assert ran.returncode == 0
     assert ran.stdout.startswith("minimal.yaml: stack minimal is valid: openai/whisper-small for transcription")
     assert ran.stderr == (SPECS / "valid" / "minimal.txt").read_text()
 
 
-def test_an_invalid_stack_exits_1_with_every_problem_on_stderr():
+def test_an_invalid_stack_exits_1_with_every_problem_on_stderr() -> None:
     ran = run("validate", "tutorial.yaml", cwd=SPECS / "invalid")
     assert (ran.returncode, ran.stdout) == (1, "")
     assert ran.stderr == (SPECS / "invalid" / "tutorial.txt").read_text()
 
 
-def test_json_is_one_document():
+def test_json_is_one_document() -> None:
     ran = run("validate", "unknown-keys.yaml", "--format", "json", cwd=SPECS / "invalid")
     assert (ran.returncode, ran.stderr) == (1, "")
     document = json.loads(ran.stdout)
@@ -57,7 +58,7 @@ def test_json_is_one_document():
     assert good["stacks"] == [{"name": "anchors", "file": "anchors.yaml"}]
 
 
-def test_github_gets_workflow_commands():
+def test_github_gets_workflow_commands() -> None:
     ran = run("validate", "served-name.yaml", "--format", "github", cwd=SPECS / "invalid")
     assert (ran.returncode, ran.stderr) == (1, "")
     assert ran.stdout.startswith(
@@ -66,7 +67,7 @@ def test_github_gets_workflow_commands():
     assert len(ran.stdout.splitlines()) == 1
 
 
-def test_the_default_is_stack_yaml(tmp_path):
+def test_the_default_is_stack_yaml(tmp_path: Path) -> None:
     ran = run("validate", cwd=tmp_path)
     assert ran.returncode == 1
     assert ran.stderr == (
@@ -74,7 +75,7 @@ def test_the_default_is_stack_yaml(tmp_path):
     )
 
 
-def test_no_message_shows_what_a_variable_held():
+def test_no_message_shows_what_a_variable_held() -> None:
     secret = "hf_" + "s3cr3t" * 4
     files = ("not-numbers-from-the-environment.yaml", "values-from-the-environment.yaml")
     for file, form in product(files, ("text", "json", "github")):
@@ -83,7 +84,7 @@ def test_no_message_shows_what_a_variable_held():
         assert "s3cr3t" not in ran.stdout + ran.stderr
 
 
-def test_schema_prints_the_schema(tmp_path):
+def test_schema_prints_the_schema(tmp_path: Path) -> None:
     ran = run("schema", cwd=tmp_path)
     assert (ran.returncode, ran.stdout, ran.stderr) == (0, schema_text(), "")
 
@@ -93,7 +94,7 @@ SCREENS = [("--help",), ("plan", "--help"), ("schema",), ("validate", "specs/dem
 
 @pytest.mark.parametrize("unbuffered", ["", "1"])
 @pytest.mark.parametrize("args", SCREENS, ids=" ".join)
-def test_output_that_cannot_be_written_is_told(args, unbuffered):
+def test_output_that_cannot_be_written_is_told(args: tuple[str, ...], unbuffered: str) -> None:
     with Path("/dev/full").open("w") as full:
         ran = subprocess.run(
             [sys.executable, "-m", "whisperctl", *args],
@@ -105,7 +106,7 @@ def test_output_that_cannot_be_written_is_told(args, unbuffered):
 
 
 @pytest.mark.parametrize("args", [*SCREENS, ("plan",)], ids=" ".join)
-def test_a_closed_output_is_told(args):
+def test_a_closed_output_is_told(args: Any) -> None:
     ran = subprocess.run(
         ["sh", "-c", 'exec "$0" -m whisperctl "$@" <&- >&-', sys.executable, *args],
         cwd=ROOT, text=True, stderr=subprocess.PIPE, timeout=60, check=False,
@@ -114,13 +115,13 @@ def test_a_closed_output_is_told(args):
     assert ran.stderr == "error: The output cannot be written: standard output is closed.\n"
 
 
-def test_ctrl_c_while_the_program_is_loaded_ends_it_as_later(tmp_path):
+def test_ctrl_c_while_the_program_is_loaded_ends_it_as_later(tmp_path: Path) -> None:
     (tmp_path / "click.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n")
     ran = run("--help", cwd=tmp_path, PYTHONPATH=f"{tmp_path}{os.pathsep}{ROOT}")
     assert (ran.returncode, ran.stdout, ran.stderr) == (130, "", "interrupted\n")
 
 
-def test_validate_imports_no_jsonschema_for_a_right_file():
+def test_validate_imports_no_jsonschema_for_a_right_file() -> None:
     code = (
         "import sys; sys.argv = ['whisperctl', 'validate', 'extends.yaml']\n"
         "from whisperctl.cli.main import main\n"
@@ -136,7 +137,7 @@ def test_validate_imports_no_jsonschema_for_a_right_file():
     assert ran.returncode == 0, ran.stderr
 
 
-def test_render_writes_what_would_be_uploaded(tmp_path):
+def test_render_writes_what_would_be_uploaded(tmp_path: Path) -> None:
     spec = SPECS / "valid" / "extends.yaml"
     ran = run("render", str(spec), "-o", "out", cwd=tmp_path)
     assert ran.returncode == 0, ran.stderr
@@ -153,7 +154,7 @@ def test_render_writes_what_would_be_uploaded(tmp_path):
     assert "out/environment_package/requirements.txt" in written
 
 
-def test_render_replaces_its_own_render_and_nothing_else(tmp_path):
+def test_render_replaces_its_own_render_and_nothing_else(tmp_path: Path) -> None:
     everything = str(SPECS / "valid" / "everything.yaml")
     environ = {"WHISPERCTL_TEST_TOKEN": "x"}
     assert run("render", everything, "-o", "out", cwd=tmp_path, **environ).returncode == 0
@@ -168,7 +169,7 @@ def test_render_replaces_its_own_render_and_nothing_else(tmp_path):
     assert sorted(path.name for path in (tmp_path / "mine").iterdir()) == ["notes.txt"]
 
 
-def test_render_needs_no_secret(tmp_path):
+def test_render_needs_no_secret(tmp_path: Path) -> None:
     everything = str(SPECS / "valid" / "everything.yaml")
     ran = run("render", everything, "-o", "with", cwd=tmp_path, WHISPERCTL_TEST_TOKEN="x")
     without = run("render", everything, "-o", "without", cwd=tmp_path)
@@ -176,14 +177,14 @@ def test_render_needs_no_secret(tmp_path):
     assert without.stdout == ran.stdout.replace("with/", "without/")
 
 
-def test_render_of_a_wrong_file_writes_nothing(tmp_path):
+def test_render_of_a_wrong_file_writes_nothing(tmp_path: Path) -> None:
     ran = run("render", str(SPECS / "invalid" / "tutorial.yaml"), "-o", "out", cwd=tmp_path)
     assert ran.returncode == 1
     assert "this key is not known" in ran.stderr
     assert not (tmp_path / "out").exists()
 
 
-def test_render_of_a_directory_gives_each_stack_a_folder(tmp_path):
+def test_render_of_a_directory_gives_each_stack_a_folder(tmp_path: Path) -> None:
     for name in ("one", "two"):
         text = (SPECS / "valid" / "minimal.yaml").read_text().replace("stack: minimal", f"stack: {name}")
         (tmp_path / f"{name}.yaml").write_text(text.replace("whisper-vllm", name))
@@ -194,5 +195,5 @@ def test_render_of_a_directory_gives_each_stack_a_folder(tmp_path):
 
 
 @pytest.mark.parametrize("args", [["validate", "--nope"], ["render"], ["validate", "--format", "xml"]])
-def test_wrong_usage_exits_64(tmp_path, args):
+def test_wrong_usage_exits_64(tmp_path: Path, args: list[str]) -> None:
     assert run(*args, cwd=tmp_path).returncode == 64

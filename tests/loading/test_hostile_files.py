@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from whisperctl.errors import SpecError
+from whisperctl.errors import Problem, SpecError
 from whisperctl.loading import load_stacks
 from whisperctl.package.build import build_environment, build_package
 
@@ -51,13 +52,14 @@ VALUES = st.recursive(
 
 def load(file: Path) -> None:
     """Load and render, or fail as we promise to."""
-    problems = ()
+    problems: tuple[Problem, ...] = ()
     try:
         for stack in load_stacks([file], ENVIRON).stacks:
             assert build_package(stack).digest
             build_environment(stack)
     except SpecError as refused:
-        problems = refused.problems or ("none told",)
+        problems = refused.problems
+        assert problems
     for problem in problems:
         assert problem.where.line >= 1
         assert problem.where.column >= 1
@@ -67,7 +69,7 @@ def load(file: Path) -> None:
 
 @FUZZ
 @given(data=st.data())
-def test_text_with_pieces_put_in(tmp_path, data):
+def test_text_with_pieces_put_in(tmp_path: Path, data: st.DataObject) -> None:
     text = data.draw(st.sampled_from(TEXTS))
     for _ in range(data.draw(st.integers(1, 3))):
         place = data.draw(st.integers(0, len(text)))
@@ -79,19 +81,19 @@ def test_text_with_pieces_put_in(tmp_path, data):
 
 @FUZZ
 @given(raw=st.binary(max_size=200))
-def test_any_bytes(tmp_path, raw):
+def test_any_bytes(tmp_path: Path, raw: bytes) -> None:
     (tmp_path / "stack.yaml").write_bytes(raw)
     load(tmp_path / "stack.yaml")
 
 
-def places(data: object, path: tuple = ()) -> list[tuple]:
+def places(data: object, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     entries = data.items() if isinstance(data, dict) else enumerate(data) if isinstance(data, list) else ()
     return [path, *(found for key, value in entries for found in places(value, (*path, key)))]
 
 
 @FUZZ
 @given(data=st.data())
-def test_any_value_anywhere(tmp_path, data):
+def test_any_value_anywhere(tmp_path: Path, data: st.DataObject) -> None:
     document = yaml.safe_load(data.draw(st.sampled_from(TEXTS)))
     for _ in range(data.draw(st.integers(1, 3))):
         path = data.draw(st.sampled_from(places(document)[1:]))
@@ -106,13 +108,13 @@ def test_any_value_anywhere(tmp_path, data):
 @pytest.mark.parametrize(
     "text", ["[" * 5000, "{a: " * 5000, "- " * 5000, "a: " + "x" * (1 << 20), "&a [*a, *a]", "\x00"]
 )
-def test_bombs(tmp_path, text):
+def test_bombs(tmp_path: Path, text: str) -> None:
     (tmp_path / "stack.yaml").write_text(text, encoding="utf-8")
     with pytest.raises(SpecError):
         load_stacks([tmp_path / "stack.yaml"], {})
 
 
-def test_a_directory_and_a_device_are_no_stack_files(tmp_path):
+def test_a_directory_and_a_device_are_no_stack_files(tmp_path: Path) -> None:
     (tmp_path / "stack.yaml").mkdir()
     with pytest.raises(SpecError, match="holds no stack file"):
         load_stacks([tmp_path / "stack.yaml"], {})

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,10 +22,12 @@ instance_type_group: {name: shared, gpu: L4}
 version: {name: v1, minimum_instances: 1}
 """
 STACK = WHOLE + "stack: one\n"
+Check = Callable[..., Checked]
+Load = Callable[..., Loaded]
 
 
 @pytest.fixture
-def checked(tmp_path, monkeypatch):
+def checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Check:
     monkeypatch.chdir(tmp_path)
 
     def check(text: str, **environ: str) -> Checked:
@@ -34,7 +38,7 @@ def checked(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def loaded(tmp_path, monkeypatch):
+def loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Load:
     monkeypatch.chdir(tmp_path)
 
     def load(text: str, **environ: str) -> Loaded:
@@ -57,7 +61,7 @@ def messages(found: Checked) -> list[str]:
         WHOLE,
     ],
 )
-def test_a_part_may_lack_what_another_file_adds(checked, text):
+def test_a_part_may_lack_what_another_file_adds(checked: Check, text: str) -> None:
     found = checked(text)
     assert (messages(found), found.stacks, found.parts) == ([], (), ("file.yaml",))
 
@@ -70,11 +74,11 @@ def test_a_part_may_lack_what_another_file_adds(checked, text):
         (WHOLE + "env: {VLLM_NOWHERE: x}\n", "env.VLLM_NOWHERE: vLLM 0.19.1 does not read VLLM_NOWHERE"),
     ],
 )
-def test_a_part_is_checked_as_far_as_it_goes(checked, text, told):
+def test_a_part_is_checked_as_far_as_it_goes(checked: Check, text: str, told: str) -> None:
     assert messages(checked(text)) == [told]
 
 
-def test_a_part_is_no_stack_to_those_who_apply(tmp_path, monkeypatch):
+def test_a_part_is_no_stack_to_those_who_apply(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("part.yaml").write_text(WHOLE, encoding="utf-8")
     with pytest.raises(Exception, match="stack: this key is required"):
@@ -83,23 +87,23 @@ def test_a_part_is_no_stack_to_those_who_apply(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("written", ["${HF_TOKEN}", "${HF_TOKEN:?the token of the hub}"])
 @pytest.mark.parametrize("environ", [{}, {"HF_TOKEN": ""}])
-def test_validate_needs_no_secret(checked, written, environ):
+def test_validate_needs_no_secret(checked: Check, written: str, environ: dict[str, Any] | dict[str, str]) -> None:
     assert messages(checked(f'{STACK}env: {{HF_TOKEN: {{value: "{written}", secret: true}}}}\n', **environ)) == []
 
 
-def test_an_empty_secret_is_an_error_unless_it_is_meant(loaded):
+def test_an_empty_secret_is_an_error_unless_it_is_meant(loaded: Load) -> None:
     with pytest.raises(Exception, match="HF_TOKEN is empty"):
         loaded(STACK + 'env: {HF_TOKEN: {value: "${HF_TOKEN}", secret: true}}\n', HF_TOKEN="")
     meant = loaded(STACK + 'env: {HF_TOKEN: {value: "${HF_TOKEN:-}", secret: true}}\n', HF_TOKEN="")
     assert [variable.value for variable in meant.stacks[0].env] == [""]
 
 
-def test_what_a_value_was_made_of_is_known(loaded):
+def test_what_a_value_was_made_of_is_known(loaded: Load) -> None:
     stack = loaded(STACK + 'env: {A: "${X}-${Y:-y}-${X}"}\n', X="1").stacks[0]
     assert dict(stack.taken_from) == {("env", "A"): ("X", "Y")}
 
 
-def test_every_warning_ends_with_its_name_and_is_told_no_more_once_acknowledged(loaded):
+def test_every_warning_ends_with_its_name_and_is_told_no_more_once_acknowledged(loaded: Load) -> None:
     doubtful = STACK + 'env: {HF_TOKEN: "hf_1", A: "$B"}\nservice: {name: one, authentication_required: false}\n'
     told = loaded(doubtful).warnings
     names = [problem.name for problem in told]
@@ -108,17 +112,17 @@ def test_every_warning_ends_with_its_name_and_is_told_no_more_once_acknowledged(
     assert loaded(f"{doubtful}acknowledge: [{', '.join(sorted(set(names)))}]\n").warnings == ()
 
 
-def test_every_name_is_documented():
+def test_every_name_is_documented() -> None:
     page = (Path(__file__).parents[2] / "docs" / "warnings.md").read_text(encoding="utf-8")
     assert sorted(NAMES) == re.findall(r"^\| `([a-z0-9-]+)` \|", page, re.MULTILINE)
 
 
 @pytest.mark.parametrize("end", ["---\n", "...\n", "---\n...\n", "--- \n# the end\n"])
-def test_an_end_mark_is_no_second_document(loaded, end):
+def test_an_end_mark_is_no_second_document(loaded: Load, end: str) -> None:
     assert [stack.name for stack in loaded(STACK + end).stacks] == ["one"]
 
 
-def test_keys_for_anchors_are_read_by_nothing(loaded):
+def test_keys_for_anchors_are_read_by_nothing(loaded: Load) -> None:
     labelled = STACK.replace("name: one}", "name: one, labels: *team}")
     text = "x-team: &team {team: speech, unset: '${NOWHERE}'}\n" + labelled
     with pytest.raises(Exception, match=r"labels\.unset: the environment variable NOWHERE is not set"):
@@ -126,14 +130,16 @@ def test_keys_for_anchors_are_read_by_nothing(loaded):
     assert loaded(text, NOWHERE="here").stacks[0].deployment.labels == {"team": "speech", "unset": "here"}
 
 
-def test_one_recording_or_several(loaded, tmp_path):
+def test_one_recording_or_several(loaded: Load, tmp_path: Path) -> None:
     (tmp_path / "a.wav").write_bytes(b"RIFF")
     listed = loaded(STACK + "rollout: {smoke: [{audio: a.wav, expect: a}, {audio: a.wav, expect: b, max_wer: 0}]}\n")
     assert [(smoke.expect, smoke.max_wer) for smoke in listed.stacks[0].rollout.smokes] == [("a", 0.2), ("b", 0.0)]
-    assert loaded(STACK + "rollout: {smoke: {audio: a.wav, expect: a}}\n").stacks[0].rollout.smoke.expect == "a"
+    one = loaded(STACK + "rollout: {smoke: {audio: a.wav, expect: a}}\n").stacks[0].rollout.smoke
+    assert one is not None
+    assert one.expect == "a"
 
 
-def test_earlier_names(loaded):
+def test_earlier_names(loaded: Load) -> None:
     service = "service: [{name: a}, {name: b}]\n"
     moved = loaded(STACK + service + "moved: {stack: old, deployment: [x, y], service: {a: z}}\n").stacks[0].moved
     assert (moved.stack, moved.deployment, moved.version) == (("old",), ("x", "y"), ())

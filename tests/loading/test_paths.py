@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -21,9 +22,11 @@ instance_type_group: {{name: shared, gpu: L4}}
 version: {{name: v1}}
 """
 
+Write = Callable[[str, str], Path]
+
 
 @pytest.fixture
-def write(tmp_path, monkeypatch):
+def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Write:
     monkeypatch.chdir(tmp_path)
 
     def put(name: str, text: str) -> Path:
@@ -45,7 +48,7 @@ def problems(*paths: str) -> list[str]:
     return [str(problem) for problem in caught.value.problems if problem.severity == "error"]
 
 
-def test_a_directory_means_its_stacks_and_nothing_else(write):
+def test_a_directory_means_its_stacks_and_nothing_else(write: Write) -> None:
     write("team/one.yaml", STACK.format(name="one"))
     write("team/deep/two.yaml", STACK.format(name="two"))
     write("team/part.yaml", "apiVersion: whisperctl/v1\nvllm: {version: 0.26.0}\n")
@@ -103,13 +106,13 @@ LOOKS = "1:1: warning: this looks like a stack and is passed over:"
         ),
     ],
 )
-def test_what_looks_like_a_stack_and_is_passed_over_is_told(write, name, text, told):
+def test_what_looks_like_a_stack_and_is_passed_over_is_told(write: Write, name: str, text: str, told: str) -> None:
     write("team/one.yaml", STACK.format(name="one"))
     write(f"team/{name}", text)
     assert warnings("team") == [f"team/{name}:{LOOKS} {told} [passed-over]"]
 
 
-def test_what_a_stack_extends_may_say_that_it_is_ours(write):
+def test_what_a_stack_extends_may_say_that_it_is_ours(write: Write) -> None:
     write("team/base.yaml", API + SECTIONS)
     write("team/over.yaml", "extends: base.yaml\nprotect: true\n")
     write("team/one.yaml", "extends: base.yaml\nstack: one\ndeployment: {name: one}\n")
@@ -119,7 +122,7 @@ def test_what_a_stack_extends_may_say_that_it_is_ours(write):
 
 
 @pytest.mark.parametrize("extended", ["self.yaml", "nowhere.yaml", "helm.yaml", "[base.yaml]", "{a: b}", "folder", ""])
-def test_a_file_that_extends_nothing_of_ours_is_not_ours(write, extended):
+def test_a_file_that_extends_nothing_of_ours_is_not_ours(write: Write, extended: str) -> None:
     write("team/one.yaml", STACK.format(name="one"))
     write("team/helm.yaml", "apiVersion: v1\nkind: ConfigMap\n{{ template }}\n")
     write("team/folder/x", "")
@@ -127,14 +130,14 @@ def test_a_file_that_extends_nothing_of_ours_is_not_ours(write, extended):
     assert names("team") == ["one"]
 
 
-def test_a_directory_of_nothing_else_says_what_was_passed_over(write):
+def test_a_directory_of_nothing_else_says_what_was_passed_over(write: Write) -> None:
     write("team/one.yml", STACK.format(name="one"))
     with pytest.raises(SpecError) as caught:
         load_stacks([Path("team")], {})
     assert [problem.severity for problem in caught.value.problems] == ["error", "warning"]
 
 
-def test_parts_that_are_extended_and_files_that_are_named_are_not_passed_over(write):
+def test_parts_that_are_extended_and_files_that_are_named_are_not_passed_over(write: Write) -> None:
     write("team/parts/part.yaml", API + SECTIONS)
     write("team/parts/other.yml", API + "extends: part.yaml\nprotect: true\n")
     write("team/one.yml", API + "stack: one\nextends: parts/other.yml\n")
@@ -157,13 +160,13 @@ def test_parts_that_are_extended_and_files_that_are_named_are_not_passed_over(wr
     ],
 )
 @pytest.mark.parametrize("name", ["other.yml", "other.yaml"])
-def test_files_of_other_tools_and_parts_are_passed_over_in_silence(write, name, text):
+def test_files_of_other_tools_and_parts_are_passed_over_in_silence(write: Write, name: str, text: str) -> None:
     write("team/one.yaml", STACK.format(name="one"))
     write(f"team/{name}", text)
     assert warnings("team") == []
 
 
-def test_a_stack_may_be_written_as_json_is(write):
+def test_a_stack_may_be_written_as_json_is(write: Write) -> None:
     document = yaml.safe_load(STACK.format(name="one"))
     write("team/one.yaml", json.dumps(document))
     write("team/part.yaml", "{apiVersion: whisperctl/v1, deployment: {labels: {stack: none}}}\n")
@@ -172,27 +175,27 @@ def test_a_stack_may_be_written_as_json_is(write):
     assert names("team") == ["one"]
 
 
-def test_the_same_file_twice_is_one_stack(write):
+def test_the_same_file_twice_is_one_stack(write: Write) -> None:
     write("team/one.yaml", STACK.format(name="one"))
     assert names("team", "team/one.yaml", "team/../team/one.yaml") == ["one"]
 
 
-def test_a_directory_without_stacks_is_told(write):
+def test_a_directory_without_stacks_is_told(write: Write) -> None:
     write("team/part.yaml", "apiVersion: whisperctl/v1\n")
     assert problems("team")[0].startswith("team:1:1: error: holds no stack file")
 
 
-def test_a_missing_file_is_told(write):
+def test_a_missing_file_is_told(write: Write) -> None:
     assert "nowhere.yaml:1:1: error: there is no such file" in problems("nowhere.yaml")[0]
 
 
-def test_a_broken_stack_in_a_directory_is_not_passed_over(write):
+def test_a_broken_stack_in_a_directory_is_not_passed_over(write: Write) -> None:
     write("team/one.yaml", STACK.format(name="one"))
     write("team/two.yaml", STACK.format(name="two") + "env: {A: [\n")
     assert problems("team") != []
 
 
-def test_a_link_to_itself_is_told(write):
+def test_a_link_to_itself_is_told(write: Write) -> None:
     write("team/one.yaml", STACK.format(name="one"))
     Path("team/loop.yaml").symlink_to("loop.yaml")
     [told] = problems("team")
@@ -202,12 +205,12 @@ def test_a_link_to_itself_is_told(write):
     assert "there is no file team/loop.yaml" in told
 
 
-def test_a_part_named_by_itself_lacks_its_stack(write):
+def test_a_part_named_by_itself_lacks_its_stack(write: Write) -> None:
     write("part.yaml", "apiVersion: whisperctl/v1\nvllm: {version: 0.26.0}\n")
     assert any("stack: this key is required" in problem for problem in problems("part.yaml"))
 
 
-def test_all_problems_of_all_files_come_at_once(write):
+def test_all_problems_of_all_files_come_at_once(write: Write) -> None:
     write("one.yaml", STACK.format(name="one") + "protekt: true\n")
     write("two.yaml", STACK.format(name="two") + "protekt: true\n")
     assert [problem.partition(":")[0] for problem in problems("one.yaml", "two.yaml", "gone.yaml")] == [
@@ -225,7 +228,7 @@ def test_all_problems_of_all_files_come_at_once(write):
         ("service: {name: same}\n", "the service same is claimed by one.yaml:8 already"),
     ],
 )
-def test_two_stacks_may_not_claim_one_object(write, more, claim):
+def test_two_stacks_may_not_claim_one_object(write: Write, more: str, claim: str) -> None:
     write("one.yaml", STACK.format(name="one") + "service: {name: same}\n")
     key = more.partition(":")[0]
     kept = [line for line in STACK.format(name="two").splitlines() if not line.startswith(f"{key}:")]
@@ -236,7 +239,7 @@ def test_two_stacks_may_not_claim_one_object(write, more, claim):
     assert "two.yaml and one.yaml would undo each other's changes" in told
 
 
-def test_a_managed_group_has_one_owner_and_an_existing_one_many(write):
+def test_a_managed_group_has_one_owner_and_an_existing_one_many(write: Write) -> None:
     write("one.yaml", STACK.format(name="one"))
     write("two.yaml", STACK.format(name="two"))
     assert names("one.yaml", "two.yaml") == ["one", "two"]
@@ -246,20 +249,20 @@ def test_a_managed_group_has_one_owner_and_an_existing_one_many(write):
     assert "the instance type group shared is claimed by one.yaml:6 already" in problems("one.yaml", "two.yaml")[0]
 
 
-def test_stacks_of_different_projects_may_share_names(write):
+def test_stacks_of_different_projects_may_share_names(write: Write) -> None:
     write("one.yaml", STACK.format(name="one") + "project: a\n")
     write("two.yaml", STACK.format(name="one") + "project: b\n")
     assert names("one.yaml", "two.yaml") == ["one", "one"]
 
 
-def test_what_a_shared_part_does_wrong_is_told_once(write):
+def test_what_a_shared_part_does_wrong_is_told_once(write: Write) -> None:
     write("part.yaml", "apiVersion: whisperctl/v1\nprotekt: true\n")
     for name in ("one", "two"):
         write(f"{name}.yaml", "extends: part.yaml\n" + STACK.format(name=name))
     assert len(problems("one.yaml", "two.yaml")) == 1
 
 
-def test_marks_name_the_file_as_the_user_did(write, tmp_path):
+def test_marks_name_the_file_as_the_user_did(write: Write, tmp_path: Path) -> None:
     write("team/one.yaml", STACK.format(name="one"))
     relative = load_stacks([Path("team/one.yaml")], {}).stacks[0]
     absolute = load_stacks([tmp_path / "team/one.yaml"], {}).stacks[0]
@@ -268,10 +271,12 @@ def test_marks_name_the_file_as_the_user_did(write, tmp_path):
     assert str(relative.mark("version", "minimum_instances")) == "team/one.yaml:7:1"
 
 
-def test_paths_count_from_the_file_they_are_written_in(write, tmp_path):
+def test_paths_count_from_the_file_they_are_written_in(write: Write, tmp_path: Path) -> None:
     write("parts/hello.wav", "RIFF")
     write("parts/smoke.yaml", "rollout: {smoke: {audio: hello.wav, expect: hello}}\n")
     write("team/one.yaml", "extends: ../parts/smoke.yaml\n" + STACK.format(name="one"))
     stack = load_stacks([Path("team/one.yaml")], {}).stacks[0]
+    assert stack.rollout.smoke is not None
+    assert stack.rollout.smoke is not None
     assert stack.rollout.smoke.audio == tmp_path / "parts" / "hello.wav"
     assert stack.mark("rollout", "smoke", "audio").file == "parts/smoke.yaml"

@@ -43,7 +43,7 @@ def refusal_of(folder: Path, line: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def pip_takes(tmp_path_factory) -> Callable[[str], bool]:
+def pip_takes(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], bool]:
     """Whether pip itself reads a line out of a requirements.txt."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -70,7 +70,7 @@ def pip_takes(tmp_path_factory) -> Callable[[str], bool]:
 @example(line="--extra-index-url https://example.org/simple")
 @example(line="name @ https://example.org/name-1.0-py3-none-any.whl")
 @example(line="git+https://example.org/name.git@main#egg=name")
-def test_what_pip_takes_is_taken(tmp_path, pip_takes, line: str):
+def test_what_pip_takes_is_taken(tmp_path: Path, pip_takes: Callable[[str], bool], line: str) -> None:
     assume("file of this machine" not in (said := refusal_of(tmp_path, line)))
     assume(not any(each in line for each in NOT_AS_PIP))
     assert not said or not pip_takes(line), said

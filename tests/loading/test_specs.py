@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,9 @@ ENVIRON = {"WHISPERCTL_TEST_TOKEN": "hf_never_shown", "WHISPERCTL_TEST_PORT": "8
 
 
 @pytest.mark.parametrize("file", INVALID, ids=lambda file: file.stem)
-def test_an_invalid_file_says_all_that_is_wrong(file, monkeypatch, golden):
+def test_an_invalid_file_says_all_that_is_wrong(
+    file: Path, monkeypatch: pytest.MonkeyPatch, golden: Callable[[Path, str], None]
+) -> None:
     monkeypatch.chdir(SPECS / "invalid")
     with pytest.raises(SpecError) as caught:
         load_stacks([Path(file.name)], ENVIRON)
@@ -28,13 +31,13 @@ def test_an_invalid_file_says_all_that_is_wrong(file, monkeypatch, golden):
 
 
 @pytest.mark.parametrize("file", VALID, ids=lambda file: file.stem)
-def test_a_valid_file_loads(file, monkeypatch, golden):
+def test_a_valid_file_loads(file: Path, monkeypatch: pytest.MonkeyPatch, golden: Callable[[Path, str], None]) -> None:
     monkeypatch.chdir(SPECS / "valid")
     loaded = load_stacks([Path(file.name)], ENVIRON)
     assert [stack.file for stack in loaded.stacks] == [file.name]
     golden(file.with_suffix(".txt"), "".join(f"{warning}\n" for warning in loaded.warnings))
 
 
-def test_there_are_cases():
+def test_there_are_cases() -> None:
     assert len(INVALID) > 20
     assert len(VALID) > 4

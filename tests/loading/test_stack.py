@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import jsonschema
 import pytest
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from ubiops.models import DeploymentVersionCreate, ServiceCreate
 
 from whisperctl import spec
+from whisperctl.errors import Problem
 from whisperctl.loading import load_stacks
 from whisperctl.loading.document import plain
 from whisperctl.loading.fast_path import accepts
@@ -29,7 +31,7 @@ def load(name: str) -> spec.Stack:
     return load_stacks([SPECS / "valid" / f"{name}.yaml"], ENVIRON).stacks[0]
 
 
-def test_defaults_are_the_documented_ones():
+def test_defaults_are_the_documented_ones() -> None:
     stack = load("minimal")
     assert stack.model.task == "transcription"
     assert stack.model.served_name == "openai/whisper-small"
@@ -55,10 +57,10 @@ def test_defaults_are_the_documented_ones():
     assert (stack.project, stack.protect, stack.instance_type_group.gpu_count) == (None, False, 1)
 
 
-def test_the_schemas_defaults_are_the_stacks():
+def test_the_schemas_defaults_are_the_stacks() -> None:
     """What editors show is what is taken."""
 
-    def default(*path: str) -> object:
+    def default(*path: str) -> Any:
         schema = SCHEMA
         for step in path:
             schema = schema["properties"][step]
@@ -80,8 +82,8 @@ def test_the_schemas_defaults_are_the_stacks():
     assert SCHEMA["$defs"]["service"]["properties"]["port"]["default"] == 8080
 
 
-def test_every_key_has_a_description():
-    def walk(schema: dict, path: str) -> None:
+def test_every_key_has_a_description() -> None:
+    def walk(schema: dict[str, Any], path: str) -> None:
         for name, inner in schema.get("properties", {}).items():
             assert inner.get("description"), f"{path}.{name}"
             walk(inner, f"{path}.{name}")
@@ -91,7 +93,7 @@ def test_every_key_has_a_description():
     jsonschema.Draft202012Validator.check_schema(SCHEMA)
 
 
-def test_the_schema_has_every_field_of_a_ubiops_version_and_service():
+def test_the_schema_has_every_field_of_a_ubiops_version_and_service() -> None:
     """Less what the stack itself decides, and what is deprecated."""
     decided = {
         "version", "environment", "environment_name", "environment_tag", "instance_type", "instance_type_group_id",
@@ -103,7 +105,7 @@ def test_the_schema_has_every_field_of_a_ubiops_version_and_service():
     assert service == set(ServiceCreate.openapi_types) - {"deployment", "version"}
 
 
-def test_everything_is_read():
+def test_everything_is_read() -> None:
     stack = load("everything")
     assert stack.project == "speech"
     assert stack.vllm.tensor_parallel_size == 2
@@ -122,7 +124,7 @@ def test_everything_is_read():
 
 
 @pytest.mark.parametrize("key", ["port", "--port"])
-def test_the_servers_port_is_the_health_checks_and_the_services_default(tmp_path, key):
+def test_the_servers_port_is_the_health_checks_and_the_services_default(tmp_path: Path, key: str) -> None:
     text = (
         (SPECS / "valid" / "minimal.yaml")
         .read_text()
@@ -133,7 +135,7 @@ def test_the_servers_port_is_the_health_checks_and_the_services_default(tmp_path
     assert (stack.version.fields["health_check"]["port"], stack.services[0].port) == (90, 90)
 
 
-def test_extends_merges_and_null_removes():
+def test_extends_merges_and_null_removes() -> None:
     stack = load("extends")
     assert stack.vllm.version == "0.26.0"
     assert stack.vllm.max_num_seqs == "auto"
@@ -147,13 +149,13 @@ def test_extends_merges_and_null_removes():
     assert stack.source("project").endswith("parts/defaults.yaml:2")
 
 
-def test_merge_keys_and_anchors():
+def test_merge_keys_and_anchors() -> None:
     stack = load("anchors")
     assert stack.version.labels == {"team": "speech", "stage": "test"}
     assert [(service.name, service.fields["rate_limit"]) for service in stack.services] == [("one", 10), ("two", 10)]
 
 
-def test_numbers_may_come_from_the_environment():
+def test_numbers_may_come_from_the_environment() -> None:
     stack = load("numbers-from-the-environment")
     assert (stack.vllm.max_num_seqs, stack.vllm.gpu_memory_utilization) == (32, 0.8)
     assert stack.version.minimum_instances == 1
@@ -161,7 +163,7 @@ def test_numbers_may_come_from_the_environment():
     assert stack.env[0].value == "12"
 
 
-def test_printable_text_stays_as_it_is():
+def test_printable_text_stays_as_it_is() -> None:
     stack = load("printable")
     assert stack.model.served_name == "it's \"quoted\" {{ braces }} {% if %} $ \\ 🎙️ __import__('os')"
     assert stack.env[0].value == "line one\nline two\t🎙️ '\" {{ }}"
@@ -173,24 +175,24 @@ def test_printable_text_stays_as_it_is():
     [("a$$b", "a$b"), ("$$$$", "$$"), ("${A}", "one"), ("${A}${B:-two}", "onetwo"), ("$${A}", "${A}"), ("$A $", "$A $"),
      ("${E:-x}", "x"), ("${B:-}", ""), ("${B:-a b:c}", "a b:c")],
 )  # fmt: skip
-def test_substitution(tmp_path, text, wanted):
+def test_substitution(tmp_path: Path, text: str, wanted: str) -> None:
     file = tmp_path / "stack.yaml"
     file.write_text(f"description: {json.dumps(text)}\n")
-    problems = []
+    problems: list[Problem] = []
     tree = merged(file, {"A": "one", "E": ""}, problems)
     assert plain(tree) == {"description": wanted}
     assert problems == []
 
 
-def test_a_variable_that_is_no_utf_8_is_told(tmp_path):
+def test_a_variable_that_is_no_utf_8_is_told(tmp_path: Path) -> None:
     file = tmp_path / "stack.yaml"
     file.write_text("description: ${A}\n")
-    problems = []
+    problems: list[Problem] = []
     assert plain(merged(file, {"A": "secret\udcff"}, problems)) == {"description": ""}
     assert [problem.message for problem in problems] == ["the environment variable A holds no UTF-8 text"]
 
 
-def test_a_secret_shows_in_no_repr():
+def test_a_secret_shows_in_no_repr() -> None:
     assert "hf_never_shown" not in repr(load("everything"))
 
 
@@ -203,14 +205,14 @@ JSON = st.recursive(
 )
 
 
-def paths(data: object, path: tuple = ()) -> list[tuple]:
+def paths(data: object, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     entries = data.items() if isinstance(data, dict) else enumerate(data) if isinstance(data, list) else ()
     return [path, *(found for key, value in entries for found in paths(value, (*path, key)))]
 
 
 @settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(data=st.data())
-def test_the_quick_yes_never_contradicts_jsonschema(data):
+def test_the_quick_yes_never_contradicts_jsonschema(data: st.DataObject) -> None:
     document = json.loads(json.dumps(data.draw(st.sampled_from(VALID))))
     path = data.draw(st.sampled_from(paths(document)[1:]))
     holder = document
@@ -226,7 +228,7 @@ def test_the_quick_yes_never_contradicts_jsonschema(data):
     assert accepts(SCHEMA, document) == jsonschema.Draft202012Validator(SCHEMA).is_valid(document)
 
 
-def test_right_files_are_accepted_quickly():
+def test_right_files_are_accepted_quickly() -> None:
     schema_only = [document for document in VALID if jsonschema.Draft202012Validator(SCHEMA).is_valid(document)]
     assert len(schema_only) >= len(VALID) - 1  # numbers from the environment are text at first
     assert all(accepts(SCHEMA, document) for document in schema_only)

@@ -7,7 +7,8 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.operate.conftest import SECOND, Operator, writes
+from tests.harness.operator import Operator
+from tests.operate.conftest import SECOND, writes
 from whisperctl.control.api import Api, Json
 
 GROUPED = SECOND.replace(

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from tests.operate.conftest import Operator
+from tests.harness.operator import Operator
 from whisperctl.cli.main import COMMANDS
 
 

@@ -10,11 +10,13 @@ import tracemalloc
 import zipfile
 from dataclasses import replace
 from pathlib import Path
+from typing import BinaryIO
 
 import httpx
 import pytest
 
-from tests.operate.conftest import SECOND, Operator
+from tests.harness.operator import Operator
+from tests.operate.conftest import SECOND
 from whisperctl.control.api import Api
 from whisperctl.loading import load_stacks
 from whisperctl.package.build import Package, build_package
@@ -110,7 +112,7 @@ def test_where_the_package_cannot_be_read_the_plan_is_the_same_without(
 
 def test_what_somebody_else_uploaded_is_not_shown(operator: Operator, api: Api) -> None:
     class Foreign:
-        def write(self, stream: io.BufferedIOBase) -> None:
+        def write(self, stream: BinaryIO) -> None:
             with zipfile.ZipFile(stream, "w") as archive:
                 archive.writestr("p/deployment.py", "CONFIG = {'token': 'hunter2'}\nclass Deployment: ...\n")
 
@@ -194,9 +196,9 @@ def test_what_came_out_of_the_environment_is_not_shown_nor_a_password_of_an_addr
     # What an older file took from the environment, and this one says openly, or not at all.
     operator.write(text.replace("PIPKEY", "open").replace("generation-config: 'ARGUMENT', seed: 1", "seed: 2"))
     shown.append(operator.run("plan"))
-    lines = told(shown[-1].out)
-    assert lines["--generation-config"] == "(not shown: it may be from an environment variable) -> (not set)"
-    assert lines["--seed"] == '"1" -> "2"'
+    differing = told(shown[-1].out)
+    assert differing["--generation-config"] == "(not shown: it may be from an environment variable) -> (not set)"
+    assert differing["--seed"] == '"1" -> "2"'
     for ran in shown:
         assert ran.code == 0
         assert not [word for word in ("tok-old", "tok-new", "arg-old", "arg-new") if word in ran.all]

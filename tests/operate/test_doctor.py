@@ -7,7 +7,9 @@ import sys
 import httpx
 import pytest
 
-from tests.operate.conftest import SECOND, Operator, writes
+from tests.harness.official import service_user
+from tests.harness.operator import Operator
+from tests.operate.conftest import SECOND, writes
 from whisperctl.control.api import Api
 from whisperctl.operate.doctor import Check
 from whisperctl.views.doctor import checks_text
@@ -89,11 +91,8 @@ def test_a_host_of_another_scheme_is_wrong_usage(operator: Operator, command: st
     ("role", "read", "change"),
     [("project-viewer", "ok", "failed"), ("project-admin", "ok", "ok"), (None, "failed", "skipped")],
 )
-def test_what_a_service_user_may_do(operator: Operator, api: Api, role: str | None, read: str, change: str) -> None:
-    user = api._call("service_users_create", data={"name": "ci"})
-    if role:
-        api._call("role_assignments_create", data={"assignee": user["id"], "assignee_type": "user", "role": role})
-    ran = operator.run("doctor", UBIOPS_API_TOKEN=user["token"])
+def test_what_a_service_user_may_do(operator: Operator, role: str | None, read: str, change: str) -> None:
+    ran = operator.run("doctor", UBIOPS_API_TOKEN=service_user(operator.emulator, "ci", role))
     found = verdicts(ran.out)
     assert ran.code == (0 if change == "ok" else 1)
     if role is None:  # it may not even see the project

@@ -13,10 +13,9 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.harness.official import service_user
 from tests.harness.operator import Operator
 from tests.harness.pipelines import path_with, programs
-from tests.operate.test_pipelines import service_user
-from whisperctl.control.api import Api
 
 PAGE = 100
 
@@ -111,9 +110,10 @@ class Runner:
 
 
 @pytest.fixture
-def runner(newcomer: Operator, gitlab: GitLab, api: Api) -> Runner:
+def runner(newcomer: Operator, gitlab: GitLab) -> Runner:
     newcomer.good("init", "repo", "--ci", "gitlab")
-    tokens = service_user(api, "plan", "project-viewer"), service_user(api, "apply", "project-admin")
+    emulator = newcomer.emulator
+    tokens = service_user(emulator, "plan", "project-viewer"), service_user(emulator, "apply", "project-admin")
     return Runner(newcomer, gitlab, *tokens)
 
 

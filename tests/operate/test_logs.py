@@ -6,15 +6,16 @@ import random
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import pytest
 
-from tests.operate.conftest import SECOND, Operator
+from tests.harness.operator import Operator
+from tests.operate.conftest import SECOND
 from tests.operate.log_host import LogHost, log_host
 from whisperctl.control.api import Api
 from whisperctl.loading import load_stacks
-from whisperctl.operate.logs import LATE, Reader, belongs_to, follow
+from whisperctl.operate.logs import LATE, Line, Reader, belongs_to, follow
 from whisperctl.operate.logs import SECOND as NANOSECONDS
 
 NOW = 1_800_000_000
@@ -54,8 +55,8 @@ def reader(host: LogHost, clock: HandClock, *queries: str, page: int = 5000) -> 
     return Reader(api=api, queries=queries or ("anything",), since=0, clock=clock, page=page)
 
 
-def texts(lines: Iterator[object] | list[object]) -> list[str]:
-    return [line.text for line in lines]  # type: ignore[attr-defined]
+def texts(lines: Iterable[Line]) -> list[str]:
+    return [line.text for line in lines]
 
 
 @pytest.mark.parametrize("page", [2, 3, 7, 50, 5000])
@@ -85,7 +86,7 @@ def test_polls_neither_repeat_nor_lose(host: LogHost, clock: HandClock) -> None:
         moment = int((clock.now - draw.uniform(0, 25)) * NANOSECONDS)
         host.add(moment, f"line {number}")
         wanted.append(f"line {number}")
-        given += texts(source.more())  # type: ignore[arg-type]
+        given += texts(source.more())
     assert sorted(given) == sorted(wanted)
 
 
@@ -100,7 +101,7 @@ def test_equal_lines_of_one_moment_stay_two(host: LogHost, clock: HandClock) -> 
 
 def test_a_line_that_two_questions_find_is_one(host: LogHost, clock: HandClock) -> None:
     host.add(NOW * NANOSECONDS, "hello")
-    assert texts(reader(host, clock, "one", "two").more()) == ["hello"]  # type: ignore[arg-type]
+    assert texts(reader(host, clock, "one", "two").more()) == ["hello"]
 
 
 def test_an_instance_whose_clock_runs_ahead_hides_nobody(host: LogHost, clock: HandClock) -> None:
@@ -109,7 +110,7 @@ def test_an_instance_whose_clock_runs_ahead_hides_nobody(host: LogHost, clock: H
     assert len(source.more()) == 1
     clock.now += 5
     host.add((NOW + 5) * NANOSECONDS, "from now")
-    assert texts(source.more()) == ["from now"]  # type: ignore[arg-type]
+    assert texts(source.more()) == ["from now"]
     assert source.since <= int(clock.now * NANOSECONDS) - LATE
 
 
@@ -220,7 +221,6 @@ def test_following_shows_a_new_build_once_and_ends_with_ctrl_c(operator: Operato
 
 
 def test_secrets_that_a_program_printed_are_blanked() -> None:
-    from whisperctl.operate.logs import Line
     from whisperctl.views.logs import line_text
 
     line = Line(

@@ -12,11 +12,11 @@ import subprocess
 import httpx
 import pytest
 
+from tests.harness.official import service_user
 from tests.harness.operator import Operator
 from tests.harness.pipelines import NODE, GitHub, Step, comments, issues, path_with, programs
 from tests.operate.conftest import writes
 from whisperctl import __version__
-from whisperctl.control.api import Api
 from whisperctl.views.plan import MARKDOWN_LIMIT
 
 pytestmark = pytest.mark.skipif(NODE is None, reason="node is not installed")
@@ -25,16 +25,8 @@ PLAN_MARK = "<!-- whisperctl plan: whisperctl, stack.yaml -->\n"
 DRIFT_MARK = "<!-- whisperctl drift: whisperctl, stack.yaml -->\n"
 
 
-def service_user(api: Api, name: str, role: str) -> str:
-    """The token of a new one."""
-    user = api._call("service_users_create", data={"name": name})
-    api._call("role_assignments_create", data={"assignee": user["id"], "assignee_type": "user", "role": role})
-    token: str = user["token"]
-    return token
-
-
 @pytest.fixture
-def github(newcomer: Operator, api: Api, control: httpx.Client) -> GitHub:
+def github(newcomer: Operator, control: httpx.Client) -> GitHub:
     """A repository as `init` writes it, set up as its first lines say."""
     newcomer.good("init", "repo", "--ci", "github")
     path = path_with(programs(newcomer.folder / ".programs"))
@@ -43,8 +35,8 @@ def github(newcomer: Operator, api: Api, control: httpx.Client) -> GitHub:
     found = GitHub(
         folder=newcomer.folder / "repo",
         environ=newcomer.env(UBIOPS_API_TOKEN="", PATH=path),
-        secrets={"UBIOPS_PLAN_TOKEN": service_user(api, "plan", "project-viewer")},
-        environments={"production": {"UBIOPS_API_TOKEN": service_user(api, "apply", "project-admin")}},
+        secrets={"UBIOPS_PLAN_TOKEN": service_user(newcomer.emulator, "plan", "project-viewer")},
+        environments={"production": {"UBIOPS_API_TOKEN": service_user(newcomer.emulator, "apply", "project-admin")}},
         variables={"UBIOPS_PROJECT": "demo"},
         kept=kept,
         artifacts=newcomer.folder / "artifacts",

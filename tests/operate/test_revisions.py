@@ -11,7 +11,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.operate.conftest import FIRST, SECOND, Operator, writes
+from tests.harness.operator import Operator
+from tests.operate.conftest import FIRST, SECOND, writes
 from whisperctl.control.api import Api, Json
 
 

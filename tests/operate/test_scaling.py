@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import httpx
 import pytest
 
 from tests.harness import leases
-from tests.operate.conftest import FIRST, SECOND, Operator, writes
+from tests.harness.operator import Operator
+from tests.operate.conftest import FIRST, SECOND, writes
 from whisperctl.control.api import Api
 
 VERSION = "PATCH /v2/projects/demo/deployments/speech/versions/v1"
 
 
-def version(api: Api) -> dict[str, object]:
+def version(api: Api) -> dict[str, Any]:
     found = api.version("speech", "v1")
     assert found is not None
     return found
@@ -73,7 +75,7 @@ def test_scale_holds_one_bound_against_the_other_one_that_is_live(operator: Oper
 def test_pause_is_one_patch_that_keeps_labels_and_stops_instances(
     operator: Operator, api: Api, control: httpx.Client
 ) -> None:
-    labels = dict(version(api)["labels"])  # type: ignore[call-overload]
+    labels = dict(version(api)["labels"])
     [before] = until_running(api, 1)
     ran = operator.good("pause")
     assert ran.out.startswith("version/speech/v1 is paused: minimum_instances is 0.\n1 instance is stopping.\n")

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from tests.operate.conftest import Operator
+from tests.harness.operator import Operator
 
 
 def keys(schema: Any, path: str = "") -> Iterator[tuple[str, Any]]:

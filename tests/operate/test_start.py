@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.operate.conftest import Operator
+from tests.harness.operator import Operator
 from whisperctl.scaffold import stack_name, vllm_version
 from whisperctl.serving import catalog
 

@@ -12,7 +12,8 @@ import httpx
 import pytest
 
 from tests.harness import leases
-from tests.operate.conftest import SECOND, Operator
+from tests.harness.operator import Operator
+from tests.operate.conftest import SECOND
 from ubiops_emulator import testing
 from ubiops_emulator.testing import Emulator
 from whisperctl.cli.main import COMMANDS

@@ -7,7 +7,8 @@ import signal
 import httpx
 import pytest
 
-from tests.operate.conftest import SECOND, Operator, writes
+from tests.harness.operator import Operator
+from tests.operate.conftest import SECOND, writes
 
 
 @pytest.mark.parametrize("args", [("status",), ("history",), ("doctor",), ("logs", "--since", "1h")])

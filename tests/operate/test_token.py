@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,19 +13,19 @@ from whisperctl.errors import WhisperctlError
 
 
 @pytest.mark.parametrize("text", ["abc", "Token abc", "token  abc\n", " Bearer abc"])
-def test_a_prefix_is_taken_off(text):
+def test_a_prefix_is_taken_off(text: str) -> None:
     assert bare_token(text) == "abc"
 
 
 @pytest.mark.parametrize("text", ["", "Token ", "Token Token abc", "abc def", "ab\x00c", "abç"])
-def test_what_is_no_token_is_told_and_not_repeated(text):
+def test_what_is_no_token_is_told_and_not_repeated(text: str) -> None:
     with pytest.raises(WhisperctlError, match="The UbiOps token is malformed") as caught:
         bare_token(text)
     assert "abc" not in str(caught.value)
 
 
 @pytest.mark.parametrize("content", [b"\xef\xbb\xbfToken abc\r\n", b"abc\n", b"Bearer abc"])
-def test_a_token_file_may_begin_with_a_mark_and_end_with_a_line_end(tmp_path, content):
+def test_a_token_file_may_begin_with_a_mark_and_end_with_a_line_end(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "token").write_bytes(content)
     settings = Settings()
     settings.token_file = str(tmp_path / "token")
@@ -31,7 +33,7 @@ def test_a_token_file_may_begin_with_a_mark_and_end_with_a_line_end(tmp_path, co
 
 
 @pytest.mark.parametrize(("make", "why"), [(os.mkfifo, "a pipe"), (os.mkdir, "a folder")])
-def test_a_token_file_is_a_file(tmp_path, make, why):
+def test_a_token_file_is_a_file(tmp_path: Path, make: Any, why: str) -> None:
     make(tmp_path / "token")
     settings = Settings()
     settings.token_file = str(tmp_path / "token")
@@ -39,14 +41,14 @@ def test_a_token_file_is_a_file(tmp_path, make, why):
         settings.token()
 
 
-def test_a_token_file_is_read_to_its_bound_only():
+def test_a_token_file_is_read_to_its_bound_only() -> None:
     settings = Settings()
     settings.token_file = "/dev/zero"
     with pytest.raises(WhisperctlError, match="it is a device, not a file"):
         settings.token()
 
 
-def test_a_project_may_have_a_token_of_its_own(monkeypatch):
+def test_a_project_may_have_a_token_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("UBIOPS_API_TOKEN", "common")
     monkeypatch.setenv("UBIOPS_API_TOKEN_SPEECH_PROD_2", "Token own")
     assert token_variable("speech-prod.2") == "UBIOPS_API_TOKEN_SPEECH_PROD_2"

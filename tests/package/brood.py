@@ -13,7 +13,7 @@ from pathlib import Path
 file, end = Path(sys.argv[1]), sys.argv[2]
 
 
-def stay():
+def stay() -> None:
     """Sleep through SIGTERM."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     with file.open("a") as lines:
@@ -22,7 +22,7 @@ def stay():
         time.sleep(60)
 
 
-def start(daemon=False, session=False):
+def start(daemon: bool = False, session: bool = False) -> None:
     """One descendant."""
     child = os.fork()
     if child == 0:

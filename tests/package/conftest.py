@@ -16,8 +16,11 @@ import pytest
 
 from whisperctl.loading import load_stacks
 from whisperctl.package.archive import write_files
-from whisperctl.package.build import build_package
+from whisperctl.package.build import EnvironmentBuild, build_environment, build_package
 from whisperctl.spec import Stack
+
+StackOf = Callable[..., Stack]
+"""More text, and text by top-level key, to a stack: the fixture `stack_of`."""
 
 HERE = Path(__file__).parent
 BASIC = """\
@@ -54,8 +57,22 @@ while not select.select([sys.stdin], [], [], 0.1)[0]:
 """
 
 
+def environment_of(stack: Stack) -> EnvironmentBuild:
+    """The managed environment that a stack's package is built with."""
+    built = build_environment(stack)
+    assert built is not None
+    return built
+
+
+def text_of(stack: Stack, name: str = "deployment.py") -> str:
+    """A rendered file of a stack's package."""
+    content = build_package(stack).files[name]
+    assert isinstance(content, bytes)
+    return content.decode()
+
+
 @pytest.fixture
-def stack_of(tmp_path: Path) -> Callable[..., Stack]:
+def stack_of(tmp_path: Path) -> StackOf:
     """A stack from the basic file with some text in place of other text, and more after it."""
 
     def make(more: str = "", **instead: str) -> Stack:
@@ -114,8 +131,12 @@ class Instance:
         return self.process.returncode, "".join(self.said) + out, errors
 
 
+MakeInstance = Callable[..., Instance]
+"""A stack, a port, a PATH and variables to a running instance: the fixture `instance`."""
+
+
 @pytest.fixture
-def instance(tmp_path: Path, stack_of: Callable[..., Stack]) -> Iterator[Callable[..., Instance]]:
+def instance(tmp_path: Path, stack_of: StackOf) -> Iterator[MakeInstance]:
     """Start a rendered package with the stand-in for vLLM on PATH; all of it is gone afterwards."""
     started: list[Instance] = []
     programs = tmp_path / "bin"

@@ -16,7 +16,7 @@ HOW = {name.removeprefix("STAND_IN_"): value for name, value in os.environ.items
 class Answer(http.server.BaseHTTPRequestHandler):
     """GET /health answers 200, GET /die ends the server, GET /slow takes a second."""
 
-    def do_GET(self):
+    def do_GET(self) -> None:
         if self.path == "/die":
             print("CUDA error: an illegal memory access was encountered", file=sys.stderr, flush=True)
             os._exit(int(HOW.get("DIE_CODE", "3")))
@@ -31,11 +31,11 @@ class Answer(http.server.BaseHTTPRequestHandler):
         self.send_header("Content-Length", "0")
         self.end_headers()
 
-    def log_message(self, *_):
+    def log_message(self, *_: object) -> None:
         """Say nothing."""
 
 
-def be_an_engine():
+def be_an_engine() -> None:
     """Stay until killed, or until the file that ENGINE_DIES names is there."""
     while not Path(HOW.get("ENGINE_DIES", "/nowhere/at/all")).exists():
         time.sleep(0.02)
@@ -43,7 +43,7 @@ def be_an_engine():
     sys.exit(5)
 
 
-def main():
+def main() -> None:
     """Serve until SIGTERM; then finish what is in flight and leave with 0."""
     if "--headless" in sys.argv:
         HOW["REPORT"] += ".engine"

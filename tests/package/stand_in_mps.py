@@ -15,7 +15,7 @@ REPORT = Path(os.environ["STAND_IN_MPS_REPORT"])
 HOW = os.environ.get("STAND_IN_MPS", "")
 
 
-def be_the_daemon():
+def be_the_daemon() -> None:
     """Stay until told to quit."""
     REPORT.write_text(json.dumps({"pid": os.getpid(), "env": dict(os.environ)}))
     if HOW == "refuses":
@@ -28,7 +28,7 @@ def be_the_daemon():
     REPORT.with_suffix(".quit").touch()
 
 
-def answer(question):
+def answer(question: str) -> None:
     """Do what was asked for."""
     if HOW == "never answers":
         REPORT.with_suffix(".question").write_text(str(os.getpid()))

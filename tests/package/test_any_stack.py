@@ -10,9 +10,9 @@ from pathlib import Path
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
+from tests.package.conftest import text_of
 from whisperctl.errors import SpecError
 from whisperctl.loading import load_stacks
-from whisperctl.package.build import build_package
 from whisperctl.serving import catalog
 from whisperctl.serving.launch import launch, replicas
 from whisperctl.spec import Stack
@@ -62,14 +62,14 @@ STACKS = st.fixed_dictionaries(
 
 @settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
 @given(written=STACKS)
-def test_what_is_let_through_can_start(tmp_path: Path, written: dict[str, object]):
+def test_what_is_let_through_can_start(tmp_path: Path, written: dict[str, object]) -> None:
     file = tmp_path / "stack.yaml"
     file.write_text(json.dumps(written, ensure_ascii=False).replace("$", "$$"), encoding="utf-8")
     try:
         [stack] = load_stacks([file], {}).stacks
     except SpecError:
         assume(False)
-    start, source = launch(stack), build_package(stack).files["deployment.py"].decode()
+    start, source = launch(stack), text_of(stack)
     compile(source, "deployment.py", "exec")
     assert config_of(source) == start.as_data()
     known = catalog.variables(stack.vllm.version)

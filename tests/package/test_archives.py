@@ -13,13 +13,16 @@ import tokenize
 import tracemalloc
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.package.conftest import StackOf, environment_of, text_of
 from whisperctl.assets import shipped
+from whisperctl.control.uploads import Archive
 from whisperctl.loading import load_stacks
 from whisperctl.package.build import Package, build_environment, build_package
 from whisperctl.package.templates import rendered, without_comments
@@ -28,40 +31,40 @@ from whisperctl.serving.launch import launch
 NANO = Path(__file__).parents[2] / "specs" / "whisper-nano"
 
 
-def archive(thing) -> bytes:
+def archive(thing: Archive) -> bytes:
     stream = io.BytesIO()
     thing.write(stream)
     return stream.getvalue()
 
 
-def literal(source: str):
+def literal(source: str) -> Any:
     """The value of CONFIG in a rendered deployment.py."""
     for node in ast.parse(source).body:
-        if isinstance(node, ast.Assign) and node.targets[0].id == "CONFIG":
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and node.targets[0].id == "CONFIG":
             return ast.literal_eval(node.value)
     raise AssertionError("no CONFIG")
 
 
 @pytest.mark.parametrize("name", ["null", "on", "123", "1e3", "a:", "2024-01-01", "libc6:amd64", "g++", "a=1.0~rc1"])
-def test_every_apt_package_stays_text(stack_of, name):
-    files = build_environment(stack_of(environment=json.dumps({"apt": [name]}))).files
+def test_every_apt_package_stays_text(stack_of: StackOf, name: str) -> None:
+    files = environment_of(stack_of(environment=json.dumps({"apt": [name]}))).files
     assert yaml.safe_load(files["ubiops.yaml"]) == {"apt": {"packages": [name]}}
 
 
-def test_same_input_same_bytes(stack_of):
+def test_same_input_same_bytes(stack_of: StackOf) -> None:
     first, second = build_package(stack_of()), build_package(stack_of())
     assert archive(first) == archive(second)
     assert first.digest == hashlib.sha256(archive(first)).hexdigest()
 
 
-def test_the_bytes_do_not_depend_on_the_stream(stack_of, tmp_path):
+def test_the_bytes_do_not_depend_on_the_stream(stack_of: StackOf, tmp_path: Path) -> None:
     package = build_package(stack_of())
     with (tmp_path / "package.zip").open("wb") as file:
         package.write(file)
     assert (tmp_path / "package.zip").read_bytes() == archive(package)
 
 
-def test_the_archive_has_one_folder_fixed_dates_and_no_compression(stack_of):
+def test_the_archive_has_one_folder_fixed_dates_and_no_compression(stack_of: StackOf) -> None:
     with zipfile.ZipFile(io.BytesIO(archive(build_package(stack_of())))) as opened:
         assert opened.testzip() is None
         assert [entry.filename for entry in opened.infolist()] == [
@@ -75,8 +78,8 @@ def test_the_archive_has_one_folder_fixed_dates_and_no_compression(stack_of):
             assert entry.compress_type == zipfile.ZIP_STORED
 
 
-def test_a_managed_environment_is_named_by_its_content(stack_of):
-    build = build_environment(stack_of())
+def test_a_managed_environment_is_named_by_its_content(stack_of: StackOf) -> None:
+    build = environment_of(stack_of())
     assert build.name == "whisperctl"
     assert build.tag == f"vllm-0.32.0-{build.digest[:12]}"
     assert (build.base_name, build.base_tag) == ("ubiops-ubuntu24-04-python3-12", None)
@@ -85,16 +88,16 @@ def test_a_managed_environment_is_named_by_its_content(stack_of):
         assert opened.read("environment_package/requirements.txt") == b"vllm[audio]==0.32.0\n"
 
 
-def test_stacks_with_the_same_content_share_a_tag(stack_of):
-    tag = build_environment(stack_of()).tag
-    assert build_environment(stack_of(deployment="{name: other}", version="{name: v2}")).tag == tag
-    assert build_environment(stack_of(environment="{apt: [ffmpeg, build-essential, python3-dev]}")).tag == tag
+def test_stacks_with_the_same_content_share_a_tag(stack_of: StackOf) -> None:
+    tag = environment_of(stack_of()).tag
+    assert environment_of(stack_of(deployment="{name: other}", version="{name: v2}")).tag == tag
+    assert environment_of(stack_of(environment="{apt: [ffmpeg, build-essential, python3-dev]}")).tag == tag
     for other in ("{base: other}", "{requirements: [numpy]}", "{apt: [ffmpeg]}"):
-        assert build_environment(stack_of(environment=other)).tag != tag
-    assert build_environment(stack_of(vllm="{version: 0.31.0}")).tag != tag
+        assert environment_of(stack_of(environment=other)).tag != tag
+    assert environment_of(stack_of(vllm="{version: 0.31.0}")).tag != tag
 
 
-def test_mode_package_carries_its_dependencies(stack_of):
+def test_mode_package_carries_its_dependencies(stack_of: StackOf) -> None:
     stack = stack_of(environment="{mode: package, requirements: [numpy], apt: []}")
     files = build_package(stack).files
     assert build_environment(stack) is None
@@ -110,12 +113,12 @@ def test_mode_package_carries_its_dependencies(stack_of):
         ("0.10.1.1", "L4", "vllm[audio]==0.10.1.1\ntransformers<5\n"),
     ],
 )
-def test_the_requirement_pins_vllm(stack_of, version, gpu, lines):
+def test_the_requirement_pins_vllm(stack_of: StackOf, version: str, gpu: str, lines: str) -> None:
     stack = stack_of(vllm=f"{{version: {version}}}", instance_type_group=f"{{name: g, gpu: {gpu}}}")
-    assert build_environment(stack).files["requirements.txt"].decode() == lines
+    assert environment_of(stack).files["requirements.txt"].decode() == lines
 
 
-def test_no_secret_and_no_path_of_this_machine_is_packed(tmp_path):
+def test_no_secret_and_no_path_of_this_machine_is_packed(tmp_path: Path) -> None:
     file = tmp_path / "stack.yaml"
     shutil.copytree(NANO, tmp_path / "nano")
     file.write_text(
@@ -132,7 +135,7 @@ def test_no_secret_and_no_path_of_this_machine_is_packed(tmp_path):
     assert "hf_very_secret" not in repr(stack)
 
 
-def test_a_model_folder_is_packed_with_what_whisper_needs(tmp_path, stack_of):
+def test_a_model_folder_is_packed_with_what_whisper_needs(tmp_path: Path, stack_of: StackOf) -> None:
     folder = tmp_path / "mine"
     shutil.copytree(NANO, folder)
     for extra in ("optimizer.pt", "training_args.bin", "notes.txt"):
@@ -149,7 +152,7 @@ def test_a_model_folder_is_packed_with_what_whisper_needs(tmp_path, stack_of):
     assert "--revision" not in start.arguments
 
 
-def test_a_large_model_is_streamed(tmp_path):
+def test_a_large_model_is_streamed(tmp_path: Path) -> None:
     weights = tmp_path / "model.safetensors"
     with weights.open("wb") as file:
         file.truncate(64 * 2**20)
@@ -162,10 +165,10 @@ def test_a_large_model_is_streamed(tmp_path):
     assert peak < 16 * 2**20
 
 
-def test_rendered_code_lints_and_imports_only_the_standard_library(stack_of, tmp_path):
-    source = build_package(stack_of()).files["deployment.py"]
+def test_rendered_code_lints_and_imports_only_the_standard_library(stack_of: StackOf, tmp_path: Path) -> None:
+    source = text_of(stack_of())
     file = tmp_path / "deployment.py"
-    file.write_bytes(source)
+    file.write_text(source)
     ruff = shutil.which("ruff") or str(Path(sys.executable).parent / "ruff")
     ran = subprocess.run(
         [ruff, "check", "--isolated", "--no-cache", str(file)], capture_output=True, text=True, check=False
@@ -194,7 +197,7 @@ HOSTILE = st.one_of(
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=200)
 @given(values=st.dictionaries(HOSTILE, st.one_of(HOSTILE, st.lists(HOSTILE), st.integers(), st.booleans(), st.none())))
-def test_any_value_comes_out_of_the_template_as_it_went_in(values):
+def test_any_value_comes_out_of_the_template_as_it_went_in(values: dict[str, Any]) -> None:
     source = rendered("deployment.py", values).decode()
     assert literal(source) == values
 
@@ -210,7 +213,7 @@ TEXT = st.text(
     description=TEXT,
     group=st.text("ab{}'\"\\ %$", min_size=1, max_size=40),
 )
-def test_hostile_text_in_a_stack_stays_data(served, description, group, tmp_path):
+def test_hostile_text_in_a_stack_stays_data(served: str, description: str, group: str, tmp_path: Path) -> None:
     def quoted(text: str) -> str:
         return json.dumps(text.replace("$", "$$"), ensure_ascii=False)
 
@@ -225,24 +228,23 @@ def test_hostile_text_in_a_stack_stays_data(served, description, group, tmp_path
     )
     stack = load_stacks([file], {}).stacks[0]
     assert stack.model.served_name == served
-    source = build_package(stack).files["deployment.py"].decode()
+    source = text_of(stack)
     assert literal(source)["served_names"][0] == served
     assert literal(source) == launch(stack).as_data()
 
 
-def test_hostile_requirements_and_arguments_stay_as_written(stack_of):
+def test_hostile_requirements_and_arguments_stay_as_written(stack_of: StackOf) -> None:
     line = "numpy; python_version > \"{{ 3 }} {% raw %} 'quoted'\""
     stack = stack_of(
         environment=f"{{requirements: [{json.dumps(line)}], mode: package}}",
         vllm=f"{{version: 0.32.0, args: {{chat-template: {json.dumps(line)}}}}}",
     )
-    files = build_package(stack).files
-    assert files["requirements.txt"].decode().splitlines()[1:] == [line]
-    words = literal(files["deployment.py"].decode())["arguments"]
+    assert text_of(stack, "requirements.txt").splitlines()[1:] == [line]
+    words = literal(text_of(stack))["arguments"]
     assert words[words.index("--chat-template") + 1] == line
 
 
-def test_a_packages_code_has_no_comments():
+def test_a_packages_code_has_no_comments() -> None:
     source = 'a = "# no comment"  # one\n\n# another\n    # and\nb = [  # in a list\n    1,\n]\n'
     assert without_comments(source) == 'a = "# no comment"\n\nb = [\n    1,\n]\n'
     for name in ("deployment.py", "whisperctl_supervisor.py", "whisperctl_scheduler.py"):
@@ -252,6 +254,6 @@ def test_a_packages_code_has_no_comments():
         assert code.count("def ") == (shipped("templates") / name).read_text().count("def ")
 
 
-def test_templates_and_schema_are_found():
+def test_templates_and_schema_are_found() -> None:
     assert (shipped("templates") / "deployment.py").is_file()
     assert (shipped("schemas") / "stack.schema.json").is_file()

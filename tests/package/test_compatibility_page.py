@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,12 +14,13 @@ from whisperctl.serving import catalog
 PAGE = Path(__file__).parents[2] / "docs" / "compatibility.md"
 
 
-def rows(name: str) -> list[dict]:
-    return json.loads((Path(catalog.__file__).parent / f"{name}.json").read_text())["rows"]
+def rows(name: str) -> list[dict[str, Any]]:
+    listed: list[dict[str, Any]] = json.loads((Path(catalog.__file__).parent / f"{name}.json").read_text())["rows"]
+    return listed
 
 
-def table(heads: list[str], lines: list[list[object]]) -> str:
-    written = [heads, ["---"] * len(heads), *lines]
+def table(heads: list[str], lines: list[list[Any]]) -> str:
+    written: list[list[Any]] = [heads, ["---"] * len(heads), *lines]
     return "".join("| " + " | ".join(str(cell) for cell in line) + " |\n" for line in written)
 
 
@@ -81,7 +83,7 @@ def gpus() -> str:
 
 
 @pytest.mark.parametrize("part", [releases, rules, tuning, models, gpus], ids=lambda part: part.__name__)
-def test_a_table_is_the_catalogues(part, request):
+def test_a_table_is_the_catalogues(part: Any, request: pytest.FixtureRequest) -> None:
     text = PAGE.read_text(encoding="utf-8")
     begin, end = (f"<!-- {part.__name__}: {edge} -->\n" for edge in ("begin", "end"))
     wanted = f"{begin}{part()}{end}"
@@ -91,7 +93,7 @@ def test_a_table_is_the_catalogues(part, request):
     assert wanted in text
 
 
-def test_every_release_from_0_10_to_0_33_is_listed():
+def test_every_release_from_0_10_to_0_33_is_listed() -> None:
     versions = [row["version"] for row in rows("releases")]
     assert len(versions) == len(set(versions)) == 39
     assert (versions[0], versions[-1]) == ("0.10.0", "0.33.0")

@@ -17,10 +17,12 @@ import time
 import urllib.error
 import urllib.request
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from templates import deployment
+from tests.package.conftest import MakeInstance, StackOf
 from whisperctl.serving.launch import launch
 
 from .conftest import free_port, wait_until, wait_until_gone
@@ -36,14 +38,14 @@ CONFIG = {
 def get(port: int, path: str) -> int:
     try:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=10) as answer:
-            return answer.status
+            return int(answer.status)
     except urllib.error.HTTPError as error:
         return error.code
     except OSError:
         return 0
 
 
-def test_it_starts_and_reports_health(instance):
+def test_it_starts_and_reports_health(instance: MakeInstance) -> None:
     running = instance()
     report = json.loads(running.wait_for("ready").partition(" ")[2])
     assert report == {
@@ -55,7 +57,7 @@ def test_it_starts_and_reports_health(instance):
     assert get(running.port, "/health") == 200
 
 
-def test_the_command_line_carries_what_the_stack_says(instance):
+def test_the_command_line_carries_what_the_stack_says(instance: MakeInstance) -> None:
     running = instance()
     running.wait_for("ready")
     argv = json.loads(running.report.read_text())["argv"]
@@ -66,7 +68,7 @@ def test_the_command_line_carries_what_the_stack_says(instance):
     assert "--task" not in argv
 
 
-def test_the_environment_overrides_what_was_rendered(instance):
+def test_the_environment_overrides_what_was_rendered(instance: MakeInstance) -> None:
     running = instance(
         MAX_MODEL_LEN="200",
         WHISPER_TASK="translation",
@@ -81,7 +83,7 @@ def test_the_environment_overrides_what_was_rendered(instance):
     assert "VLLM_EXTRA_ARGS" not in report["env"]
 
 
-def test_caches_lie_in_a_writable_folder(tmp_path):
+def test_caches_lie_in_a_writable_folder(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     for home, root in (
         (str(tmp_path), tmp_path),
@@ -105,12 +107,12 @@ def test_caches_lie_in_a_writable_folder(tmp_path):
         ("VLLM_EXTRA_ARGS", "--a 'b", "VLLM_EXTRA_ARGS cannot be split into words"),
     ],
 )
-def test_a_wrong_override_is_refused(name, value, message):
+def test_a_wrong_override_is_refused(name: str, value: str, message: str) -> None:
     with pytest.raises(ValueError, match=re.escape(message)):
         deployment.Settings(CONFIG, {name: value}, "/package")
 
 
-def test_the_versions_own_variables_win_over_rendered_ones(tmp_path):
+def test_the_versions_own_variables_win_over_rendered_ones(tmp_path: Path) -> None:
     config = {**CONFIG, "environment": {"VLLM_NO_USAGE_STATS": "1", "HF_HUB_OFFLINE": "1"}, "api_server_count": 2}
     environ = {"VLLM_NO_USAGE_STATS": "0", "VLLM_EXTRA_ARGS": "--api-key secret", "XDG_CACHE_HOME": str(tmp_path)}
     environment = deployment.Settings(config, environ, "/package").environment
@@ -119,7 +121,7 @@ def test_the_versions_own_variables_win_over_rendered_ones(tmp_path):
     assert "VLLM_EXTRA_ARGS" not in environment
 
 
-def test_death_before_ready_shows_the_last_lines(instance):
+def test_death_before_ready_shows_the_last_lines(instance: MakeInstance) -> None:
     code, out, errors = instance(STAND_IN_DIE_AT_START="1").end()
     assert code == 1
     assert "The server ended with exit code 1." in errors
@@ -128,14 +130,14 @@ def test_death_before_ready_shows_the_last_lines(instance):
     assert "ready" not in out
 
 
-def test_a_missing_vllm_shows_in_the_servers_exit(instance):
+def test_a_missing_vllm_shows_in_the_servers_exit(instance: MakeInstance) -> None:
     code, _, errors = instance(path="/nowhere").end()
     assert code == 1
     assert "The server ended with exit code 127." in errors
     assert "vllm cannot be started: No such file or directory" in errors
 
 
-def test_death_later_ends_the_instance(instance):
+def test_death_later_ends_the_instance(instance: MakeInstance) -> None:
     running = instance()
     running.wait_for("ready")
     assert get(running.port, "/die") == 0
@@ -145,14 +147,14 @@ def test_death_later_ends_the_instance(instance):
     assert "  CUDA error: an illegal memory access was encountered" in errors
 
 
-def test_death_later_with_success_still_fails_the_instance(instance):
+def test_death_later_with_success_still_fails_the_instance(instance: MakeInstance) -> None:
     running = instance(STAND_IN_DIE_CODE="0")
     running.wait_for("ready")
     get(running.port, "/die")
     assert running.end()[0] == 1
 
 
-def test_a_taken_port_is_told(instance):
+def test_a_taken_port_is_told(instance: MakeInstance) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -164,7 +166,7 @@ def test_a_taken_port_is_told(instance):
     assert not running.report.exists()
 
 
-def test_the_deadline_ends_the_wait(instance, stack_of):
+def test_the_deadline_ends_the_wait(instance: MakeInstance, stack_of: StackOf) -> None:
     running = instance(stack_of(vllm="{version: 0.32.0, startup_timeout: 3}"), STAND_IN_NEVER_READY="1")
     code, _, errors = running.end()
     assert code == 1
@@ -173,12 +175,12 @@ def test_the_deadline_ends_the_wait(instance, stack_of):
     wait_until_gone(json.loads(running.report.read_text())["pid"], 5)
 
 
-def test_an_unhealthy_answer_is_not_ready(instance, stack_of):
+def test_an_unhealthy_answer_is_not_ready(instance: MakeInstance, stack_of: StackOf) -> None:
     running = instance(stack_of(vllm="{version: 0.32.0, startup_timeout: 1}"), STAND_IN_UNHEALTHY="1")
     assert "was not healthy after 1 s" in running.end()[2]
 
 
-def test_an_answer_that_never_ends_does_not_stop_the_clock(instance, stack_of):
+def test_an_answer_that_never_ends_does_not_stop_the_clock(instance: MakeInstance, stack_of: StackOf) -> None:
     running = instance(stack_of(vllm="{version: 0.32.0, startup_timeout: 1}"), STAND_IN_DRIBBLE="1")
     code, _, errors = running.end()
     assert code == 1
@@ -203,11 +205,11 @@ ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
     ],
     ids=["whole", "bare", "503", "2000", "ssh", "nothing", "headers", "body", "flood"],
 )
-def test_only_a_whole_answer_in_time_is_health(sent, again, healthy):
+def test_only_a_whole_answer_in_time_is_health(sent: Any, again: bytes, healthy: bool) -> None:
     """`again` is sent on and on, with less than the deadline in between."""
     done = threading.Event()
 
-    def answer(server):
+    def answer(server: socket.socket) -> None:
         connection, _ = server.accept()
         with connection, contextlib.suppress(OSError):
             connection.recv(4096)
@@ -226,14 +228,14 @@ def test_only_a_whole_answer_in_time_is_health(sent, again, healthy):
     assert not deployment.is_healthy(settings)  # nobody is there any more
 
 
-def test_a_kept_line_is_short():
-    lines = collections.deque(maxlen=3)
+def test_a_kept_line_is_short() -> None:
+    lines: collections.deque[str] = collections.deque(maxlen=3)
     process = deployment.Process(["vllm"], {}, lines, shown=False)
     process.pump(io.BytesIO(b"x" * 200_000 + b"\nshort\n" + b"y" * 501), 1)
     assert list(lines) == ["x" * 499 + "…", "short", "y" * 499 + "…"]
 
 
-def test_sigterm_drains_and_leaves_no_zombie(instance):
+def test_sigterm_drains_and_leaves_no_zombie(instance: MakeInstance) -> None:
     running = instance()
     running.wait_for("ready")
     with socket.create_connection(("127.0.0.1", running.port)) as client:
@@ -247,7 +249,7 @@ def test_sigterm_drains_and_leaves_no_zombie(instance):
     wait_until_gone(json.loads(running.report.read_text())["pid"], 5)
 
 
-def test_a_second_sigterm_changes_nothing(instance):
+def test_a_second_sigterm_changes_nothing(instance: MakeInstance) -> None:
     running = instance()
     running.wait_for("ready")
     with socket.create_connection(("127.0.0.1", running.port)) as client:
@@ -265,7 +267,9 @@ def test_a_second_sigterm_changes_nothing(instance):
 @pytest.mark.exhaustive
 @pytest.mark.parametrize("turn", range(10 if os.environ.get("WHISPERCTL_EXHAUSTIVE") == "1" else 1))
 @pytest.mark.parametrize("end", ["exit", "sigterm", "sigkill", "death", "deaf"])
-def test_no_descendant_outlives_the_instance(instance, stack_of, tmp_path, end, turn):
+def test_no_descendant_outlives_the_instance(
+    instance: MakeInstance, stack_of: StackOf, tmp_path: Path, end: str, turn: int
+) -> None:
     stack = stack_of(vllm="{version: 0.32.0, args: {shutdown-timeout: 0}}")
     brood = {"STAND_IN_BROOD": str(BROOD), "STAND_IN_BROOD_PIDS": str(tmp_path / "pids")}
     running = instance(stack, **brood, **({"STAND_IN_IGNORE_TERM": "1"} if end == "deaf" else {}))
@@ -286,7 +290,7 @@ def test_no_descendant_outlives_the_instance(instance, stack_of, tmp_path, end, 
         wait_until_gone(pid, 10)
 
 
-def test_the_server_dies_with_its_parent(instance):
+def test_the_server_dies_with_its_parent(instance: MakeInstance) -> None:
     running = instance()
     running.wait_for("ready")
     running.process.kill()
@@ -294,7 +298,7 @@ def test_the_server_dies_with_its_parent(instance):
     wait_until_gone(json.loads(running.report.read_text())["pid"], 10)
 
 
-def test_an_exit_of_the_instance_drains_too(instance):
+def test_an_exit_of_the_instance_drains_too(instance: MakeInstance) -> None:
     running = instance()
     running.wait_for("ready")
     running.let_go()
@@ -304,14 +308,14 @@ def test_an_exit_of_the_instance_drains_too(instance):
     wait_until_gone(json.loads(running.report.read_text())["pid"], 5)
 
 
-def test_two_instances_live_on_one_host(instance):
+def test_two_instances_live_on_one_host(instance: MakeInstance) -> None:
     first, second = instance(port=free_port()), instance(port=free_port())
     first.wait_for("ready")
     second.wait_for("ready")
     assert get(first.port, "/health") == get(second.port, "/health") == 200
 
 
-def test_an_unknown_number_of_front_ends_follows_the_cpus():
+def test_an_unknown_number_of_front_ends_follows_the_cpus() -> None:
     auto = {"api_server_count": "auto", "api_servers_at_most": 8}
     count = deployment.api_server_count
     assert [count(auto, cpus) for cpus in (0.5, 1, 2, 3.9, 4, 16, 64)] == [1, 1, 1, 1, 2, 8, 8]
@@ -328,20 +332,22 @@ def test_an_unknown_number_of_front_ends_follows_the_cpus():
         ({}, []),
     ],
 )
-def test_the_containers_quota_is_read(tmp_path, files, quota):
+def test_the_containers_quota_is_read(
+    tmp_path: Path, files: dict[str, Any] | dict[str, str], quota: list[Any] | list[float]
+) -> None:
     for name, text in files.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text)
     assert deployment.container_quota(str(tmp_path)) == quota
 
 
-def test_extra_arguments_are_not_logged(instance):
+def test_extra_arguments_are_not_logged(instance: MakeInstance) -> None:
     running = instance(VLLM_EXTRA_ARGS="--api-key very-secret")
     running.wait_for("ready")
     assert "very-secret" not in "".join(running.said)
 
 
-def test_a_packed_model_is_found_beside_the_code(instance, stack_of, tmp_path):
+def test_a_packed_model_is_found_beside_the_code(instance: MakeInstance, stack_of: StackOf, tmp_path: Path) -> None:
     shutil.copytree(Path(__file__).parents[2] / "specs" / "whisper-nano", tmp_path / "nano")
     running = instance(stack_of(model="{name: ./nano}"))
     running.wait_for("ready")
@@ -350,7 +356,7 @@ def test_a_packed_model_is_found_beside_the_code(instance, stack_of, tmp_path):
     assert Path(argv[1], "model.safetensors").exists()
 
 
-def test_a_platform_that_ignores_its_children_is_no_trouble(instance):
+def test_a_platform_that_ignores_its_children_is_no_trouble(instance: MakeInstance) -> None:
     running = instance(IGNORE_CHILDREN="1")
     running.wait_for("ready")
     get(running.port, "/die")
@@ -358,7 +364,9 @@ def test_a_platform_that_ignores_its_children_is_no_trouble(instance):
 
 
 @pytest.mark.parametrize(("count", "given"), [("auto", []), ("1", ["1"]), ("2", ["2"])])
-def test_a_written_number_of_front_ends_is_always_given(stack_of, count, given):
+def test_a_written_number_of_front_ends_is_always_given(
+    stack_of: StackOf, count: str, given: list[Any] | list[str]
+) -> None:
     config = launch(stack_of(vllm=f"{{version: 0.32.0, api_server_count: {count}}}")).as_data()
     config["api_servers_at_most"] = 1
     command = deployment.Settings(config, {}, "/package").commands[0]
@@ -372,7 +380,7 @@ TWO_ENGINES = {
 }
 
 
-def test_engines_that_share_a_gpu_are_started_beside_the_front_ends(instance, stack_of):
+def test_engines_that_share_a_gpu_are_started_beside_the_front_ends(instance: MakeInstance, stack_of: StackOf) -> None:
     running = instance(stack_of(**TWO_ENGINES), VLLM_EXTRA_ARGS="--api-server-count 3 --seed 7")
     running.wait_for("ready")
     wait_until(running.engine_report.exists)
@@ -389,7 +397,9 @@ def test_engines_that_share_a_gpu_are_started_beside_the_front_ends(instance, st
     assert (running.folder / "whisperctl_scheduler.py").exists()
 
 
-def test_the_death_of_an_engine_beside_the_front_ends_ends_the_instance(instance, stack_of, tmp_path):
+def test_the_death_of_an_engine_beside_the_front_ends_ends_the_instance(
+    instance: MakeInstance, stack_of: StackOf, tmp_path: Path
+) -> None:
     running = instance(stack_of(**TWO_ENGINES), STAND_IN_ENGINE_DIES=str(tmp_path / "die"))
     running.wait_for("ready")
     wait_until(running.engine_report.exists)
@@ -401,7 +411,9 @@ def test_the_death_of_an_engine_beside_the_front_ends_ends_the_instance(instance
     wait_until_gone(json.loads(running.report.read_text())["pid"], 5)
 
 
-def test_an_engine_that_dies_before_the_front_ends_are_healthy_ends_the_start(instance, stack_of, tmp_path):
+def test_an_engine_that_dies_before_the_front_ends_are_healthy_ends_the_start(
+    instance: MakeInstance, stack_of: StackOf, tmp_path: Path
+) -> None:
     (tmp_path / "die").touch()
     running = instance(stack_of(**TWO_ENGINES), STAND_IN_UNHEALTHY="1", STAND_IN_ENGINE_DIES=str(tmp_path / "die"))
     code, out, errors = running.end()
@@ -413,7 +425,7 @@ def test_an_engine_that_dies_before_the_front_ends_are_healthy_ends_the_start(in
 
 
 @pytest.mark.parametrize("end", ["drain", "kill", "die"])
-def test_the_engines_go_with_the_front_ends(instance, stack_of, end):
+def test_the_engines_go_with_the_front_ends(instance: MakeInstance, stack_of: StackOf, end: str) -> None:
     running = instance(stack_of(**TWO_ENGINES))
     running.wait_for("ready")
     wait_until(running.engine_report.exists)
@@ -433,7 +445,7 @@ def test_the_engines_go_with_the_front_ends(instance, stack_of, end):
         wait_until_gone(json.loads(report.read_text())["pid"], 10)
 
 
-def test_an_instance_with_few_cpus_has_one_engine(stack_of):
+def test_an_instance_with_few_cpus_has_one_engine(stack_of: StackOf) -> None:
     config = launch(stack_of(**TWO_ENGINES)).as_data()
     assert [deployment.engine_count(config, cpus) for cpus in (1, 4, 7.9, 8, 16)] == [1, 1, 1, 2, 2]
     assert deployment.engine_count({"sharing": None}, 64) == 1
@@ -447,12 +459,12 @@ def test_an_instance_with_few_cpus_has_one_engine(stack_of):
         (["--no-async-scheduling"], 1), (["--kv-cache-dtype", "fp8"], 1),
     ],
 )  # fmt: skip
-def test_extra_arguments_about_engines_leave_one(stack_of, extra, engines):
+def test_extra_arguments_about_engines_leave_one(stack_of: StackOf, extra: list[str], engines: int) -> None:
     config = launch(stack_of(**TWO_ENGINES)).as_data()
     assert deployment.engine_count(config, 64, extra) == engines
 
 
-def test_one_engine_asked_for_at_start_has_the_gpu_to_itself(instance, stack_of):
+def test_one_engine_asked_for_at_start_has_the_gpu_to_itself(instance: MakeInstance, stack_of: StackOf) -> None:
     running = instance(stack_of(**TWO_ENGINES), VLLM_EXTRA_ARGS="--data-parallel-size 1")
     running.wait_for("ready")
     argv = json.loads(running.report.read_text())["argv"]

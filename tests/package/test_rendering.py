@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from whisperctl.package.build import build_environment, build_package
+from tests.package.conftest import StackOf, environment_of, text_of
+from whisperctl.package.build import build_package
 from whisperctl.serving import catalog
-from whisperctl.serving.launch import launch
+from whisperctl.serving.launch import Sharing, launch
 from whisperctl.serving.requirements import requirements
+from whisperctl.spec import Stack
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "render"
 ALWAYS = {"deployment.py", "whisperctl_supervisor.py"}
@@ -30,7 +34,7 @@ COMBINATIONS = [
 ]  # fmt: skip
 
 
-def stack_for(stack_of, version, gpu, model, more=""):
+def stack_for(stack_of: StackOf, version: str, gpu: str, model: str, more: str = "") -> Stack:
     return stack_of(
         more,
         model=f"{{name: {model}, revision: 973afd24965f72e36ca33b3055d56a652f456b4d}}",
@@ -40,14 +44,16 @@ def stack_for(stack_of, version, gpu, model, more=""):
 
 
 @pytest.mark.parametrize(("version", "gpu", "model"), COMBINATIONS, ids=lambda part: part.rpartition("/")[2])
-def test_a_combination_renders_as_before(version, gpu, model, stack_of, golden):
+def test_a_combination_renders_as_before(
+    version: str, gpu: str, model: Any, stack_of: StackOf, golden: Callable[[Path, str], None]
+) -> None:
     stack = stack_for(stack_of, version, gpu, model)
     shown = {"requirements": requirements(stack), **launch(stack).as_data()}
     name = f"{version}-{gpu}-{model.rpartition('/')[2]}.json"
     golden(GOLDEN / name, json.dumps(shown, indent=1) + "\n")
 
 
-def test_the_combinations_cover_every_row():
+def test_the_combinations_cover_every_row() -> None:
     tried = {(version, gpu) for version, gpu, _ in COMBINATIONS}
     for row in json.loads((Path(catalog.__file__).parent / "rules.json").read_text())["rows"]:
         if row.get("refuse"):
@@ -62,18 +68,18 @@ def test_the_combinations_cover_every_row():
     assert len(COMBINATIONS) >= 24
 
 
-def test_a_whole_package_is_as_before(stack_of, golden):
+def test_a_whole_package_is_as_before(stack_of: StackOf, golden: Callable[[Path, str], None]) -> None:
     stack = stack_for(stack_of, "0.19.1", "T4", SMALL)
-    package, environment = build_package(stack), build_environment(stack)
+    package, environment = build_package(stack), environment_of(stack)
     assert list(package.files) == ["deployment.py", "whisperctl_supervisor.py"]
-    for name, content in package.files.items():
-        golden(GOLDEN / "whole" / name, content.decode())
+    for name in package.files:
+        golden(GOLDEN / "whole" / name, text_of(stack, name))
     for name, content in environment.files.items():
         golden(GOLDEN / "whole" / name, content.decode())
     golden(GOLDEN / "whole" / "digests.txt", f"{package.digest}\n{environment.tag}\n")
 
 
-def test_no_release_gets_a_task_option_or_a_dead_variable(stack_of):
+def test_no_release_gets_a_task_option_or_a_dead_variable(stack_of: StackOf) -> None:
     for release in catalog.releases():
         for gpu in ("T4", "L4", "H200", "CPU"):
             if any(rule.refuse for rule in catalog.rules(release.version, gpu)):
@@ -87,10 +93,10 @@ def test_no_release_gets_a_task_option_or_a_dead_variable(stack_of):
             ours = {name for name in start.environment if name.startswith("VLLM_")}
             assert ours <= catalog.variables(release.version), (release.version, gpu)
             assert "--task" not in given
-            compile(build_package(stack).files["deployment.py"], "deployment.py", "exec")
+            compile(text_of(stack), "deployment.py", "exec")
 
 
-def test_gpus_that_no_tensor_parallel_takes_serve_copies(stack_of):
+def test_gpus_that_no_tensor_parallel_takes_serve_copies(stack_of: StackOf) -> None:
     group = "{name: four, gpu: L4, gpu_count: 4}"
     stack = stack_of(instance_type_group=group, vllm="{version: 0.26.0, tensor_parallel_size: 2}")
     words = launch(stack).arguments
@@ -108,7 +114,7 @@ def test_gpus_that_no_tensor_parallel_takes_serve_copies(stack_of):
         ("20000", "L4", "20000"), ("auto", "L4", "18000"),
     ],
 )  # fmt: skip
-def test_a_step_holds_two_clips_and_every_sequence(stack_of, seqs, gpu, tokens):
+def test_a_step_holds_two_clips_and_every_sequence(stack_of: StackOf, seqs: str, gpu: str, tokens: str | None) -> None:
     stack = stack_of(vllm=f"{{version: 0.26.0, max_num_seqs: {seqs}}}", instance_type_group=f"{{name: g, gpu: {gpu}}}")
     words = launch(stack).arguments
     assert (
@@ -116,33 +122,43 @@ def test_a_step_holds_two_clips_and_every_sequence(stack_of, seqs, gpu, tokens):
     ) == tokens
 
 
-def sharing(stack_of, vllm="", group="", more=""):
-    stack = stack_of(
-        more,
+def on_an_h200(stack_of: StackOf, vllm: str = "", group: str = "") -> Stack:
+    return stack_of(
         model=f"{{name: {TURBO}, revision: 41f01f3fe87f28c78e2fbf8b568835947dd65ed9}}",
         vllm=f"{{version: 0.26.0{vllm}}}",
         instance_type_group=f"{{name: group, gpu: H200{group}}}",
     )
-    return launch(stack).sharing, set(build_package(stack).files)
 
 
-def value(words, option):
+def shared_by(stack: Stack) -> Sharing:
+    """How the engines of a stack share a GPU."""
+    shared = launch(stack).sharing
+    assert shared is not None
+    return shared
+
+
+def sharing(stack_of: StackOf, vllm: str = "") -> Sharing:
+    return shared_by(on_an_h200(stack_of, vllm))
+
+
+def value(words: Sequence[str], option: str) -> str:
     return words[words.index(option) + 1]
 
 
-def test_a_small_model_on_a_large_gpu_gets_two_engines_and_a_pace(stack_of):
-    shared, files = sharing(stack_of)
+def test_a_small_model_on_a_large_gpu_gets_two_engines_and_a_pace(stack_of: StackOf) -> None:
+    stack = on_an_h200(stack_of)
+    shared = shared_by(stack)
     assert shared.engines == 2
     assert value(shared.arguments, "--gpu-memory-utilization") == "0.45"
     # 256 recordings of 1500 encoder and 448 decoder positions, 20 KiB each.
     assert value(shared.arguments, "--kv-cache-memory-bytes") == str(256 * 1948 * 20480)
     assert value(shared.arguments, "--scheduler-cls") == "whisperctl_scheduler.PacedScheduler"
-    assert files == {*ALWAYS, "whisperctl_scheduler.py"}
+    assert set(build_package(stack).files) == {*ALWAYS, "whisperctl_scheduler.py"}
 
 
-def test_vllm_0_33_keeps_the_pace_by_itself(stack_of):
+def test_vllm_0_33_keeps_the_pace_by_itself(stack_of: StackOf) -> None:
     stack = stack_for(stack_of, "0.33.0", "H200", TURBO)
-    words = launch(stack).sharing.arguments
+    words = shared_by(stack).arguments
     assert value(words, "--prefill-schedule-interval") == "8"
     assert "--scheduler-cls" not in words
     assert set(build_package(stack).files) == ALWAYS
@@ -157,26 +173,26 @@ def test_vllm_0_33_keeps_the_pace_by_itself(stack_of):
         ", args: {data-parallel-rpc-port: 5000}", ", gpu_memory_utilization: 0.1", ", max_num_batched_tokens: 5000000",
     ],
 )  # fmt: skip
-def test_who_says_otherwise_about_engines_gets_one(stack_of, vllm):
-    shared, files = sharing(stack_of, vllm, group=", gpu_count: 2" if "tensor" in vllm else "")
-    assert shared is None
-    assert files == ALWAYS
+def test_who_says_otherwise_about_engines_gets_one(stack_of: StackOf, vllm: str) -> None:
+    stack = on_an_h200(stack_of, vllm, ", gpu_count: 2" if "tensor" in vllm else "")
+    assert launch(stack).sharing is None
+    assert set(build_package(stack).files) == ALWAYS
 
 
-def test_written_limits_hold_for_engines_that_share_a_gpu(stack_of):
+def test_written_limits_hold_for_engines_that_share_a_gpu(stack_of: StackOf) -> None:
     limits = ", max_num_seqs: 4, max_num_batched_tokens: 6000, gpu_memory_utilization: 0.8"
-    words = sharing(stack_of, limits)[0].arguments
+    words = sharing(stack_of, limits).arguments
     assert value(words, "--max-num-seqs") == "4"
     assert value(words, "--max-num-batched-tokens") == "6000"
     assert value(words, "--gpu-memory-utilization") == "0.4"
     # What vLLM counts for one request, twice: four recordings would need less.
     assert value(words, "--kv-cache-memory-bytes") == str(2 * 6448 * 20480)
-    many = sharing(stack_of, ", max_num_seqs: 100000")[0].arguments
+    many = sharing(stack_of, ", max_num_seqs: 100000").arguments
     assert value(many, "--max-num-batched-tokens") == "100000"
     assert int(value(many, "--kv-cache-memory-bytes")) < 0.45 * 141e9
 
 
-def test_written_arguments_become_words(stack_of):
+def test_written_arguments_become_words(stack_of: StackOf) -> None:
     args = (
         "{enforce_eager: true, enable-prefix-caching: false, allowed-origins: ['*'], uvicorn-log-level: warning,"
         " middleware: [a.b, c.d], chat-template: '-x', compilation-config: {mode: 3}, shutdown-timeout: 5}"
@@ -193,7 +209,7 @@ def test_written_arguments_become_words(stack_of):
     assert start.shutdown_timeout == 5
 
 
-def test_before_0_13_the_backend_is_a_variable(stack_of):
+def test_before_0_13_the_backend_is_a_variable(stack_of: StackOf) -> None:
     stack = stack_of(vllm="{version: 0.12.0, args: {attention-backend: FLASH_ATTN}}")
     start = launch(stack)
     assert start.environment["VLLM_ATTENTION_BACKEND"] == "FLASH_ATTN"
@@ -201,7 +217,7 @@ def test_before_0_13_the_backend_is_a_variable(stack_of):
 
 
 @pytest.mark.parametrize("gpu", ["T4", "L4"])
-def test_the_variable_becomes_the_flag_where_both_exist(stack_of, gpu):
+def test_the_variable_becomes_the_flag_where_both_exist(stack_of: StackOf, gpu: str) -> None:
     stack = stack_of(
         vllm="{version: 0.13.0}",
         instance_type_group=f"{{name: g, gpu: {gpu}}}",
@@ -211,6 +227,6 @@ def test_the_variable_becomes_the_flag_where_both_exist(stack_of, gpu):
     assert words[words.index("--attention-backend") + 1] == "FLEX_ATTENTION"
 
 
-def test_the_served_name_comes_first_and_the_models_own_is_an_alias(stack_of):
+def test_the_served_name_comes_first_and_the_models_own_is_an_alias(stack_of: StackOf) -> None:
     stack = stack_of(model="{name: openai/whisper-small, revision: main, served_name: asr}")
     assert launch(stack).served_names == ("asr", "openai/whisper-small")

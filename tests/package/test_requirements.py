@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from tests.package.conftest import StackOf, environment_of
 from whisperctl.errors import SpecError
-from whisperctl.package.build import build_environment, build_package
+from whisperctl.package.build import build_package
 from whisperctl.serving.requirements import LOCK_BYTES, normalised, parse_lock, unsatisfied
 from whisperctl.spec import Stack
 
@@ -103,7 +103,7 @@ def test_the_lock_fulfils_what_the_stack_asks_for() -> None:
 
 
 @pytest.fixture
-def locked(stack_of: Callable[..., Stack], tmp_path: Path) -> Callable[..., Stack]:
+def locked(stack_of: StackOf, tmp_path: Path) -> StackOf:
     """A stack with a lock of this content."""
 
     def make(content: str, **environment: object) -> Stack:
@@ -113,19 +113,26 @@ def locked(stack_of: Callable[..., Stack], tmp_path: Path) -> Callable[..., Stac
     return make
 
 
-def test_the_lock_is_what_is_installed_and_what_the_tag_is_named_by(locked, stack_of) -> None:
+def test_the_lock_is_what_is_installed_and_what_the_tag_is_named_by(locked: StackOf, stack_of: StackOf) -> None:
     builds = [
-        build_environment(locked(content))
-        for content in (LOCK, LOCK.replace("2.2.6", "2.2.7"), f"{LOCK}\n# a remark\n")
+        environment_of(locked(content)) for content in (LOCK, LOCK.replace("2.2.6", "2.2.7"), f"{LOCK}\n# a remark\n")
     ]
     assert builds[0].files["requirements.txt"].decode().splitlines() == list(parse_lock(LOCK).lines)
     assert builds[0].tag == builds[2].tag
-    assert len({build.tag for build in [*builds, build_environment(stack_of())]}) == 3
+    assert len({build.tag for build in [*builds, environment_of(stack_of())]}) == 3
     package = build_package(locked(LOCK, mode="package"))
     assert package.files["requirements.txt"] == builds[0].files["requirements.txt"]
 
 
-def test_validate_names_every_line_that_is_no_pin(locked) -> None:
+def test_the_lock_gets_the_extras_that_the_stack_asks_for(locked: StackOf) -> None:
+    content = "-i https://pypi.org/simple\nvllm[zen]==0.32.0 --hash=sha256:aa\nsoxr==1.0 --hash=sha256:bb\n"
+    build = environment_of(locked(content, requirements=["soxr<2"]))
+    assert build.files["requirements.txt"].decode().splitlines() == [
+        "-i https://pypi.org/simple", "soxr==1.0 --hash=sha256:bb", "vllm[audio,zen]==0.32.0 --hash=sha256:aa",
+    ]  # fmt: skip
+
+
+def test_validate_names_every_line_that_is_no_pin(locked: StackOf) -> None:
     with pytest.raises(SpecError) as raised:
         locked("vllm==0.31.0\nnumpy>=2\n", requirements=["soxr", "numpy<3"])
     text = str(raised.value)
@@ -150,7 +157,7 @@ def test_validate_names_every_line_that_is_no_pin(locked) -> None:
         ("elsewhere", "it leads out of"),
     ],
 )
-def test_a_lock_that_cannot_be_read_is_an_error(stack_of, tmp_path: Path, kind: str, problem: str) -> None:
+def test_a_lock_that_cannot_be_read_is_an_error(stack_of: StackOf, tmp_path: Path, kind: str, problem: str) -> None:
     file = tmp_path / "requirements.lock"
     match kind:
         case "folder":
@@ -170,10 +177,10 @@ def test_a_lock_that_cannot_be_read_is_an_error(stack_of, tmp_path: Path, kind: 
     assert f"the lock cannot be used: {problem}" in str(raised.value)
 
 
-def test_the_order_and_spelling_of_requirements_and_arguments_are_no_change(stack_of) -> None:
+def test_the_order_and_spelling_of_requirements_and_arguments_are_no_change(stack_of: StackOf) -> None:
     def made(requirements: str, args: str) -> tuple[str, str]:
         stack = stack_of(environment=f"{{requirements: {requirements}}}", vllm=f"{{version: 0.32.0, args: {args}}}")
-        return build_environment(stack).tag, build_package(stack).digest
+        return environment_of(stack).tag, build_package(stack).digest
 
     one = made("['numpy<3', 'scikit-learn>=1,<2']", "{seed: 7, enforce-eager: true, hf-overrides: {b: 1, a: 2}}")
     other = made(

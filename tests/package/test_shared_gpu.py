@@ -9,9 +9,13 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from tests.package.conftest import MakeInstance, StackOf
 
 from .conftest import Instance, wait_until, wait_until_gone
 from .test_deployment import TWO_ENGINES
@@ -58,8 +62,11 @@ class Sharing:
         assert list(self.temporary.glob("whisperctl-mps-*")) == []
 
 
+MakeSharing = Callable[..., Sharing]
+
+
 @pytest.fixture
-def sharing(instance, stack_of, tmp_path):
+def sharing(instance: MakeInstance, stack_of: StackOf, tmp_path: Path) -> MakeSharing:
     """Start such an instance."""
     compiler = shutil.which("cc")
     if compiler is None:
@@ -84,7 +91,7 @@ def sharing(instance, stack_of, tmp_path):
     return start
 
 
-def test_engines_share_the_gpu(sharing):
+def test_engines_share_the_gpu(sharing: MakeSharing) -> None:
     shared = sharing()
     shared.running.wait_for("ready")
     assert "the engines share the GPU through NVIDIA's Multi-Process Service" in shared.said()
@@ -98,7 +105,7 @@ def test_engines_share_the_gpu(sharing):
 
 
 @pytest.mark.parametrize("end", ["drain", "kill", "die"])
-def test_the_daemon_goes_with_the_engines(sharing, end):
+def test_the_daemon_goes_with_the_engines(sharing: MakeSharing, end: str) -> None:
     shared = sharing()
     shared.running.wait_for("ready")
     match end:
@@ -133,7 +140,7 @@ def test_the_daemon_goes_with_the_engines(sharing, end):
         ({"LD_LIBRARY_PATH": "/nowhere"}, "libcuda.so.1: cannot open shared object file"),
     ],
 )
-def test_where_it_does_not_work_engines_take_turns(sharing, how, told):
+def test_where_it_does_not_work_engines_take_turns(sharing: MakeSharing, how: dict[str, str], told: str) -> None:
     shared = sharing(**how)
     shared.running.wait_for("ready")
     engines = shared.engines()
@@ -146,7 +153,7 @@ def test_where_it_does_not_work_engines_take_turns(sharing, how, told):
     assert all("CUDA_MPS_PIPE_DIRECTORY" not in engine for engine in engines)
 
 
-def test_where_it_is_not_installed_engines_take_turns(sharing, tmp_path):
+def test_where_it_is_not_installed_engines_take_turns(sharing: MakeSharing, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "empty" / "vllm").symlink_to(tmp_path / "bin" / "vllm")
     shared = sharing(PATH=str(tmp_path / "empty"))
@@ -155,7 +162,7 @@ def test_where_it_is_not_installed_engines_take_turns(sharing, tmp_path):
     assert "take turns on the GPU: nvidia-cuda-mps-control is not here." in shared.running.end()[2]
 
 
-def test_whoever_has_a_daemon_keeps_it(sharing):
+def test_whoever_has_a_daemon_keeps_it(sharing: MakeSharing) -> None:
     shared = sharing(CUDA_MPS_PIPE_DIRECTORY="/tmp/nvidia-mps")
     shared.running.wait_for("ready")
     assert {engine["CUDA_MPS_PIPE_DIRECTORY"] for engine in shared.engines()} == {"/tmp/nvidia-mps"}
@@ -163,19 +170,19 @@ def test_whoever_has_a_daemon_keeps_it(sharing):
     assert "the engines" not in shared.said()
 
 
-def test_one_engine_needs_no_daemon(sharing):
+def test_one_engine_needs_no_daemon(sharing: MakeSharing) -> None:
     shared = sharing(vllm="{version: 0.26.0, args: {data-parallel-size: 1}}")
     shared.running.wait_for("ready")
     assert not shared.report.exists()
 
 
-def test_an_engine_that_never_comes_up_takes_the_daemon_along(sharing):
+def test_an_engine_that_never_comes_up_takes_the_daemon_along(sharing: MakeSharing) -> None:
     shared = sharing(STAND_IN_DIE_AT_START="1")
     assert shared.running.end()[0] == 1
     shared.nothing_is_left()
 
 
-def test_sigterm_while_it_is_tried_out_leaves_nothing(sharing):
+def test_sigterm_while_it_is_tried_out_leaves_nothing(sharing: MakeSharing) -> None:
     shared = sharing(STAND_IN_MPS="never ready")
     wait_until(lambda: shared.report.exists() and bool(shared.report.read_text()))
     shared.running.process.send_signal(signal.SIGTERM)
@@ -183,7 +190,7 @@ def test_sigterm_while_it_is_tried_out_leaves_nothing(sharing):
     shared.nothing_is_left()
 
 
-def test_sigterm_while_it_is_tried_out_starts_no_engine(sharing):
+def test_sigterm_while_it_is_tried_out_starts_no_engine(sharing: MakeSharing) -> None:
     shared = sharing(STAND_IN_MPS="never ready", IGNORE_TERM="1")  # as process 1 of a container, or with a handler
     wait_until(lambda: shared.report.exists() and bool(shared.report.read_text()))
     shared.running.process.send_signal(signal.SIGTERM)
@@ -196,7 +203,7 @@ def test_sigterm_while_it_is_tried_out_starts_no_engine(sharing):
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-def test_what_is_asked_ends_with_the_instance(sharing, number):
+def test_what_is_asked_ends_with_the_instance(sharing: MakeSharing, number: Any) -> None:
     shared = sharing(STAND_IN_MPS="never answers")
     question = shared.report.with_suffix(".question")
     wait_until(lambda: question.exists() and bool(question.read_text()))
@@ -206,7 +213,7 @@ def test_what_is_asked_ends_with_the_instance(sharing, number):
     wait_until_gone(asked, 10)
 
 
-def test_a_daemon_that_mumbles_keeps_no_instance_alive(sharing):
+def test_a_daemon_that_mumbles_keeps_no_instance_alive(sharing: MakeSharing) -> None:
     shared = sharing(STAND_IN_MPS="mumbles")
     shared.running.wait_for("ready")
     with pytest.raises((urllib.error.URLError, ConnectionError)):
@@ -215,7 +222,7 @@ def test_a_daemon_that_mumbles_keeps_no_instance_alive(sharing):
     shared.nothing_is_left()
 
 
-def test_the_deadline_counts_from_the_try_out(sharing):
+def test_the_deadline_counts_from_the_try_out(sharing: MakeSharing) -> None:
     shared = sharing(vllm="{version: 0.26.0, startup_timeout: 1}", STAND_IN_MPS="never ready")  # two seconds for that
     code, _, errors = shared.running.end()
     assert code == 1

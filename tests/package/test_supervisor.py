@@ -29,7 +29,7 @@ class Family:
 
     def __init__(self, supervisor: Path, pids: Path, end: str) -> None:
         self.pids, self.end = pids, end
-        command = [sys.executable, "-c", PARENT, supervisor, sys.executable, BROOD, pids, end]
+        command = [sys.executable, "-c", PARENT, str(supervisor), sys.executable, str(BROOD), str(pids), end]
         self.parent = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         assert self.parent.stdout is not None
         assert self.parent.stdout.readline() == "begun\n"

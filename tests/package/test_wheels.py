@@ -7,6 +7,7 @@ from functools import cache
 
 import pytest
 
+from tests.package.conftest import StackOf
 from whisperctl.serving import catalog
 from whisperctl.serving.launch import launch
 
@@ -38,7 +39,7 @@ def readable(version: str) -> Mapping[str, str]:
 
 
 @releases("0.12.0", "0.19.1", "0.26.0", "0.33.0")
-def test_every_rendered_flag_exists_in_the_wheel(version, stack_of):
+def test_every_rendered_flag_exists_in_the_wheel(version: str, stack_of: StackOf) -> None:
     files = readable(version)
     known, read = options(files), variables(files)
     assert len(known) > 150
@@ -58,14 +59,16 @@ def test_every_rendered_flag_exists_in_the_wheel(version, stack_of):
 
 
 @releases("0.24.0", "0.26.0", "0.32.0", "0.33.0")
-def test_what_engines_share_a_gpu_with_exists_in_the_wheel(version, stack_of):
+def test_what_engines_share_a_gpu_with_exists_in_the_wheel(version: str, stack_of: StackOf) -> None:
     files = readable(version)
     stack = stack_of(
         model="{name: openai/whisper-large-v3-turbo}",
         vllm=f"{{version: {version}}}",
         instance_type_group="{name: g, gpu: H200}",
     )
-    words = launch(stack).sharing.arguments
+    shared = launch(stack).sharing
+    assert shared is not None
+    words = shared.arguments
     assert {word for word in words if word.startswith("--")} <= set(options(files))
     scheduler = functions(files["vllm/v1/core/sched/scheduler.py"], "Scheduler")
     if "--scheduler-cls" in words:
@@ -80,7 +83,7 @@ def test_what_engines_share_a_gpu_with_exists_in_the_wheel(version, stack_of):
 
 
 @releases("0.12.0", "0.33.0")
-def test_the_catalogue_lists_what_the_wheel_declares(version):
+def test_the_catalogue_lists_what_the_wheel_declares(version: str) -> None:
     files = readable(version)
     declared = options(files)
     assert set(declared) == set(catalog.options(version))
@@ -154,7 +157,7 @@ FIELDS = (
 )
 
 
-def test_of_a_value_only_what_is_certain_is_read():
+def test_of_a_value_only_what_is_certain_is_read() -> None:
     calls = "".join(f'    parser.add_argument("--{field}", **kwargs["{field}"])\n' for field in FIELDS)
     read = options({"vllm/config/some.py": CONFIG, "vllm/engine/arg_utils.py": PARSER + calls})
     auto = frozenset({"auto", "slow"})

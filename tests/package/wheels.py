@@ -21,7 +21,7 @@ import zipfile
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 CATALOG = Path(__file__).parents[2] / "whisperctl" / "serving" / "catalog"
 PARSERS = re.compile(r"^vllm/(engine/arg_utils|utils/argparse_utils|entrypoints/(?!cli/).*(cli_args|serve))\.py$")
@@ -52,7 +52,7 @@ def wheel_address(version: str) -> str:
         )  # fmt: skip
         if ran.returncode:
             raise Unreachable(f"pip finds no vllm {version}: {ran.stderr.strip().splitlines()[-1:]}")
-        return json.loads(report.read_text())["install"][0]["download_info"]["url"]
+        return str(json.loads(report.read_text())["install"][0]["download_info"]["url"])
 
 
 class Remote(io.RawIOBase):
@@ -88,7 +88,7 @@ class Remote(io.RawIOBase):
         self.position = (0, self.position, self.size)[whence] + offset
         return self.position
 
-    def readinto(self, buffer) -> int:
+    def readinto(self, buffer: Any) -> int:
         count = min(len(buffer), self.size - self.position)
         if count <= 0:
             return 0
@@ -154,7 +154,7 @@ class Source:
                 ):
                     self.aliases.setdefault(name, {})[ast.unparse(value)] = value
                 case ast.FunctionDef(name="get_kwargs" | "_compute_kwargs"):
-                    self.special |= {("", part.value) for part in ast.walk(node) if _is_text(part)}
+                    self.special |= {("", text) for part in ast.walk(node) if (text := _text(part)) is not None}
         plain = {id(part) for node in nodes if isinstance(node, ast.Call) for part in _handed_on(node)}
         for tree in parsers:
             variables = dict(_variables(tree))
@@ -239,6 +239,10 @@ class Source:
         return frozenset(names | ({"auto"} if "value.lower() == 'auto'" in text else set()))
 
 
+def _text(node: ast.AST) -> str | None:
+    return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else None
+
+
 def _is_text(node: ast.AST) -> bool:
     return isinstance(node, ast.Constant) and isinstance(node.value, str)
 
@@ -302,7 +306,7 @@ def _declared(tree: ast.AST, source: Source) -> Iterator[tuple[str, Option]]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "add_argument":
             option = _option_of_call(node, variables, source)
-            yield from ((name.value, option) for name in node.args if _is_text(name))
+            yield from ((name, option) for part in node.args if (name := _text(part)) is not None)
         if isinstance(node, ast.ClassDef) and node.name.endswith("FrontendArgs"):
             fields = [ast.unparse(part.target) for part in node.body if isinstance(part, ast.AnnAssign)]
             yield from (("--" + name.replace("_", "-"), source.option(node.name, name)) for name in fields)
@@ -365,7 +369,7 @@ def variables(files: Mapping[str, str]) -> set[str]:
             value = getattr(node, "value", None)
             if isinstance(value, ast.Dict):
                 keys = {key.value for key in value.keys if isinstance(key, ast.Constant)}
-                return {key for key in keys if key.startswith("VLLM_")}
+                return {key for key in keys if isinstance(key, str) and key.startswith("VLLM_")}
     return set()
 
 
@@ -405,11 +409,11 @@ def rewrite(read: Callable[[str], Mapping[str, str]] = sources) -> None:
         " all others: --x VALUE; integer, number: what VALUE must be; choices: each with its releases, in any_case or"
         " as it stands, and suggested where plugins may add more"
     )
-    tables = {"options": _ranges(declared)}
-    tables |= {
-        kind: such(lambda option, kind=kind: option.kind == kind) for kind in ("switch", "bare", "either", "list")
-    }
-    tables |= {value: such(lambda option, value=value: option.value == value) for value in ("integer", "number")}
+    tables: dict[str, Any] = {"options": _ranges(declared)}
+    for kind in ("switch", "bare", "either", "list"):
+        tables[kind] = such(lambda option: option.kind == kind)  # noqa: B023 - asked at once
+    for value in ("integer", "number"):
+        tables[value] = such(lambda option: option.value == value)  # noqa: B023
     chosen = {
         name: _ranges({version: found[name].choices if name in found else () for version, found in declared.items()})
         for name in such(lambda option: bool(option.choices))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from tests.plan.states import NOTHING, applied, changed, changes, live, planned, relabelled, stack, wanted, without
@@ -118,7 +120,7 @@ def test_a_value_that_reads_like_a_masked_one_is_a_value() -> None:
         ({"instance_processes": 2, "maximum_instances": 9}, "instances are replaced"),
     ],
 )
-def test_the_effect_on_running_instances_is_told(fields: dict[str, int], effect: str) -> None:
+def test_the_effect_on_running_instances_is_told(fields: dict[str, Any], effect: str) -> None:
     plan = planned(wanted(stack(**fields)), applied(BEFORE))
     assert [change.effect for change in plan.changes] == [effect]
 

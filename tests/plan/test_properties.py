@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from itertools import count
+from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -36,7 +37,8 @@ ORDER_OF_DELETION = [Kind.SERVICE, Kind.VERSION, Kind.INSTANCE_TYPE_GROUP, Kind.
 
 @st.composite
 def wishes(draw: st.DrawFn, name: str = "alpha") -> Wanted:
-    return wanted(stack(name, **draw(STACKS)), **draw(RENDERED))
+    fields: dict[str, Any] = draw(STACKS)
+    return wanted(stack(name, **fields), **draw(RENDERED))
 
 
 @st.composite

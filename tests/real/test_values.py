@@ -66,12 +66,19 @@ for line in sys.stdin:
 def vllm_takes() -> Iterator[Callable[[str, str], bool]]:
     """Whether the parser of the installed vLLM takes a value for an option."""
     command = [sys.executable, "-c", PARSER]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
-    with subprocess.Popen(command, env=surroundings(), text=True, **pipes) as child:
+    with subprocess.Popen(
+        command,
+        env=surroundings(),
+        text=True,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    ) as child:
 
         def ask(name: str, word: str) -> bool:
+            assert child.stdout is not None
             print(json.dumps([name, word]), file=child.stdin, flush=True)
-            return json.loads(child.stdout.readline())
+            return bool(json.loads(child.stdout.readline()))
 
         yield ask
 
@@ -83,7 +90,9 @@ def refusal_of(folder: Path, name: str, word: str) -> str:
 
 @settings(max_examples=1500, deadline=None, suppress_health_check=list(HealthCheck))
 @given(name=st.sampled_from(OPTIONS or [""]), word=WORDS)
-def test_what_is_refused_vllm_refuses_too(tmp_path, vllm_takes, name: str, word: str):
+def test_what_is_refused_vllm_refuses_too(
+    tmp_path: Path, vllm_takes: Callable[[str, str], bool], name: str, word: str
+) -> None:
     # YAML's own words in quotes are refused as a slip everywhere, also where vLLM would read them as JSON.
     assume(word not in ("true", "false"))
     said = refusal_of(tmp_path, name, word)
@@ -94,7 +103,7 @@ def test_what_is_refused_vllm_refuses_too(tmp_path, vllm_takes, name: str, word:
         assert vllm_takes(name, word)
 
 
-def test_every_choice_is_one_of_vllms(tmp_path, vllm_takes):
+def test_every_choice_is_one_of_vllms(tmp_path: Path, vllm_takes: Callable[[str, str], bool]) -> None:
     pairs = [(name, choice) for name in OPTIONS for choice in catalog.accepted(VERSION, name).choices]
     assert len(pairs) > 100
     assert [pair for pair in pairs if refusal_of(tmp_path, *pair) or not vllm_takes(*pair)] == []

@@ -11,6 +11,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -98,9 +99,7 @@ def dying(
     api = world.apis["demo"]
     session = DyingSession(api.rest, dies_at, after, counts)
     clock.session = session
-    api.rest = session  # type: ignore[assignment]
-    api._core.api_client.rest_client = session
-    return world, session
+    return replace(world, apis={"demo": api.over(session)}), session
 
 
 def attempt(world: World, project: Project, destroy: bool) -> bool:

@@ -110,7 +110,7 @@ def test_a_problem_of_ubiops_own_says_what_to_do(project: Project) -> None:
         project.api().deployments()
     hint = str(caught.value).splitlines()[1]
     assert hint.startswith(
-        "  UbiOps has a problem of its own (tried 6 times): try again later. `whisperctl doctor` tells"
+        "  UbiOps has a problem of its own (tried 4 times): try again later. `whisperctl doctor` tells"
     )
     project.calm()
     project.fault("error", status=501, path="/deployments$")

@@ -180,19 +180,17 @@ def test_colours_are_left_out_when_they_are_not_wanted(project: Project) -> None
     terminal = project.terminal("apply", "--yes", file)
     assert terminal.end() == 0
     assert "\x1b[32mdeployment/alpha: created" in terminal.raw
-    for args, environ in (((), {"NO_COLOR": "1"}), (("--color", "never"), {})):
-        terminal = project.terminal("destroy", "--yes", *args, file, **environ)
+    for args, no_color in (((), "1"), (("--color", "never"), "")):
+        terminal = project.terminal("destroy", "--yes", *args, file, NO_COLOR=no_color)
         assert terminal.end() == 0
         assert not coloured.search(terminal.raw)
 
 
 @pytest.mark.parametrize(
-    ("args", "environ"), [(("--format", "json"), {}), (("-vv",), {}), ((), {"TERM": "dumb"}), ((), {"TERM": ""})]
+    ("args", "term"), [(("--format", "json"), "xterm"), (("-vv",), "xterm"), ((), "dumb"), ((), "")]
 )
-def test_lines_stay_plain_where_a_view_would_be_in_the_way(
-    project: Project, args: tuple[str, ...], environ: dict[str, str]
-) -> None:
-    terminal = project.terminal("apply", "--yes", *args, str(project.write()), columns=200, **environ)
+def test_lines_stay_plain_where_a_view_would_be_in_the_way(project: Project, args: tuple[str, ...], term: str) -> None:
+    terminal = project.terminal("apply", "--yes", *args, str(project.write()), columns=200, TERM=term)
     assert terminal.end() == 0
     assert MOVES_UP not in terminal.raw
     assert "package/alpha/v1: | Build finished" in terminal.shown

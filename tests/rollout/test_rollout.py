@@ -19,7 +19,7 @@ def pointed(project: Project) -> str:
 
 
 def states(project: Project) -> dict[str, str]:
-    found = {}
+    found: dict[str, str] = {}
     for name, raw in versions(project).items():
         record = Labels.of(raw).rollout
         found[name] = record.state if record else "-"

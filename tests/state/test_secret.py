@@ -7,7 +7,7 @@ import pytest
 from whisperctl.state import secret
 
 
-def test_a_fingerprint_matches_its_value_only():
+def test_a_fingerprint_matches_its_value_only() -> None:
     written = secret.fingerprint("hf_value")
     assert secret.matches("hf_value", written)
     assert not secret.matches("hf_valu", written)
@@ -15,5 +15,5 @@ def test_a_fingerprint_matches_its_value_only():
 
 
 @pytest.mark.parametrize("written", ["", ".", "zz.aa", "00ff", "00ff.", "no fingerprint"])
-def test_what_is_no_fingerprint_matches_nothing(written):
+def test_what_is_no_fingerprint_matches_nothing(written: str) -> None:
     assert not secret.matches("hf_value", written)

@@ -253,7 +253,12 @@ def test_why_it_cannot_be_woken(bench: Bench) -> None:
         raise Unauthorized("POST", "/requests", 401, "Invalid token")
 
     bench.ring = ring
-    bench.clock.before_sleep = lambda: rung.wait(5) and time.sleep(0.05)
+
+    def give_way() -> None:
+        if rung.wait(5):
+            time.sleep(0.05)
+
+    bench.clock.before_sleep = give_way
     with pytest.raises(Unauthorized, match="Invalid token"):
         bench.patient().ready()
 

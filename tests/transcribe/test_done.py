@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -45,7 +46,7 @@ def out(bench: Bench) -> Path:
     ],
     ids=str,
 )
-def test_other_wishes_are_not_done(bench: Bench, out: Path, wishes: dict[str, object]) -> None:
+def test_other_wishes_are_not_done(bench: Bench, out: Path, wishes: dict[str, Any]) -> None:
     assert kinds(bench.run(bench.folder / "a.wav", out=out, **wishes)) == [Done]
     again = dict(wishes)
     again.pop("overwrite", None)
@@ -53,7 +54,7 @@ def test_other_wishes_are_not_done(bench: Bench, out: Path, wishes: dict[str, ob
 
 
 @pytest.mark.parametrize("wishes", [{}, {"words": True}, {"limits": Limits(width=20)}], ids=str)
-def test_wishes_that_do_not_show_in_a_format_are_done(bench: Bench, out: Path, wishes: dict[str, object]) -> None:
+def test_wishes_that_do_not_show_in_a_format_are_done(bench: Bench, out: Path, wishes: dict[str, Any]) -> None:
     assert kinds(bench.run(bench.folder / "a.wav", out=out, shape="json", **wishes)) == [Skipped]
 
 

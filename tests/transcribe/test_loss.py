@@ -36,7 +36,8 @@ def said(name: str) -> Samples:
 def at(samples: Samples, decibels: float) -> Samples:
     """`samples` with their peak so far below full scale."""
     peak = float(np.abs(samples.astype(np.float32)).max())
-    return np.rint(samples * (32767 * 10 ** (decibels / 20) / peak)).astype(np.int16)
+    louder: Samples = np.rint(samples * (32767 * 10 ** (decibels / 20) / peak)).astype(np.int16)
+    return louder
 
 
 def kept(path: Path, samples: npt.NDArray[np.int16]) -> Path:

@@ -74,6 +74,7 @@ class Call:
 
     @property
     def stamp(self) -> str:
+        """The time of the call, as UbiOps writes it."""
         return stamp(self.now)
 
     def touch(self, version_id: str) -> None:
@@ -114,6 +115,11 @@ def in_use(call: Call, text: str) -> Refusal:
 
 
 def project(call: Call) -> Doc:
+    """The project of the path.
+
+    Raises:
+        Refusal: 404.
+    """
     doc = call.store.find("project", SYSTEM, call.path["project_name"])
     if doc is None:
         raise not_found("Project")
@@ -121,6 +127,11 @@ def project(call: Call) -> Doc:
 
 
 def deployment(call: Call) -> Doc:
+    """The deployment of the path.
+
+    Raises:
+        Refusal: 404.
+    """
     doc = call.store.find("deployment", project(call).id, call.path["deployment_name"])
     if doc is None:
         raise not_found("Deployment")
@@ -139,6 +150,11 @@ def version(call: Call) -> Doc:
 
 
 def default_version(store: Store, parent: Doc) -> Doc:
+    """The default version of a deployment.
+
+    Raises:
+        Refusal: 404 if it has none.
+    """
     ident = parent.body.get("_default")
     doc = store.by_id("version", ident) if ident else None
     if doc is None:
@@ -152,6 +168,11 @@ def environment(call: Call, name: str | None = None) -> Doc:
 
 
 def find_environment(call: Call, name: str) -> Doc:
+    """An environment by name: the project's own before the platform's; `python3-12` where a switch lets it.
+
+    Raises:
+        Refusal: 404.
+    """
     store = call.store
     doc = store.find("environment", project(call).id, name) or store.find("environment", SYSTEM, name)
     if doc is None and call.switches.legacy_environment_names and re.fullmatch(r"python3-\d+", name):
@@ -162,10 +183,20 @@ def find_environment(call: Call, name: str) -> Doc:
 
 
 def tag(call: Call) -> Doc:
+    """The environment tag of the path.
+
+    Raises:
+        Refusal: 404.
+    """
     return find_tag(call.store, environment(call), call.path["tag_name"])
 
 
 def find_tag(store: Store, parent: Doc, name: str) -> Doc:
+    """A tag of an environment by name.
+
+    Raises:
+        Refusal: 404.
+    """
     doc = store.find("tag", parent.id, name)
     if doc is None:
         raise not_found("Environment tag")
@@ -182,6 +213,11 @@ def newest_tag(store: Store, parent: Doc) -> Doc:
 
 
 def instance(call: Call) -> Doc:
+    """The instance of the path, if it is one of the path's version.
+
+    Raises:
+        Refusal: 404.
+    """
     doc = call.store.by_id("instance", call.path["instance_id"])
     if doc is None or (doc.parent != version(call).id if "version" in call.path else False):
         raise not_found("Instance")
@@ -189,6 +225,11 @@ def instance(call: Call) -> Doc:
 
 
 def group(call: Call) -> Doc:
+    """The instance type group of the path.
+
+    Raises:
+        Refusal: 404.
+    """
     doc = call.store.by_id("group", call.path["instance_type_group_id"])
     if doc is None or doc.parent != project(call).id:
         raise not_found("Instance type group")
@@ -196,6 +237,11 @@ def group(call: Call) -> Doc:
 
 
 def service(call: Call) -> Doc:
+    """The service of the path.
+
+    Raises:
+        Refusal: 404.
+    """
     doc = call.store.find("service", project(call).id, call.path["service_name"])
     if doc is None:
         raise not_found("Service")

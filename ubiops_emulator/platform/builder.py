@@ -27,10 +27,12 @@ class BuildFaults:
     text: str = "The build failed on demand"
 
     def clear(self) -> None:
+        """Let every build and instance do well again."""
         self.fail = self.endless = 0
         self.unhealthy = False
 
     def listed(self) -> list[dict[str, Any]]:
+        """The faults that are set, as the control call shows them."""
         counts = {"build-fail": self.fail, "build-endless": self.endless, "unhealthy": int(self.unhealthy)}
         return [{"kind": kind, "count": count} for kind, count in counts.items() if count]
 

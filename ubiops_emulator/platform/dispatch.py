@@ -50,10 +50,12 @@ class Dispatch:
             self.store.save(doc)
 
     def add(self, version_id: str, ident: str) -> None:
+        """Put a request at the end of its version's queue."""
         self._queues[version_id].append(ident)
         self.changed(version_id)
 
     def waiting(self, version_id: str) -> int:
+        """How many requests wait for an instance of a version."""
         return len(self._queues.get(version_id, ()))
 
     def versions(self) -> set[str]:

@@ -61,6 +61,7 @@ class Fleet:
             lifecycle.remove_instance(self.store, doc)
 
     async def start(self, ident: str) -> None:
+        """Unpack an instance's package and start its process."""
         doc = self.store.by_id("instance", ident)
         if doc is None or doc.body["status"] != "initialising":
             return
@@ -88,6 +89,7 @@ class Fleet:
         self.spawn(self._watch(ident, process))
 
     async def stop(self, ident: str) -> None:
+        """End an instance's process, and the instance with it."""
         process = self.processes.get(ident)
         if process is not None:
             await process.stop()

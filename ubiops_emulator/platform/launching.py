@@ -34,6 +34,7 @@ def kept_file(store: Store, package: dict[str, Any] | None) -> Path | None:
 
 
 def main_file(variables: dict[str, str]) -> str:
+    """The name of a package's main file: `deployment.py` unless a variable says otherwise."""
     return variables.get("SYS_DEPLOYMENT_FILE_NAME", build_checks.MAIN_FILE)
 
 

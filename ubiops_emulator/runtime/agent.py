@@ -72,6 +72,7 @@ def answer(deployment: Any, task: dict[str, Any], say: Callable[[dict[str, Any]]
 
 
 def main() -> None:
+    """Be the process of an instance, told on standard input what to do."""
     # This script's own folder must not shadow a module of the package.
     sys.path[:] = [path for path in sys.path if path != os.path.dirname(os.path.abspath(__file__))]  # noqa: PTH100, PTH120
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))

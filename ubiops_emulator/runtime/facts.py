@@ -76,6 +76,7 @@ def methods(folder: str, file_name: str) -> dict[str, object]:
 
 
 def main() -> None:
+    """Print what a builder asks about this interpreter, as JSON."""
     # This script's own folder must not shadow a module of the package.
     sys.path[:] = [path for path in sys.path if path != os.path.dirname(os.path.abspath(__file__))]  # noqa: PTH100, PTH120
     question = json.load(sys.stdin)

@@ -64,9 +64,11 @@ class InstanceProcess:
 
     @property
     def pid(self) -> int:
+        """The process id; None before it was started."""
         return self._process.pid if self._process else 0
 
     async def start(self) -> None:
+        """Start the process and follow its output."""
         ours, theirs = socket.socketpair()
         # Pipes of our own: asyncio's would make `wait` last until the package's own children have closed them, too.
         outputs = {level: os.pipe() for level in LEVELS}

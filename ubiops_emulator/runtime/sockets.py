@@ -31,10 +31,12 @@ def free_port() -> int:
 
 
 def release(port: int) -> None:
+    """Let a reserved port be handed out again."""
     _given.discard(port)
 
 
 def is_free(port: int) -> bool:
+    """Whether nothing listens on a port, and nobody has reserved it."""
     with contextlib.closing(socket.socket()) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

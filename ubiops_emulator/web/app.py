@@ -226,6 +226,7 @@ def address(scope: Scope) -> str:
 
 
 def refused(error: Refusal) -> Response:
+    """A refusal as the API's answer."""
     return JSONResponse({"error": error.text}, error.status)
 
 

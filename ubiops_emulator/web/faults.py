@@ -101,13 +101,16 @@ class Faults:
         self._seen: dict[str, tuple[bytes, int]] = {}
 
     def add(self, item: Fault) -> None:
+        """Set a fault."""
         self._set.append(item)
 
     def clear(self) -> None:
+        """Remove all faults."""
         self._set.clear()
         self._seen.clear()
 
     def listed(self) -> list[dict[str, Any]]:
+        """The faults that are set, as the control call shows them."""
         return [asdict(item) for item in self._set]
 
     async def before(self, method: str, path: str) -> set[str]:

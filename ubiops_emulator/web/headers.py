@@ -42,6 +42,7 @@ def kept(raw: Raw) -> Raw:
 
 
 def without(raw: Raw, *names: bytes) -> Raw:
+    """Headers without those of these names (lower case)."""
     return [(name, value) for name, value in raw if name.lower() not in names]
 
 

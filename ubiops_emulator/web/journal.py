@@ -17,6 +17,7 @@ class Journal:
         self._count = 0
 
     def add(self, entry: dict[str, Any], began: float) -> None:
+        """Note a request that has been answered, or dropped."""
         self._count += 1
         entry.pop("group", None)
         self._entries.append({"n": self._count, **entry, "ms": round((time.perf_counter() - began) * 1000, 2)})
@@ -26,5 +27,6 @@ class Journal:
         return [entry for entry in self._entries if entry["n"] > number]
 
     def clear(self) -> None:
+        """Forget every request."""
         self._entries.clear()
         self._count = 0

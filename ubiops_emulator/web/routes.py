@@ -48,6 +48,7 @@ class Route:
 
     @property
     def object(self) -> str:
+        """What the route is about, as permissions name it: `deployments.versions`."""
         return self.permission.rpartition(".")[0]
 
 

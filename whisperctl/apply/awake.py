@@ -12,10 +12,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 from whisperctl.clock import Clock
 from whisperctl.control.api import Api, Json
-from whisperctl.errors import ApiError, Interrupted, NotFound, TimedOut, Unhealthy, WhisperctlError
+from whisperctl.endpoint.readiness import WAKING, Wake, check_woken
+from whisperctl.errors import Interrupted, NotFound, TimedOut, Unhealthy, WhisperctlError
 
-QUESTION = "health"
-"""What a waking request asks; the package answers any request with its health."""
 SCHEDULE_TIMEOUT = 300
 """Seconds that UbiOps tries to schedule an instance on one type where the group does not say (reference, 3.7)."""
 STOPPABLE = ("pending", "initialising", "running")
@@ -54,7 +53,7 @@ class KeptAwake:
 
     def _ask(self, _number: int) -> None:
         try:
-            self._api.create_request(self._deployment, self.version, QUESTION, self._pause)
+            self._api.create_request(self._deployment, self.version, WAKING, self._pause)
         except (WhisperctlError, Interrupted) as error:  # whoever interrupts stops this, too
             self.last_error = str(error)
 
@@ -86,7 +85,14 @@ def wake(
         Unhealthy: no room was found, or the instance did not come up.
         TimedOut: they did not run in time.
     """
-    requests = _Requests(api, deployment, version, instances, timeout)
+    name = f"version/{deployment}/{version}"
+
+    def send() -> Json:
+        answer = api.create_request(deployment, version, WAKING, timeout)
+        check_woken(answer, name)
+        return answer
+
+    requests = Wake(send, instances)
     start = clock.monotonic()
     try:
         while True:
@@ -94,9 +100,9 @@ def wake(
             running = [item for item in found if item["status"] == "running"]
             if len(running) >= instances:
                 return
-            requests.raise_failure()
+            requests.check()
             waited = clock.monotonic() - start
-            _refuse_unscheduled(found, waited, schedule_seconds, f"version/{deployment}/{version}")
+            _refuse_unscheduled(found, waited, schedule_seconds, name)
             if waited > timeout:
                 raise TimedOut(
                     f"Timed out after {timeout:g} s: {len(running)} of {instances} instances of "
@@ -104,7 +110,7 @@ def wake(
                 )
             for check in checks:
                 check()
-            requests.send()
+            requests.start()
             clock.sleep(1.0)
     finally:
         requests.close()
@@ -117,50 +123,6 @@ def _refuse_unscheduled(found: Sequence[Json], waited: float, limit: float, name
             f"{name}: no capacity: an instance was not scheduled within {limit:g} s.\n"
             "  Free an instance, name further instance_types in the group, or use rollout.strategy: in_place."
         )
-
-
-class _Requests:
-    """As many waking requests at a time as instances are wanted."""
-
-    def __init__(self, api: Api, deployment: str, version: str, count: int, timeout: float) -> None:
-        self._ask: Callable[[], Json] = lambda: api.create_request(deployment, version, QUESTION, timeout)
-        self._name = f"version/{deployment}/{version}"
-        self._count, self._lock = count, threading.Lock()
-        self._open = 0
-        self._failure: WhisperctlError | None = None
-
-    def send(self) -> None:
-        """Bring the number of open requests up to the number of instances."""
-        with self._lock:
-            missing, self._open = self._count - self._open, self._count
-        for _ in range(missing):
-            threading.Thread(target=self._one, name=f"wake {self._name}", daemon=True).start()
-
-    def raise_failure(self) -> None:
-        """Raise what a request failed with."""
-        if self._failure is not None:
-            raise self._failure
-
-    def close(self) -> None:
-        """Start no more of them; those on their way end by themselves."""
-        with self._lock:
-            self._count = 0
-
-    def _one(self) -> None:
-        try:
-            answer = self._ask()
-        except Interrupted:
-            return
-        except ApiError as error:
-            if error.status not in (0, 429, 502, 503, 504):  # lost, or given up in between: another is sent
-                self._failure = error
-        else:
-            if answer.get("status") == "failed":
-                reason = answer.get("error_message") or "UbiOps gives no reason"
-                self._failure = Unhealthy(f"{self._name}: no instance came up: {reason}")
-        finally:
-            with self._lock:
-                self._open -= 1
 
 
 def stop_instances(api: Api, deployment: str, version: str) -> int:

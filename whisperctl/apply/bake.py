@@ -60,7 +60,10 @@ def _bake(job: Job, address: Address, token: str) -> None:
         endpoints = [
             closing.enter_context(
                 Endpoint(
-                    url_of(job, service.name), token if service.authentication_required else None, job.api.rest.timeout
+                    url_of(job, service.name),
+                    token if service.authentication_required else None,
+                    job.api.rest.timeout,
+                    home=job.api.host,
                 )
             )
             for service in stack.services

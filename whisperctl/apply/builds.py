@@ -13,7 +13,7 @@ import threading
 from datetime import datetime
 from typing import Any
 
-from whisperctl.apply.fresh import POST_ATTEMPTS, answer_to, arrived, create_once, is_lost
+from whisperctl.apply.fresh import create_once, is_lost, send_until_arrived
 from whisperctl.apply.job import FAILED, Job
 from whisperctl.apply.polling import wait_for
 from whisperctl.clock import latest_moment
@@ -93,19 +93,20 @@ def _send_build(job: Job, address: Address, wanted: EnvironmentBuild, base: tupl
         status = (job.api.tag(wanted.name, wanted.tag) or {}).get("status", "pending")
         return True if status != "pending" else None
 
-    for attempt in range(1, POST_ATTEMPTS + 1):
-        try:
-            job.api.build_tag(wanted.name, wanted.tag, base, wanted)
-        except ApiError as error:
-            # Lost or refused: somebody (perhaps this very request) may have started it.
-            if arrived(job, started):
-                return
-            if attempt == POST_ATTEMPTS or not (is_lost(error) or isinstance(error, NotFound)):
-                raise
-            job.say(address, f"{answer_to('the upload', error)}; it did not arrive, trying again ({attempt})")
-            job.clock.sleep(attempt)
-        else:
-            return
+    def send() -> bool:
+        job.api.build_tag(wanted.name, wanted.tag, base, wanted)
+        return True
+
+    # Lost or refused: somebody (perhaps this very request) may have started it.
+    send_until_arrived(
+        job,
+        address,
+        "the upload",
+        send,
+        started,
+        may_have_arrived=lambda _error: True,
+        is_young=lambda error: isinstance(error, NotFound),
+    )
 
 
 def _newest_tag(job: Job, base: str) -> str:
@@ -222,19 +223,15 @@ def _send_package(job: Job, address: Address, before: str | None) -> str:
         latest = (job.api.version(job.deployment, job.version) or {}).get("latest_revision")
         return str(latest) if latest and latest != before and _is_this_package(job, latest) else None
 
-    for attempt in range(1, POST_ATTEMPTS + 1):
-        try:
-            return job.api.upload(job.deployment, job.version, job.plan.wanted.package)
-        except ApiError as error:
-            found = arrived(job, sent) if is_lost(error) else None
-            if found is not None:
-                return found
-            young = isinstance(error, NotFound) and job.created
-            if not (is_lost(error) or young) or attempt == POST_ATTEMPTS:
-                raise
-            job.say(address, f"{answer_to('the upload', error)}; it did not arrive, trying again ({attempt})")
-            job.clock.sleep(attempt)
-    raise AssertionError("the last attempt returns or raises")
+    return send_until_arrived(
+        job,
+        address,
+        "the upload",
+        lambda: job.api.upload(job.deployment, job.version, job.plan.wanted.package),
+        sent,
+        may_have_arrived=is_lost,
+        is_young=lambda error: isinstance(error, NotFound) and bool(job.created),
+    )
 
 
 def _record_revision(job: Job, revision: str) -> None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable
 
 from whisperctl.apply.job import Job, T
 from whisperctl.apply.polling import wait_for
+from whisperctl.clock import Backoff
 from whisperctl.control.api import Json
 from whisperctl.errors import ApiError, NotFound, StalePlan, Unreachable
 from whisperctl.plan.operations import SHARED_KINDS
@@ -19,6 +19,8 @@ POST_ATTEMPTS = 5
 """Tries of a create whose answer was lost, each after a look whether it arrived."""
 
 
+POST_PAUSES = Backoff(first=1.0, longest=8.0, jitter=0.5)
+"""Between two tries of a create or an upload."""
 LOOK_PAUSES = (0.5, 1.5, None)
 """Seconds between looks for what may be hidden by a copy of UbiOps' books that is a moment behind."""
 
@@ -70,7 +72,7 @@ def create_once(job: Job, address: Address, post: Callable[[], Json], find: Call
     """
     attempt = 0
     since = job.clock.monotonic()
-    while True:
+    for pause in POST_PAUSES.pauses():
         attempt += 1
         try:
             post()
@@ -91,7 +93,46 @@ def create_once(job: Job, address: Address, post: Callable[[], Json], find: Call
             return wait_for(
                 find, lambda raw: raw is not None, clock=job.clock, timeout=APPEAR_SECONDS, what=f"{address} to appear"
             )
-        job.clock.sleep(min(0.5 * 2**attempt, 8.0) * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, no secret
+        job.clock.sleep(pause)
+    raise AssertionError("pauses do not end")
+
+
+def send_until_arrived(
+    job: Job,
+    address: Address,
+    what: str,
+    send: Callable[[], T],
+    find: Callable[[], T | None],
+    *,
+    may_have_arrived: Callable[[ApiError], bool],
+    is_young: Callable[[ApiError], bool],
+) -> T:
+    """What `send` returns, or what `find` finds of a request whose answer was lost: it is not sent twice blindly.
+
+    Args:
+        job: the apply.
+        address: what the messages are about.
+        what: the request in words.
+        send: makes the request.
+        find: looks for what it made; None where there is nothing.
+        may_have_arrived: whether to look after this error.
+        is_young: whether what it belongs to was created a moment ago, and is not seen everywhere yet.
+
+    Raises:
+        ApiError: UbiOps refuses it, or it was lost too often.
+    """
+    for attempt, pause in enumerate(POST_PAUSES.pauses(), 1):
+        try:
+            return send()
+        except ApiError as error:
+            there = arrived(job, find) if may_have_arrived(error) else None
+            if there is not None:
+                return there
+            if attempt == POST_ATTEMPTS or not (is_lost(error) or is_young(error)):
+                raise
+            job.say(address, f"{answer_to(what, error)}; it did not arrive, trying again ({attempt})")
+        job.clock.sleep(pause)
+    raise AssertionError("pauses do not end")
 
 
 def is_lost(error: ApiError) -> bool:

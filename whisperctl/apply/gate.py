@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
-from whisperctl.apply.awake import QUESTION, KeptAwake
+from whisperctl.apply.awake import KeptAwake
 from whisperctl.apply.fresh import create_once
 from whisperctl.apply.job import Job
 from whisperctl.apply.polling import wait_for
@@ -18,7 +18,7 @@ from whisperctl.apply.versions import read, record_of, rollout_in, sleep, wake_u
 from whisperctl.endpoint.client import Endpoint
 from whisperctl.endpoint.gate import Transcribe, figures, judge, measure
 from whisperctl.endpoint.probe import probe
-from whisperctl.endpoint.readiness import Wait
+from whisperctl.endpoint.readiness import WAKING, Wait
 from whisperctl.endpoint.transcription import ROUTES, Ask, request
 from whisperctl.endpoint.transcription import read as transcript
 from whisperctl.errors import GateFailed, Interrupted, NotOwned, WhisperctlError
@@ -88,10 +88,12 @@ def _measured(job: Job, address: Address, token: str) -> tuple[RolloutRecord, li
     """The record of the gate, and why it is not passed."""
     stack = job.plan.wanted.stack
     if not stack.services:
-        check_own_health(address, job.api.create_request(job.deployment, job.version, QUESTION, job.timeout))
+        check_own_health(address, job.api.create_request(job.deployment, job.version, WAKING, job.timeout))
         return record_of(job, "passed"), []
     with ExitStack() as closing:
-        new = closing.enter_context(Endpoint(closing.enter_context(_preview(job)), token, job.api.rest.timeout))
+        new = closing.enter_context(
+            Endpoint(closing.enter_context(_preview(job)), token, job.api.rest.timeout, home=job.api.host)
+        )
         probe(
             new,
             served_name=stack.model.served_name,
@@ -143,7 +145,8 @@ def _serving(job: Job, token: str) -> Endpoint | None:
         if raw is None or raw.get("version") not in (rollout.replaces, None):
             continue
         if url := url_of(job, service.name):
-            return Endpoint(url, token if raw.get("authentication_required") else None, job.api.rest.timeout)
+            needed = token if raw.get("authentication_required") else None
+            return Endpoint(url, needed, job.api.rest.timeout, home=job.api.host)
     return None
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
-from whisperctl.clock import StoppableClock
+from whisperctl.clock import Backoff, StoppableClock
 from whisperctl.errors import TimedOut
 
-FIRST_PAUSE = 0.2
+PAUSES = Backoff(first=0.2, factor=1.5, longest=60.0)
 LONGEST_PAUSE = 8.0
-"""Seconds between polls of one wait."""
+"""Seconds between polls of one wait, as long as there are few of them."""
 PAUSE_EACH = 0.8
 """Seconds that each wait adds to the pause of all, once there are many: together they ask at most 75 times a minute,
 a quarter of what UbiOps allows, and leave as much for the logs."""
@@ -34,9 +34,8 @@ def wait_for(
         TimedOut: `timeout` seconds went by; it names `what` was waited for.
     """
     start = clock.monotonic()
-    pause = FIRST_PAUSE
     with clock.waiting():
-        while True:
+        for pause in PAUSES.pauses():
             answer = ask()
             if done(answer):
                 return answer
@@ -46,5 +45,5 @@ def wait_for(
                 raise TimedOut(
                     f"Timed out after {timeout:g} s waiting for {what}." + (f"\n  {advice}" if advice else "")
                 )
-            clock.sleep(min(pause, left))
-            pause = min(pause * 1.5, max(LONGEST_PAUSE, clock.waits * PAUSE_EACH))
+            clock.sleep(min(pause, left, max(LONGEST_PAUSE, clock.waits * PAUSE_EACH)))
+    raise AssertionError("pauses do not end")

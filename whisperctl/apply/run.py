@@ -163,7 +163,7 @@ class Run:
             raise Interrupted("interrupted before it began")
         job.lease.fence()
         perform = self._build if operation.kind == "build" else PERFORM[operation.kind]
-        perform(job, operation, self.token)
+        perform(job, operation, job.api.token)
 
     def _build(self, job: Job, operation: Operation, _token: str) -> None:
         builds.build(job, operation, self.tags)

@@ -21,29 +21,47 @@ if TYPE_CHECKING:
     from whisperctl.spec import Stack
 
 
-def read_stacks(paths: Sequence[str], *, secrets: bool = True) -> tuple[Stack, ...]:
-    """The stacks of the given files and directories (default `stack.yaml`); warnings go to stderr.
+def read_stacks(paths: Sequence[str], *, secrets: bool = True, warn: bool = True) -> tuple[Stack, ...]:
+    """The stacks of the given files and directories (default `stack.yaml`).
 
-    Without `secrets`, the values of secret env vars may be missing.
+    Args:
+        paths: files and directories.
+        secrets: whether the values of secret env vars must be there: for those who send or compare them.
+        warn: whether warnings go to stderr: they are for those who change a stack, not for those who use it.
     """
     from whisperctl.loading import load_stacks
 
     loaded = load_stacks([Path(path) for path in paths or (DEFAULT_PATH,)], os.environ, secrets=secrets)
-    for warning in loaded.warnings:
+    for warning in loaded.warnings if warn else ():
         click.echo(str(warning), err=True)
     return loaded.stacks
+
+
+def read_stack(path: str, *, secrets: bool = False, warn: bool = False) -> Stack:
+    """The one stack at `path`; as for those who use it, unless they say otherwise.
+
+    Raises:
+        WhisperctlError: there are none or several.
+    """
+    stacks = read_stacks([path], secrets=secrets, warn=warn)
+    if len(stacks) != 1:
+        names = ", ".join(stack.file for stack in stacks) or "none"
+        raise WhisperctlError(f"{path} must hold exactly one stack; found: {names}.")
+    return stacks[0]
 
 
 def open_api(settings: Settings, stack: Stack | None = None, parallelism: int = 10, clock: Clock | None = None) -> Api:
     """The control plane of the project that the flag, the stack or the environment names."""
     from whisperctl.control.api import Api
+    from whisperctl.control.transport import LIMIT
 
     project = settings.project(stack.project if stack else None)
     return Api(
         settings.api_host(),
         project,
-        settings.token(),
+        settings.token(project),
         timeout=settings.timeout,
+        limit=float(stack.rollout.timeout) if stack else LIMIT,
         parallelism=parallelism,
         clock=clock,
         say=(lambda line: click.echo(line, err=True)) if settings.verbose > 1 else (lambda _line: None),
@@ -74,7 +92,7 @@ def open_world(
     return World(
         apis={project: open_api(settings, stack, parallelism, clock) for project, stack in one_of_each.items()},
         project_of=project_of,
-        token=settings.token(),
+        token=settings.token(project_of(stacks[0]) if stacks else None),
         parallelism=parallelism,
         clock=clock,
         listen=Lines(several=len(stacks) > 1, color=settings.use_color(sys.stderr), verbose=settings.verbose > 0),
@@ -89,38 +107,3 @@ def planned(stacks: Sequence[Stack], world: World, destroy: bool = False) -> lis
 
     with interrupt_ends_waits(world.clock):
         return plan_stacks(stacks, world, destroy)
-
-
-def one_stack(path: str) -> Stack:
-    """The stack at `path`; its warnings and its secrets are for those who change it, not for those who use it.
-
-    Raises:
-        WhisperctlError: there are none or several.
-    """
-    from whisperctl.loading import load_stacks
-
-    stacks = load_stacks([Path(path)], os.environ, secrets=False).stacks
-    if len(stacks) != 1:
-        names = ", ".join(stack.file for stack in stacks) or "none"
-        raise WhisperctlError(f"{path} must hold exactly one stack; found: {names}.")
-    return stacks[0]
-
-
-def quiet_stacks(paths: Sequence[str]) -> tuple[Stack, ...]:
-    """The stacks of the given files and directories (default `stack.yaml`)."""
-    from whisperctl.loading import load_stacks
-
-    return load_stacks([Path(path) for path in paths or (DEFAULT_PATH,)], os.environ, secrets=False).stacks
-
-
-def quiet_stack(path: str) -> Stack:
-    """The one stack at `path`.
-
-    Raises:
-        WhisperctlError: there are none or several.
-    """
-    stacks = quiet_stacks([path])
-    if len(stacks) != 1:
-        names = ", ".join(stack.file for stack in stacks) or "none"
-        raise WhisperctlError(f"{path} must hold exactly one stack; found: {names}.")
-    return stacks[0]

@@ -27,6 +27,7 @@ class Settings:
         self.token_file: str | None = None
         self.color: str = "auto"
         self.timeout: float = 60.0
+        self.insecure_http: bool = False
         self.verbose: int = 0
 
     def api_host(self) -> str:
@@ -41,6 +42,9 @@ class Settings:
                 f"The host begins with {scheme}://: write https:// (or http://), as in {DEFAULT_HOST}.\n"
                 "  Check --host or UBIOPS_API_HOST."
             )
+        from whisperctl.hosts import refuse_plain
+
+        refuse_plain(self.host, allowed=self.insecure_http)
         return self.host
 
     def project(self, declared: str | None = None) -> str:
@@ -115,8 +119,10 @@ def bare_token(text: str) -> str:
 
 def _store(ctx: click.Context, param: click.Parameter, value: Any) -> None:
     settings = ctx.ensure_object(Settings)
-    if value is None or param.name is None or (param.name == "verbose" and not value):
+    if value is None or param.name is None or (param.name in ("verbose", "insecure_http") and not value):
         return
+    if param.name == "insecure_http":
+        os.environ["WHISPERCTL_INSECURE_HTTP"] = "1"  # for endpoints, too
     setattr(settings, {"project": "project_flag"}.get(param.name, param.name), value)
     if param.name == "color":  # else click takes colours out of whatever does not go to a terminal
         ctx.color = {"always": True, "never": False}.get(value)
@@ -133,11 +139,12 @@ def global_options(hidden: bool = False) -> list[click.Parameter]:
         option("--project", metavar="NAME", help="UbiOps project [UBIOPS_PROJECT]."),
         option("--token-file", metavar="FILE", help="File that holds the API token, instead of UBIOPS_API_TOKEN."),
         option("--color", type=click.Choice(["auto", "always", "never"]), help="Colour [auto; NO_COLOR is honoured]."),
+        option("--insecure-http", is_flag=True, help="Allow plain http to others [WHISPERCTL_INSECURE_HTTP=1]."),
         option(
             "--timeout",
             type=click.FloatRange(min=0, min_open=True),
             metavar="SECONDS",
-            help="Seconds for one request [60].",
+            help="Seconds for one whole call of the API, answer included [60].",
         ),
         click.Option(
             ["-v", "--verbose"],

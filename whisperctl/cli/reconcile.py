@@ -11,7 +11,8 @@ import click
 from whisperctl.cli.inputs import open_world, planned, read_stacks
 from whisperctl.cli.options import Settings
 from whisperctl.cli.output import as_json, rendered
-from whisperctl.errors import EXIT_FAILED, EXIT_INTERRUPTED, StalePlan, WhisperctlError
+from whisperctl.cli.prompts import confirm
+from whisperctl.errors import EXIT_FAILED, EXIT_INTERRUPTED, StalePlan
 
 if TYPE_CHECKING:
     from whisperctl.apply.outcome import Outcome
@@ -37,22 +38,9 @@ def reconcile(
     # With JSON the one document on stdout comes at the end; people still see the plan.
     click.echo(rendered(plans, "text", settings), err=form == "json")
     refuse(plans)
-    if any(entry.is_pending for entry in plans) and not yes:
-        _ask(destroy)
+    if any(entry.is_pending for entry in plans):
+        confirm("Destroy all of this?" if destroy else "Apply these changes?", yes)
     return perform(settings, plans, world, form, replan=True, yes=yes)
-
-
-def _ask(destroy: bool) -> None:
-    """Return if the user agrees.
-
-    Raises:
-        WhisperctlError: there is nobody to ask, or the answer is no.
-    """
-    if not sys.stdin.isatty():
-        raise WhisperctlError("This asks before it changes anything, and there is no terminal.\n  Pass --yes.")
-    question = "Destroy all of this?" if destroy else "Apply these changes?"
-    if not click.confirm(question, default=False, err=True):
-        raise WhisperctlError("Nothing was changed.")
 
 
 def perform(settings: Settings, plans: Sequence[Plan], world: World, form: str, *, replan: bool, yes: bool) -> int:

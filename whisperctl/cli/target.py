@@ -7,10 +7,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import click
-
-from whisperctl.cli.inputs import one_stack, open_api
+from whisperctl.cli.inputs import open_api, read_stack
 from whisperctl.cli.options import Settings
+from whisperctl.cli.prompts import to_stderr
 from whisperctl.errors import Unhealthy, WhisperctlError
 
 if TYPE_CHECKING:
@@ -19,9 +18,6 @@ if TYPE_CHECKING:
     from whisperctl.endpoint.transcription import Task
     from whisperctl.spec import Service, Stack
     from whisperctl.state.serving import serving
-
-WAKING = "health"
-"""What the waking deployment request says; the package answers any request with its health."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,6 +32,8 @@ class Live:
 
     def wake(self, timeout: float) -> dict[str, Any]:
         """Make a deployment request, which starts an instance, and wait at most `timeout` seconds for its answer."""
+        from whisperctl.endpoint.readiness import WAKING
+
         return self.api.create_request(self.stack.deployment.name, self.stack.version.name, WAKING, timeout)
 
     def rouse(self, timeout: float) -> None:
@@ -44,13 +42,11 @@ class Live:
         Raises:
             Unhealthy: the deployment request failed, so that waiting for the endpoint is in vain.
         """
-        answer = self.wake(timeout)
-        if answer.get("status") != "completed":
-            why = answer.get("error_message") or "no reason given"
-            raise Unhealthy(
-                f"The deployment request that was to wake an instance ended as {answer.get('status')}: {why}\n"
-                f"  `whisperctl logs {self.stack.file}` shows more."
-            )
+        from whisperctl.endpoint.readiness import check_woken
+
+        name = f"version/{self.stack.deployment.name}/{self.stack.version.name}"
+        more = f"\n  `whisperctl logs {self.stack.file}` shows more."
+        check_woken(self.wake(timeout), name, lambda: more)
 
 
 @contextmanager
@@ -62,7 +58,7 @@ def live(settings: Settings, path: str) -> Iterator[Live]:
     """
     from whisperctl.endpoint.client import Endpoint
 
-    stack = one_stack(path)
+    stack = read_stack(path)
     if not stack.services:
         raise WhisperctlError(
             f"{stack.file} declares no service, so that there is no endpoint to use.\n"
@@ -80,24 +76,18 @@ def live(settings: Settings, path: str) -> Iterator[Live]:
         raise Unhealthy(
             f"The service {service.name} of project {api.project} {what}.\n  Run `whisperctl apply {path}` first."
         )
-    token = settings.token() if service.authentication_required else None
-    say = _to_stderr if settings.verbose > 1 else _nowhere
-    with Endpoint(url, token, settings.timeout, say=say) as endpoint:
+    token = api.token if service.authentication_required else None
+    say = to_stderr if settings.verbose > 1 else (lambda _line: None)
+    with Endpoint(url, token, settings.timeout, home=api.host, say=say) as endpoint:
         yield Live(stack=stack, api=api, endpoint=endpoint, token=token)
 
 
-def _to_stderr(line: str) -> None:
-    click.echo(line, err=True)
-
-
-def _nowhere(_line: str) -> None:
-    return
-
-
 def served(stack: Stack) -> Service:
-    """The service that leads to vLLM's port, which the health check names; else the first."""
-    check: Any = stack.version.fields.get("health_check") or {}
-    return next((one for one in stack.services if one.port == check.get("port")), stack.services[0])
+    """The service that leads to the server's port; else the first."""
+    from whisperctl.serving.launch import server_port
+
+    port = server_port(stack)
+    return next((service for service in stack.services if service.port == port), stack.services[0])
 
 
 def route(stack: Stack) -> Task:
@@ -114,5 +104,5 @@ def wake_up(target: Live) -> None:
 
     clock = SystemClock()
     timeout = target.stack.rollout.timeout
-    alarm = Alarm(target.endpoint, target.rouse, clock, timeout, _to_stderr)
+    alarm = Alarm(target.endpoint, target.rouse, clock, timeout, to_stderr)
     Patient(target.endpoint, clock, alarm).ready()

@@ -16,7 +16,7 @@ import requests
 
 from whisperctl.clock import Clock, SystemClock
 from whisperctl.control.responses import cursor_in, parsed, write_to
-from whisperctl.control.transport import Fence, PooledRest, With
+from whisperctl.control.transport import LIMIT, Fence, PooledRest, With
 from whisperctl.control.uploads import Archive, zip_file
 from whisperctl.errors import ApiError, NotFound, WhisperctlError
 
@@ -27,10 +27,15 @@ PAGE = 250
 """Items in one page of a cursor list: the largest that the official CLI allows."""
 
 
+MOST_PAGES = 400
+"""Of one list: a hundred thousand items."""
+
+
 class Api:
     """One UbiOps project. Safe to call from several threads.
 
-    `project` is the project's name, `timeout` is in seconds for one request.
+    `project` is the project's name, `timeout` is in seconds for one whole call, `limit` for uploads, downloads and the
+    rate limits of one call together.
     """
 
     def __init__(
@@ -42,6 +47,7 @@ class Api:
         timeout: float = 60.0,
         parallelism: int = 10,
         clock: Clock | None = None,
+        limit: float = LIMIT,
         say: Callable[[str], None] = lambda _line: None,
     ) -> None:
         import ubiops
@@ -49,7 +55,10 @@ class Api:
         configuration = ubiops.Configuration(host=host, api_key={"Authorization": f"Token {token}"})
         configuration.client_side_validation = False
         client = ubiops.ApiClient(configuration)
-        self.rest: Any = PooledRest(timeout=timeout, clock=clock or SystemClock(), connections=parallelism, say=say)
+        self.rest: Any = PooledRest(
+            timeout=timeout, clock=clock or SystemClock(), connections=parallelism, limit=limit, say=say
+        )
+        self.token = token
         client.rest_client = self.rest
         self.host: str = configuration.host
         self.project = project
@@ -57,13 +66,14 @@ class Api:
 
     def fenced(self, fence: Fence) -> Api:
         """The same project over the same session, for a holder of a lease: `fence` is asked before every write."""
-        return self._over(With(self.rest, fence=fence))
+        return self.over(With(self.rest, fence=fence))
 
     def urgent(self) -> Api:
         """The same project over the same session, for what waits for no other request and is tried once."""
-        return self._over(With(self.rest, urgent=True, _request_timeout=URGENT_SECONDS))
+        return self.over(With(self.rest, urgent=True, _request_timeout=URGENT_SECONDS))
 
-    def _over(self, rest: With) -> Api:
+    def over(self, rest: Any) -> Api:
+        """The same project through another transport: whatever takes requests as `PooledRest` does."""
         import ubiops
 
         twin, client = copy.copy(self), copy.copy(self._core.api_client)
@@ -88,12 +98,17 @@ class Api:
     def _pages(self, method: str, *names: str) -> list[Json]:
         found: list[Json] = []
         cursor: dict[str, Any] = {}
+        seen: set[str] = set()
         while True:
             page = self._call(method, *names, limit=PAGE, **cursor)
             found += page["results"]
             if not page.get("next"):
                 return found
-            cursor = {"cursor": cursor_in(page["next"])}
+            following = cursor_in(page["next"])
+            if following in seen or len(seen) >= MOST_PAGES:
+                raise ApiError(method, "", 0, f"The pages of {method} do not end: {len(seen) + 1} were read.")
+            seen.add(following)
+            cursor = {"cursor": following}
 
     @contextlib.contextmanager
     def _project_named(self) -> Iterator[None]:

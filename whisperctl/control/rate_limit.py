@@ -7,6 +7,7 @@ Headers: `x-ratelimit-remaining` and `x-ratelimit-reset` in seconds (UbiOps refe
 from __future__ import annotations
 
 import contextlib
+import math
 import threading
 from collections.abc import Mapping
 
@@ -43,6 +44,8 @@ class RateLimit:
         """Take in what an answer tells."""
         with contextlib.suppress(KeyError, ValueError):
             left, reset = int(headers["x-ratelimit-remaining"]), float(headers["x-ratelimit-reset"])
+            if not math.isfinite(reset):
+                return
             ends = self._clock.monotonic() + min(max(reset, 0.0), 300.0)
             with self._lock:
                 # Answers arrive out of order: within one window the lowest figure is the latest.

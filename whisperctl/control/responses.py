@@ -9,6 +9,7 @@ from typing import Any, BinaryIO
 
 import requests
 
+from whisperctl.control import shapes
 from whisperctl.errors import ApiError, Unreachable
 
 
@@ -19,14 +20,15 @@ def parsed(method: str, response: requests.Response) -> Any:
         ApiError: it is something else, as from a host that is not the API.
     """
     if not response.content:
+        if shapes.must_answer(method):
+            raise _not_the_api(method, "is empty")
         return None
     try:
         found = response.json()
-    except ValueError:
+    except (ValueError, RecursionError):
         raise _not_the_api(method, "is not JSON") from None
-    page = isinstance(found, dict) and "results" in found
-    if method.endswith("_list") and not (page or isinstance(found, list)):
-        raise _not_the_api(method, "is not a list")
+    if (why := shapes.misfit(method, found)) is not None:
+        raise _not_the_api(method, why)
     return found
 
 

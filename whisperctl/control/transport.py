@@ -8,6 +8,9 @@ seconds that `x-ratelimit-reset` names; GET, DELETE and PATCH after a 5xx, a tim
 back-off and jitter; a POST only when its connection was never made. Any other lost POST raises `Unreachable`, and
 whoever sent it reads by name what became of it.
 
+A call ends: its answer, headers and body, within the time-out and `answers.LARGEST` bytes; an upload or a download may
+take as long as it makes progress, at most `limit`; and all rate limits of one call together take at most `limit`.
+
 This module must not know any UbiOps resource.
 """
 
@@ -26,21 +29,25 @@ from urllib.parse import urlencode, urlsplit
 import requests
 from requests.exceptions import RequestException
 from requests_toolbelt import MultipartEncoder, MultipartEncoderMonitor
-from requests_toolbelt.adapters.socket_options import TCPKeepAliveAdapter
 
 from whisperctl.clock import Clock
+from whisperctl.control.answers import ENCODINGS, Deadline, TimedAdapter, TooMuch, ending, read_whole
+from whisperctl.control.faults import PAGE, in_words, never_sent, unreachable
 from whisperctl.control.rate_limit import RateLimit
 from whisperctl.errors import ApiError, Forbidden, NotFound, Unauthorized, Unreachable
-from whisperctl.output import blank, clean
+from whisperctl.output import clean
+from whisperctl.tls import client_context
 
-ATTEMPTS = 6
-"""Tries of a call that may be repeated: with the back-off below about 15 s of a dead server."""
+ATTEMPTS = 4
+"""Tries of a call that may be repeated: with the back-off below about 6 s of a dead server."""
 FIRST_ATTEMPTS = 3
 """Tries while the host has never answered at all."""
 BACKOFF = 0.5
-"""Seconds before the second try; doubled for each further one, times a jitter of 0.5 to 1."""
-RATE_LIMIT_WINDOWS = 20
-"""Rate-limit windows that one call sits out before it gives up (UbiOps counts per minute)."""
+"""Seconds before the second try; trebled for each further one, times a jitter of 0.5 to 1."""
+LIMIT = 3600.0
+"""Seconds that uploads, downloads, and the rate limits of one call may take where no stack says otherwise."""
+SILENCE = 60.0
+"""Seconds without a byte after which an upload or a download is given up."""
 MORE_CONNECTIONS = 128
 """Connections beyond the slots that are kept: for deployment requests, which take none."""
 DOCTOR = "`whisperctl doctor` tells whether the host answers."
@@ -77,6 +84,15 @@ class _Call:
         """Raise what the fence raises: an upload that nobody may make any more is broken off."""
         self.fence()
 
+    def checked_until(self, deadline: Deadline) -> Callable[[Any], None]:
+        """What looks after each piece that is sent whether the next one may be."""
+
+        def check(_sent: Any) -> None:
+            self.check()
+            deadline.left()
+
+        return check
+
     @property
     def shares_window(self) -> bool:
         """Whether UbiOps counts it with all others: file, request and user endpoints have limits of their own."""
@@ -93,9 +109,14 @@ class PooledRest:
         timeout: float,
         clock: Clock,
         connections: int = 10,
+        limit: float = LIMIT,
         say: Callable[[str], None] = lambda _line: None,
     ) -> None:
         self.timeout = timeout
+        self.limit = limit
+        self.skips = False
+        """Whether a host that has timed out is asked no more; for those who only look."""
+        self.silent = False
         self.clock = clock
         self.say = say
         self.slots = threading.BoundedSemaphore(connections)
@@ -105,9 +126,10 @@ class PooledRest:
         self.session = requests.Session()
         # A callable as `auth` keeps a ~/.netrc from replacing the token.
         self.session.auth = _leave_headers_alone
-        adapter = TCPKeepAliveAdapter(pool_connections=4, pool_maxsize=connections + MORE_CONNECTIONS, max_retries=0)
-        self.session.mount("https://", adapter)
-        self.session.mount("http://", adapter)
+        self.session.headers["Accept-Encoding"] = ENCODINGS
+        self._pool = {"pool_connections": 4, "pool_maxsize": connections + MORE_CONNECTIONS, "max_retries": 0}
+        self.session.mount("http://", TimedAdapter(**self._pool))
+        self._trusting = threading.Lock()
 
     def request(
         self,
@@ -135,6 +157,11 @@ class PooledRest:
         verb = method.upper()
         url = host + resource_path + ("?" + urlencode(query_params) if query_params else "")
         timeout = _request_timeout or self.timeout
+        if url.lower().startswith("https://"):
+            self._trust()
+        if self.skips and self.silent:
+            reason = f"{verb} {resource_path} was not tried: the host timed out before."
+            raise Unreachable(verb, resource_path, 0, reason)
         with contextlib.ExitStack() as files:
             for _, value in post_params or ():
                 if isinstance(value, tuple):
@@ -146,25 +173,30 @@ class PooledRest:
     def _until_answered(self, call: _Call, where: tuple[str, str]) -> requests.Response:
         host, resource_path = where
         verb, timeout = call.verb, call.timeout
-        windows = 0
+        waited = 0.0
         attempt = 0
         once = call.urgent or isinstance(timeout, OneTry)
         while True:
             attempt += 1
             try:
                 response = self._send(call)
+            except TooMuch as error:
+                reason = f"The answer to {verb} {resource_path} is not read: {error}."
+                raise ApiError(verb, resource_path, 0, reason) from None
             except RequestException as error:
                 # A host that has never answered is more likely mistyped than down for a moment.
                 patience = ATTEMPTS if self.answered else FIRST_ATTEMPTS
-                if once or attempt >= patience or not (verb in REPEATABLE or _never_sent(error)):
-                    raise _unreachable(verb, host, resource_path, error, timeout) from None
-                self._pause(attempt, f"{verb} {resource_path}: {_in_words(error, timeout)}")
+                if once or attempt >= patience or not (verb in REPEATABLE or never_sent(error)):
+                    self.silent = isinstance(error, requests.Timeout)
+                    raise unreachable(verb, host, resource_path, error, timeout) from None
+                self._pause(attempt, f"{verb} {resource_path}: {in_words(error, timeout)}")
                 continue
             self.answered = True
-            if response.status_code == 429 and windows < RATE_LIMIT_WINDOWS and not once:
-                windows += 1
+            window = _window(response)
+            if response.status_code == 429 and waited + window <= self.limit and not once:
+                waited += max(window, 1.0)
                 attempt -= 1
-                self._sit_out(response)
+                self._sit_out(window)
                 continue
             if response.status_code >= 500 and verb in REPEATABLE and attempt < ATTEMPTS and not once:
                 self._pause(attempt, f"{verb} {resource_path}: UbiOps answered {response.status_code}")
@@ -182,7 +214,8 @@ class PooledRest:
             # Made anew for each try: a sent encoder is at its end.
             encoder = MultipartEncoder(fields=dict(_rewound(call.post_params or [])))
             headers["Content-Type"] = encoder.content_type
-            more["data"] = MultipartEncoderMonitor(encoder, lambda _sent: call.check())
+            deadline = self._deadline_of_files(call.timeout)
+            more["data"] = MultipartEncoderMonitor(encoder, call.checked_until(deadline))
         elif call.verb not in READING:
             more = {"data": call.body} if isinstance(call.body, (str, bytes)) else {"json": call.body}
         # What UbiOps may answer only in minutes (a deployment request) takes no slot from the others.
@@ -194,26 +227,40 @@ class PooledRest:
             timeout = call.timeout if is_long or is_upload else min(call.timeout, left)
             self.requests_sent += 1
             self.say(f"{call.verb} {urlsplit(call.url).path}")
-            response = self.session.request(
-                call.verb,
-                call.url,
-                headers=headers,
-                stream=call.stream,
-                timeout=(min(timeout, 10.0), timeout),
-                allow_redirects=False,
-                **more,
-            )
+            if not is_upload:
+                deadline = self._deadline_of_files(call.timeout) if call.stream else Deadline(timeout)
+            with ending(deadline):
+                response = self.session.request(
+                    call.verb,
+                    call.url,
+                    headers=headers,
+                    stream=True,
+                    timeout=(min(timeout, 10.0), timeout),
+                    allow_redirects=False,
+                    **more,
+                )
+                if not (call.stream and 200 <= response.status_code <= 299):
+                    read_whole(response, deadline)
         if call.shares_window:
             self.rate_limit.learn(response.headers)
         return response
 
+    def _deadline_of_files(self, timeout: float) -> Deadline:
+        """What is as large as it is may take its time, if it moves."""
+        return Deadline(timeout) if isinstance(timeout, OneTry) else Deadline(self.limit, min(SILENCE, self.limit))
+
+    def _trust(self) -> None:
+        """Make what https is spoken with: only now, since reading this machine's authorities takes a while."""
+        with self._trusting:
+            if not isinstance(self.session.get_adapter("https://"), TimedAdapter):
+                self.session.mount("https://", TimedAdapter(ssl_context=client_context(), **self._pool))
+
     def _pause(self, attempt: int, why: str) -> None:
-        seconds = BACKOFF * 2 ** (attempt - 1) * random.uniform(0.5, 1.0)  # noqa: S311 - jitter, no secret
+        seconds = BACKOFF * 3 ** (attempt - 1) * random.uniform(0.5, 1.0)  # noqa: S311 - jitter, no secret
         self.say(f"{why}; try {attempt + 1} of {ATTEMPTS} in {seconds:.1f} s")
         self.clock.sleep(seconds)
 
-    def _sit_out(self, response: requests.Response) -> None:
-        seconds = _seconds(response.headers.get("x-ratelimit-reset"), default=59.0)
+    def _sit_out(self, seconds: float) -> None:
         self.say(f"UbiOps limits the request rate: going on in {seconds:.0f} s")
         # The figure may have been rounded down; the jitter keeps parallel calls from coming back at once.
         self.clock.sleep(seconds + random.uniform(0.2, 1.0))  # noqa: S311 - jitter, no secret
@@ -248,56 +295,24 @@ def _rewound(post_params: Sequence[tuple[str, Any]]) -> Iterator[tuple[str, Any]
         yield name, value
 
 
-def _seconds(text: str | None, default: float) -> float:
-    with contextlib.suppress(ValueError, TypeError):
-        return min(max(float(text or ""), 0.0), 300.0)
-    return default
-
-
-def _never_sent(error: RequestException) -> bool:
-    """Whether the connection was never made, so that the request cannot have had an effect."""
-    from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
-
-    if isinstance(error, requests.exceptions.ConnectTimeout):
-        return True
-    cause = getattr(error.args[0], "reason", None) if error.args else None
-    return isinstance(cause, (NewConnectionError, ConnectTimeoutError))
-
-
-def _in_words(error: RequestException, timeout: float) -> str:
-    match error:
-        case requests.exceptions.SSLError():
-            return "the TLS certificate or handshake is not accepted"
-        case requests.exceptions.ProxyError():
-            return "the proxy named by HTTPS_PROXY or HTTP_PROXY does not answer"
-        case requests.exceptions.ConnectTimeout():
-            return "no connection could be made in time"
-        case requests.exceptions.Timeout():
-            return f"no answer within {timeout:g} s"
-        case requests.exceptions.ConnectionError() if _never_sent(error):
-            return "no connection could be made"
-        case (
-            requests.exceptions.InvalidURL() | requests.exceptions.InvalidSchema() | requests.exceptions.MissingSchema()
-        ):
-            return "the host is not a valid URL"
-        case _:
-            return "the connection broke before an answer came"
-
-
-def _unreachable(verb: str, host: str, path: str, error: RequestException, timeout: float) -> Unreachable:
-    words = _in_words(error, timeout)
-    return Unreachable(
-        verb,
-        path,
-        0,
-        f"UbiOps at {blank(host)} cannot be reached ({verb} {path}): {words}.",
-        "Check --host or UBIOPS_API_HOST, and the network.",
-    )
+def _window(response: requests.Response) -> float:
+    """Seconds until the rate limit's next window, as the answer tells; a guess where it tells nothing of use."""
+    with contextlib.suppress(ValueError):
+        seconds = float(response.headers.get("x-ratelimit-reset") or "")
+        return min(max(seconds, 0.0), 300.0) if math.isfinite(seconds) else 59.0
+    return 59.0
 
 
 def api_error(verb: str, path: str, response: requests.Response, tries: int = 1) -> ApiError:
     """The error that `response`, the last of `tries`, tells, in UbiOps' own words where it has some."""
     reason = _reason(response)
+    if response.status_code == 407:
+        advice = "It wants a login: write http://USER:PASSWORD@HOST:PORT into HTTP_PROXY. " + PAGE
+        return ApiError(verb, path, 407, f"the proxy answered, not UbiOps: {reason}", advice)
+    if response.status_code in (401, 403) and _is_page(response):
+        advice = "It is a web page, which UbiOps does not send: a proxy or filter on the way refuses this. " + PAGE
+        kind = Unauthorized if response.status_code == 401 else Forbidden
+        return kind(verb, path, response.status_code, reason, advice)
     match response.status_code:
         case 401:
             return Unauthorized(verb, path, 401, reason, "Check UBIOPS_API_TOKEN or --token-file.")
@@ -311,6 +326,10 @@ def api_error(verb: str, path: str, response: requests.Response, tries: int = 1)
             return ApiError(verb, path, status, reason, advice)
         case status:
             return ApiError(verb, path, status, reason)
+
+
+def _is_page(response: requests.Response) -> bool:
+    return "html" in response.headers.get("Content-Type", "").lower()
 
 
 def _reason(response: requests.Response) -> str:

@@ -16,9 +16,12 @@ from typing import IO, Any, Self
 
 import httpx
 
+from whisperctl.endpoint.answers import end_answers, ending, read_whole
 from whisperctl.endpoint.blanking import Blanking
 from whisperctl.errors import Unhealthy, Unreachable
-from whisperctl.output import TOKEN, clean
+from whisperctl.hosts import refuse_foreign, refuse_plain
+from whisperctl.output import TOKEN, clean, learn_token
+from whisperctl.tls import client_context
 
 
 class TooSlow(Unreachable):
@@ -28,6 +31,7 @@ class TooSlow(Unreachable):
 Upload = tuple[str, bytes | IO[bytes]]
 """A file's name as the server sees it, and its content."""
 
+NETWORK = "docs/network.md tells how to set proxies and certificate authorities."
 _REDIRECTS = 5
 _CONNECT_SECONDS = 10.0
 _PATIENT_SECONDS = 600.0
@@ -47,7 +51,7 @@ class Answer:
         """The body as JSON, or None when it is not JSON."""
         try:
             return json.loads(self.text)
-        except ValueError:
+        except (ValueError, RecursionError):
             return None
 
     @property
@@ -83,6 +87,7 @@ class Endpoint:
         token: str | None,
         timeout: float,
         *,
+        home: str | None = None,
         say: Callable[[str], None] = lambda _line: None,
     ) -> None:
         """Open nothing yet.
@@ -90,12 +95,14 @@ class Endpoint:
         Args:
             url: the service's `endpoint`, with or without a trailing slash.
             token: the bare UbiOps token; None for a public service.
-            timeout: seconds for one request, unless the call says otherwise.
+            timeout: seconds for one whole request, answer included, unless the call says otherwise.
+            home: address of the API that named the endpoint; the token goes to its domain only.
             say: gets a line for every request.
 
         Raises:
-            Unhealthy: `url` is not an http or https URL, or the environment names certificates or a proxy that
-                cannot be used.
+            Unhealthy: `url` is not an http or https URL, or the environment names a proxy that cannot be used.
+            WhisperctlError: the token would travel in clear text, or to somebody else, or the environment names
+                certificates that cannot be used.
         """
         self.url = url.rstrip("/")
         self.timeout = timeout
@@ -104,14 +111,22 @@ class Endpoint:
         self._token, self._say = token, say
         self.blanking = Blanking(token)
         """Takes the token out of what is shown to others."""
+        if token:
+            learn_token(token)
+            refuse_plain(self.url)
+            if home is not None:
+                refuse_foreign(self.url, home)
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=64)
+        trust = client_context() if self.url.lower().startswith("https://") else True
+        headers = {"Accept-Encoding": "gzip, deflate"}
         try:
-            self._client = httpx.Client(follow_redirects=False, limits=limits)
-        except (OSError, ImportError, ValueError) as error:  # certificates and proxies of the environment
+            self._client = httpx.Client(follow_redirects=False, limits=limits, verify=trust, headers=headers)
+        except (OSError, ImportError, ValueError) as error:  # proxies of the environment
             raise Unhealthy(
-                f"No HTTP client can be made of this environment: {self._blank(str(error)) or type(error).__name__}.\n"
-                "  Look at SSL_CERT_FILE, SSL_CERT_DIR, ALL_PROXY, HTTPS_PROXY and HTTP_PROXY."
+                f"No HTTP client can be made of this environment: {clean(str(error)) or type(error).__name__}.\n"
+                f"  Look at ALL_PROXY, HTTPS_PROXY and HTTP_PROXY. {NETWORK}"
             ) from error
+        end_answers(self._client)
         # Of all who use this client, nobody is to get the cookies of another one's session.
         self._client.cookies.jar.set_policy(DefaultCookiePolicy(allowed_domains=[]))
 
@@ -217,8 +232,10 @@ class Endpoint:
     def _send(self, verb: str, url: httpx.URL, timeout: float | None, **body: Any) -> httpx.Response:
         seconds = self.timeout if timeout is None else timeout
         limit = httpx.Timeout(seconds, connect=min(seconds, _CONNECT_SECONDS))
-        with self._own_errors(verb, url, seconds):
-            response = self._client.request(verb, url, timeout=limit, auth=self._auth, **body)
+        with self._own_errors(verb, url, seconds), ending(seconds):
+            request = self._client.build_request(verb, url, timeout=limit, **body)
+            response = self._client.send(request, auth=self._auth, stream=True)
+            read_whole(response)
         self._say(f"{verb} {url} -> {response.status_code} ({response.elapsed.total_seconds():.2f} s)")
         return response
 
@@ -230,8 +247,11 @@ class Endpoint:
         except httpx.TimeoutException as error:
             reason = f"{asked}: no answer within {seconds:g} s."
             raise TooSlow(verb, url.path, 0, reason, "Pass a larger --timeout.") from error
+        except httpx.ProxyError as error:
+            reason = f"{asked}: the proxy refuses the connection ({clean(str(error))})."
+            raise Unreachable(verb, url.path, 0, reason, NETWORK) from error
         except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
-            reason = self._blank(str(error)) or "the connection broke"
+            reason = clean(self._blank(str(error))) or "the connection broke"
             raise Unreachable(verb, url.path, 0, f"{asked}: {reason}.") from error
         except RuntimeError as error:  # httpx's word for a client that was closed while a request was on its way
             raise Unreachable(verb, url.path, 0, f"{asked}: stopped.") from error

@@ -6,7 +6,7 @@ what no waiting changes (401, 403, 404, another model) is an error at once. Wake
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,6 +44,7 @@ def probe(
     clock: Clock,
     timeout: float,
     listen: Callable[[str], None],
+    checks: Sequence[Callable[[], None]] = (),
 ) -> Probed:
     """Wait until the endpoint is healthy, then prove that it serves `served_name` and transcribes.
 
@@ -55,12 +56,13 @@ def probe(
         clock: for the waiting.
         timeout: seconds for all of it.
         listen: gets a short line whenever the state changes.
+        checks: called between two looks while it waits; one that raises ends the waiting.
 
     Raises:
         Unhealthy: what was asked, what answered, what to do.
         TimedOut: it did not come up in `timeout` seconds.
     """
-    wait = Wait(endpoint, clock, timeout, listen)
+    wait = Wait(endpoint, clock, timeout, listen, checks)
     wait.until_ok(HEALTH_PATH, lambda seconds: endpoint.get("/health", seconds))
     listen("healthy")
     models = model_names(wait.until_ok("GET /v1/models", lambda seconds: endpoint.get("/v1/models", seconds)), endpoint)

@@ -6,7 +6,6 @@ an endpoint that is up.
 
 from __future__ import annotations
 
-import json
 import shutil
 import subprocess
 import warnings
@@ -19,7 +18,7 @@ from whisperctl.clock import Clock
 from whisperctl.endpoint import snippets
 from whisperctl.endpoint.client import Endpoint
 from whisperctl.endpoint.probe import check_served, model_names, recording
-from whisperctl.endpoint.readiness import advice
+from whisperctl.endpoint.readiness import advice, reports_health
 from whisperctl.endpoint.transcription import ROUTES, Task, Transcript, read
 from whisperctl.endpoint.wer import word_error_rate
 from whisperctl.errors import Unhealthy, WhisperctlError
@@ -224,7 +223,7 @@ class Smoke:
         if answer.get("status") != "completed":
             raise Unhealthy(f"the request ended as {answer.get('status')}: {answer.get('error_message')}")
         result = str(answer.get("result"))
-        if not _is_healthy(result):
+        if not reports_health(result):
             raise Unhealthy(f"request() answered {result[:200]}")
         return _Seen("request() answers healthy")
 
@@ -258,15 +257,6 @@ class Smoke:
 
 def _counted(segments: int) -> str:
     return f"{segments} segment" + "s" * (segments != 1)
-
-
-def _is_healthy(result: str) -> bool:
-    """Whether `result` is the health report of a rendered package."""
-    try:
-        report = json.loads(result)
-    except ValueError:
-        return False
-    return isinstance(report, dict) and report.get("status") == "healthy"
 
 
 def _quoted(text: str) -> str:

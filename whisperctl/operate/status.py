@@ -14,7 +14,7 @@ from datetime import datetime
 from whisperctl.apply.holder import holder_in_words, is_gone
 from whisperctl.control.api import Api, Json
 from whisperctl.endpoint.client import Endpoint
-from whisperctl.errors import ApiError, Unhealthy
+from whisperctl.errors import WhisperctlError
 from whisperctl.package.build import build_environment
 from whisperctl.plan.changes import Remark, remarks
 from whisperctl.spec import Service, Stack
@@ -213,15 +213,15 @@ def _door(api: Api, service: Service, raw: Json, token: Callable[[], str] | None
     elif token is None:
         health, healthy = "not asked: no instance runs", None
     else:
-        health, healthy = _health(url, token() if raw.get("authentication_required", True) else None)
+        health, healthy = _health(url, api.token if raw.get("authentication_required", True) else None, api.host)
     return Door(name=service.name, url=url, ready=ready, health=health, healthy=healthy)
 
 
-def _health(url: str, token: str | None) -> tuple[str, bool]:
+def _health(url: str, token: str | None, home: str) -> tuple[str, bool]:
     try:
-        with Endpoint(url, token, HEALTH_SECONDS) as endpoint:
+        with Endpoint(url, token, HEALTH_SECONDS, home=home) as endpoint:
             answer = endpoint.get("/health")
-    except (ApiError, Unhealthy) as error:
+    except WhisperctlError as error:
         return str(error).splitlines()[0], False
     return ("healthy", True) if answer.status == 200 else (f"/health answers {answer}", False)
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from whisperctl.errors import NotOwned, Problem
+from whisperctl.output import looks_secret
+from whisperctl.spec import Stack
 from whisperctl.state.desired import Wanted, spec_path
 from whisperctl.state.diff import FieldChange, differing_fields
 from whisperctl.state.live import Live, is_sealed
@@ -153,6 +155,7 @@ def destruction(wanted: Wanted, live: Live, kept: set[Address]) -> list[Change]:
 
 def _change(wanted: Wanted, resource: Resource, action: Action, fields: tuple[FieldChange, ...], reason: str) -> Change:
     stack, address = wanted.stack, resource.address
+    fields = tuple(_with_names(stack, address, field) for field in fields)
     first = fields[0].path if fields and action != "create" else ""
     return Change(
         address=address,
@@ -162,6 +165,19 @@ def _change(wanted: Wanted, resource: Resource, action: Action, fields: tuple[Fi
         effect=_effect(wanted, address, action, fields),
         source=stack.source(*spec_path(stack, address, first)),
     )
+
+
+def _with_names(stack: Stack, address: Address, field: FieldChange) -> FieldChange:
+    """The field with the variables that its value was taken from, and without it where a name looks like a secret's."""
+    if address.kind in _RENDERED or isinstance(field.after, Masked):
+        return field
+    path = spec_path(stack, address, field.path)
+    is_value = address.kind is Kind.ENV_VAR and field.path == "value"
+    names = stack.taken_from.get(path, ()) or (stack.taken_from.get((*path, "value"), ()) if is_value else ())
+    if (is_value and looks_secret(address.names[-1])) or any(looks_secret(name) for name in names):
+        before = None if field.before is None else Masked.UNMARKED
+        return replace(field, before=before, after=Masked.UNMARKED, names=names)
+    return replace(field, names=names)
 
 
 def deletion(wanted: Wanted, address: Address, reason: str) -> Change:
@@ -194,6 +210,8 @@ def _why_updated(wanted: Wanted, live: Live, address: Address, fields: Sequence[
     return "; ".join(f"{path} differs from {place}" for path, place in places.items())
 
 
+_RENDERED = (Kind.ENVIRONMENT, Kind.ENVIRONMENT_TAG, Kind.PACKAGE)
+"""What is made of many values."""
 _IN_PLACE = "in place"
 
 

@@ -71,7 +71,8 @@ def _full_reason(change: Change) -> str:
 
 
 def _field(field: FieldChange) -> dict[str, Any]:
-    return {"path": field.path, "before": _plain(field.before), "after": _plain(field.after)}
+    document = {"path": field.path, "before": _plain(field.before), "after": _plain(field.after)}
+    return document | ({"from": list(field.names)} if field.names else {})
 
 
 def _plain(value: Any) -> Any:

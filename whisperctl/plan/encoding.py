@@ -96,13 +96,12 @@ def _encode_field(field: FieldChange) -> dict[str, Any]:
     """A masked value stands under a key of its own."""
     sides = {"before": field.before, "after": field.after}
     masked = {f"masked_{side}": value.name for side, value in sides.items() if isinstance(value, Masked)}
-    return (
-        {"path": field.path} | {side: value for side, value in sides.items() if f"masked_{side}" not in masked} | masked
-    )
+    plain = {side: value for side, value in sides.items() if f"masked_{side}" not in masked}
+    return {"path": field.path, "names": list(field.names), **plain, **masked}
 
 
 def _decode_field(data: Mapping[str, Any]) -> FieldChange:
     before, after = (
         Masked[data[f"masked_{side}"]] if f"masked_{side}" in data else data[side] for side in ("before", "after")
     )
-    return FieldChange(path=data["path"], before=before, after=after)
+    return FieldChange(path=data["path"], before=before, after=after, names=tuple(map(str, data["names"])))

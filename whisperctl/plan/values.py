@@ -14,7 +14,15 @@ LONGEST = 120
 
 def step(field: FieldChange) -> str:
     """`448 -> 440`."""
-    return f"{shown(field.before)} -> {shown(field.after)}"
+    return f"{shown(field.before)} -> {planned(field)}"
+
+
+def planned(field: FieldChange) -> str:
+    """The value as it will be, and the environment variables that it was taken from."""
+    if not field.names:
+        return shown(field.after)
+    source = f"(from {', '.join(f'${{{name}}}' for name in field.names)})"
+    return source if field.after is Masked.UNMARKED else f"{shown(field.after)} {source}"
 
 
 def shown(value: Any) -> str:

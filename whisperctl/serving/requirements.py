@@ -26,6 +26,7 @@ _COMMENT = re.compile(r"(^|\s)#.*$")
 _OPTIONS = re.compile(r"(^|\s)-.*$")
 """Pip's own options, after a requirement or instead of one."""
 _HASH = re.compile(r"\s--hash[ =](\S+)")
+_PIN = re.compile(r"(\w[\w.-]*)(?:\[([^\]]*)\])?(.*)")
 _LOGIN = re.compile(r"://[^/\s]*@")
 _LOCK_OPTIONS = (
     *("-i", "--index-url", "--extra-index-url", "--no-index", "--find-links", "-f", "--pre", "--prefer-binary"),
@@ -52,8 +53,21 @@ def requirements(stack: Stack) -> list[str]:
     Raises:
         Unreadable: the lock cannot be read.
     """
-    lock = read_lock(stack)
-    return asked_requirements(stack) if lock is None else list(lock.lines)
+    asked, lock = asked_requirements(stack), read_lock(stack)
+    return asked if lock is None else [_with_extras(line, asked) for line in lock.lines]
+
+
+def _with_extras(line: str, asked: Sequence[str]) -> str:
+    """A pin with the extras that the stack asks for; `uv pip compile` leaves them out unless told otherwise."""
+    pin = _PIN.fullmatch(line)
+    if pin is None:
+        return line  # an option of pip
+    name, extras, rest = pin.groups()
+    for requirement in filter(None, map(_requirement, asked)):
+        if requirement.extras and _canonical(requirement.name) == name:
+            both = {*map(_canonical, requirement.extras), *filter(None, (extras or "").split(","))}
+            return f"{name}[{','.join(sorted(both))}]{rest}"
+    return line
 
 
 def asked_requirements(stack: Stack) -> list[str]:

@@ -19,6 +19,8 @@ class FieldChange:
     """UbiOps' names, dotted: `labels.team`."""
     before: Any
     after: Any
+    names: tuple[str, ...] = ()
+    """The environment variables that the wanted value was made of."""
 
 
 def differing_fields(live: Mapping[str, Any], desired: Mapping[str, Any]) -> tuple[FieldChange, ...]:

@@ -20,6 +20,7 @@ class Masked(Enum):
 
     SECRET = "(secret)"  # noqa: S105 - what is shown instead of one
     SECRET_CHANGED = "(secret, changed)"  # noqa: S105 - what is shown instead of one
+    UNMARKED = "(not shown)"
     FROM_VARIABLE = "(not shown: from an environment variable)"
     MAYBE_FROM_VARIABLE = "(not shown: it may be from an environment variable)"
 

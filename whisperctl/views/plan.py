@@ -8,7 +8,7 @@ import click
 
 from whisperctl.plan.changes import Change
 from whisperctl.plan.proposal import Proposal
-from whisperctl.plan.values import shown, step
+from whisperctl.plan.values import planned, step
 
 MARKDOWN_LIMIT = 65_000
 """GitHub refuses a comment of more than 65,535 characters."""
@@ -41,7 +41,7 @@ def _change_text(change: Change, color: bool) -> Iterator[str]:
     width = max((len(field.path) for field in fields), default=0)
     for field in fields:
         if change.action == "create":
-            yield f"      {field.path:<{width}} = {shown(field.after)}"
+            yield f"      {field.path:<{width}} = {planned(field)}"
         else:
             yield f"      {field.path:<{width}} : {step(field)}"
     yield f"      => {change.effect}"

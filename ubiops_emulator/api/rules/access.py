@@ -64,6 +64,7 @@ def new_token(store: Store, user: Doc) -> str:
 
 
 def set_token(store: Store, user: Doc, token: str) -> None:
+    """Make this the user's API token; only its digest is kept."""
     store.delete_children("token", user.id)
     store.add("token", user.id, digest(token), {})
 
@@ -107,10 +108,12 @@ def grants(store: Store, project_id: str, role: str, permission: str) -> bool:
 
 
 def permissions(call: Call) -> list[dict[str, Any]]:
+    """List every permission that a role may have."""
     return [{"name": name} for name in call.known_permissions]
 
 
 def users(call: Call) -> list[dict[str, Any]]:
+    """List the users of the project, of one type if asked."""
     owner = project(call)
     kind = call.query.get("user_type")
     if kind not in {None, "user", "service_user"}:
@@ -121,6 +124,7 @@ def users(call: Call) -> list[dict[str, Any]]:
 
 
 def user_get(call: Call) -> dict[str, Any]:
+    """One user of the project."""
     doc = call.store.by_id("user", call.path["user_id"])
     if doc is None or doc.parent not in {SYSTEM, project(call).id}:
         raise not_found("User")
@@ -128,14 +132,17 @@ def user_get(call: Call) -> dict[str, Any]:
 
 
 def service_users(call: Call) -> list[dict[str, Any]]:
+    """List the service users of the project."""
     return [_service_user(doc) for doc in call.store.children("user", project(call).id)]
 
 
 def service_user_get(call: Call) -> dict[str, Any]:
+    """One service user."""
     return _service_user(_mine(call))
 
 
 def service_user_create(call: Call) -> dict[str, Any]:
+    """Create a service user; only this answer has its token."""
     owner = project(call)
     body = call.checked(SERVICE_USER, creating=True)
     _check_expiry(call, body)
@@ -154,6 +161,7 @@ def service_user_create(call: Call) -> dict[str, Any]:
 
 
 def service_user_update(call: Call) -> dict[str, Any]:
+    """Change the name, description or expiry of a service user."""
     doc = _mine(call)
     changes = call.checked(SERVICE_USER, creating=False)
     _check_expiry(call, changes)
@@ -163,6 +171,7 @@ def service_user_update(call: Call) -> dict[str, Any]:
 
 
 def service_user_delete(call: Call) -> None:
+    """Delete a service user, its token and its role assignments."""
     doc = _mine(call)
     call.store.delete_children("token", doc.id)
     for grant in call.store.children("grant", project(call).id):
@@ -172,6 +181,7 @@ def service_user_delete(call: Call) -> None:
 
 
 def service_user_token(call: Call) -> dict[str, Any]:
+    """Replace the token of a service user; the old one ends at once."""
     doc = _mine(call)
     expiry = doc.body["expiry_date"]
     if expiry and datetime.fromisoformat(expiry).timestamp() <= call.now:
@@ -180,10 +190,12 @@ def service_user_token(call: Call) -> dict[str, Any]:
 
 
 def roles(call: Call) -> list[dict[str, Any]]:
+    """List the platform's roles and the project's own."""
     return [shapes.keep(["id", "name", "default"], body) for body in _roles(call)]
 
 
 def role_get(call: Call) -> dict[str, Any]:
+    """One role by name."""
     for body in _roles(call):
         if body["name"] == call.path["role_name"]:
             return shapes.keep(["id", "name", "default", "permissions"], body)
@@ -191,6 +203,7 @@ def role_get(call: Call) -> dict[str, Any]:
 
 
 def role_create(call: Call) -> dict[str, Any]:
+    """Create a role of the project."""
     body = call.checked(ROLE, creating=True)
     _check_permissions(call, body)
     if body["name"] in DEFAULT_ROLES:
@@ -203,6 +216,7 @@ def role_create(call: Call) -> dict[str, Any]:
 
 
 def role_update(call: Call) -> dict[str, Any]:
+    """Change the permissions or the name of a role of the project."""
     doc = _custom_role(call)
     changes = call.checked(ROLE, creating=False)
     _check_permissions(call, changes)
@@ -218,6 +232,7 @@ def role_update(call: Call) -> dict[str, Any]:
 
 
 def role_delete(call: Call) -> None:
+    """Delete a role of the project that nobody has; the platform's stay."""
     doc = _custom_role(call)
     if _assigned(call, doc):
         raise in_use(call, "Role is assigned")
@@ -225,6 +240,7 @@ def role_delete(call: Call) -> None:
 
 
 def assignments(call: Call) -> list[dict[str, Any]]:
+    """List who has which role, of one resource or assignee if asked."""
     query = call.query
     if ("resource" in query) != ("resource_type" in query):
         raise invalid("resource and resource_type are required together")
@@ -238,6 +254,7 @@ def assignments(call: Call) -> list[dict[str, Any]]:
 
 
 def assignment_create(call: Call) -> dict[str, Any]:
+    """Give a user a role on the project or a deployment."""
     owner = project(call)
     body = call.checked(ASSIGNMENT, creating=True)
     if ("resource" in body) != ("resource_type" in body):
@@ -251,10 +268,12 @@ def assignment_create(call: Call) -> dict[str, Any]:
 
 
 def assignment_get(call: Call) -> dict[str, Any]:
+    """One role assignment."""
     return shapes.keep(ASSIGNMENT_KEEP, _assignment(call).body)
 
 
 def assignment_delete(call: Call) -> None:
+    """Take a role from a user."""
     call.store.delete(_assignment(call))
 
 

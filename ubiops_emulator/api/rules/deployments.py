@@ -12,16 +12,19 @@ from ubiops_emulator.store import Doc, Duplicate, Store
 
 
 def index(call: Call) -> list[dict[str, Any]]:
+    """List the deployments, by label or format if asked."""
     docs = labelled(call, call.store.children("deployment", project(call).id))
     wanted = flag(call, "supports_request_format")
     return [_listed(doc) for doc in docs if wanted is None or doc.body["supports_request_format"] == wanted]
 
 
 def get(call: Call) -> dict[str, Any]:
+    """One deployment."""
     return _detail(call.store, deployment(call))
 
 
 def create(call: Call) -> dict[str, Any]:
+    """Create a deployment without a version."""
     parent = project(call)
     body = call.checked(shapes.DEPLOYMENT, creating=True)
     _check_types(body)
@@ -34,6 +37,7 @@ def create(call: Call) -> dict[str, Any]:
 
 
 def update(call: Call) -> dict[str, Any]:
+    """Change a deployment: name, description, labels, fields, default version."""
     doc = deployment(call)
     changes = call.checked(shapes.DEPLOYMENT, creating=False)
     if len(changes) > 1 and _has_widgets(doc.body):
@@ -53,6 +57,7 @@ def update(call: Call) -> dict[str, Any]:
 
 
 def delete(call: Call) -> None:
+    """Delete a deployment with all that is below it, unless a service points at it."""
     doc = deployment(call)
     users = [s.body["name"] for s in call.store.every("service") if s.body["_deployment"] == doc.id]
     if users and call.switches.service_blocks_delete:

@@ -28,6 +28,7 @@ UNDERWAY = ("queued", "building")
 
 
 def index(call: Call) -> list[dict[str, Any]]:
+    """List environments, of the project, of the platform, or both."""
     wanted = flag(call, "system")
     docs = [] if wanted is True else call.store.children("environment", project(call).id)
     if wanted is not False:
@@ -36,10 +37,12 @@ def index(call: Call) -> list[dict[str, Any]]:
 
 
 def get(call: Call) -> dict[str, Any]:
+    """One environment."""
     return _view(environment(call))
 
 
 def create(call: Call) -> dict[str, Any]:
+    """Create an environment without a tag."""
     parent = project(call)
     body = call.checked(shapes.ENVIRONMENT, creating=True)
     if call.store.find("environment", SYSTEM, body["name"]):
@@ -52,6 +55,7 @@ def create(call: Call) -> dict[str, Any]:
 
 
 def update(call: Call) -> dict[str, Any]:
+    """Change the description or labels of an environment of the project."""
     doc = _own(environment(call))
     doc.body |= call.checked(shapes.ENVIRONMENT, creating=False)
     doc.body["last_updated"] = call.stamp
@@ -60,6 +64,7 @@ def update(call: Call) -> dict[str, Any]:
 
 
 def delete(call: Call) -> None:
+    """Delete an environment whose tags no version uses."""
     doc = _own(environment(call))
     tags = call.store.children("tag", doc.id)
     users = [name for one in tags for name in _users(call, one)]
@@ -73,6 +78,7 @@ def delete(call: Call) -> None:
 
 
 def tags(call: Call) -> list[dict[str, Any]]:
+    """List the tags of an environment, newest first."""
     parent = environment(call)
     wanted = flag(call, "supports_request_format")
     docs = call.store.newest("tag", parent.id, -1)
@@ -80,10 +86,12 @@ def tags(call: Call) -> list[dict[str, Any]]:
 
 
 def tag_get(call: Call) -> dict[str, Any]:
+    """One tag."""
     return _tag_view(environment(call), tag(call))
 
 
 def tag_create(call: Call) -> dict[str, Any]:
+    """Create a tag, `pending` until it is built."""
     parent = _own(environment(call))
     body = call.checked(shapes.TAG, creating=True)
     if body.pop("status", "pending") != "pending":
@@ -113,6 +121,7 @@ def new_tag(now: float) -> dict[str, Any]:
 
 
 def tag_update(call: Call) -> dict[str, Any]:
+    """Cancel the build of a tag, or change whether it is for the request format."""
     parent, doc = _own(environment(call)), tag(call)
     changes = call.checked(shapes.TAG, creating=False)
     status = changes.pop("status", None)
@@ -131,6 +140,7 @@ def tag_update(call: Call) -> dict[str, Any]:
 
 
 def tag_delete(call: Call) -> None:
+    """Delete a tag that no version uses."""
     _own(environment(call))
     doc = tag(call)
     if doc.body["status"] in UNDERWAY:
@@ -167,6 +177,7 @@ def tag_build(call: Call) -> dict[str, Any]:
 
 
 def tag_rebuild(call: Call) -> dict[str, Any]:
+    """Build a failed or cancelled tag again from the file it has."""
     _own(environment(call))
     doc = tag(call)
     _buildable(doc)
@@ -177,6 +188,7 @@ def tag_rebuild(call: Call) -> dict[str, Any]:
 
 
 def tag_download(call: Call) -> FileAnswer:
+    """The file that a tag was built from."""
     package = tag(call).body["_file"]
     if package is None:
         raise not_found("Environment file")
@@ -184,11 +196,13 @@ def tag_download(call: Call) -> FileAnswer:
 
 
 def dependency_files(call: Call) -> list[dict[str, Any]]:
+    """What the file of a tag lists: packages, system packages."""
     files: list[dict[str, Any]] = tag(call).body.get("_dependencies", [])
     return files
 
 
 def usage(call: Call) -> list[dict[str, Any]]:
+    """List the versions that use a tag."""
     parent, doc = environment(call), tag(call)
     store = call.store
     rows = []

@@ -12,19 +12,23 @@ from ubiops_emulator.store import Doc
 
 
 def types(call: Call) -> dict[str, Any]:
+    """List the instance types of the platform."""
     project(call)
     return page(call, call.store.children("instance_type", SYSTEM), lambda doc: doc.body)
 
 
 def index(call: Call) -> dict[str, Any]:
+    """List the instance type groups of the project."""
     return page(call, call.store.children("group", project(call).id), _view)
 
 
 def get(call: Call) -> dict[str, Any]:
+    """One instance type group."""
     return _view(group(call))
 
 
 def create(call: Call) -> dict[str, Any]:
+    """Create an instance type group."""
     body = call.checked(shapes.GROUP, creating=True)
     body["instance_types"] = members(call, body["instance_types"])
     body.setdefault("name", body["instance_types"][0]["display_name"])
@@ -33,6 +37,7 @@ def create(call: Call) -> dict[str, Any]:
 
 
 def update(call: Call) -> dict[str, Any]:
+    """Change the name of a group, or replace all of its instance types."""
     doc = group(call)
     changes = call.checked(shapes.GROUP, creating=False)
     if "instance_types" in changes:
@@ -43,6 +48,7 @@ def update(call: Call) -> dict[str, Any]:
 
 
 def delete(call: Call) -> None:
+    """Delete a group that no version uses."""
     doc = group(call)
     users = [str(version.name) for version in _using(call, doc)]
     if users:
@@ -51,6 +57,7 @@ def delete(call: Call) -> None:
 
 
 def usage(call: Call) -> dict[str, Any]:
+    """List the versions that use a group."""
     doc = group(call)
 
     def row(version: Doc) -> dict[str, Any]:

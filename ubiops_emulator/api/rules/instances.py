@@ -15,21 +15,25 @@ STATUSES = ("pending", "initialising", "running", "stopping")
 
 
 def index(call: Call) -> dict[str, Any]:
+    """List the instances of a version, of some states if asked."""
     docs = _with_status(call, call.store.children("instance", version(call).id))
     return page(call, docs, lambda doc: shapes.keep(shapes.INSTANCE_LIST, doc.body))
 
 
 def project_index(call: Call) -> dict[str, Any]:
+    """List the instances of the whole project, of some states if asked."""
     owner = project(call)
     docs = [doc for doc in call.store.every("instance") if _project_of(call, doc) == owner.id]
     return page(call, _with_status(call, docs), lambda doc: shapes.keep(shapes.INSTANCE_PROJECT, _view(call, doc)), 50)
 
 
 def get(call: Call) -> dict[str, Any]:
+    """One instance, with the node that it runs on."""
     return shapes.keep(shapes.INSTANCE_DETAIL, _view(call, _mine(call)))
 
 
 def update(call: Call) -> dict[str, Any]:
+    """Stop an instance; nothing else can be changed."""
     doc = _mine(call)
     wanted = call.checked({"status": Field(kind="str", required=True, choices=("stopped",))}, creating=False)
     if not wanted:

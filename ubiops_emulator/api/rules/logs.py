@@ -16,6 +16,7 @@ METADATA = [name for name in LABELS if name not in {"deployment_id", "deployment
 
 
 def index(call: Call) -> list[dict[str, Any]]:
+    """List the log lines of a time window that match a query."""
     owner = project(call)
     keep = parse(call.query.get("query", ""))
     limit = number(call, "limit", 1000, 1, 5000)

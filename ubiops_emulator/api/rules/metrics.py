@@ -29,11 +29,13 @@ BUILT_IN = {
 
 
 def index(call: Call) -> list[dict[str, Any]]:
+    """List the metrics that UbiOps has built in."""
     project(call)
     return [] if call.query.get("custom", "").lower() == "true" else [_metric(name) for name in BUILT_IN]
 
 
 def get(call: Call) -> dict[str, Any]:
+    """One metric."""
     project(call)
     if call.path["metric_name"] not in BUILT_IN:
         raise not_found("Metric")

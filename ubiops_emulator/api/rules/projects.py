@@ -19,10 +19,12 @@ PROJECT = {
 
 
 def status(_call: Call) -> dict[str, Any]:
+    """Whether the API works."""
     return {"status": "ok"}
 
 
 def user(call: Call) -> dict[str, Any]:
+    """The user whose token asks."""
     doc = call.store.by_id("user", call.user.id)
     if doc is None:
         raise not_found("User")
@@ -30,6 +32,7 @@ def user(call: Call) -> dict[str, Any]:
 
 
 def index(call: Call) -> list[dict[str, Any]]:
+    """List the projects, of one organization or by label if asked."""
     wanted = call.query.get("organization")
     docs = labelled(call, call.store.children("project", SYSTEM))
     return [
@@ -38,6 +41,7 @@ def index(call: Call) -> list[dict[str, Any]]:
 
 
 def get(call: Call) -> dict[str, Any]:
+    """The project."""
     return shapes.keep(shapes.PROJECT_DETAIL, project(call).body)
 
 
@@ -61,6 +65,7 @@ def quotas(call: Call) -> list[dict[str, Any]]:
 
 
 def resources(call: Call) -> dict[str, Any]:
+    """Count what the project holds."""
     owner, store = project(call), call.store
     deployments = store.children("deployment", owner.id)
     return {

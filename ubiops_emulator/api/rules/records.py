@@ -23,10 +23,12 @@ def audit(store: Store, project_id: str, entry: dict[str, Any]) -> None:
 
 
 def project_audit(call: Call) -> list[dict[str, Any]]:
+    """List who changed what in the project, newest first."""
     return _audit(call, None)
 
 
 def deployment_audit(call: Call) -> list[dict[str, Any]]:
+    """List who changed what of a deployment, newest first."""
     return _audit(call, deployment(call).id)
 
 
@@ -49,6 +51,7 @@ def event(store: Store, project_id: str, entry: dict[str, Any]) -> None:
 
 
 def project_events(call: Call) -> list[dict[str, Any]]:
+    """List what happened by itself, newest first; of one object, type or time window if asked."""
     query = call.query
     if ("object_type" in query) != ("object_id" in query):
         raise invalid("object_type and object_id are required together")
@@ -77,9 +80,11 @@ def _window(call: Call) -> tuple[float, float]:
 
 
 def instance_event(store: Store, doc: Doc, text: str, now: float) -> None:
+    """Record what happened to an instance."""
     store.add("instance_event", doc.id, None, {"time_created": stamp(now), "description": text})
 
 
 def instance_events(call: Call) -> dict[str, Any]:
+    """List what happened to an instance, oldest first."""
     docs = call.store.children("instance_event", instance(call).id)
     return page(call, docs, lambda doc: shapes.keep(["id", "time_created", "description"], doc.body))

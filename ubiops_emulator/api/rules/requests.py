@@ -37,12 +37,14 @@ def create(call: Call) -> Waiting:
 
 
 def stream(call: Call) -> Waiting:
+    """Make a request whose answer is streamed."""
     timeout = number(call, "timeout", 300, 10, 3600)
     doc = _add(call, call.body, timeout, "streaming")
     return Waiting(request=doc.id, stream=True)
 
 
 def batch(call: Call) -> list[dict[str, Any]]:
+    """Make requests that are answered later."""
     timeout = number(call, "timeout", 14400, 10, 172800)
     items = call.body if isinstance(call.body, list) else [call.body]
     if not 1 <= len(items) <= BATCH_MOST:
@@ -52,11 +54,13 @@ def batch(call: Call) -> list[dict[str, Any]]:
 
 
 def index(call: Call) -> list[dict[str, Any]]:
+    """List the requests of a version, newest first."""
     owners = [version(call)] if "version" in call.path else call.store.children("version", deployment(call).id)
     return _listed(call, owners, shapes.REQUEST_LIST)
 
 
 def project_index(call: Call) -> list[dict[str, Any]]:
+    """List the requests of the whole project, newest first."""
     parents = call.store.children("deployment", project(call).id)
     owners = [doc for parent in parents for doc in call.store.children("version", parent.id)]
     keys = "id deployment pipeline version status time_created time_started time_completed input_size output_size"
@@ -87,6 +91,7 @@ def _searched(call: Call, doc: Doc) -> bool:
 
 
 def get(call: Call) -> dict[str, Any]:
+    """One request, without its data if only metadata is asked for."""
     body = _kept(call, _request(call))
     if flag(call, "metadata_only"):
         body |= {"request_data": None, "result": None}
@@ -94,14 +99,17 @@ def get(call: Call) -> dict[str, Any]:
 
 
 def input_get(call: Call) -> Any:
+    """The data of a request."""
     return _kept(call, _request(call))["request_data"]
 
 
 def output_get(call: Call) -> Any:
+    """The result of a request."""
     return _kept(call, _request(call))["result"]
 
 
 def update(call: Call) -> dict[str, Any]:
+    """Cancel a request."""
     doc = _request(call)
     call.checked({"status": Field(kind="str", required=True, choices=("cancelled",))}, creating=True)
     _cancel(call, doc)
@@ -109,6 +117,7 @@ def update(call: Call) -> dict[str, Any]:
 
 
 def delete(call: Call) -> None:
+    """Delete a request."""
     doc = _request(call)
     if doc.body["status"] == "processing":
         raise invalid("A request that is being processed cannot be deleted")
@@ -116,16 +125,19 @@ def delete(call: Call) -> None:
 
 
 def collect(call: Call) -> list[dict[str, Any]]:
+    """Several requests by id."""
     return [shapes.keep(shapes.REQUEST_DETAIL, _kept(call, doc)) for doc in _several(call)]
 
 
 def cancel(call: Call) -> dict[str, Any]:
+    """Cancel several requests by id."""
     for doc in _several(call):
         _cancel(call, doc)
     return {"success": True}
 
 
 def delete_several(call: Call) -> dict[str, Any]:
+    """Delete several requests by id."""
     for doc in _several(call):
         call.store.delete(doc)
     return {"success": True}
@@ -140,6 +152,7 @@ def created(store: Store, ident: str) -> dict[str, Any]:
 
 
 def view(store: Store, doc: Doc) -> dict[str, Any]:
+    """A request as the API shows it."""
     owner = store.by_id("version", doc.parent)
     parent = store.by_id("deployment", owner.parent) if owner else None
     names = {"deployment": parent.name if parent else None, "version": owner.name if owner else None}

@@ -12,12 +12,14 @@ from ubiops_emulator.store import ENTERED, Doc
 
 
 def index(call: Call) -> list[dict[str, Any]]:
+    """List the revisions of a version, newest first."""
     parent = version(call)
     docs = call.store.newest("revision", parent.id, -1)
     return [_view(parent, doc) for doc in docs]
 
 
 def get(call: Call) -> dict[str, Any]:
+    """One revision."""
     parent = version(call)
     return _view(parent, _revision(call, parent))
 
@@ -42,12 +44,14 @@ def upload(call: Call) -> dict[str, Any]:
 
 
 def rebuild(call: Call) -> dict[str, Any]:
+    """Build a revision's package again, as a new revision."""
     parent = version(call)
     old = _revision(call, parent)
     return _view(parent, _add(call, parent, old.body["_package"]))
 
 
 def download(call: Call) -> FileAnswer:
+    """The package of a revision."""
     doc = _revision(call, version(call))
     package = doc.body["_package"]
     if package is None:

@@ -16,6 +16,7 @@ IMPORTED = ("imported_name", "imported_namespace", "imported_cluster_domain")
 
 
 def index(call: Call) -> list[dict[str, Any]]:
+    """List the services, by label or version if asked."""
     docs = labelled(call, call.store.children("service", project(call).id))
     wanted = call.query.get("deployment_version_ids")
     if wanted:
@@ -25,10 +26,12 @@ def index(call: Call) -> list[dict[str, Any]]:
 
 
 def get(call: Call) -> dict[str, Any]:
+    """One service, with its endpoint."""
     return _detail(call.store, service(call))
 
 
 def create(call: Call) -> dict[str, Any]:
+    """Create a service; it listens when the call is answered."""
     body = call.checked(shapes.SERVICE, creating=True)
     if "deployment" not in body:
         raise invalid("deployment: this field is required")
@@ -45,6 +48,7 @@ def create(call: Call) -> dict[str, Any]:
 
 
 def update(call: Call) -> dict[str, Any]:
+    """Change a service: where it points, its port, its limits."""
     doc = service(call)
     changes = call.checked(shapes.SERVICE, creating=False)
     if "deployment" in changes or "version" in changes:
@@ -62,6 +66,7 @@ def update(call: Call) -> dict[str, Any]:
 
 
 def delete(call: Call) -> None:
+    """Delete a service, and the limits of its users."""
     doc = service(call)
     for kind in ("user-rate-limits", "user-concurrency-limits"):
         call.store.delete_children(kind, doc.id)
@@ -70,6 +75,7 @@ def delete(call: Call) -> None:
 
 
 def status(call: Call) -> dict[str, Any]:
+    """Whether a service has an instance that is ready, and how many."""
     doc = service(call)
     ready = len(ready_instances(call.store, doc))
     return {"id": doc.id, "ready": ready > 0, "instances_ready": ready}
@@ -83,10 +89,12 @@ def ready_instances(store: Store, doc: Doc) -> list[Doc]:
 
 
 def limits(call: Call) -> list[dict[str, Any]]:
+    """List the users' own limits of a service."""
     return [doc.body for doc in call.store.children(_kind(call), service(call).id)]
 
 
 def limit_create(call: Call) -> dict[str, Any]:
+    """Give a user limits of its own."""
     owner = service(call)
     body = call.checked(
         {"user_id": Field(kind="uuid", required=True), "limit": Field(kind="int", required=True, low=1)}
@@ -105,10 +113,12 @@ def limit_create(call: Call) -> dict[str, Any]:
 
 
 def limit_get(call: Call) -> dict[str, Any]:
+    """A user's own limits."""
     return _user_limit(call).body
 
 
 def limit_update(call: Call) -> dict[str, Any]:
+    """Change a user's own limits."""
     doc = _user_limit(call)
     doc.body |= call.checked({"limit": Field(kind="int", low=1)}, creating=False)
     call.store.save(doc)
@@ -116,6 +126,7 @@ def limit_update(call: Call) -> dict[str, Any]:
 
 
 def limit_delete(call: Call) -> None:
+    """Take a user's own limits away: the service's default counts again."""
     call.store.delete(_user_limit(call))
 
 

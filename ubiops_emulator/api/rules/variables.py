@@ -27,10 +27,12 @@ def index(call: Call) -> list[dict[str, Any]]:
 
 
 def get(call: Call) -> dict[str, Any]:
+    """One variable of this level, by id or name; an inherited one is 404."""
     return _plain(_variable(call, _levels(call)[0], "variable"))
 
 
 def create(call: Call) -> dict[str, Any]:
+    """Create an environment variable on this level."""
     owner = _levels(call)[0]
     doc = _add(call, "variable", owner, call.checked(shapes.VARIABLE_FIELDS, creating=True))
     _changed(call, owner)
@@ -38,6 +40,7 @@ def create(call: Call) -> dict[str, Any]:
 
 
 def update(call: Call) -> dict[str, Any]:
+    """Change a variable of this level; a secret stays one."""
     owner = _levels(call)[0]
     doc = _change(call, _variable(call, owner, "variable"))
     _changed(call, owner)
@@ -45,6 +48,7 @@ def update(call: Call) -> dict[str, Any]:
 
 
 def delete(call: Call) -> None:
+    """Delete a variable of this level."""
     owner = _levels(call)[0]
     call.store.delete(_variable(call, owner, "variable"))
     _changed(call, owner)
@@ -68,14 +72,17 @@ def copy(call: Call) -> list[dict[str, Any]]:
 
 
 def secrets(call: Call) -> list[dict[str, Any]]:
+    """List the secrets of an environment tag, without values."""
     return [_plain(doc) for doc in call.store.children("secret", tag(call).id)]
 
 
 def secret_get(call: Call) -> dict[str, Any]:
+    """One secret of a tag, without its value."""
     return _plain(_variable(call, tag(call), "secret"))
 
 
 def secret_create(call: Call) -> dict[str, Any]:
+    """Create a secret that the build of a tag sees."""
     body = call.checked(shapes.VARIABLE_FIELDS, creating=True)
     if not body["secret"]:
         raise invalid("secret: must be true")
@@ -83,10 +90,12 @@ def secret_create(call: Call) -> dict[str, Any]:
 
 
 def secret_update(call: Call) -> dict[str, Any]:
+    """Change a secret of a tag."""
     return _plain(_change(call, _variable(call, tag(call), "secret")))
 
 
 def secret_delete(call: Call) -> None:
+    """Delete a secret of a tag."""
     call.store.delete(_variable(call, tag(call), "secret"))
 
 

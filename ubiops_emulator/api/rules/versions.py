@@ -30,17 +30,20 @@ CHOSEN = ("environment", "environment_name", "environment_tag", "instance_type",
 
 
 def index(call: Call) -> list[dict[str, Any]]:
+    """List the versions of a deployment, by label if asked."""
     parent = deployment(call)
     docs = labelled(call, call.store.children("version", parent.id))
     return [shapes.keep(shapes.VERSION_LIST, view(call, parent, doc)) for doc in docs]
 
 
 def get(call: Call) -> dict[str, Any]:
+    """One version."""
     parent = deployment(call)
     return _detail(call, parent, version(call))
 
 
 def create(call: Call) -> dict[str, Any]:
+    """Create a version; the first of a deployment is its default."""
     parent = deployment(call)
     body = call.checked(shapes.VERSION, creating=True)
     _fill_bounds(parent, body)
@@ -68,6 +71,7 @@ def create(call: Call) -> dict[str, Any]:
 
 
 def update(call: Call) -> dict[str, Any]:
+    """Change a version; instances are started and stopped as its bounds say."""
     parent, doc = deployment(call), version(call)
     changes = call.checked(shapes.VERSION, creating=False)
     doc.body |= {key: value for key, value in changes.items() if key not in CHOSEN}
@@ -91,6 +95,7 @@ def update(call: Call) -> dict[str, Any]:
 
 
 def delete(call: Call) -> None:
+    """Delete a version and its instances, unless a service points at it."""
     doc = version(call)
     users = [s.body["name"] for s in call.store.every("service") if target(call.store, s) == doc.id]
     if users and call.switches.service_blocks_delete:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import click
 
-from whisperctl.cli.inputs import open_world, planned, read_stacks
+from whisperctl.cli.inputs import open_world, planned, read_stack
 from whisperctl.cli.options import Settings
-from whisperctl.cli.prompts import confirm
-from whisperctl.errors import EXIT_DONE, WhisperctlError
+from whisperctl.cli.prompts import confirm, to_stderr
+from whisperctl.errors import EXIT_DONE
 
 
 @click.command()
@@ -23,16 +23,14 @@ def adopt(settings: Settings, path: str, yes: bool) -> int:
     from whisperctl.views.adoption import adoption_text
     from whisperctl.views.plan import plan_text
 
-    stacks = read_stacks([path])
-    if len(stacks) != 1:
-        raise WhisperctlError(f"{path} must hold exactly one stack; found {len(stacks)}.")
-    world = open_world(settings, stacks)
-    api = world.api(stacks[0])
-    wanted = adoption.plan_adoption(api, stacks[0])
+    stack = read_stack(path, secrets=True, warn=True)
+    world = open_world(settings, [stack])
+    api = world.api(stack)
+    wanted = adoption.plan_adoption(api, stack)
     click.echo(adoption_text(wanted, api.project))
     if wanted.takeovers:
         confirm("Take them over?", yes)
-        adoption.adopt(api, wanted, world.clock, lambda line: click.echo(line, err=True))
+        adoption.adopt(api, wanted, world.clock, to_stderr)
         click.echo("\nDone. What remains to be applied:\n")
-    click.echo(plan_text(planned(stacks, world), settings.use_color()))
+    click.echo(plan_text(planned([stack], world), settings.use_color()))
     return EXIT_DONE

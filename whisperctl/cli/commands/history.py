@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from whisperctl.cli.inputs import open_api, quiet_stack
+from whisperctl.cli.inputs import open_api, read_stack
 from whisperctl.cli.options import PATH, Settings
 from whisperctl.errors import EXIT_DONE
 from whisperctl.output import json_text
@@ -26,7 +26,7 @@ def history(settings: Settings, path: str, form: str) -> int:
     from whisperctl.views.history import history_document, history_text
     from whisperctl.views.versions import versions_document, versions_text
 
-    stack = quiet_stack(path)
+    stack = read_stack(path)
     api = open_api(settings, stack)
     if is_line(stack):
         versions = read_versions(api, stack)

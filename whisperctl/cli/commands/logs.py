@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from whisperctl.cli.inputs import open_api, quiet_stack
+from whisperctl.cli.inputs import open_api, read_stack
 from whisperctl.cli.options import PATH, Settings
 from whisperctl.cli.parameters import Since
 from whisperctl.cli.prompts import to_stderr
@@ -30,7 +30,7 @@ def logs(settings: Settings, path: str, follow: bool, since: float, only: str | 
     from whisperctl.state.serving import serving
     from whisperctl.views.logs import line_text
 
-    stack = quiet_stack(path)
+    stack = read_stack(path)
     api = open_api(settings, stack)
     stack = serving(api, stack)
     clock = SystemClock()

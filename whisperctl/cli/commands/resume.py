@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from whisperctl.cli.inputs import open_api, quiet_stack
+from whisperctl.cli.inputs import open_api, read_stack
 from whisperctl.cli.options import PATH, Settings
 from whisperctl.cli.prompts import to_stderr
 from whisperctl.errors import EXIT_DONE
@@ -22,6 +22,6 @@ def resume(settings: Settings, path: str) -> int:
     from whisperctl.operate import scaling
     from whisperctl.views.scaling import resumed_text
 
-    stack = quiet_stack(path)
+    stack = read_stack(path)
     click.echo(resumed_text(stack, scaling.resume(open_api(settings, stack), stack, StoppableClock(), to_stderr)))
     return EXIT_DONE

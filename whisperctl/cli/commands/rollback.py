@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from whisperctl.cli.inputs import open_world, quiet_stack
+from whisperctl.cli.inputs import open_world, read_stack
 from whisperctl.cli.options import PATH, Settings
 from whisperctl.cli.prompts import confirm
 from whisperctl.errors import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED
@@ -33,7 +33,7 @@ def rollback(settings: Settings, path: str, to: str | None, yes: bool) -> int:
     from whisperctl.state.line import is_line
     from whisperctl.views.rollback import rollback_text, rolled_back_text
 
-    stack = quiet_stack(path)
+    stack = read_stack(path)
     world = open_world(settings, [stack])
     if is_line(stack):
         return _along_the_line(settings, world, stack, to, yes)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from whisperctl.cli.inputs import open_api, quiet_stack
+from whisperctl.cli.inputs import open_api, read_stack
 from whisperctl.cli.options import INSTANCES, PATH, Settings
 from whisperctl.cli.prompts import to_stderr
 from whisperctl.errors import EXIT_DONE
@@ -28,7 +28,7 @@ def scale(settings: Settings, path: str, minimum: int | None, maximum: int | Non
     from whisperctl.operate import scaling
     from whisperctl.views.scaling import scaled_text
 
-    stack = quiet_stack(path)
+    stack = read_stack(path)
     done = scaling.scale(open_api(settings, stack), stack, minimum, maximum, StoppableClock(), to_stderr)
     click.echo(scaled_text(stack, done))
     return EXIT_DONE

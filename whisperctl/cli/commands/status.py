@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from whisperctl.cli.inputs import open_api, quiet_stacks
+from whisperctl.cli.inputs import open_api, read_stacks
 from whisperctl.cli.options import Settings
 from whisperctl.errors import EXIT_DONE
 from whisperctl.output import json_text
@@ -24,7 +24,7 @@ def status(settings: Settings, paths: tuple[str, ...], form: str) -> int:
     from whisperctl.operate.status import read_status
     from whisperctl.views.status import status_document, status_text
 
-    stacks = quiet_stacks(paths)
+    stacks = read_stacks(paths, secrets=False, warn=False)
     clock = StoppableClock()
     with interrupt_ends_waits(clock):
         found = [read_status(open_api(settings, stack, clock=clock), stack, settings.token) for stack in stacks]

@@ -1,0 +1,263 @@
+"""Servers that dribble, flood, lie and repeat themselves: every call ends, in bounds, with a message that names it."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from whisperctl.clock import SystemClock
+from whisperctl.control.api import Api
+from whisperctl.endpoint.client import Endpoint, TooSlow
+from whisperctl.errors import ApiError, Forbidden, Unreachable, WhisperctlError
+
+TOKEN = "canary-token-0123456789"
+Send = Callable[[socket.socket], None]
+
+
+class Server:
+    """Answers every request with what `send` writes; closes after each."""
+
+    def __init__(self) -> None:
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.send: Send = lambda _connection: None
+        self.requests: list[bytes] = []
+        self.stopping = threading.Event()
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.listener.getsockname()[1]}"
+
+    def _serve(self) -> None:
+        while not self.stopping.is_set():
+            try:
+                connection, _ = self.listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._answer, args=(connection,), daemon=True).start()
+
+    def _answer(self, connection: socket.socket) -> None:
+        with connection:
+            try:
+                self.requests.append(connection.recv(1 << 16))
+                self.send(connection)
+            except OSError:
+                return
+
+    def close(self) -> None:
+        self.stopping.set()
+        self.listener.close()
+
+
+class Quick(SystemClock):
+    """A clock whose sleeps are counted, and do not happen."""
+
+    def __init__(self) -> None:
+        self.slept = 0.0
+
+    def sleep(self, seconds: float) -> None:
+        self.slept += seconds
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    found = Server()
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def api(server: Server) -> Iterator[Api]:
+    found = Api(server.url, "p", TOKEN, timeout=0.4, clock=Quick(), limit=600)
+    yield found
+    found.rest.session.close()
+
+
+def head(*lines: str, status: str = "200 OK") -> bytes:
+    return "\r\n".join([f"HTTP/1.1 {status}", "Connection: close", *lines, "", ""]).encode()
+
+
+def answering(body: object, status: str = "200 OK", *headers: str) -> Send:
+    content = body if isinstance(body, bytes) else json.dumps(body).encode()
+
+    def send(connection: socket.socket) -> None:
+        connection.sendall(head("Content-Type: application/json", *headers, status=status) + content)
+
+    return send
+
+
+def dribbled(start: bytes, piece: bytes) -> Send:
+    def send(connection: socket.socket) -> None:
+        connection.sendall(start)
+        for _ in range(600):
+            time.sleep(0.05)
+            connection.sendall(piece)
+
+    return send
+
+
+SLOW: dict[str, Send] = {
+    "headers": dribbled(b"HTTP/1.1 200 OK\r\n", b"X-More: x\r\n"),
+    "one header": dribbled(b"HTTP/1.1 200 OK\r\nX: ", b"x"),
+    "status": dribbled(b"HTTP", b"x"),
+    "body": dribbled(head("Content-Length: 100000"), b" "),
+    "chunks": dribbled(head("Transfer-Encoding: chunked"), b"1\r\n \r\n"),
+    "silence": lambda _connection: time.sleep(30),
+}
+
+
+@pytest.mark.parametrize("kind", SLOW)
+def test_an_answer_that_dribbles_ends(server: Server, api: Api, kind: str) -> None:
+    server.send = SLOW[kind]
+    with pytest.raises(Unreachable, match=r"no answer within 0\.4 s"):
+        api.deployments()
+    assert len(server.requests) <= 4
+
+
+@pytest.mark.parametrize("kind", SLOW)
+def test_an_endpoint_that_dribbles_ends(server: Server, kind: str) -> None:
+    server.send = SLOW[kind]
+    with Endpoint(server.url, TOKEN, 0.4) as endpoint, pytest.raises(TooSlow):
+        endpoint.get("/health")
+
+
+BOMB = gzip.compress(b" " * (65 << 20), 1)
+"""Some hundred thousand bytes that become more than is read."""
+
+
+@pytest.mark.parametrize("status", ["200 OK", "400 Bad Request"])
+def test_an_answer_is_read_to_its_bound(server: Server, api: Api, status: str) -> None:
+    server.send = answering(BOMB, status, "Content-Encoding: gzip")
+    api.rest.timeout = 30
+    with pytest.raises(ApiError, match="the answer has more than 64 MiB"):
+        api.deployments()
+
+
+def test_an_endpoints_answer_is_read_to_its_bound(server: Server) -> None:
+    server.send = answering(BOMB, "200 OK", "Content-Encoding: gzip")
+    with Endpoint(server.url, TOKEN, 30) as endpoint, pytest.raises(WhisperctlError, match="more than 64 MiB"):
+        endpoint.get("/health")
+
+
+@pytest.mark.parametrize("following", ["same", None])
+def test_pages_end(server: Server, api: Api, following: str | None) -> None:
+    served = iter(range(100_000))
+
+    def send(connection: socket.socket) -> None:
+        page = {"results": [], "next": following or f"c{next(served)}"}
+        answering(page)(connection)
+
+    api.rest.timeout = 30
+    server.send = send
+    with pytest.raises(ApiError, match="The pages of instance_type_groups_list do not end"):
+        api.groups()
+
+
+def test_rate_limits_end(server: Server, api: Api) -> None:
+    server.send = answering({}, "429 Too Many", "x-ratelimit-reset: 250")
+    with pytest.raises(ApiError, match="answered 429"):
+        api.deployments()
+    assert api.rest.clock.slept <= 600
+    assert len(server.requests) == 3
+
+
+@pytest.mark.parametrize("reset", ["nan", "inf", "-inf", "-5", "", "soon"])
+def test_a_rate_limit_without_sense_is_a_minute(server: Server, api: Api, reset: str) -> None:
+    server.send = answering({}, "429 Too Many", f"x-ratelimit-reset: {reset}")
+    api.rest.limit = 60
+    with pytest.raises(ApiError, match="answered 429"):
+        api.deployments()
+    assert 1 < len(server.requests) <= 62
+
+
+SHAPES: list[Any] = [
+    None, [None], ["a"], [7], {"results": None}, {"results": {}}, {"results": [None]}, {}, 7, "text", [{"name": None}],
+    [{"name": 7}], [{}], [{"name": "a", "labels": []}], [{"name": "a", "labels": "b"}],
+    [{"name": "a", "labels": {"a": 1}}],
+    {"results": [], "next": 5}, [[]], [{"name": "a", "id": None}], [{"name": "a", "status": None}],
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("body", [*SHAPES, b"", b"\xff", b"<html>", b"[" * 100_000, b"1" * 5000])
+@pytest.mark.parametrize("call", ["deployments", "groups", "services", "user", "get_project"])
+def test_another_shape_is_an_error_that_names_the_call(server: Server, api: Api, body: Any, call: str) -> None:
+    server.send = answering(body)
+    message = ""
+    try:
+        getattr(api, call)()
+    except ApiError as error:
+        message = str(error)
+    assert not message or "answer to" in message
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["name", "id", "labels", "results", "next", "status", "x"]), inner, max_size=4
+        )
+    ),
+    max_leaves=10,
+)
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(body=JSON)
+@pytest.mark.parametrize("call", ["deployments", "groups", "services"])
+def test_any_json_is_a_list_of_objects_or_an_error(server: Server, api: Api, body: Any, call: str) -> None:
+    server.send = answering(body)
+    api.rest.timeout = 5
+    try:
+        found = getattr(api, call)()
+    except ApiError:
+        return
+    assert all(isinstance(item, dict) and isinstance(item.get("name", ""), str) for item in found)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"error": f"Authorization: Token {TOKEN}"},
+        {"detail": f"got {TOKEN[:4]}\x1b[2J{TOKEN}"},
+        f"<html><title>{TOKEN}</title></html>".encode(),
+        f"you sent {TOKEN}".encode(),
+    ],
+)
+def test_what_the_server_says_holds_no_token(server: Server, api: Api, body: Any) -> None:
+    from whisperctl import output
+
+    output.learn_token(TOKEN)
+    server.send = answering(body, "403 Forbidden")
+    with pytest.raises(Forbidden) as caught:
+        api.deployments()
+    assert TOKEN not in str(caught.value)
+    assert "\x1b" not in str(caught.value)
+
+
+def test_a_web_page_in_place_of_an_error_is_told(server: Server, api: Api) -> None:
+    server.send = lambda connection: connection.sendall(
+        head("Content-Type: text/html", status="403 Forbidden") + b"<title>Blocked by policy</title>"
+    )
+    with pytest.raises(Forbidden, match="a proxy or filter on the way refuses this"):
+        api.deployments()
+
+
+def test_who_only_looks_asks_a_silent_host_once(server: Server, api: Api) -> None:
+    server.send = SLOW["silence"]
+    api.rest.skips = True
+    with pytest.raises(Unreachable, match="no answer within"):
+        api.deployments()
+    asked = len(server.requests)
+    with pytest.raises(Unreachable, match="was not tried: the host timed out before"):
+        api.services()
+    assert len(server.requests) == asked

@@ -1,0 +1,168 @@
+"""Answers that end: a deadline for headers and body together, however they dribble, and a bound on decoded bytes.
+
+`requests` bounds the silence between two reads only. Here each read gets what is left of the whole time: `http.client`
+reads through a stream that asks for it. The deadline is that of the thread that makes the call.
+"""
+
+from __future__ import annotations
+
+import http.client
+import io
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import requests
+from requests_toolbelt.adapters.socket_options import TCPKeepAliveAdapter
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+
+LARGEST = 64 << 20
+"""Decoded bytes of an answer; a page of 250 versions has some hundred thousand."""
+CHUNK = 1 << 14
+"""Encoded bytes that are decoded at once: at most a thousand times as many come out."""
+ENCODINGS = "gzip, deflate"
+_now = threading.local()
+
+
+class TooMuch(requests.RequestException):
+    """The answer has more bytes than any of its kind."""
+
+
+class TooLong(requests.Timeout):
+    """The answer did not end in time."""
+
+
+class Deadline:
+    """When an answer must have ended, and how long it may keep silent; in seconds of the monotonic clock."""
+
+    def __init__(self, seconds: float, silence: float | None = None) -> None:
+        self.ends = time.monotonic() + seconds
+        self.silence = silence
+
+    def left(self) -> float:
+        """Seconds for the next read.
+
+        Raises:
+            TimeoutError: there are none.
+        """
+        left = self.ends - time.monotonic()
+        if left <= 0:
+            raise TimeoutError("the answer did not end in time")
+        return left if self.silence is None else min(left, self.silence)
+
+
+@contextmanager
+def ending(deadline: Deadline) -> Iterator[None]:
+    """What this thread asks for meanwhile must be answered by `deadline`; a stream keeps it for its whole body."""
+    _now.deadline = deadline
+    try:
+        yield
+    finally:
+        _now.deadline = None
+
+
+class _Timed(io.RawIOBase):
+    """A socket's bytes, each read within what is left."""
+
+    def __init__(self, raw: Any, sock: Any, deadline: Deadline) -> None:
+        self._raw, self._sock, self._deadline = raw, sock, deadline
+
+    def readable(self) -> bool:
+        """It is only read."""
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        """As a socket's file does, but not for longer than is left."""
+        self._sock.settimeout(self._deadline.left())
+        count: int | None = self._raw.readinto(buffer)
+        return count
+
+    def close(self) -> None:
+        """Close the socket's file as well: it counts who uses it."""
+        self._raw.close()
+        super().close()
+
+
+class _Response(http.client.HTTPResponse):
+    """An answer whose headers and body are read in time."""
+
+    def __init__(self, sock: Any, *args: Any, **more: Any) -> None:
+        super().__init__(sock, *args, **more)
+        deadline: Deadline | None = getattr(_now, "deadline", None)
+        if deadline is not None:
+            self.fp.close()
+            self.fp = io.BufferedReader(_Timed(sock.makefile("rb", buffering=0), sock, deadline))
+
+
+class _Plain(HTTPConnection):
+    response_class = _Response
+
+
+class _Tls(HTTPSConnection):
+    response_class = _Response
+
+
+class _PlainPool(HTTPConnectionPool):
+    ConnectionCls = _Plain
+
+
+class _TlsPool(HTTPSConnectionPool):
+    ConnectionCls = _Tls
+
+
+POOLS = {"http": _PlainPool, "https": _TlsPool}
+
+
+class TimedAdapter(TCPKeepAliveAdapter):  # type: ignore[misc]  # it has no types
+    """Connections whose answers end, directly and through a proxy."""
+
+    def __init__(self, *, ssl_context: Any = None, **more: Any) -> None:
+        self._context = ssl_context
+        super().__init__(**more)
+
+    def init_poolmanager(self, *args: Any, **more: Any) -> None:
+        """Take our connections, and the trust of this machine."""
+        if self._context is not None:
+            more["ssl_context"] = self._context
+        super().init_poolmanager(*args, **more)
+        self.poolmanager.pool_classes_by_scheme = POOLS
+
+    def proxy_manager_for(self, proxy: str, **more: Any) -> Any:
+        """As above, through a proxy; a SOCKS proxy's connections are its library's own."""
+        if self._context is not None:
+            more["ssl_context"] = self._context
+        manager = super().proxy_manager_for(proxy, **more)
+        if not proxy.lower().startswith("socks"):
+            manager.pool_classes_by_scheme = POOLS
+        return manager
+
+
+def read_whole(response: requests.Response, deadline: Deadline, most: int = LARGEST) -> requests.Response:
+    """The response with its body read and decoded.
+
+    Raises:
+        TooMuch: it has more than `most` bytes.
+        requests.RequestException: it broke off, or did not end by the deadline (`TooLong`).
+    """
+    parts: list[bytes] = []
+    size = 0
+    try:
+        for part in response.iter_content(CHUNK):
+            size += len(part)
+            if size > most:
+                raise TooMuch(f"the answer has more than {most >> 20} MiB")
+            parts.append(part)
+            deadline.left()
+    except TimeoutError:
+        response.close()
+        raise TooLong("the answer did not end in time") from None
+    except requests.RequestException as error:
+        response.close()
+        if "timed out" in str(error).lower():
+            raise TooLong("the answer did not end in time") from None
+        raise
+    response._content = b"".join(parts)  # what `content` and `json` are made of
+    return response

@@ -1,0 +1,109 @@
+"""Answers of the endpoint that end: in time, however they dribble, and within a bound of decoded bytes.
+
+httpx bounds the silence between two reads only. Here each read gets what is left of the whole time, through the network
+layer that httpcore has for it. The deadline is that of the thread that asks.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import httpcore
+import httpx
+
+LARGEST = 64 << 20
+"""Decoded bytes of an answer; verbose_json of a day of speech has some ten million."""
+_now = threading.local()
+
+
+@contextmanager
+def ending(seconds: float) -> Iterator[None]:
+    """What this thread asks for meanwhile must have been answered within `seconds`."""
+    _now.ends = time.monotonic() + seconds
+    try:
+        yield
+    finally:
+        _now.ends = None
+
+
+def _left(timeout: float | None) -> float | None:
+    ends: float | None = getattr(_now, "ends", None)
+    if ends is None:
+        return timeout
+    left = ends - time.monotonic()
+    if left <= 0:
+        raise httpcore.ReadTimeout("the answer did not end in time")
+    return left if timeout is None else min(left, timeout)
+
+
+class _Stream(httpcore.NetworkStream):
+    """A connection, each read within what is left."""
+
+    def __init__(self, stream: httpcore.NetworkStream) -> None:
+        self._stream = stream
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        return self._stream.read(max_bytes, _left(timeout))
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        self._stream.write(buffer, _left(timeout))
+
+    def close(self) -> None:
+        self._stream.close()
+
+    def start_tls(
+        self, ssl_context: Any, server_hostname: str | None = None, timeout: float | None = None
+    ) -> httpcore.NetworkStream:
+        return _Stream(self._stream.start_tls(ssl_context, server_hostname, _left(timeout)))
+
+    def get_extra_info(self, info: str) -> Any:
+        return self._stream.get_extra_info(info)
+
+
+class _Backend(httpcore.SyncBackend):
+    """Connections whose answers end."""
+
+    def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[Any] | None = None,
+    ) -> httpcore.NetworkStream:
+        return _Stream(super().connect_tcp(host, port, _left(timeout), local_address, socket_options))
+
+
+def end_answers(client: httpx.Client) -> None:
+    """Make every answer to `client` end: httpx has no option for httpcore's network layer."""
+    transports = (client._transport, *client._mounts.values())
+    for transport in transports:
+        if isinstance(transport, httpx.HTTPTransport):
+            transport._pool._network_backend = _Backend()
+
+
+def read_whole(response: httpx.Response) -> None:
+    """Read and decode the body of a streamed response.
+
+    Raises:
+        httpx.HTTPError: it broke off, did not end in time, or has more than `LARGEST` bytes.
+    """
+    parts: list[bytes] = []
+    size = 0
+    try:
+        for part in response.iter_bytes():
+            size += len(part)
+            if size > LARGEST:
+                raise httpx.DecodingError(f"the answer has more than {LARGEST >> 20} MiB")
+            parts.append(part)
+            if _left(None) is None:
+                continue
+    except httpcore.ReadTimeout as error:
+        raise httpx.ReadTimeout(str(error)) from None
+    finally:
+        response.close()
+    response._content = b"".join(parts)
