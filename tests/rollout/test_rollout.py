@@ -141,7 +141,7 @@ def test_one_that_does_not_start_serves_nobody(project: Project) -> None:
 
 def test_several_services_are_all_pointed_and_the_oldest_versions_leave(project: Project) -> None:
     two = [{"name": "alpha", "port": 8080}, {"name": "beta", "port": 8080}]
-    names = []
+    names: list[str] = []
     for text in ("hello world", "Hello world", "hello, world"):
         project.apply(**line(service=two, env={"HEARS": text}))
         led = {service["version"] for service in project.api().services()}

@@ -161,11 +161,13 @@ def _put_to_sleep(job: Job, version: str) -> None:
         return
     known, rollout = Labels.of(raw), rollout_in(job)
     left = rollout.back and version == rollout.replaces
-    if not sleeps(raw) or known.rollout is None or left:
+    # The services led to it, even if the apply that switched was cut off before it could record that.
+    served = version == rollout.replaces and known.rollout is not None and known.rollout.state == "passed"
+    if not sleeps(raw) or known.rollout is None or left or served:
         listed = {name: known.all[name] for name in OPENAI_LABELS if name in known.all}
         record = known.rollout or record_of(job, "served")
         labels = Labels(known.written(user=dict.fromkeys(listed))).written(
-            rollout=replace(record, state="left") if left else record,
+            rollout=replace(record, state="left" if left else "served" if served else record.state),
             paused_minimum=None,
             listed=listed or known.listed,
         )

@@ -22,8 +22,6 @@ def recordings(stack: Stack) -> Iterator[tuple[Path_, Smoke]]:
 def strategy(stack: Stack) -> Iterator[Finding]:
     """What the rollout says is what an apply does."""
     if stack.rollout.strategy == "blue_green":
-        message = "blue_green is not built yet: the running version is changed in place"
-        yield warning(("rollout", "strategy"), "without-effect", message, "Write in_place, or nothing.")
         if not stack.rollout.smokes:
             message = "without recordings a new version is judged by its health and its name alone"
             yield warning(("rollout", "strategy"), "no-smoke", message, "Write rollout.smoke.")
