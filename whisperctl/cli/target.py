@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from whisperctl.endpoint.client import Endpoint
     from whisperctl.endpoint.transcription import Task
     from whisperctl.spec import Service, Stack
-    from whisperctl.state.serving import serving
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,6 +56,7 @@ def live(settings: Settings, path: str) -> Iterator[Live]:
         WhisperctlError: no or several stacks, no service, nothing applied yet.
     """
     from whisperctl.endpoint.client import Endpoint
+    from whisperctl.state.serving import serving
 
     stack = read_stack(path)
     if not stack.services:
