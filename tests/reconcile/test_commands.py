@@ -94,7 +94,8 @@ def test_json_of_a_plan_and_of_an_apply(project: Project) -> None:
     assert list(whole) == ["format_version", "stacks"]
     [document] = whole["stacks"]
     assert list(document) == [
-        "stack", "project", "origin", "fingerprint", "summary", "changes", "operations", "warnings", "refused",
+        "stack", "project", "origin", "fingerprint", "summary", "changes", "operations", "cost",
+        "warnings", "refused",
     ]  # fmt: skip
     assert document["summary"] == {"create": 8, "update": 0, "replace": 0, "delete": 0, "unchanged": 0}
     assert set(document["changes"][0]) == {"address", "action", "fields", "reason", "effect", "source"}
