@@ -40,9 +40,9 @@ def plan(
     _check_target(out)
     stacks = read_stacks(paths, secrets=not destroy)
     plans = planned(stacks, open_world(settings, stacks, parallelism), destroy)
+    click.echo(rendered(plans, form, settings))
     if out is not None:
         _save(out, plans, paths or (DEFAULT_PATH,))
-    click.echo(rendered(plans, form, settings))
     pending = any(entry.is_pending for entry in plans)
     return EXIT_CHANGES_PENDING if detailed_exitcode and pending else EXIT_DONE
 
