@@ -27,7 +27,7 @@ def _plan_text(plan: Proposal, color: bool) -> str:
     lines += [""] if plan.changes else []
     lines += [f"warning: {warning.text}" for warning in plan.warnings]
     lines += [f"refused: {remark.source}: {remark.text}" for remark in plan.refused]
-    return "\n".join([*lines, summary(plan), *cost_text(plan)])
+    return "\n".join([*lines, *cost_text(plan), summary(plan)])
 
 
 def _change_text(change: Change, color: bool) -> Iterator[str]:
