@@ -112,7 +112,7 @@ def test_what_the_page_leaves_out_is_there(walk: Walk, section: str, word: str) 
 
 def test_the_files_that_were_written_hold_what_they_should(walk: Walk) -> None:
     here = walk.folder / "here" / "specs"
-    assert json.loads((here / "plan.json").read_text())["changes"] == []
+    assert json.loads((here / "plan.json").read_text())["stacks"][0]["changes"] == []
     assert "whisper-demo" in (here / "status.json").read_text()
     assert "UBIOPS_API_TOKEN" in (here / "transcribe.sh").read_text()
     assert "river empty" in (here.parent / "subtitles" / "forty-seconds.srt").read_text()

@@ -30,7 +30,7 @@ def test_faults(kind: str) -> None:
 
 @pytest.mark.parametrize("option", [opt for parameter in emulator.params for opt in parameter.opts if "--" in opt])
 def test_options(option: str) -> None:
-    globals_ = {"--host", "--project", "--token-file", "--color", "--timeout"}
+    globals_ = {"--host", "--project", "--token-file", "--color", "--timeout", "--insecure-http"}
     assert option in globals_ or f"| `{option}" in TEXT
 
 
