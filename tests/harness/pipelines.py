@@ -31,7 +31,8 @@ class Value:
         self.value = value
 
     def __getattr__(self, name: str) -> Value:
-        return Value(self.value.get(name, "") if isinstance(self.value, dict) else "")
+        values = self.value if isinstance(self.value, dict) else {}
+        return Value(values.get(name, values.get(name.replace("_", "-"), "")))
 
     def __eq__(self, other: object) -> bool:
         return bool(self.value == (other.value if isinstance(other, Value) else other))
@@ -50,6 +51,7 @@ def evaluated(expression: str, contexts: Mapping[str, Any]) -> Any:
     """One of GitHub's expressions: names, `==`, `!=`, `&&`, `||`, `!`, texts, and the functions given as contexts."""
     python = expression.replace("&&", " and ").replace("||", " or ")
     python = re.sub(r"!(?!=)", " not ", python)
+    python = re.sub(r"inputs\.[\w-]+", lambda match: match[0].replace("-", "_"), python)
     names = {name: value if callable(value) else Value(value) for name, value in contexts.items()}
     return eval(python.strip(), {"__builtins__": {}, **names})
 
@@ -125,6 +127,18 @@ class GitHub:
         failed = any(step.outcome == "failure" for step in steps)
         self.needs[name] = {"result": "failure" if failed else "success", "outputs": outputs}
         return steps
+
+    def action(self, file: Path, on: str, **inputs: str) -> tuple[list[Step], dict[str, str]]:
+        """Run a composite action as the only step of a job for the event `on`; its steps, and its outputs."""
+        declared = yaml.safe_load(file.read_text())
+        given = {name: inputs.get(name, each.get("default", "")) for name, each in declared["inputs"].items()}
+        results: dict[str, Any] = {}
+        contexts = {"github": {"event_name": on, "token": "ghs"}, "inputs": given}
+        steps: list[Step] = []
+        for step in declared["runs"]["steps"]:
+            steps.append(self._step(step, {**contexts, "steps": results}, {}, steps))
+        outputs = declared["outputs"]
+        return steps, {name: filled(each["value"], {"steps": results}) for name, each in outputs.items()}
 
     def _step(self, step: dict[str, Any], contexts: dict[str, Any], env: dict[str, str], before: list[Step]) -> Step:
         done = Step(step.get("name") or step["uses"].partition("@")[0])

@@ -83,5 +83,28 @@ def test_fish_really_completes(newcomer: Operator) -> None:
     assert [line.split("\t")[0] for line in done.stdout.splitlines()] == ["history", "completion.fish"]
 
 
+@pytest.mark.parametrize(
+    ("shell", "place"),
+    [
+        ("bash", "data/bash-completion/completions/whisperctl"),
+        ("zsh", "data/zsh/site-functions/_whisperctl"),
+        ("fish", "config/fish/completions/whisperctl.fish"),
+    ],
+)
+def test_it_is_installed_by_one_command(newcomer: Operator, shell: str, place: str) -> None:
+    homes = {f"XDG_{name.upper()}_HOME": str(newcomer.folder / name) for name in ("data", "config")}
+    ran = newcomer.run("completion", shell, "--install", **homes)
+    assert (ran.code, ran.out) == (0, f"{newcomer.folder / place}\n")
+    assert ran.err.startswith("note: new shells complete it")
+    assert (newcomer.folder / place).read_text() == newcomer.good("completion", shell).out
+
+
+def test_what_cannot_be_installed_is_told(newcomer: Operator) -> None:
+    newcomer.write("", "data")
+    ran = newcomer.run("completion", "bash", "--install", XDG_DATA_HOME=str(newcomer.folder / "data"))
+    assert ran.code == 1
+    assert "completions/whisperctl cannot be written: Not a directory." in ran.err
+
+
 def test_another_shell_is_wrong_usage(newcomer: Operator) -> None:
     assert newcomer.run("completion", "tcsh").code == 64

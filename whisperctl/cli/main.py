@@ -33,7 +33,7 @@ COMMANDS: dict[str, str] = {
     "smoke": "Test the live endpoint: health, models, transcription, translation, SDK.",
     "transcribe": "Transcribe audio files with the live endpoint.",
     "bench": "Put load on the live endpoint: throughput, latency, errors, word error rate.",
-    "curl": "Print curl and OpenAI SDK snippets for the endpoint.",
+    "curl": "Print curl and OpenAI SDK snippets, or another client's settings.",
     "proxy": "Serve the endpoint on loopback with the token added, for a browser.",
     "logs": "Show build and instance logs.",
     "scale": "Set minimum and maximum instances.",
@@ -44,7 +44,7 @@ COMMANDS: dict[str, str] = {
     "adopt": "Take over existing objects that match the spec's names.",
     "doctor": "Check token, permissions, project, instance types and clients.",
     "emulator": "Run a local UbiOps on this machine.",
-    "completion": "Print the shell completion script.",
+    "completion": "Print or install the shell completion script.",
 }
 """Command name -> its one-line help. The command of that name is in the module `whisperctl.cli.commands.NAME`."""
 

@@ -1,4 +1,4 @@
-"""What `validate` found, as text, as one JSON document, or as GitHub's workflow commands."""
+"""What `validate` found, as text, as one JSON document, as SARIF, or as GitHub's workflow commands."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from whisperctl.errors import Problem
 from whisperctl.loading.checked import Checked
 from whisperctl.output import blank, clean, json_text, steerless
 from whisperctl.spec import Stack
+from whisperctl.views.sarif import sarif
 
 
 def report(checked: Checked, form: str) -> tuple[str, str]:
@@ -15,6 +16,8 @@ def report(checked: Checked, form: str) -> tuple[str, str]:
     match form:
         case "json":
             return json_text(_document(checked)) + "\n", ""
+        case "sarif":
+            return sarif(checked.problems) + "\n", ""
         case "github":
             return "\n".join(_command(problem) for problem in checked.problems), ""
         case _:

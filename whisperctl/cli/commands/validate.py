@@ -10,7 +10,7 @@ import click
 
 from whisperctl.errors import EXIT_DONE, EXIT_FAILED
 
-FORMATS = click.Choice(["text", "json", "github"])
+FORMATS = click.Choice(["text", "json", "github", "sarif"])
 
 
 @click.command()
