@@ -122,9 +122,11 @@ def protection_refusals(wanted: Wanted, live: Live, changes: Sequence[Change], r
     lost = [change for change in changes if _takes_away(change, rollout)]
     if lost and (stack.protect or on_ubiops):
         names = ", ".join(f"{change.address} ({change.reason})" for change in lost)
-        what = "is protected" if stack.protect else "is protected on UbiOps, whatever the file says now"
+        what = "is protected, and this would delete"
+        if not stack.protect:
+            what = "is protected on UbiOps, whatever the file says now, and this would delete"
         advice = "Set protect: false first if you mean it: that must be the only change of an apply."
-        text = f"the stack {stack.name!r} {what}, and this would delete {names}.\n  {advice}"
+        text = f"the stack {stack.name!r} {what} {names}.\n  {advice}"
         found.append(Remark(source=stack.source(PROTECT), text=text))
     elif on_ubiops and not stack.protect and not all(lifts_protection(change) for change in changes):
         text = (

@@ -19,7 +19,7 @@ def plan_text(plans: Sequence[Proposal], color: bool) -> str:
         return _plan_text(plans[0], color)
     loud = [_plan_text(plan, color) for plan in most_lost_first(plans) if not is_quiet(plan)]
     quiet = [unchanged_line(plans)] if len(loud) < len(plans) else []
-    return "\n\n".join([totals(plans), *loud, *quiet])
+    return "\n\n".join([*loud, *quiet, totals(plans)])
 
 
 def most_lost_first(plans: Sequence[Proposal]) -> list[Proposal]:
