@@ -153,10 +153,10 @@ def test_pipes_are_read_once(project: Project, folder: Path) -> None:
     pipe = folder / "pipe"
     os.mkfifo(pipe)
     content = (folder / "hello.wav").read_bytes()
-    writer = threading.Thread(target=lambda: pipe.write_bytes(content))
+    writer = threading.Thread(target=lambda: pipe.write_bytes(content), daemon=True)
     writer.start()
     told = project.run(folder, "transcribe", "pipe", "hello.wav")
-    writer.join()
+    writer.join(10)
     assert told.stdout == "==> pipe <==\nba ke mo\n\n==> hello.wav <==\nba ke mo\n\n", told.stderr
 
 

@@ -89,8 +89,17 @@ def test_speech_however_quiet_is_cut_in_its_pauses() -> None:
     assert said(found) == tones.text(sentences)
 
 
-@settings(max_examples=30, deadline=None)
-@given(st.lists(st.tuples(st.booleans(), st.floats(0.05, 20)), max_size=12), st.integers(1, 40_000))
+def test_a_soft_speaker_beside_a_loud_one_is_cut_in_the_soft_ones_pauses() -> None:
+    loud, soft = spoken(tones.sentences_of(5)), spoken(tones.sentences_of(20)) // 60
+    found = cut(np.concatenate([loud, soft.astype(np.int16), loud]))
+    assert not any(piece.shared for piece in found)
+    for one, other in itertools.pairwise(found):
+        assert one.levels[-10:].max() < 50 or one.end == other.start, (one, other)
+        assert levels.is_digital_silence(other.levels[:5])
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.lists(st.tuples(st.booleans(), st.floats(0.05, 20)), max_size=7), st.integers(1, 40_000))
 def test_every_moment_is_in_a_piece(parts: list[tuple[bool, float]], block: int) -> None:
     sound = [np.resize(np.array([12288, -12288] if loud else [0], np.int16), round(RATE * s)) for loud, s in parts]
     samples = np.concatenate([*sound, silence(0)])

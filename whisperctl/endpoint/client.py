@@ -121,10 +121,10 @@ class Endpoint:
         headers = {"Accept-Encoding": "gzip, deflate"}
         try:
             self._client = httpx.Client(follow_redirects=False, limits=limits, verify=trust, headers=headers)
-        except (OSError, ImportError, ValueError) as error:  # proxies of the environment
+        except (OSError, ImportError, ValueError) as error:  # proxies and certificates of the environment
             raise Unhealthy(
                 f"No HTTP client can be made of this environment: {clean(str(error)) or type(error).__name__}.\n"
-                f"  Look at ALL_PROXY, HTTPS_PROXY and HTTP_PROXY. {NETWORK}"
+                f"  Look at SSL_CERT_FILE, ALL_PROXY, HTTPS_PROXY and HTTP_PROXY. {NETWORK}"
             ) from error
         end_answers(self._client)
         # Of all who use this client, nobody is to get the cookies of another one's session.

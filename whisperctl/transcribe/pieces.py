@@ -127,12 +127,27 @@ def pieces(blocks: Iterable[Samples], longest: float = LONGEST) -> Iterator[Piec
     yield from cutter.end()
 
 
+def _length(pause: tuple[int, int]) -> tuple[int, int]:
+    """The order of pauses: the longest, and of equals the last."""
+    return pause[1] - pause[0], pause[1]
+
+
+def _stillest(levels: Levels, start: int, end: int) -> tuple[int, int]:
+    """The longest pause inside what seems one: beside a loud speaker a soft one's words pass for silence."""
+    while inner := silences(levels[start:end], _SHORTEST_SILENCE):
+        first, after = max(inner, key=_length)
+        if after - first == end - start:
+            break
+        start, end = start + first, start + after
+    return start, end
+
+
 def _best_cut(levels: Levels, limit: int) -> _Cut:
     """The middle of the longest silence in the later part, or the very end with an overlap."""
     first = int(_EARLIEST * limit)
     pauses = [(max(a, first), b) for a, b in silences(levels, _SHORTEST_SILENCE) if b - max(a, first) >= 1]
     if not pauses:
         return _Cut(limit, max(limit - round(OVERLAP / SECONDS), limit // 2), in_sound=True)
-    start, end = max(pauses, key=lambda pause: (pause[1] - pause[0], pause[1]))
+    start, end = _stillest(levels, *max(pauses, key=_length))
     middle = (start + end) // 2
     return _Cut(min(end, middle + _MARGIN, limit), max(start, middle - _MARGIN), in_sound=False)

@@ -18,7 +18,12 @@ _TOLERANCE = 0.1
 _BROKEN = 3600.0
 """Seconds: a longer jump forward is a clock that was set, not a gap in the sound."""
 _OVERLAP = 0.015
-"""Seconds: a block after which the next one starts earlier than this before its end has a wrong time."""
+"""Seconds: a block after which the next one starts earlier than this before its end has a wrong time.
+
+ffmpeg gives the first block after a change of the sample rate a time in the old one's unit, and what it then writes
+counts on from there, a millisecond a block, until the true times have passed it.
+"""
+_NOTHING = np.zeros((0, 1), np.int16)
 
 Stamped = tuple[float | None, Samples]
 """Seconds from the container's start (None: right behind the block before), and the sound from there."""
@@ -36,27 +41,24 @@ def placed(stamped: Iterable[Stamped], gaps: list[tuple[float, float]]) -> Itera
 
 def _filled(stamped: Iterable[Stamped], gaps: list[tuple[float, float]]) -> Iterator[Samples]:
     written, shift = 0, 0.0
-    for (start, block), after in pairwise(chain(stamped, [(None, np.zeros((0, 1), np.int16))])):
+    wrong_until: float | None = None
+    for (start, block), (following, _) in pairwise(chain(stamped, [(None, _NOTHING)])):
         gap = 0.0 if start is None else start + shift - written / RATE
         if gap < -_TOLERANCE or gap > _BROKEN:  # the clock was set: go on from here
             shift -= gap
-        elif gap > _TOLERANCE and not _overlaps(start, block, after[0]):
-            missing = round(gap * RATE)
-            if written:
-                gaps.append((written / RATE, (written + missing) / RATE))
-            written += missing
-            yield from _silence(missing, block.shape[1])
+        elif gap > _TOLERANCE and start is not None:
+            ends = start + len(block) / RATE - _OVERLAP
+            is_wrong = wrong_until is not None and start < wrong_until
+            if is_wrong or (following is not None and following < ends):
+                wrong_until = ends
+            else:
+                missing = round(gap * RATE)
+                if written:
+                    gaps.append((written / RATE, (written + missing) / RATE))
+                written += missing
+                yield from _silence(missing, block.shape[1])
         written += len(block)
         yield block
-
-
-def _overlaps(start: float | None, block: Samples, following: float | None) -> bool:
-    """Whether the block after it contradicts its time.
-
-    ffmpeg gives the first block after a change of the sample rate a time in the old one's unit, and what it then writes
-    counts on from there, a millisecond a block, until the true times have passed it.
-    """
-    return start is not None and following is not None and following < start + len(block) / RATE - _OVERLAP
 
 
 def _gathered(blocks: Iterator[Samples]) -> Iterator[Samples]:

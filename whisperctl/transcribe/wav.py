@@ -153,7 +153,7 @@ def _sixteen_bit(data: bytes, kind: str) -> Samples:
             return _rounded(((high << 24) | (middle << 16) | (low << 8)) / 65536)
         case "i4":
             return _rounded(np.frombuffer(data, kind) / 65536)
-    return _rounded(np.nan_to_num(np.frombuffer(data, kind)) * 32768.0)
+    return _rounded(np.clip(np.nan_to_num(np.frombuffer(data, kind)), -2, 2) * 32768.0)
 
 
 def _rounded(values: npt.NDArray[Any]) -> Samples:
