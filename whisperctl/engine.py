@@ -7,6 +7,7 @@ Prints nothing and asks nothing: callers hand in listeners and render what comes
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -18,6 +19,7 @@ from whisperctl.apply.run import Replan, Run
 from whisperctl.clock import StoppableClock
 from whisperctl.control.api import Api
 from whisperctl.errors import Interrupted, WhisperctlError
+from whisperctl.loading.origin import origin_of
 from whisperctl.package.build import build_environment, build_package
 from whisperctl.plan.content import is_usable
 from whisperctl.plan.operations import SHARED_KINDS, after_other_stacks
@@ -51,6 +53,8 @@ class World:
     listen: Listen
     max_credits: float | None = None
     """Credits an hour that no stack may cost; None is no limit."""
+    allow_delete: bool = False
+    """Whether a stack that was applied from another file may be taken over, with all that this deletes."""
     ids: Iterator[int] = field(default_factory=lambda: itertools.count(1))
     """Numbers of operations: one counter for all plans, so that none is ever given twice."""
 
@@ -104,6 +108,8 @@ def _plan_project(
             retired_tags=tags,
             destroy=destroy,
             max_credits=world.max_credits,
+            origin=origin_of(wanted.stack.file, os.environ),
+            allow_delete=world.allow_delete,
         )
         for wanted, live, tags in zip(settled, lives, retired[: len(settled)], strict=True)
     ]

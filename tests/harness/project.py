@@ -75,13 +75,15 @@ class Project:
     def write(self, name: str = "stack.yaml", /, **changes: Any) -> Path:
         """Write a stack file: the base with `changes` merged in; `service=None` removes a section."""
         file = self.folder / name
+        file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(json.dumps(merged(BASE, changes), indent=1, ensure_ascii=False))
         return file
 
     def load(self, *files: Path | str, environ: Mapping[str, str] = os.environ) -> tuple[Stack, ...]:
         return load_stacks([Path(file) for file in files or (self.folder / "stack.yaml",)], environ).stacks
 
-    def world(self, clock: StoppableClock | None = None, timeout: float = 20.0) -> World:
+    def world(self, clock: StoppableClock | None = None, timeout: float = 20.0, allow_delete: bool = True) -> World:
+        """What the engine works with; tests call one stack's files as they like, unless they are about that."""
         clock = clock or QuickClock()
         return World(
             apis={"demo": self.api(clock, timeout)},
@@ -90,6 +92,7 @@ class Project:
             parallelism=self.parallelism,
             clock=clock,
             listen=self.events.append,
+            allow_delete=allow_delete,
         )
 
     def api(self, clock: StoppableClock | None = None, timeout: float = 20.0) -> Api:

@@ -17,7 +17,7 @@ from tests.harness.operator import Operator
 from tests.harness.pipelines import NODE, GitHub, Step, comments, issues, path_with, programs
 from tests.operate.conftest import writes
 from whisperctl import __version__
-from whisperctl.views.plan import MARKDOWN_LIMIT
+from whisperctl.views.plan_markdown import LIMIT as MARKDOWN_LIMIT
 
 pytestmark = pytest.mark.skipif(NODE is None, reason="node is not installed")
 FORK = {"event": {"pull_request": {"head": {"repo": {"full_name": "stranger/speech"}}}}}

@@ -152,19 +152,19 @@ def _raw(what: Wanted, address: Address) -> Json:
             value = None if isinstance(fields["value"], Masked) else fields["value"]
             return {"id": "e1", "name": address.names[2], "value": value, "secret": fields["secret"]}
         case Kind.ENVIRONMENT:
-            return {"id": "n1", **fields, "labels": new(owner=SHARED)}
+            return {"id": "n1", **fields, "labels": new(owner=SHARED, id="n1")}
         case Kind.ENVIRONMENT_TAG:
             return {"id": "t1", **fields, "status": "available"}
         case Kind.PACKAGE:
             return {"id": "p1", **fields}
         case Kind.VERSION:
             secrets = {v.name: _fingerprint(v.value) for v in what.stack.env if v.secret}
-            labels = new(owner=stack_name, env_names=[v.name for v in what.stack.env], secrets=secrets)
+            labels = new(owner=stack_name, id="v1", env_names=[v.name for v in what.stack.env], secrets=secrets)
             return {"id": "v1", **fields, "labels": labels}
         case Kind.DEPLOYMENT:
-            return {"id": "d1", **fields, "labels": new(owner=stack_name)}
+            return {"id": "d1", **fields, "labels": new(owner=stack_name, id="d1")}
         case Kind.SERVICE:
-            return {"id": "s1", **fields, "labels": new(owner=stack_name)}
+            return {"id": "s1", **fields, "labels": new(owner=stack_name, id="s1")}
 
 
 def planned(

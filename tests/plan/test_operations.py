@@ -87,10 +87,10 @@ def test_a_renamed_version_is_made_and_proven_before_the_old_one_goes() -> None:
     plan = planned(wanted(stack(version="v2")), applied(BEFORE))
     assert changes(plan) == [
         "delete version/speech/v1",
-        "create version/speech/v2",
         "delete package/speech/v1",
-        "create package/speech/v2",
         "update service/door version",
+        "create version/speech/v2",
+        "create package/speech/v2",
     ]
     assert steps(plan) == [
         "1 create version/speech/v2",

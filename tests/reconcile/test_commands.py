@@ -146,14 +146,11 @@ def test_two_stacks_that_claim_one_object_are_refused_naming_both_files(project:
     assert "two.yaml" in ran.err
 
 
-@pytest.mark.parametrize("projects", [("one", "two"), ("demo", None)], ids=["flag", "environment"])
 @pytest.mark.parametrize("command", ["plan", "apply", "destroy", "drift"])
-def test_stacks_brought_into_one_project_may_not_claim_one_object_either(
-    project: Project, command: str, projects: tuple[str, str | None]
-) -> None:
-    project.write("one.yaml", project=projects[0])
-    project.write("two.yaml", project=projects[1], service={"name": "beta"})
-    ran = project.cli(command, str(project.folder), *(["--project", "demo"] if projects[1] else []))
+def test_stacks_brought_into_one_project_may_not_claim_one_object_either(project: Project, command: str) -> None:
+    project.write("one.yaml", project="demo")
+    project.write("two.yaml", service={"name": "beta"})
+    ran = project.cli(command, str(project.folder))
     assert ran.code == 1
     assert "the deployment alpha is claimed by one.yaml:" in ran.err.replace(f"{project.folder}/", "")
     assert "two.yaml and one.yaml would undo each other's changes" in ran.err.replace(f"{project.folder}/", "")
@@ -198,7 +195,7 @@ def test_a_stale_plan_names_the_whole_command_that_makes_it_again(project: Proje
     file, plan = str(project.write("my stack.yaml")), str(project.folder / "my.plan")
     flag = ["--destroy"] if destroys else []
     assert project.cli("plan", *flag, file, "-o", plan).code == 0
-    project.apply()
+    project.perform(project.write("other/my stack.yaml"))
     stale = project.cli("apply", "--plan", plan)
     command = ["whisperctl", "plan", *flag, "-o", plan, file]
     assert stale.code == 1
@@ -381,8 +378,8 @@ def test_ctrl_c_ends_a_wait_for_the_rate_limit(project: Project, command: tuple[
 
 def test_two_applies_at_once_one_waits_says_so_and_goes_on(project: Project) -> None:
     project.apply()
-    first = str(project.write("first.yaml", version={"maximum_instances": 2}, vllm={"max_model_len": 300}))
-    second = str(project.write("second.yaml", version={"maximum_instances": 3}))
+    first = str(project.write("first/stack.yaml", version={"maximum_instances": 2}, vllm={"max_model_len": 300}))
+    second = str(project.write("second/stack.yaml", version={"maximum_instances": 3}))
     project.fault("latency", method="POST", path="/revisions$", ms=2500, count=1)
     process = uploading(project, first)
     ran = project.cli("apply", "--yes", second)
@@ -396,8 +393,8 @@ def test_two_applies_at_once_one_waits_says_so_and_goes_on(project: Project) -> 
 @pytest.mark.parametrize("command", ["apply", "destroy"])
 def test_a_plan_that_another_apply_has_changed_is_not_performed_unseen(project: Project, command: str) -> None:
     project.apply()
-    mine = str(project.write("mine.yaml", version={"maximum_instances": 3}))
-    theirs = str(project.write("theirs.yaml", env={"THEIRS": "1"}, vllm={"max_model_len": 300}))
+    mine = str(project.write("mine/stack.yaml", version={"maximum_instances": 3}))
+    theirs = str(project.write("theirs/stack.yaml", env={"THEIRS": "1"}, vllm={"max_model_len": 300}))
     project.fault("latency", method="POST", path="/revisions$", ms=2500, count=1)
     terminal = project.terminal(command, mine)
     terminal.until(r"\[y/N\]")
@@ -417,8 +414,8 @@ def test_a_plan_that_another_apply_has_changed_is_not_performed_unseen(project: 
 
 def test_a_plan_that_another_apply_has_changed_is_shown_before_it_is_performed(project: Project) -> None:
     project.apply()
-    mine = str(project.write("mine.yaml", version={"maximum_instances": 3}))
-    theirs = str(project.write("theirs.yaml", env={"THEIRS": "1"}, vllm={"max_model_len": 300}))
+    mine = str(project.write("mine/stack.yaml", version={"maximum_instances": 3}))
+    theirs = str(project.write("theirs/stack.yaml", env={"THEIRS": "1"}, vllm={"max_model_len": 300}))
     project.fault("latency", method="POST", path="/revisions$", ms=2500, count=1)
     other = uploading(project, theirs)
     ran = project.cli("apply", "--yes", mine)

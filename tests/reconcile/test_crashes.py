@@ -43,6 +43,7 @@ STACKS = {
     "rename": CHANGED | {"deployment": {"name": "renamed"}, "service": {"name": "renamed"}},
     "replace with another tag": OTHER_TAG,
     "replace without a tag": NO_TAG,
+    "replace everything": FULL | {"service": [{"name": "alpha", "port": 8080}, {"name": "second", "port": 8080}]},
 }
 SCENARIOS = ["create", *STACKS, "replace", "destroy"]
 
@@ -137,16 +138,32 @@ def prepare(project: Project, scenario: str) -> tuple[dict[str, Any], bool]:
         project.apply(**FULL)
     if scenario.startswith("replace"):
         api = project.api()
-        labels = (api.deployment("alpha") or {})["labels"]
+        labels = without_id(api.deployment("alpha"))
+        of_version, of_service = without_id(api.version("alpha", "v1")), without_id(api.find_service("alpha"))
         api.delete_service("alpha")
         api.delete_deployment("alpha")
         fields = [{"name": "a", "data_type": "string"}]
         structured = {"input_type": "structured", "input_fields": fields, "output_type": "plain"}
         api.create_deployment({"name": "alpha", "labels": labels} | structured)
         owned = {"labels": {"whisperctl-stack": "alpha"}}
-        api.create_version("alpha", {"version": "v1", "instance_type_group_name": T4, **owned})
-        api.create_service({"name": "alpha", "deployment": "alpha", "version": "v1", "port": 8080, **owned})
+        leads = {"deployment": "alpha", "version": "v1", "port": 8080}
+        if scenario == "replace everything":
+            # Env vars of all sorts, and services: those that are wanted, those that differ, those that leave the spec.
+            known = {"labels": of_version | {"whisperctl-env": "PLAIN;HUB;LEFT"}}
+            api.create_version("alpha", {"version": "v1", "instance_type_group_name": "mine", **known})
+            for name, text, secret in (("PLAIN", "2", False), ("HUB", "canary", True), ("LEFT", "1", False)):
+                api.create_env_var("alpha", "v1", {"name": name, "value": text, "secret": secret})
+            for name in ("alpha", "left"):
+                api.create_service({"name": name, "labels": of_service, **leads})
+        else:
+            api.create_version("alpha", {"version": "v1", "instance_type_group_name": T4, **owned})
+            api.create_service({"name": "alpha", **leads, **owned})
     return STACKS.get(scenario, FULL), scenario == "destroy"
+
+
+def without_id(raw: Any) -> dict[str, str]:
+    """The labels of an object, for another that takes its place."""
+    return {name: text for name, text in raw["labels"].items() if name != "whisperctl-id"}
 
 
 def is_write(method: str, path: str) -> bool:

@@ -266,7 +266,7 @@ def _apply_then_make_it_structured(project: Project, **more: Any) -> None:
     """A stack whose deployment takes structured data: nobody can change that, and no spec can want it."""
     project.apply(**more)
     api = project.api()
-    labels = (api.deployment("alpha") or {})["labels"]
+    labels = {name: text for name, text in (api.deployment("alpha") or {})["labels"].items() if name != "whisperctl-id"}
     for service in api.services():
         api.delete_service(service["name"])
     api.delete_deployment("alpha")
@@ -274,7 +274,7 @@ def _apply_then_make_it_structured(project: Project, **more: Any) -> None:
     api.create_deployment(
         {"name": "alpha", "input_type": "structured", "input_fields": fields, "output_type": "plain", "labels": labels}
     )
-    owned = {"labels": {"whisperctl-stack": "alpha"}}
+    owned = {"labels": {"whisperctl-stack": "alpha", "whisperctl-digest": "of an earlier version of this tool"}}
     api.create_version("alpha", {"version": "v1", "instance_type_group_name": T4, **owned})
     api.create_version("alpha", {"version": "v0", "instance_type_group_name": T4, **owned})
     for name in ("alpha", "leaving"):

@@ -36,7 +36,7 @@ def test_pairs_of_applies_both_end_well_and_one_of_them_wins_whole(project: Proj
     project.apply()
     for number in range(PAIRS):
         files = [
-            project.write(f"{name}.yaml", version={"maximum_instances": 2 + number % 3}, env={name: str(number)})
+            project.write(f"{name}/stack.yaml", version={"maximum_instances": 2 + number % 3}, env={name: str(number)})
             for name in ("ONE", "TWO")
         ]
         pair = [project.spawn("apply", "--yes", str(file)) for file in files]
@@ -49,7 +49,8 @@ def test_pairs_of_applies_both_end_well_and_one_of_them_wins_whole(project: Proj
 def test_pairs_of_an_apply_and_something_else_both_end_well(project: Project, command: str) -> None:
     for number in range(PAIRS // 2):
         project.apply()
-        file = project.write("mine.yaml", env={"A": str(number)})
+        file = project.write("mine/stack.yaml", env={"A": str(number)})
+        project.cli("resume", str(file))
         other = ["destroy", "--yes"] if command == "destroy" else ["pause"]
         pair = [project.spawn("apply", "--yes", str(file)), project.spawn(*other, str(file))]
         for code, said in map(ended, pair):
@@ -59,8 +60,10 @@ def test_pairs_of_an_apply_and_something_else_both_end_well(project: Project, co
 
 def test_an_apply_that_is_stopped_for_longer_than_its_lease_overwrites_nothing(project: Project) -> None:
     project.apply()
-    mine = project.write("mine.yaml", version={"maximum_instances": 5}, env={"EXTRA": "1"}, vllm={"max_model_len": 32})
-    theirs = project.write("theirs.yaml")
+    mine = project.write(
+        "mine/stack.yaml", version={"maximum_instances": 5}, env={"EXTRA": "1"}, vllm={"max_model_len": 32}
+    )
+    theirs = project.write("theirs/stack.yaml")
     project.fault("latency", method="PATCH", path="versions/v1$", ms=3000, count=1)
     stopped = project.spawn("apply", "--yes", str(mine))
     assert stopped.stderr is not None
@@ -84,8 +87,8 @@ def test_an_apply_that_is_stopped_for_longer_than_its_lease_overwrites_nothing(p
 
 def test_an_apply_that_sits_out_a_rate_limit_longer_than_its_lease_keeps_it(project: Project) -> None:
     project.apply()
-    first = project.write("first.yaml", version={"maximum_instances": 4})
-    second = project.write("second.yaml", version={"maximum_instances": 5})
+    first = project.write("first/stack.yaml", version={"maximum_instances": 4})
+    second = project.write("second/stack.yaml", version={"maximum_instances": 5})
     project.fault("throttle", method="PATCH", path="versions/v1$", reset=100, count=1)
     one = project.spawn("apply", "--yes", str(first))
     time.sleep(30)

@@ -101,8 +101,19 @@ def test_any_text_is_read_as_somebody_s(text: str) -> None:
 def test_a_value_that_ubiops_may_refuse_is_refused_here() -> None:
     with pytest.raises(WhisperctlError, match="whisperctl-version cannot hold"):
         new(version="v" * 256)
-    with pytest.raises(WhisperctlError, match="whisperctl-origin cannot hold"):
-        new(origin="a\nb")
+    with pytest.raises(WhisperctlError, match="whisperctl-tool cannot hold"):
+        new(tool="a\nb")
+
+
+@pytest.mark.parametrize("origin", ["github.com/acme/speech//stacks/prod.yaml", "host:8443/a//ü b/%41.yaml", "x" * 255])
+def test_an_origin_comes_back(origin: str) -> None:
+    assert round_trip({}, origin=origin).origin == origin
+
+
+def test_a_long_origin_is_cut_on_the_left_and_told_apart() -> None:
+    one, two = (f"github.com/{letter * 300}//stacks/prod.yaml" for letter in "ab")
+    assert new(origin=one) != new(origin=two)
+    assert (round_trip({}, origin=one).origin or "").endswith("//stacks/prod.yaml")
 
 
 def test_null_labels_are_none() -> None:

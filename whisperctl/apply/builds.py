@@ -22,7 +22,7 @@ from whisperctl.errors import ApiError, BuildFailed, NotFound, WhisperctlError
 from whisperctl.package.build import EnvironmentBuild
 from whisperctl.plan.operations import Operation
 from whisperctl.state.desired import digest_of
-from whisperctl.state.labels import SHARED, Labels, RecordedRevision
+from whisperctl.state.labels import SHARED, Labels, RecordedRevision, owner
 from whisperctl.state.resources import Address, environment_address, version_address
 
 LAST_LINES = 20
@@ -152,7 +152,7 @@ def _wait_for_tag(job: Job, address: Address, wanted: EnvironmentBuild, started:
     raw = job.api.environment(wanted.name)
     digest = digest_of({environment: job.plan.wanted.state[environment]})
     labels = Labels.of(raw)
-    if labels.owner == SHARED and labels.digest != digest:
+    if raw is not None and owner(raw) == SHARED and labels.digest != digest:
         job.api.update_environment(wanted.name, {"labels": labels.written(digest=digest)})
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
+from whisperctl import __version__
 from whisperctl.apply.awake import KeptAwake
 from whisperctl.apply.fresh import create_once
 from whisperctl.apply.job import Job
@@ -167,11 +168,12 @@ def _preview(job: Job) -> Iterator[str]:
         "version": job.version,
         "port": job.plan.wanted.stack.services[0].port,
         "authentication_required": True,
-        "labels": labels.new(owner=job.plan.stack),
+        "labels": labels.new(owner=job.plan.stack, tool=__version__),
     }
     try:
         job.say(address, f"leads to {job.version} for its gate")
-        create_once(job, address, lambda: job.api.create_service(body), lambda: job.api.find_service(name))
+        raw = create_once(job, address, lambda: job.api.create_service(body), lambda: job.api.find_service(name)) or {}
+        job.api.update_service(name, {"labels": labels.Labels.of(raw).written(id=raw["id"])})
         yield wait_for(
             lambda: url_of(job, name), bool, clock=job.clock, timeout=job.timeout, what=f"{address} to have an endpoint"
         )

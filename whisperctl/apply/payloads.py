@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import assert_never
 
+from whisperctl import __version__
 from whisperctl.apply.fresh import read_now
 from whisperctl.apply.job import Job
 from whisperctl.control.api import Json
@@ -31,7 +32,7 @@ def creation(job: Job, address: Address) -> Json:
             return body | {"labels": wanted_labels(job, address, {})}
         case Kind.ENVIRONMENT:
             body = wanted_fields(job, address) | {"name": address.names[0]}
-            return body | {"labels": labels.new(owner=SHARED)}
+            return body | {"labels": labels.new(owner=SHARED, tool=__version__)}
         case Kind.INSTANCE_TYPE_GROUP:
             return {"name": address.names[0], "instance_types": group_types(job, address)}
         case Kind.ENVIRONMENT_TAG | Kind.PACKAGE:
@@ -94,7 +95,10 @@ def wanted_labels(job: Job, address: Address, raw: Json) -> dict[str, str]:
         user=wanted.state[address].fields["labels"],
         owner=job.plan.stack,
         tracked=tracked_names(wanted.unsettled[address]),
+        tool=__version__,
     )
+    if address.kind is Kind.DEPLOYMENT:
+        return Labels(written).written(origin=job.plan.origin, protect=wanted.stack.protect)
     if address.kind is not Kind.VERSION:
         return written
     names = [*before.env_names, *(variable.name for variable in wanted.stack.env)]

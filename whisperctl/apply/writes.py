@@ -6,6 +6,9 @@ is resolved by reading its name. Waits for builds are in `builds`, for the endpo
 
 from __future__ import annotations
 
+from contextlib import suppress
+
+from whisperctl import __version__
 from whisperctl.apply.fresh import LOOK_PAUSES, access_to, create_once, read_now, unchanged
 from whisperctl.apply.job import FAILED, Job
 from whisperctl.apply.payloads import (
@@ -17,13 +20,13 @@ from whisperctl.apply.payloads import (
 from whisperctl.apply.polling import wait_for
 from whisperctl.apply.versions import keep_what_is_used
 from whisperctl.control.api import Json
-from whisperctl.errors import ApiError, Contended, StalePlan
+from whisperctl.errors import ApiError, Contended, NotFound, StalePlan
 from whisperctl.plan.operations import Operation
 from whisperctl.state import secret
 from whisperctl.state.desired import digest_of
 from whisperctl.state.fingerprints import fingerprint, live_digest
 from whisperctl.state.labels import Changes, Labels, owner
-from whisperctl.state.live import read_live
+from whisperctl.state.live import LABELLED, read_live
 from whisperctl.state.objects import access
 from whisperctl.state.resources import Address, Kind, deployment_address, version_address
 from whisperctl.state.tags import needed_tags
@@ -48,12 +51,26 @@ def create(job: Job, operation: Operation) -> None:
 def _create_simply(job: Job, address: Address) -> None:
     if unchanged(job, address) is not None:
         return  # the shared environment: another stack was quicker
-    job.saw(address, _made(job, address))
+    raw = _made(job, address)
+    job.saw(address, raw)
+    _write_id(job, address, raw)
 
 
 def _made(job: Job, address: Address) -> Json | None:
     body, calls = creation(job, address), access_to(job, address)
     return create_once(job, address, lambda: calls.create(body), calls.read)
+
+
+def _write_id(job: Job, address: Address, raw: Json | None) -> None:
+    """Write the object's own id on it: a copy of its labels then tells another's."""
+    if raw is None or address.kind not in LABELLED or Labels.of(raw).id == raw["id"]:
+        return
+    with job.lock:
+        labels = Labels.of(raw).written(id=raw["id"])
+        if address.kind is Kind.DEPLOYMENT:
+            labels = job.lease.labels(raw, labels)
+        with suppress(NotFound):  # it is not seen everywhere yet: its id is written when all is done
+            job.saw(address, access_to(job, address).change(raw, {"labels": labels}))
 
 
 def _create_deployment(job: Job, address: Address) -> None:
@@ -76,6 +93,7 @@ def _create_deployment(job: Job, address: Address) -> None:
         raise Contended(f"{address} was created by another apply of this stack.")
     job.lease.begin(sent)
     job.saw(address, raw)
+    _write_id(job, address, raw)
 
 
 def update(job: Job, operation: Operation) -> None:
@@ -258,7 +276,7 @@ def _patch_version_labels(job: Job, address: Address, changes: Changes) -> None:
 def seal(job: Job, operation: Operation) -> None:
     """Record success on the services and the deployment, and give the lease back: always the last write."""
     for address in job.plan.wanted.state:
-        if address.kind in (Kind.SERVICE, Kind.ENVIRONMENT):
+        if address.kind in LABELLED and address.kind is not Kind.DEPLOYMENT:
             _seal_one(job, address)
     [live] = read_live(job.api, [job.plan.wanted], SEAL_READS)
     with job.lock:
@@ -271,6 +289,10 @@ def seal(job: Job, operation: Operation) -> None:
             if found
         ]
         labels = Labels.of(raw).written(
+            id=raw["id"],
+            origin=job.plan.origin,
+            tool=__version__,
+            protect=job.plan.wanted.stack.protect or Labels.of(raw).protect,
             digest=job.plan.wanted.digest,
             applied=live_digest(live.owned),
             version=job.version,
@@ -285,11 +307,14 @@ def seal(job: Job, operation: Operation) -> None:
 
 def _seal_one(job: Job, address: Address) -> None:
     raw = read_now(job, address)
-    digest = digest_of({address: job.plan.wanted.state[address]})
-    if raw is None or Labels.of(raw).digest == digest:
+    if raw is None:
         return
-    body = {"labels": Labels.of(raw).written(digest=digest)}
-    job.saw(address, access_to(job, address).change(raw, body))
+    labels = Labels.of(raw)
+    written = labels.written(id=raw["id"])
+    if address.kind is not Kind.VERSION:  # whose digest is its package's
+        written = Labels(written).written(digest=digest_of({address: job.plan.wanted.state[address]}))
+    if written != labels.all:
+        job.saw(address, access_to(job, address).change(raw, {"labels": written}))
 
 
 def _create_group(job: Job, address: Address) -> None:

@@ -69,7 +69,11 @@ def open_api(settings: Settings, stack: Stack | None = None, parallelism: int = 
 
 
 def open_world(
-    settings: Settings, stacks: Sequence[Stack], parallelism: int = 10, max_credits: float | None = None
+    settings: Settings,
+    stacks: Sequence[Stack],
+    parallelism: int = 10,
+    max_credits: float | None = None,
+    allow_delete: bool = False,
 ) -> World:
     """What the engine works with: one control plane for each project that the stacks are in.
 
@@ -97,6 +101,7 @@ def open_world(
         clock=clock,
         listen=Lines(several=len(stacks) > 1, color=settings.use_color(sys.stderr), verbose=settings.verbose > 0),
         max_credits=max_credits,
+        allow_delete=allow_delete,
     )
 
 

@@ -14,6 +14,8 @@ import click
 from whisperctl.errors import WhisperctlError
 
 DEFAULT_HOST = "https://api.ubiops.com/v2"
+WRITING = frozenset({"apply", "destroy", "scale", "pause", "resume", "restart", "rollback", "adopt"})
+"""Commands that change a project: they refuse an environment variable that contradicts the stack file."""
 LONGEST_TOKEN = 1 << 16
 """Bytes of a file that holds one."""
 
@@ -51,9 +53,20 @@ class Settings:
         """The project: the flag, else what the stack declares, else UBIOPS_PROJECT.
 
         Raises:
-            WhisperctlError: none of the three names one.
+            WhisperctlError: none of the three names one, or two of them contradict each other.
         """
-        found = self.project_flag or declared or os.environ.get("UBIOPS_PROJECT")
+        variable = os.environ.get("UBIOPS_PROJECT")
+        found = self.project_flag or declared or variable
+        others = [("--project", self.project_flag)]
+        context = click.get_current_context(silent=True)
+        if context is not None and context.info_name in WRITING and not self.project_flag:
+            others.append(("UBIOPS_PROJECT", variable))
+        for source, name in others:
+            if name and declared and name != declared:
+                raise WhisperctlError(
+                    f"{source} names the project {name!r}, and the stack file {declared!r}.\n"
+                    "  Nothing was done. Leave out the one that is wrong."
+                )
         if not found:
             raise WhisperctlError(
                 "No project is named.\n  Set UBIOPS_PROJECT, pass --project, or write `project:` into the stack file."
@@ -160,6 +173,11 @@ def global_options(hidden: bool = False) -> list[click.Parameter]:
 DEFAULT_PATH = "stack.yaml"
 
 
+ALLOW_DELETE = click.option(
+    "--allow-delete",
+    is_flag=True,
+    help="Take over a stack that was applied from another file, and delete what is not in this one.",
+)
 PARALLELISM = click.option(
     "--parallelism", type=click.IntRange(1, 64), default=10, show_default=True, help="Requests in flight at a time."
 )

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 def rendered(plans: Sequence[Proposal], form: str, settings: Settings) -> str:
     """The plans as text, JSON or Markdown."""
     from whisperctl.plan.document import plan_document
-    from whisperctl.views.plan import plan_markdown, plan_text
+    from whisperctl.views.plan import plan_text
+    from whisperctl.views.plan_markdown import plan_markdown
 
     match form:
         case "json":

@@ -17,6 +17,7 @@ from whisperctl.package.build import build_environment, build_package
 from whisperctl.spec import Stack
 from whisperctl.state.desired import Wanted, desired, tracked_names
 from whisperctl.state.labels import SHARED, Changes, Labels, merged, owner
+from whisperctl.state.live import LABELLED
 from whisperctl.state.objects import access
 from whisperctl.state.resources import Address, Kind, deployment_address, env_var_address, group_address
 
@@ -77,18 +78,15 @@ def plan_adoption(api: Api, stack: Stack) -> Adoption:
         stack=stack,
         takeovers=takeovers,
         owned=[address for address in sorted(found.raws) if address not in taken],
-        missing=[a for a in sorted(wanted.state) if a.kind in _KINDS_WITH_LABELS and a not in found.raws],
+        missing=[a for a in sorted(wanted.state) if a.kind in LABELLED and a not in found.raws],
         strangers=found.strangers,
     )
-
-
-_KINDS_WITH_LABELS = (Kind.ENVIRONMENT, Kind.DEPLOYMENT, Kind.VERSION, Kind.SERVICE)
 
 
 def _look(api: Api, wanted: Wanted) -> _Found:
     stack, found = wanted.stack, _Found()
     names = (stack.deployment.name, stack.version.name)
-    for address in (address for address in wanted.state if address.kind in _KINDS_WITH_LABELS):
+    for address in (address for address in wanted.state if address.kind in LABELLED):
         calls = access(api, address)
         raw = calls.read() if calls else None
         if raw is not None:
@@ -124,10 +122,11 @@ def _takeover(wanted: Wanted, found: _Found, address: Address) -> Takeover:
     before = Labels.of(found.raws[address])
     changes: Changes = {}
     along: list[Address] = []
+    raw = found.raws[address]
+    if owner(raw) is None:
+        changes |= {"owner": wanted.stack.name, "id": raw["id"], "tracked": tracked_names(wanted.state[address])}
     if address.kind is Kind.ENVIRONMENT:
-        changes["owner"] = SHARED
-    elif before.owner is None:
-        changes |= {"owner": wanted.stack.name, "tracked": tracked_names(wanted.state[address])}
+        changes = {"owner": SHARED, "id": raw["id"]} if owner(raw) is None else {}
     if address.kind is Kind.DEPLOYMENT and found.group and found.group not in before.group_ids:
         changes["group_ids"] = [*before.group_ids, found.group]
         along.append(group_address(wanted.stack.instance_type_group.name))
@@ -168,7 +167,11 @@ def _write(api: Api, takeover: Takeover, lease: Lease | None = None) -> None:
     address = takeover.address
     calls = access(api, address)
     raw = calls.read() if calls else None
-    if calls is None or raw is None or owner(raw) not in (takeover.before.owner, Labels(takeover.labels).owner):
+    if (
+        calls is None
+        or raw is None
+        or Labels.of(raw).owner not in (takeover.before.owner, Labels(takeover.labels).owner)
+    ):
         raise StalePlan(f"{address} {'changed' if raw else 'disappeared'} meanwhile.\n  Run adopt again.")
     labels = merged(Labels.of(raw).all, takeover.labels)
     calls.change(raw, {"labels": lease.labels(raw, labels) if lease else labels})

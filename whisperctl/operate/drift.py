@@ -11,6 +11,7 @@ from whisperctl.engine import World, plan_stacks
 from whisperctl.errors import ApiError
 from whisperctl.plan.changes import Change
 from whisperctl.plan.plan import Plan
+from whisperctl.plan.safeguards import lifts_protection
 from whisperctl.spec import Stack
 from whisperctl.state.fingerprints import live_digest
 from whisperctl.state.labels import Labels
@@ -62,6 +63,8 @@ def _drift(plan: Plan, world: World) -> Drift:
 def _basis(plan: Plan) -> Basis:
     sealed = _labels(plan).digest
     if sealed == plan.wanted.digest:
+        if any(lifts_protection(change) for change in plan.changes):
+            return "moved on"
         return "moved on" if any(_has_another_secret(plan, change) for change in plan.changes) else "applied"
     ours = [a for a in plan.live.owned if a.kind not in (Kind.ENVIRONMENT, Kind.ENVIRONMENT_TAG)]
     if not ours:

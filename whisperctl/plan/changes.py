@@ -24,6 +24,8 @@ from whisperctl.state.resources import (
 )
 
 Action = Literal["create", "update", "replace", "delete"]
+ORDER: Mapping[Action, int] = {"delete": 0, "replace": 1, "update": 2, "create": 3}
+"""In every view: what is lost first."""
 
 
 DEPLOYMENT_REPLACED = "its deployment is replaced"

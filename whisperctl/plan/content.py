@@ -37,8 +37,12 @@ def _is_content(change: Change, names: tuple[str, str]) -> bool:
 
 
 def _is_missing(change: Change, labels: Labels) -> bool:
-    """Whether something has only still to be made: a secret without a fingerprint may have been set or not."""
-    if change.action == "create":
+    """Whether something has only still to be made, or recorded.
+
+    A secret without a fingerprint may have been set or not, and a package that was uploaded before no revision was
+    recorded may be this one: the upload looks before it sends it again.
+    """
+    if change.action == "create" or (change.address.kind is Kind.PACKAGE and not labels.revisions):
         return True
     is_secret = any(field.after is Masked.SECRET_CHANGED for field in change.fields)
     return change.address.kind is Kind.ENV_VAR and is_secret and change.address.names[2] not in labels.secrets

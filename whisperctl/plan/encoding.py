@@ -56,7 +56,7 @@ def _decode_cost(data: Mapping[str, Any]) -> Cost:
 def structure(plan: Proposal) -> Any:
     """What would be done, without a word about it: what decides whether a saved plan is stale."""
     bare = [replace(change, reason="", effect="", source="", contents=()) for change in plan.changes]
-    data = encode(replace(plan, changes=tuple(bare), file_warnings=(), warnings=(), refused=(), cost=None))
+    data = encode(replace(plan, changes=tuple(bare), origin=None, file_warnings=(), warnings=(), refused=(), cost=None))
     return json.loads(json_text(data))
 
 

@@ -64,6 +64,8 @@ class Operations:
     changes: Sequence[Change]
     ids: Iterator[int]
     rollout: Rollout | None = None
+    marked: bool = True
+    """Whether the labels tell already where the stack comes from, whether it is protected, and each object's id."""
     made: list[Operation] = field(default_factory=list)
     early: set[Address] = field(default_factory=set)
     """What is deleted before anything is made."""
@@ -78,7 +80,7 @@ class Operations:
         made = self._creations(by_kind, self._replacements(by_kind, renamed)) if not destroy else []
         probe = [] if destroy else self._rolled_out(made, by_kind) if self._rolls() else self._probe(made)
         after = self._deletions(by_kind, made + probe)
-        if not destroy and (self.made or not is_sealed(self.wanted, self.live)):
+        if not destroy and (self.made or not self.marked or not is_sealed(self.wanted, self.live)):
             stack = self.wanted.stack
             self._add("seal", deployment_address(stack.deployment.name), made + probe + after)
         return self.made

@@ -9,12 +9,21 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from whisperctl.plan.changes import Remark, changes_between, deletion, destruction, kept_deployments, remarks
+from whisperctl.loading.origin import Origin
+from whisperctl.plan.changes import ORDER, Remark, changes_between, deletion, destruction, kept_deployments, remarks
 from whisperctl.plan.cost import stack_cost
 from whisperctl.plan.operations import Operations
 from whisperctl.plan.proposal import Proposal
 from whisperctl.plan.refusals import refusals, refuse_foreign
 from whisperctl.plan.rollout import failed_rollout, is_replaced, rollout_changes
+from whisperctl.plan.safeguards import (
+    is_marked,
+    moved_origin,
+    other_origin,
+    protection_refusals,
+    provenance_of,
+    with_protection_lifted,
+)
 from whisperctl.state.desired import Wanted
 from whisperctl.state.fingerprints import combined
 from whisperctl.state.live import Live, is_proven
@@ -47,6 +56,8 @@ def make_plan(
     retired_tags: Sequence[Address] = (),
     destroy: bool = False,
     max_credits: float | None = None,
+    origin: Origin | None = None,
+    allow_delete: bool = False,
 ) -> Plan:
     """Compare, order, explain.
 
@@ -58,6 +69,8 @@ def make_plan(
         retired_tags: environment tags (and the environment) that nothing needs afterwards.
         destroy: delete everything that the stack owns.
         max_credits: more an hour, where it is given, is refused.
+        origin: where the stack file stands: a stack that was applied from another one is refused.
+        allow_delete: unless it may be taken over, with all that this deletes.
 
     Raises:
         NotOwned: a wanted name is taken by something that is not ours.
@@ -73,30 +86,49 @@ def make_plan(
         warnings += failed_rollout(rollout)
     gone = {change.address for change in changes if change.action == "delete"}
     changes += [deletion(wanted, a, "nothing uses it any more") for a in retired_tags if a not in gone]
+    provenance = provenance_of(live, origin)
+    changes = changes if destroy else with_protection_lifted(wanted, live, changes)
     changes.sort(key=lambda change: change.address)
     touched = {change.address for change in changes}
     cost = stack_cost(wanted, live, rollout, destroy)
     stack = wanted.stack
+    refused = protection_refusals(wanted, live, changes, rollout)
+    refused += refusals(wanted, live, changes, cost, max_credits)
+    is_refused = provenance.contradicts and not allow_delete
+    if is_refused:
+        refused.insert(0, other_origin(wanted, provenance))
+    moves = [moved_origin(wanted, provenance)] if provenance.moves and not (destroy or is_refused) else []
+    operations = Operations(wanted, live, changes, ids, rollout, marked=is_marked(stack, live, provenance))
     return Plan(
         stack=stack.name,
         project=project,
         fingerprint=combined(live.fingerprints.items()),
         destroy=destroy,
-        changes=tuple(changes),
-        operations=tuple(Operations(wanted, live, changes, ids, rollout).ordered(destroy)),
+        changes=tuple(sorted(changes, key=lambda change: ORDER[change.action])),
+        operations=tuple(operations.ordered(destroy)),
         unchanged=sum(address not in touched for address in live.owned),
         proven=is_proven(live, stack.deployment.name),
         file_warnings=remarks(stack.warnings),
-        warnings=(*warnings, *_warnings(wanted, destroy)),
+        origin=provenance.to_write,
+        warnings=(*warnings, *_warnings(wanted, live, destroy), *moves),
         cost=cost,
-        refused=tuple(refusals(wanted, live, changes, cost, max_credits)),
+        refused=tuple(refused),
         wanted=wanted,
         live=live,
         rollout=rollout,
     )
 
 
-def _warnings(wanted: Wanted, destroy: bool) -> list[Remark]:
+def _warnings(wanted: Wanted, live: Live, destroy: bool) -> list[Remark]:
+    copies = [
+        Remark(source=str(address), text=f"{address} carries the label of this stack, but {why}: it is left alone")
+        for address, why in sorted(live.copies.items())
+        if address not in wanted.state
+    ]
+    return [*copies, *_paused(wanted, destroy)]
+
+
+def _paused(wanted: Wanted, destroy: bool) -> list[Remark]:
     if destroy or wanted.paused is None:
         return []
     version = version_address(wanted.stack.deployment.name, wanted.stack.version.name)

@@ -1,4 +1,4 @@
-"""What no plan may do: touch objects of somebody else, delete what is protected or what a foreign service uses."""
+"""What no plan may do: touch objects of somebody else, delete what a foreign service uses, cost too much."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from whisperctl.plan.proposal import Proposal
 from whisperctl.state.desired import Wanted, spec_path
 from whisperctl.state.labels import owner
 from whisperctl.state.live import Live
-from whisperctl.state.resources import Kind, service_address
+from whisperctl.state.resources import service_address
 
 
 def refuse_foreign(wanted: Wanted, live: Live) -> None:
@@ -46,20 +46,7 @@ def refusals(
     wanted: Wanted, live: Live, changes: Sequence[Change], cost: Cost, max_credits: float | None
 ) -> list[Remark]:
     """Why `apply` does not perform a plan with these changes; `plan`, `drift` and `show` only say it."""
-    return [*_protected(wanted, changes), *_used(wanted, live, changes), *_too_dear(wanted, cost, max_credits)]
-
-
-def _protected(wanted: Wanted, changes: Iterable[Change]) -> Iterator[Remark]:
-    """A protected stack would lose its deployment, version or service."""
-    guarded = (Kind.DEPLOYMENT, Kind.VERSION, Kind.SERVICE)
-    lost = [c for c in changes if c.action in ("delete", "replace") and c.address.kind in guarded]
-    if wanted.stack.protect and lost:
-        names = ", ".join(f"{change.address} ({change.reason})" for change in lost)
-        text = (
-            f"the stack {wanted.stack.name!r} is protected, and this would delete {names}.\n"
-            "  Set protect: false first if you mean it."
-        )
-        yield Remark(source=wanted.stack.source("protect"), text=text)
+    return [*_used(wanted, live, changes), *_too_dear(wanted, cost, max_credits)]
 
 
 def _too_dear(wanted: Wanted, cost: Cost, max_credits: float | None) -> Iterator[Remark]:

@@ -41,6 +41,8 @@ class Saved:
 
     paths: tuple[str, ...]
     destroy: bool
+    allow_delete: bool
+    """Whether a stack of another file may be taken over."""
     plans: tuple[Proposal, ...]
     wanted: tuple[str, ...]
     secrets: Mapping[str, str]
@@ -67,7 +69,7 @@ def check_target(file: str) -> None:
         )
 
 
-def save(file: str, plans: Sequence[Plan], paths: Sequence[str]) -> None:
+def save(file: str, plans: Sequence[Plan], paths: Sequence[str], allow_delete: bool = False) -> None:
     """Write the plan file, readable by its owner only; a crash leaves the old file or the new one.
 
     Raises:
@@ -78,6 +80,7 @@ def save(file: str, plans: Sequence[Plan], paths: Sequence[str]) -> None:
         "format_version": FORMAT_VERSION,
         "paths": list(paths),
         "destroy": any(plan.destroy for plan in plans),
+        "allow_delete": allow_delete,
         "wanted": [_wanted(plan) for plan in plans],
         "secrets": {address: secret.fingerprint(value) for address, value in _secrets(plans).items()},
         "plans": [encode(plan) for plan in plans],
@@ -113,6 +116,7 @@ def load(file: str) -> Saved:
         return Saved(
             paths=tuple(map(_text, content["paths"])),
             destroy=content["destroy"] is True,
+            allow_delete=content["allow_delete"] is True,
             plans=tuple(decode(plan) for plan in content["plans"]),
             wanted=tuple(map(_text, content["wanted"])),
             secrets={_text(address): _text(written) for address, written in content["secrets"].items()},

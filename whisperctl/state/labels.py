@@ -11,6 +11,7 @@ one label goes on in `NAME-2`, `NAME-3`, ….
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -168,8 +169,9 @@ class Labels:
 
     @property
     def origin(self) -> str | None:
-        """Where the stack file comes from, on the deployment."""
-        return self.all.get(_ORIGIN)
+        """Where the stack file comes from, on the deployment; as `shortened` if that is long."""
+        text = self.all.get(_ORIGIN)
+        return _unescaped(text) if text else None
 
     @property
     def tool(self) -> str | None:
@@ -330,8 +332,24 @@ class Labels:
 
 
 def owner(raw: Mapping[str, Any] | None) -> str | None:
-    """The stack whose label `raw` carries."""
-    return Labels.of(raw).owner
+    """The stack whose object `raw` is; nobody's is one whose labels were copied from another object."""
+    return None if is_copy(raw) else Labels.of(raw).owner
+
+
+def is_copy(raw: Mapping[str, Any] | None) -> bool:
+    """Whether our labels on `raw` tell the id of another object."""
+    ident = Labels.of(raw).id
+    return ident is not None and raw is not None and ident != raw.get("id")
+
+
+def is_made_by_us(raw: Mapping[str, Any]) -> bool:
+    """Whether an object that no file names shows that this tool made or adopted it: more than an owner's label.
+
+    Its id is written right after the create; until then there is the version of the tool that creates it, and objects
+    of earlier versions of this tool carry a digest.
+    """
+    labels = Labels.of(raw)
+    return not is_copy(raw) and any((labels.id, labels.tool, labels.digest))
 
 
 def merged(labels: Mapping[str, str], changes: Mapping[str, str | None]) -> dict[str, str]:
@@ -401,6 +419,14 @@ def _unescaped(item: str) -> str:
     return _CODES.sub(lambda match: bytes.fromhex(match[0].replace(":", "")).decode(errors="replace"), item)
 
 
+def shortened(origin: str) -> str:
+    """An origin as its label holds it: cut on the left, with a hash, if it is too long."""
+    text = _ESCAPED.sub(lambda match: "".join(f":{byte:02X}" for byte in match[0].encode()), origin)
+    if len(text) <= MAX_LENGTH:
+        return text
+    return f"-{hashlib.sha256(text.encode()).hexdigest()[:16]}-{text[len(text) - MAX_LENGTH + 18 :]}"
+
+
 def _checked(name: str, text: str | None) -> str | None:
     if text is None or not name.startswith(OWN_PREFIX):
         return text
@@ -464,7 +490,7 @@ _TEXTS: Final[Mapping[str, tuple[str, Callable[[Any], str | None]]]] = {
     "owner": (_OWNER, str),
     "id": (_ID, str),
     "digest": (_DIGEST, str),
-    "origin": (_ORIGIN, str),
+    "origin": (_ORIGIN, shortened),
     "tool": (_TOOL, str),
     "protect": (_PROTECT, lambda protected: "true" if protected else None),
     "applied": (_APPLIED, str),

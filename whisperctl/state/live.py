@@ -15,7 +15,7 @@ from whisperctl.control.api import Api, Json
 from whisperctl.spec import Stack
 from whisperctl.state.desired import Wanted
 from whisperctl.state.fingerprints import fingerprint
-from whisperctl.state.labels import SHARED, Labels, owner
+from whisperctl.state.labels import SHARED, Labels, is_copy, is_made_by_us, new, owner
 from whisperctl.state.line import is_line
 from whisperctl.state.resources import (
     IMMUTABLE,
@@ -50,6 +50,8 @@ class Live:
     """Of every object that a plan is made from; a wanted one that does not exist is `absent`."""
     unowned_versions: Mapping[str, Sequence[str]] = field(default_factory=dict)
     """Deployment name -> versions in it that are not ours: such a deployment is not deleted."""
+    copies: Mapping[Address, str] = field(default_factory=dict)
+    """Objects that carry this stack's label and are nobody's all the same -> why."""
     used_by: Mapping[Address, Sequence[str]] = field(default_factory=dict)
     """Owned deployment or version -> services that are not ours and route to it: UbiOps does not delete it."""
     tag_status: str = ""
@@ -180,6 +182,7 @@ def _live(api: Api, project: Project, wanted: Wanted, named: _Named, destroy: bo
         foreign=foreign,
         fingerprints=_fingerprints(wanted, owned),
         unowned_versions=unowned,
+        copies=_copies(project, stack),
         used_by=_used_by(project, stack, owned),
         tag_status=tag_status,
         group_found=group_found,
@@ -192,7 +195,25 @@ def _deployments(project: Project, stack: Stack) -> dict[Address, Json]:
     return {
         deployment_address(name): raw
         for name, raw in project.deployments.items()
-        if name == stack.deployment.name or owner(raw) == stack.name
+        if name == stack.deployment.name or _is_ours(raw, stack)
+    }
+
+
+def _is_ours(raw: Json, stack: Stack) -> bool:
+    """Whether an object that the file does not name is the stack's."""
+    return owner(raw) == stack.name and is_made_by_us(raw)
+
+
+def _copies(project: Project, stack: Stack) -> dict[Address, str]:
+    """What only looks like the stack's."""
+    named = {deployment_address(stack.deployment.name), *(service_address(service.name) for service in stack.services)}
+    found = {deployment_address(name): raw for name, raw in project.deployments.items()}
+    found |= {service_address(name): raw for name, raw in project.services.items()}
+    copied, unproven = "its labels were copied from another object", "no label shows that whisperctl made it"
+    return {
+        address: copied if is_copy(raw) else unproven
+        for address, raw in found.items()
+        if Labels.of(raw).owner == stack.name and (is_copy(raw) or not (address in named or is_made_by_us(raw)))
     }
 
 
@@ -215,9 +236,10 @@ def _versions(
         # Of versions that only sleep for a rollback the list tells enough.
         asleep = line and not doomed and bool(found)
         for item in api.versions(name):
-            if owner(item) != stack.name:
+            is_named = item["version"] == wanted
+            if not (owner(item) == stack.name and (is_named or is_made_by_us(item))):
                 unowned.setdefault(name, []).append(item["version"])
-            elif item["version"] != wanted:
+            elif not is_named:
                 detail = item if asleep else api.version(name, item["version"])
                 found |= {version_address(name, item["version"]): detail} if detail else {}
     return found
@@ -227,7 +249,7 @@ def _services(api: Api, project: Project, stack: Stack, named: _Named) -> dict[A
     wanted = {service.name for service in stack.services}
     found = {}
     for name, raw in project.services.items():
-        if name in wanted or owner(raw) == stack.name:
+        if name in wanted or _is_ours(raw, stack):
             detail = named.services.get(name)
             if detail is None and name in wanted and not SERVICE_LIST_FIELDS.issuperset(Labels.of(raw).tracked_fields):
                 # It has left the spec and goes back to its default: the list does not tell what it is now.
@@ -297,9 +319,9 @@ def _groups(
 
 
 def _with_its_owner(project: Project, group: Json) -> Json:
-    """A group carries no labels: for a message, it gets those of the deployment that it goes with."""
+    """A group carries no labels: for a message, it gets the owner's of the deployment that it goes with."""
     owners = (raw for raw in project.deployments.values() if group["id"] in Labels.of(raw).group_ids)
-    return group | {"labels": Labels.of(next(owners, None)).all}
+    return group | {"labels": new(owner=owner(next(owners, None)))}
 
 
 def _environment(project: Project, wanted: Wanted) -> tuple[dict[Address, Json], dict[Address, Json], str]:
@@ -341,3 +363,12 @@ def is_sealed(wanted: Wanted, live: Live) -> bool:
     """Whether the spec is the one that was last applied, to the end."""
     deployment = live.owned.get(deployment_address(wanted.stack.deployment.name))
     return Labels.of(deployment).digest == wanted.digest
+
+
+LABELLED = (Kind.ENVIRONMENT, Kind.DEPLOYMENT, Kind.VERSION, Kind.SERVICE)
+"""Kinds of object that carry labels."""
+
+
+def lacks_ids(live: Live) -> bool:
+    """Whether an owned object does not carry its own id yet: it was made by an earlier version of this tool."""
+    return any(address.kind in LABELLED and Labels.of(raw).id is None for address, raw in live.owned.items())

@@ -1,4 +1,4 @@
-"""A plan as people and programs read it: text, JSON (its document), Markdown for a change request."""
+"""Plans as people read them in a terminal or a log."""
 
 from __future__ import annotations
 
@@ -6,31 +6,58 @@ from collections.abc import Iterator, Sequence
 
 import click
 
-from whisperctl.plan.changes import Change
+from whisperctl.plan.changes import ORDER, Change
 from whisperctl.plan.proposal import Proposal
 from whisperctl.plan.values import planned, step
 
-MARKDOWN_LIMIT = 65_000
-"""GitHub refuses a comment of more than 65,535 characters."""
 SIGNS = {"create": ("+", "green"), "update": ("~", "yellow"), "replace": ("-/+", "magenta"), "delete": ("-", "red")}
 
 
 def plan_text(plans: Sequence[Proposal], color: bool) -> str:
-    """What differs, and one summary line a stack."""
-    return "\n\n".join(_plan_text(plan, color) for plan in plans)
+    """What differs, what is lost first, and a line of totals; stacks in which nothing differs share one line."""
+    if len(plans) == 1:
+        return _plan_text(plans[0], color)
+    loud = [_plan_text(plan, color) for plan in most_lost_first(plans) if not is_quiet(plan)]
+    quiet = [unchanged_line(plans)] if len(loud) < len(plans) else []
+    return "\n\n".join([*loud, *quiet, totals(plans)])
+
+
+def most_lost_first(plans: Sequence[Proposal]) -> list[Proposal]:
+    """Stacks that lose something before all others."""
+    return sorted(plans, key=lambda plan: min((ORDER[change.action] for change in plan.changes), default=len(ORDER)))
+
+
+def is_quiet(plan: Proposal) -> bool:
+    """Whether there is nothing to say about a stack but that it is as its file says."""
+    return plan.is_empty and not (plan.is_pending or plan.warnings or plan.refused)
+
+
+def unchanged_line(plans: Sequence[Proposal]) -> str:
+    """The stacks in which nothing differs."""
+    names = [plan.stack for plan in plans if is_quiet(plan)]
+    return f"Unchanged: {', '.join(names)}."
+
+
+def totals(plans: Sequence[Proposal]) -> str:
+    """What all plans do together."""
+    counts = {action: sum(plan.count(action) for plan in plans) for action in ORDER}
+    words = [f"{count} to {action}" for action, count in counts.items() if count] or ["no changes"]
+    unchanged = sum(plan.unchanged for plan in plans)
+    return f"In all {len(plans)} stacks: {', '.join(words)}, {unchanged} unchanged."
 
 
 def _plan_text(plan: Proposal, color: bool) -> str:
     lines = [(click.style(plan.stack, bold=True) if color else plan.stack) + f" in project {plan.project}"]
     for change in plan.changes:
-        lines += ["", *_change_text(change, color)]
+        lines += ["", *change_text(change, color)]
     lines += [""] if plan.changes else []
     lines += [f"warning: {warning.text}" for warning in plan.warnings]
     lines += [f"refused: {remark.source}: {remark.text}" for remark in plan.refused]
     return "\n".join([*lines, *cost_text(plan), summary(plan)])
 
 
-def _change_text(change: Change, color: bool) -> Iterator[str]:
+def change_text(change: Change, color: bool) -> Iterator[str]:
+    """One change: where, why, every field, and what follows."""
     sign, name = SIGNS[change.action]
     head = f"{sign:>3} {change.address}"
     yield click.style(head, fg=name, bold=True) if color else head
@@ -50,7 +77,7 @@ def _change_text(change: Change, color: bool) -> Iterator[str]:
 def summary(plan: Proposal) -> str:
     """One line: how many of what."""
     if plan.changes:
-        words = [f"{plan.count(a)} to {a}" for a in ("create", "update", "replace", "delete") if plan.count(a)]
+        words = [f"{plan.count(action)} to {action}" for action in ORDER if plan.count(action)]
         return f"Plan: {', '.join(words)}, {plan.unchanged} unchanged."
     if plan.destroy:
         return "Nothing to destroy."
@@ -86,53 +113,3 @@ def cost_text(plan: Proposal) -> list[str]:
 
 def _credits(value: float | None) -> str:
     return "unknown" if value is None else f"{value:g}"
-
-
-def plan_markdown(plans: Sequence[Proposal]) -> str:
-    """For a comment: a line a stack, details folded; cut to what GitHub takes, saying so."""
-    parts = [_markdown(plan) for plan in plans]
-    text = "\n\n".join(parts)
-    if len(text) <= MARKDOWN_LIMIT:
-        return text
-    heads = [_markdown_head(plan) for plan in plans]
-    note = "\n\n_The details do not fit into a comment: see the job's own output._"
-    kept = ""
-    for part, head in zip(parts, heads, strict=True):
-        piece = part if len(kept) + len(part) + sum(map(len, heads)) < MARKDOWN_LIMIT else head
-        if len(kept) + len(piece) + len(note) + 2 > MARKDOWN_LIMIT:
-            break
-        kept += piece + "\n\n"
-    return kept.rstrip() + note
-
-
-def _markdown_head(plan: Proposal) -> str:
-    icon = "🟰" if not plan.is_pending else "🗑️" if plan.destroy else "📝"
-    return f"### {icon} `{plan.stack}` in project `{plan.project}`\n\n{summary(plan)}"
-
-
-def _markdown(plan: Proposal) -> str:
-    lines = [_markdown_head(plan)]
-    lines += [_quoted(f"⚠️ {remark.source}: {remark.text}") for remark in (*plan.file_warnings, *plan.warnings)]
-    lines += [_quoted(f"⛔ `apply` refuses this: {remark.source}: {remark.text}") for remark in plan.refused]
-    lines += [_quoted(line) for line in cost_text(plan)]
-    if plan.changes:
-        body = "\n".join(line for change in plan.changes for line in _change_text(change, color=False))
-        fence = "`" * (1 + max(3, *(len(run) for run in _backticks(body))))
-        lines.append(f"<details><summary>Changes</summary>\n\n{fence}diff\n{_as_diff(body)}\n{fence}\n\n</details>")
-    return "\n\n".join(lines)
-
-
-def _quoted(text: str) -> str:
-    return "\n".join(f"> {line.strip()}" for line in text.splitlines())
-
-
-def _backticks(text: str) -> list[str]:
-    import re
-
-    return [*re.findall(r"`+", text), ""]
-
-
-def _as_diff(body: str) -> str:
-    """The signs at the line's start, where a diff block colours them."""
-    signs = {"  + ": "+ ", "  ~ ": "! ", "-/+ ": "! ", "  - ": "- "}
-    return "\n".join(signs.get(line[:4], line[:4]) + line[4:] for line in body.splitlines())

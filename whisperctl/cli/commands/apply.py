@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import click
 
 from whisperctl.cli.inputs import open_world, planned, read_stacks
-from whisperctl.cli.options import PARALLELISM, PATHS, Settings
+from whisperctl.cli.options import ALLOW_DELETE, PARALLELISM, PATHS, Settings
 from whisperctl.cli.output import rendered
 from whisperctl.cli.reconcile import perform, reconcile
 
@@ -21,6 +21,7 @@ from whisperctl.cli.reconcile import perform, reconcile
 @click.option(
     "--max-credits", type=click.FloatRange(min=0), metavar="N", help="Refuse a stack that could cost more an hour."
 )
+@ALLOW_DELETE
 @click.pass_obj
 def apply(
     settings: Settings,
@@ -30,22 +31,34 @@ def apply(
     form: str,
     parallelism: int,
     max_credits: float | None,
+    allow_delete: bool,
 ) -> int:
     """Show the plan, ask, perform it, and prove that the endpoint transcribes and that nothing differs any more."""
     if saved and paths:
         raise click.UsageError("Pass either PATH or --plan FILE, not both.")
     if saved:
-        return _apply_saved(settings, saved, form, parallelism, max_credits)
-    return reconcile(settings, paths, yes, form, parallelism, destroy=False, max_credits=max_credits)
+        return _apply_saved(settings, saved, form, parallelism, max_credits, allow_delete)
+    return reconcile(
+        settings,
+        paths,
+        yes,
+        form,
+        parallelism,
+        destroy=False,
+        max_credits=max_credits,
+        allow_delete=allow_delete,
+    )
 
 
-def _apply_saved(settings: Settings, file: str, form: str, parallelism: int, max_credits: float | None) -> int:
+def _apply_saved(
+    settings: Settings, file: str, form: str, parallelism: int, max_credits: float | None, allow_delete: bool
+) -> int:
     from whisperctl.plan.saved import check, load, refuse_missing
 
     document = load(file)
     refuse_missing(file, document)
     stacks = read_stacks(document.paths, secrets=not document.destroy)
-    world = open_world(settings, stacks, parallelism, max_credits)
+    world = open_world(settings, stacks, parallelism, max_credits, allow_delete or document.allow_delete)
     plans = planned(stacks, world, document.destroy)
     check(file, document, plans)
     click.echo(rendered(plans, "text", settings), err=form == "json")

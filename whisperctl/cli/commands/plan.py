@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from whisperctl.cli.inputs import open_world, planned, read_stacks
-from whisperctl.cli.options import DEFAULT_PATH, PARALLELISM, PATHS, PLAN_FORMAT, Settings
+from whisperctl.cli.options import ALLOW_DELETE, DEFAULT_PATH, PARALLELISM, PATHS, PLAN_FORMAT, Settings
 from whisperctl.cli.output import rendered
 from whisperctl.errors import EXIT_CHANGES_PENDING, EXIT_DONE
 
@@ -26,6 +26,7 @@ FORMATS = {"text": "text", "json": "json", "markdown": "markdown", "md": "markdo
 @click.option("--detailed-exitcode", is_flag=True, help="Exit 2 when changes are pending.")
 @click.option("--destroy", is_flag=True, help="Plan what `destroy` would do.")
 @PARALLELISM
+@ALLOW_DELETE
 @click.pass_obj
 def plan(
     settings: Settings,
@@ -35,14 +36,15 @@ def plan(
     detailed_exitcode: bool,
     destroy: bool,
     parallelism: int,
+    allow_delete: bool,
 ) -> int:
     """Read the live project and show what apply would change. PATH is a stack file or a directory [stack.yaml]."""
     _check_target(out)
     stacks = read_stacks(paths, secrets=not destroy)
-    plans = planned(stacks, open_world(settings, stacks, parallelism), destroy)
+    plans = planned(stacks, open_world(settings, stacks, parallelism, allow_delete=allow_delete), destroy)
     click.echo(rendered(plans, form, settings))
     if out is not None:
-        _save(out, plans, paths or (DEFAULT_PATH,))
+        _save(out, plans, paths or (DEFAULT_PATH,), allow_delete)
     pending = any(entry.is_pending for entry in plans)
     return EXIT_CHANGES_PENDING if detailed_exitcode and pending else EXIT_DONE
 
@@ -63,10 +65,10 @@ def _check_target(out: str | None) -> None:
     check_target(out)
 
 
-def _save(out: str, plans: Sequence[Plan], paths: Sequence[str]) -> None:
+def _save(out: str, plans: Sequence[Plan], paths: Sequence[str], allow_delete: bool) -> None:
     import shlex
 
     from whisperctl.plan.saved import save
 
-    save(out, plans, paths)
+    save(out, plans, paths, allow_delete)
     click.echo(f"Saved to {out}. Perform exactly this with\n  whisperctl apply --plan {shlex.quote(out)}", err=True)

@@ -1,0 +1,157 @@
+"""What keeps a stack from being deleted by mistake: its origin, and its protection, as they stand on UbiOps.
+
+Both are labels of the deployment, so that they hold whatever the file says now. Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from whisperctl.loading.origin import Origin
+from whisperctl.plan.changes import Change, Remark
+from whisperctl.spec import Stack
+from whisperctl.state.desired import Wanted
+from whisperctl.state.diff import FieldChange
+from whisperctl.state.labels import Labels, shortened
+from whisperctl.state.live import Live, lacks_ids
+from whisperctl.state.resources import Address, Kind, deployment_address, version_address
+from whisperctl.state.rollout import Rollout
+
+PROTECT = "protect"
+"""The path of the field in a plan's change."""
+GUARDED = (Kind.INSTANCE_TYPE_GROUP, Kind.DEPLOYMENT, Kind.VERSION, Kind.SERVICE)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Provenance:
+    """Where a stack was applied from, and where its file stands now."""
+
+    recorded: str | None
+    """As the label says; None for a stack of an earlier version of this tool, or a new one."""
+    here: Origin | None
+
+    @property
+    def contradicts(self) -> bool:
+        """Whether the stack is another file's."""
+        return self.here is not None and self.recorded is not None and not self._is_same and self._is_another
+
+    @property
+    def _is_another(self) -> bool:
+        cut = self.recorded is not None and self.recorded.startswith("-")
+        return self.here is not None and (cut or self.here.contradicts(self.recorded or ""))
+
+    @property
+    def _is_same(self) -> bool:
+        return self.here is not None and self.recorded in (str(self.here), shortened(str(self.here)))
+
+    @property
+    def to_write(self) -> str | None:
+        """The origin that an apply leaves on the deployment; a known repository is not forgotten for a bare name."""
+        if self.here is None or (self.here.repository is None and "//" in (self.recorded or "")):
+            return self.recorded
+        return str(self.here)
+
+    @property
+    def moves(self) -> bool:
+        """Whether an apply writes another origin down than there is."""
+        return self.recorded is not None and not self._is_same and self.to_write != self.recorded
+
+
+def provenance_of(live: Live, here: Origin | None) -> Provenance:
+    """Where the stack was applied from, as its deployments tell."""
+    labels = (Labels.of(raw) for address, raw in sorted(live.owned.items()) if address.kind is Kind.DEPLOYMENT)
+    recorded = sorted({label.origin for label in labels if label.origin})
+    return Provenance(recorded=recorded[0] if recorded else None, here=here)
+
+
+def other_origin(wanted: Wanted, provenance: Provenance) -> Remark:
+    """Why a stack of another file is left alone."""
+    text = (
+        f"the stack {wanted.stack.name!r} was applied from {provenance.recorded}, and this is {provenance.here}.\n"
+        "  A copied file needs a `stack:` of its own; --allow-delete takes the stack over, and deletes what is not in "
+        "this file."
+    )
+    return Remark(source=wanted.stack.source("stack"), text=text)
+
+
+def moved_origin(wanted: Wanted, provenance: Provenance) -> Remark:
+    """That a stack goes on under another file."""
+    text = f"the stack's origin moves from {provenance.recorded} to {provenance.to_write}"
+    return Remark(source=wanted.stack.source("stack"), text=text)
+
+
+def is_protected(live: Live) -> bool:
+    """Whether the stack is protected on UbiOps, whatever its file says."""
+    return any(Labels.of(raw).protect for address, raw in live.owned.items() if address.kind is Kind.DEPLOYMENT)
+
+
+def with_protection_lifted(wanted: Wanted, live: Live, changes: Sequence[Change]) -> list[Change]:
+    """`changes` and, where the file no longer protects what UbiOps does, the one that lifts the protection."""
+    stack = wanted.stack
+    address = deployment_address(stack.deployment.name)
+    if stack.protect or not Labels.of(live.owned.get(address)).protect:
+        return list(changes)
+    lifted = FieldChange(path=PROTECT, before=True, after=False)
+    known = next((change for change in changes if change.address == address), None)
+    if known is not None:
+        merged = replace(known, fields=(*known.fields, lifted))
+        return [merged if change is known else change for change in changes]
+    return [
+        *changes,
+        Change(
+            address=address,
+            action="update",
+            fields=(lifted,),
+            reason=f"{stack.file} does not say `protect: true` any more",
+            effect="from then on what the stack owns may be deleted",
+            source=stack.source(PROTECT),
+        ),
+    ]
+
+
+def lifts_protection(change: Change) -> bool:
+    """Whether the change lifts the protection, and is no change of UbiOps' own fields."""
+    return change.fields == (FieldChange(path=PROTECT, before=True, after=False),)
+
+
+def protection_refusals(wanted: Wanted, live: Live, changes: Sequence[Change], rollout: Rollout | None) -> list[Remark]:
+    """Why a protected stack is left as it is."""
+    stack, found = wanted.stack, []
+    on_ubiops = is_protected(live)
+    lost = [change for change in changes if _takes_away(change, rollout)]
+    if lost and (stack.protect or on_ubiops):
+        names = ", ".join(f"{change.address} ({change.reason})" for change in lost)
+        what = "is protected, and this would delete"
+        if not stack.protect:
+            what = "is protected on UbiOps, whatever the file says now, and this would delete"
+        advice = "Set protect: false first if you mean it: that must be the only change of an apply."
+        text = f"the stack {stack.name!r} {what} {names}.\n  {advice}"
+        found.append(Remark(source=stack.source(PROTECT), text=text))
+    elif on_ubiops and not stack.protect and not all(lifts_protection(change) for change in changes):
+        text = (
+            f"lifting the protection of {stack.name!r} must be the only change of an apply.\n"
+            "  Apply the file as it was with protect: false alone, and then the rest."
+        )
+        found.append(Remark(source=stack.source(PROTECT), text=text))
+    return found
+
+
+def _takes_away(change: Change, rollout: Rollout | None) -> bool:
+    if change.action not in ("delete", "replace") or change.address.kind not in GUARDED:
+        return False
+    if rollout is None or change.address.kind is not Kind.VERSION:
+        return True
+    return change.address == _serving(rollout)
+
+
+def _serving(rollout: Rollout) -> Address | None:
+    return version_address(rollout.deployment, rollout.serving) if rollout.serving else None
+
+
+def is_marked(stack: Stack, live: Live, provenance: Provenance) -> bool:
+    """Whether the deployment's labels tell all that an apply would write there without a change."""
+    labels = Labels.of(live.owned.get(deployment_address(stack.deployment.name)))
+    wanted = provenance.to_write
+    same = wanted is None or labels.origin in (wanted, shortened(wanted))
+    return same and (labels.protect or not stack.protect) and not lacks_ids(live)
