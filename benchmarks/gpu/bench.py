@@ -117,6 +117,7 @@ def measure(
     """Send the requests of one level; rates count the ramp and the tail."""
     pids = server.pids()
     tokens, cpu, client = counters(server.url), cpu_seconds(pids), load.cpu
+    spent = gpu.joules() if gpu else 0.0
     begin = time.monotonic()
     outcome = load.run([server.url], concurrency, requests=requests, varied=varied)
     elapsed = time.monotonic() - begin
@@ -127,6 +128,7 @@ def measure(
     result |= {f"cores_{name}": round(value, 2) for name, value in cores.items()}
     result["cores_clients"] = round((outcome.cpu - client) / elapsed, 2)
     if gpu and outcome.times:
+        result["joules"] = round(gpu.joules() - spent)
         result |= gpu.between(min(begun for begun, _ in outcome.times), max(end for _, end in outcome.times))
     return result
 

@@ -7,13 +7,16 @@ at a time, the others hold memory and wait. A round measures each level for each
 from __future__ import annotations
 
 import argparse
+import json
 import time
+import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
 from bench import keep, measure
-from load import Load
+from load import BOUNDARY, Client, Load
 from machine import Gpu
 from server import NAME, PORT, Server
 from stacks import sample
@@ -54,6 +57,35 @@ def start(names: list[str], options: argparse.Namespace) -> dict[str, Server]:
     return healthy
 
 
+def transcripts(server: Server, name: str, count: int) -> list[str]:
+    """What a server makes of the same recordings as any other, sent one after the other."""
+    client, texts = Client(3, name, None), []
+    headers = {"Content-Type": f"multipart/form-data; boundary={BOUNDARY}"}
+    for _ in range(count):
+        url = server.url + "/v1/audio/transcriptions"
+        with urllib.request.urlopen(urllib.request.Request(url, client.body(False), headers), timeout=60) as answer:
+            texts.append(json.load(answer)["text"])
+    return texts
+
+
+def compare_words(servers: dict[str, Server], name: str, count: int, out: Path) -> None:
+    """How many transcripts, and words, of each variant are the first one's."""
+    names = {variant: name if VARIANTS[variant].rendered else NAME for variant in servers}
+    with ThreadPoolExecutor() as pool:
+        said = dict(
+            zip(servers, pool.map(lambda one: transcripts(servers[one], names[one], count), servers), strict=True)
+        )
+    against = next(iter(said))
+    for variant, texts in said.items():
+        pairs = list(zip(texts, said[against], strict=True))
+        words = [ours == theirs for a, b in pairs for ours, theirs in zip(a.split(), b.split(), strict=False)]
+        row = {"words": variant, "against": against, "recordings": count, "equal": sum(a == b for a, b in pairs)}
+        row |= {"words_equal": round(sum(words) / max(1, len(words)), 4), "distinct": len(set(texts))}
+        with (out / "results.jsonl").open("a") as file:
+            file.write(json.dumps(row) + "\n")
+        print(row, flush=True)
+
+
 def main() -> None:
     """Read the options, start, measure in rounds, stop."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -65,6 +97,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--cache-gb", type=int, default=12, help="key-value cache of every variant but auto")
+    parser.add_argument("--words", type=int, default=0, help="recordings whose transcripts are compared first")
     parser.add_argument("--profile", help="a variant to sample with py-spy at the end")
     parser.add_argument("--patience", type=float, default=240)
     parser.add_argument("--no-gpu", dest="gpu", action="store_false")
@@ -75,6 +108,8 @@ def main() -> None:
     servers = start(names, options)
     gpu = Gpu() if options.gpu else None
     try:
+        if options.words:
+            compare_words(servers, options.name, options.words, options.out)
         for name, server in servers.items():
             loads[VARIANTS[name].rendered].run([server.url], 256 if VARIANTS[name].rendered else 64, seconds=0.5)
         for group, turn in product(options.levels.split(), range(options.rounds)):

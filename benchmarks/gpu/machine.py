@@ -37,6 +37,10 @@ class Gpu(threading.Thread):
         """MiB in use."""
         return float(self.nvml.nvmlDeviceGetMemoryInfo(self.handle).used) / 2**20
 
+    def joules(self) -> float:
+        """Energy since the driver was loaded."""
+        return float(self.nvml.nvmlDeviceGetTotalEnergyConsumption(self.handle)) / 1000
+
     def between(self, begin: float, end: float) -> dict[str, float]:
         """Means over a span of monotonic time."""
         rows = [row for row in self.samples if begin <= row[0] <= end]

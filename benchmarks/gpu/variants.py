@@ -52,6 +52,7 @@ VARIANTS = {
     "auto": Variant(package="auto"),
     "one-engine": one(),
     "one-engine-profile": one(),
+    "auto-graphs": Variant(package="auto", env={"WHISPERCTL_ENCODER_GRAPHS": "1"}),
     "auto-in-turns": Variant(package="auto", env={"CUDA_MPS_PIPE_DIRECTORY": "/nowhere"}),
     "auto-fp8": Variant(package="auto", extra=["--quantization", "fp8"]),
     "auto-servers-12": Variant(package="auto", extra=servers(12)),

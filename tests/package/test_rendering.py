@@ -18,6 +18,7 @@ from whisperctl.spec import Stack
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "render"
 ALWAYS = {"deployment.py", "whisperctl_supervisor.py"}
+ENCODER = {f"whisperctl_encoder{rest}" for rest in (".py", "-1.dist-info/METADATA", "-1.dist-info/entry_points.txt")}
 SMALL, TURBO, LARGE = "openai/whisper-small", "openai/whisper-large-v3-turbo", "openai/whisper-large-v3"
 
 COMBINATIONS = [
@@ -153,7 +154,7 @@ def test_a_small_model_on_a_large_gpu_gets_two_engines_and_a_pace(stack_of: Stac
     # 256 recordings of 1500 encoder and 448 decoder positions, 20 KiB each.
     assert value(shared.arguments, "--kv-cache-memory-bytes") == str(256 * 1948 * 20480)
     assert value(shared.arguments, "--scheduler-cls") == "whisperctl_scheduler.PacedScheduler"
-    assert set(build_package(stack).files) == {*ALWAYS, "whisperctl_scheduler.py"}
+    assert set(build_package(stack).files) == {*ALWAYS, "whisperctl_scheduler.py", *ENCODER}
 
 
 def test_vllm_0_33_keeps_the_pace_by_itself(stack_of: StackOf) -> None:
@@ -161,7 +162,12 @@ def test_vllm_0_33_keeps_the_pace_by_itself(stack_of: StackOf) -> None:
     words = shared_by(stack).arguments
     assert value(words, "--prefill-schedule-interval") == "8"
     assert "--scheduler-cls" not in words
-    assert set(build_package(stack).files) == ALWAYS
+    assert set(build_package(stack).files) == {*ALWAYS, *ENCODER}
+
+
+def test_the_plugin_comes_along_where_it_was_measured(stack_of: StackOf) -> None:
+    on_an_h100 = stack_for(stack_of, "0.26.0", "H100", TURBO)
+    assert set(build_package(on_an_h100).files) == {*ALWAYS, "whisperctl_scheduler.py"}
 
 
 @pytest.mark.parametrize(

@@ -177,3 +177,20 @@ def test_of_a_value_only_what_is_certain_is_read() -> None:
         **dict.fromkeys(("--twice", "--number", "--bytes", "--changed", "--lowered", "--other"), Option("value")),
         **dict.fromkeys(("--extra", "--level", "--platform", "--other-type", "--more-choices"), Option("value")),
     }
+
+
+@releases("0.24.0", "0.25.1", "0.26.0", "0.28.0", "0.32.0", "0.33.0")
+def test_what_the_encoder_plugin_builds_on_exists_in_the_wheel(version: str) -> None:
+    files = readable(version)
+    whisper = files["vllm/model_executor/models/whisper.py"]
+    model = functions(whisper, "WhisperForConditionalGeneration")
+    assert model["__init__"] == ["self"]  # vllm_config and prefix by keyword
+    assert {"forward", "embed_multimodal"} <= set(model)
+    assert functions(whisper, "WhisperEncoder")["forward"] == ["self", "input_features"]
+    for name in ("num_mel_bins", "max_source_positions", "total_stride"):
+        assert f"        self.{name} = " in whisper
+    # A list may hold recordings one by one, or several as one tensor.
+    assert "for features in input_features:" in whisper
+    assert "input_is_batched = embeds.ndim > 2" in whisper
+    assert "self.model.embed_multimodal(**" in files["vllm/v1/worker/gpu/mm/encoder_runner.py"]
+    assert 'DEFAULT_PLUGINS_GROUP = "vllm.general_plugins"' in files["vllm/plugins/__init__.py"]

@@ -30,6 +30,7 @@ CONFIGS = re.compile(r"^vllm/config(/\w+)?\.py$")
 ENUMS = re.compile(r"^vllm/(v1/)?attention/backends/registry\.py$")
 ENVS = "vllm/envs.py"
 SCHEDULING = re.compile(r"^vllm/v1/core/sched/(scheduler|async_scheduler|output)\.py$")
+ENCODING = re.compile(r"^vllm/(model_executor/models/whisper|v1/worker/gpu/mm/encoder_runner|plugins/__init__)\.py$")
 
 
 class Unreachable(Exception):
@@ -99,9 +100,9 @@ class Remote(io.RawIOBase):
 
 
 def sources(version: str) -> Mapping[str, str]:
-    """The argument parsers, their configs, the environment table and the scheduler: file name -> text."""
+    """The argument parsers, their configs, the environment table, scheduler and encoder: file name -> text."""
     with zipfile.ZipFile(io.BufferedReader(Remote(wheel_address(version)), 1 << 18)) as wheel:
-        wanted = (PARSERS, SERVE, SCHEDULING, CONFIGS, ENUMS)
+        wanted = (PARSERS, SERVE, SCHEDULING, ENCODING, CONFIGS, ENUMS)
         names = [name for name in wheel.namelist() if name == ENVS or any(part.match(name) for part in wanted)]
         return {name: wheel.read(name).decode() for name in names}
 

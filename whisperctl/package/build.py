@@ -14,10 +14,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import BinaryIO
 
+from whisperctl.assets import shipped
 from whisperctl.package.archive import digest, write_archive
 from whisperctl.package.templates import rendered
 from whisperctl.serving.checkpoint import folder_files
-from whisperctl.serving.launch import MODEL_FOLDER, SCHEDULER_MODULE, launch
+from whisperctl.serving.launch import ENCODER_MODULE, MODEL_FOLDER, SCHEDULER_MODULE, launch
 from whisperctl.serving.requirements import requirements
 from whisperctl.spec import Stack
 
@@ -68,11 +69,23 @@ def build_package(stack: Stack) -> Package:
     }
     if start.sharing and start.sharing.own_interval is not None:
         files[f"{SCHEDULER_MODULE}.py"] = rendered(f"{SCHEDULER_MODULE}.py", start.sharing.own_interval)
+    if start.sharing and start.sharing.encoder_graphs:
+        files |= _encoder_plugin()
     if stack.environment.mode == "package":
         files |= _environment_files(stack)
     if stack.model.folder:
         files |= {f"{MODEL_FOLDER}/{name}": path for name, path in folder_files(stack.model.folder).items()}
     return Package(files=dict(sorted(files.items())))
+
+
+def _encoder_plugin() -> dict[str, bytes]:
+    """The plug-in, and the folder by which Python finds its entry point where both stand on PYTHONPATH."""
+    metadata = [f"{ENCODER_MODULE}-1.dist-info/{name}" for name in ("METADATA", "entry_points.txt")]
+    templates = shipped("templates")
+    return {
+        f"{ENCODER_MODULE}.py": rendered(f"{ENCODER_MODULE}.py"),
+        **{name: (templates / name).read_bytes() for name in metadata},
+    }
 
 
 def build_environment(stack: Stack) -> EnvironmentBuild | None:

@@ -28,6 +28,8 @@ MODEL_FOLDER = "model"
 SCHEDULER_MODULE = "whisperctl_scheduler"
 SCHEDULER = f"{SCHEDULER_MODULE}.PacedScheduler"
 """Where vLLM does not take recordings in at a pace by itself, the package brings a scheduler that does."""
+ENCODER_MODULE = "whisperctl_encoder"
+"""The plug-in of vLLM's with which engines that share a GPU can replay the encoder from CUDA graphs."""
 ENGINE_GIB = 6.0
 """Memory of an engine beside weights and cache: activations of 22 recordings, graphs, CUDA's own; 4.5 were seen."""
 PACED_BY_ITSELF = "0.33.0"
@@ -57,6 +59,8 @@ class Sharing:
     """In place of the launch's own."""
     own_interval: int | None
     """The pace of the scheduler that the package brings along; None: vLLM keeps the pace by itself."""
+    encoder_graphs: bool
+    """Whether the package brings the plug-in that can replay the encoder from CUDA graphs."""
 
     def as_data(self) -> dict[str, Any]:
         """Plain data: what a Python literal can hold."""
@@ -239,7 +243,12 @@ def _sharing(stack: Stack, known: KnownModel | None, flags: Mapping[str, Any]) -
     if stack.vllm.max_num_batched_tokens == "auto":
         shared["--max-num-batched-tokens"] = _step_tokens(stack, row)
     interval = None if itself else row.prefill_schedule_interval
-    return Sharing(engines=row.engines, arguments=tuple(_words(shared)), own_interval=interval)
+    return Sharing(
+        engines=row.engines,
+        arguments=tuple(_words(shared)),
+        own_interval=interval,
+        encoder_graphs=row.encoder_graphs,
+    )
 
 
 def _step_tokens(stack: Stack, row: catalog.Sharing) -> int:

@@ -101,6 +101,8 @@ class Sharing:
     """Tokens of an engine step: CLIP_TOKENS for each recording that it may take in."""
     max_num_seqs: int
     """Recordings that each engine's key-value cache is made for."""
+    encoder_graphs: bool = False
+    """Whether the package brings the plug-in that can replay the encoder from CUDA graphs."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
