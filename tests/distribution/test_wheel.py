@@ -70,7 +70,9 @@ def test_both_hold_what_the_program_needs(built: Built) -> None:
 
 def test_what_it_says_of_itself(built: Built) -> None:
     with zipfile.ZipFile(built.wheel) as wheel:
-        (name,) = [name for name in wheel.namelist() if name.endswith(".dist-info/METADATA")]
+        (name,) = [
+            name for name in wheel.namelist() if name.startswith("whisperctl_ubiops-") and name.endswith("METADATA")
+        ]
         about = Parser().parsestr(wheel.read(name).decode())
         programs = wheel.read(name.replace("METADATA", "entry_points.txt")).decode()
 
