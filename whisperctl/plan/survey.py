@@ -1,6 +1,6 @@
 """What a planned rollout will meet: whether what serves answers, and whether there is room beside it.
 
-Reads only, and only where a version is to be rolled out beside one that serves.
+Reads only, and only where a version of a line is to be gated.
 """
 
 from __future__ import annotations
@@ -12,17 +12,23 @@ from whisperctl.errors import ApiError
 from whisperctl.plan.changes import Remark
 from whisperctl.plan.cost import Surge, surge
 from whisperctl.plan.plan import Plan
+from whisperctl.state.labels import owner
 from whisperctl.state.live import Live
+from whisperctl.state.resources import service_address
+from whisperctl.state.rollout import Rollout, preview_name
 
 
 def surveyed(plan: Plan, api: Api) -> Plan:
-    """The plan with whether its gate compares, and with the surge; refused where a quota proves that it cannot fit.
+    """The plan with whether its gate compares, and with the surge; refused where it could not get to its end.
 
     Raises:
         Interrupted: the user interrupted.
     """
     rollout = plan.rollout
-    if rollout is None or not rollout.gated or rollout.replaces is None:
+    if rollout is None or not rollout.gated:
+        return plan
+    plan = _with_preview_looked_at(plan, api, rollout)
+    if rollout.replaces is None:
         return plan
     try:
         running = [item for item in api.instances(rollout.deployment, rollout.replaces) if item["status"] == "running"]
@@ -41,6 +47,19 @@ def surveyed(plan: Plan, api: Api) -> Plan:
         "  Raise the quota, or set rollout.strategy: in_place, which replaces instances where they are and is down "
         "meanwhile."
     )
+    remark = Remark(source=plan.wanted.stack.source("rollout", "strategy"), text=text)
+    return replace(plan, refused=(*plan.refused, remark))
+
+
+def _with_preview_looked_at(plan: Plan, api: Api, rollout: Rollout) -> Plan:
+    """Refused where somebody else's service has the name of the gate's: else that shows only once all is built."""
+    if not plan.wanted.stack.services:
+        return plan
+    name = preview_name(rollout.deployment)
+    found = api.find_service(name)
+    if found is None or owner(found) == plan.stack:
+        return plan
+    text = f"{service_address(name)} is not this stack's, and the gate needs that name.\n  Rename that service."
     remark = Remark(source=plan.wanted.stack.source("rollout", "strategy"), text=text)
     return replace(plan, refused=(*plan.refused, remark))
 

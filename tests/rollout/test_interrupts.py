@@ -1,0 +1,43 @@
+"""A rollout that somebody interrupts before its switch, and one whose gate cannot have the name that it needs."""
+
+from __future__ import annotations
+
+import signal
+from typing import Any
+
+import pytest
+
+from tests.harness.project import Project
+from tests.rollout.conftest import line
+from whisperctl.state.rollout import preview_name
+
+SLOW: dict[str, Any] = {"env": {"HEARS": "Hello world", "DELAY": "5"}}
+
+
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_at_its_gate_everything_is_as_before(project: Project, sent: signal.Signals) -> None:
+    project.apply(**line())
+    [first] = [raw["version"] for raw in project.api().versions("alpha")]
+    process = project.spawn("apply", "--yes", str(project.write(**line(**SLOW))))
+    assert process.stderr is not None
+    while "for its gate" not in (said := process.stderr.readline()):
+        assert said, "it ended without coming to its gate"
+    process.send_signal(sent)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    api = project.api()
+    versions = {raw["version"]: raw for raw in api.versions("alpha")}
+    [second] = versions.keys() - {first}
+    assert api.find_service(preview_name("alpha")) is None
+    assert api.service("alpha")["version"] == first
+    assert (versions[first]["minimum_instances"], versions[second]["minimum_instances"]) == (1, 0)
+    assert {item["status"] for item in api.instances("alpha", second)} <= {"stopping"}
+
+
+def test_a_foreign_service_of_the_gates_name_is_told_of_before_anything_is_made(project: Project) -> None:
+    project.apply(**line())
+    project.api().create_service({"name": preview_name("alpha"), "deployment": "alpha", "version": None, "port": 8080})
+    plan = project.plan_one(**line(env={"HEARS": "Hello world"}))
+    assert [remark.text.splitlines()[0] for remark in plan.refused] == [
+        "service/alpha-preview is not this stack's, and the gate needs that name."
+    ]
