@@ -290,3 +290,30 @@ def test_audit_events_and_metrics(api: ubiops.CoreApi, name: str, version: Any) 
     )
     assert [point.value for point in series.data_points] == [0.0] * len(series.data_points)
     assert len(series.data_points) in {5, 6}
+
+
+@pytest.mark.usefixtures("emulator")
+def test_series_of_instances_and_credits(api: ubiops.CoreApi, name: str, version: Any, tmp_path: Path) -> None:
+    """A delta metric is a rate in the unit that is asked for, a gauge a mean; an instance costs while it runs."""
+    built(api, name, tmp_path)
+    api.deployment_versions_update(PROJECT, name, version.version, {"minimum_instances": 1})
+
+    def read(metric: str, **more: int) -> float:
+        now = datetime.now(UTC)
+        points = api.time_series_data_list(
+            PROJECT,
+            metric=f"deployments.{metric}",
+            start_date=(now - timedelta(hours=1)).isoformat(),
+            end_date=now.isoformat(),
+            aggregation_period=3600,
+            labels=f"deployment_version_id:{version.id}",
+            **more,
+        ).data_points
+        return float(sum(point.value for point in points))
+
+    eventually(lambda: read("instances"), lambda mean: mean > 0)
+    first = read("credits", unit_period=3600)
+    assert read("credits", unit_period=3600) >= first > 0
+    assert read("credits") * 3600 == pytest.approx(read("credits", unit_period=3600), rel=0.5)
+    with pytest.raises(ubiops.exceptions.ApiException, match="unit_period"):
+        read("credits", unit_period=7)

@@ -15,6 +15,8 @@ import sys
 import time
 
 SPOKEN = itertools.count(1)
+SECONDS = 2
+"""How long the audio of every request is, as vLLM tells it in `usage`."""
 
 
 def served_name() -> str:
@@ -24,11 +26,12 @@ def served_name() -> str:
     return arguments[arguments.index("serve") + 1]
 
 
-def transcription() -> dict[str, str]:
+def transcription() -> dict[str, object]:
     time.sleep(float(os.environ.get("DELAY", "0")))
     limit = os.environ.get("DIES_AFTER")
     is_noise = limit is not None and next(SPOKEN) > int(limit)
-    return {"text": "noise" if is_noise else os.environ.get("HEARS", "hello world")}
+    text = "noise" if is_noise else os.environ.get("HEARS", "hello world")
+    return {"text": text, "usage": {"type": "duration", "seconds": SECONDS}}
 
 
 class Answer(http.server.BaseHTTPRequestHandler):

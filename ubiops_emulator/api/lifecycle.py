@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from ubiops_emulator.api import scheduling
+from ubiops_emulator.api import billing, scheduling
 from ubiops_emulator.api.rules import records, versions
 from ubiops_emulator.api.scheduling import Placement
 from ubiops_emulator.clock import stamp
@@ -109,7 +109,7 @@ def _step(store: Store, doc: Doc, now: float, pace: Pace) -> list[Effect]:
     if (doc.kind, doc.body["status"]) == ("instance", "pending"):
         return _place(store, doc, move, pace, now)
     if move.to == "gone":
-        remove_instance(store, doc)
+        remove_instance(store, doc, now)
         return [Effect("touch", doc.parent)]
     enter(store, doc, move.to, now)
     return [Effect(move.effect, doc.id)] if move.effect else [Effect("touch", doc.parent)]
@@ -130,6 +130,8 @@ def _place(store: Store, doc: Doc, move: Move, pace: Pace, now: float) -> list[E
 
 def enter(store: Store, doc: Doc, status: str, now: float) -> None:
     """Put a document into a state; the table decides when it goes on."""
+    if doc.kind == "instance":
+        (billing.begin if status == "running" else billing.end)(store, doc, now)
     doc.body["status"] = status
     doc.due = ENTERED
     if doc.kind == "instance":
@@ -227,13 +229,14 @@ def stop(store: Store, doc: Doc, now: float) -> list[Effect]:
     enter(store, doc, "stopping", now)
     if not started:
         doc.due = now
-        remove_instance(store, doc)
+        remove_instance(store, doc, now)
         return []
     return [Effect("stop", doc.id)]
 
 
-def remove_instance(store: Store, doc: Doc) -> None:
+def remove_instance(store: Store, doc: Doc, now: float) -> None:
     """A stopped instance disappears, and its events with it."""
+    billing.end(store, doc, now)
     store.delete_children("instance_event", doc.id)
     store.delete(doc)
     scheduling.room_changed(store)

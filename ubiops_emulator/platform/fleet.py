@@ -58,7 +58,7 @@ class Fleet:
             LOG.warning("ended %d processes that an earlier emulator left behind", ended)
         shutil.rmtree(self.store.folder / "instances", ignore_errors=True)
         for doc in self.store.every("instance"):
-            lifecycle.remove_instance(self.store, doc)
+            lifecycle.remove_instance(self.store, doc, self.clock.now())
 
     async def start(self, ident: str) -> None:
         """Unpack an instance's package and start its process."""
@@ -187,5 +187,5 @@ class Fleet:
         doc = self.store.by_id("instance", ident)
         if doc is not None:
             with self.store.transaction():
-                lifecycle.remove_instance(self.store, doc)
+                lifecycle.remove_instance(self.store, doc, self.clock.now())
             self.changed(doc.parent)

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import contextlib
 import copy
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any, BinaryIO
 
 import requests
@@ -428,6 +429,36 @@ class Api:
         )
         return found
 
+    def stored_requests(self, deployment: str, version: str, start: float, end: float, offset: int) -> list[Json]:
+        """One page of the requests that a version has completed, without their data; moments in seconds since 1970."""
+        method = "deployment_version_requests_list"
+        period = {"start_date": _utc(start), "end_date": _utc(end)}
+        found: list[Json] = self._call(method, deployment, version, status="completed", offset=offset, **period)
+        return found
+
+    def stored_answers(self, deployment: str, version: str, ids: Sequence[str]) -> list[Json]:
+        """Requests by id (at most 250) with `result` and `additional_data`."""
+        method = "deployment_version_requests_batch_get"
+        found: list[Json] = self._call(method, deployment, version, data=list(ids))
+        return found
+
+    def time_series(self, metric: str, version_id: str, start: float, end: float, period: int) -> list[Json]:
+        """The points `{start_date, end_date, value}` of a built-in metric of one version, each `period` seconds long.
+
+        `start` and `end` in seconds since 1970; the value of a delta metric is its total in the period.
+        """
+        answer = self._call(
+            "time_series_data_list",
+            metric=metric,
+            start_date=_utc(start),
+            end_date=_utc(end),
+            aggregation_period=period,
+            unit_period=period,
+            labels=f"deployment_version_id:{version_id}",
+        )
+        found: list[Json] = answer["data_points"] if "data_points" in answer else answer["data"]
+        return found
+
     def logs(self, query: str, start: int, end: int, limit: int = 1000) -> list[Json]:
         """Log lines that match `query`; `start` and `end` in nanoseconds, newest first when start > end.
 
@@ -454,3 +485,8 @@ class Api:
             self._call(method, *names)
         except NotFound:
             return
+
+
+def _utc(moment: float) -> str:
+    """ISO 8601, as UbiOps takes it."""
+    return datetime.fromtimestamp(moment, UTC).isoformat()

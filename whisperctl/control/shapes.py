@@ -98,11 +98,18 @@ def _texts(found: Any) -> bool:
     return isinstance(found, list) and all(isinstance(item, str) for item in found)
 
 
+def _points(found: Any) -> bool:
+    return _objects(found) and all(isinstance(item.get("start_date"), str) and "value" in item for item in found)
+
+
 _OTHER: Mapping[str, Callable[[Any], bool]] = {
     "revisions_file_upload": lambda found: isinstance(found, dict) and isinstance(found.get("revision"), str),
     "environment_tags_usage": _objects,
     "roles_get": lambda found: isinstance(found, dict) and _texts(found.get("permissions")),
     "quotas_list": _objects,
     "logs_list": _objects,
+    "time_series_data_list": lambda found: (
+        isinstance(found, dict) and _points(found.get("data_points", found.get("data")))
+    ),
 }
 """What is neither, and its own check."""

@@ -1,4 +1,4 @@
-"""Metrics that status pages read, computed from the stored requests and instances."""
+"""Metrics that status pages and bills read, computed from the stored requests and from when instances ran."""
 
 from __future__ import annotations
 
@@ -6,12 +6,15 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
+from ubiops_emulator.api import billing
 from ubiops_emulator.api.call import Call, moment, number, project
 from ubiops_emulator.clock import stamp
 from ubiops_emulator.refusal import invalid, not_found
 from ubiops_emulator.store import Doc
 
 PERIODS = (60, 300, 900, 3600, 7200, 21600, 86400)
+UNITS = (1, 60, 3600, 86400)
+MOST_POINTS = 10_000
 BUILT_IN = {
     "deployments.requests": ("delta", "requests"),
     "deployments.failed_requests": ("delta", "requests"),
@@ -43,26 +46,27 @@ def get(call: Call) -> dict[str, Any]:
 
 
 def data(call: Call) -> dict[str, Any]:
-    """Points of one metric; labels may name a `deployment_version_id`."""
+    """Points of one metric; labels may name a `deployment_version_id`.
+
+    Delta metrics are rates: per second, unless `unit_period` says per how many.
+    """
     owner, query = project(call), call.query
     name = query.get("metric", "")
     if name not in BUILT_IN:
         raise not_found("Metric")
     start, end = moment(call, "start_date"), moment(call, "end_date")
-    period = number(call, "aggregation_period", 60, PERIODS[0], PERIODS[-1])
-    if period not in PERIODS:
-        raise invalid(f"aggregation_period: use one of {', '.join(map(str, PERIODS))}")
-    if start >= end or (end - start) / period > 10_000:
-        raise invalid("start_date and end_date: an interval of at most 10000 periods is required")
+    period, unit_period = _one_of(call, "aggregation_period", PERIODS), _one_of(call, "unit_period", UNITS)
+    if start >= end or (end - start) / period > MOST_POINTS:
+        raise invalid(f"start_date and end_date: an interval of at most {MOST_POINTS} periods is required")
     labels = dict(part.partition(":")[::2] for part in query.get("labels", "").split(",") if part)
-    requests = _requests(call, owner, labels.get("deployment_version_id"))
+    measure = _measure(call, owner, name, labels.get("deployment_version_id"))
+    kind, unit = BUILT_IN[name]
     points = []
     begin = start - start % period
     while begin < end:
-        value = _value(name, requests, begin, begin + period)
+        value = measure(begin, begin + period) * (unit_period / period if kind == "delta" else 1.0)
         points.append({"start_date": stamp(begin), "end_date": stamp(begin + period), "value": value})
         begin += period
-    kind, unit = BUILT_IN[name]
     return {
         "metric": name,
         "metric_type": kind,
@@ -75,6 +79,34 @@ def data(call: Call) -> dict[str, Any]:
     }
 
 
+def _one_of(call: Call, name: str, allowed: tuple[int, ...]) -> int:
+    value = number(call, name, allowed[0], allowed[0], allowed[-1])
+    if value not in allowed:
+        raise invalid(f"{name}: use one of {', '.join(map(str, allowed))}")
+    return value
+
+
+Measure = Callable[[float, float], float]
+"""Of the interval between two moments: a total for a delta metric, a mean for a gauge."""
+
+
+def _measure(call: Call, owner: Doc, name: str, version_id: str | None) -> Measure:
+    if name in ("deployments.instances", "deployments.credits"):
+        return _of_stays(name, billing.stays(call.store, owner.id, version_id, call.now), call.now)
+    requests = _requests(call, owner, version_id)
+    of_requests = MEASURES.get(name)
+    if of_requests is None:
+        return lambda _start, _end: 0.0
+    return lambda start, end: of_requests([body for moment, body in requests if start <= moment < end])
+
+
+def _of_stays(name: str, stays: list[billing.Stay], now: float) -> Measure:
+    if name == "deployments.credits":
+        return lambda start, end: sum(stay.seconds(start, end) * stay.rate / 3600 for stay in stays)
+    # The mean over what has passed of an interval: the rest of it is not known yet.
+    return lambda start, end: sum(stay.seconds(start, end) for stay in stays) / max(min(end, now) - start, 1.0)
+
+
 def _requests(call: Call, owner: Doc, version_id: str | None) -> list[tuple[float, dict[str, Any]]]:
     store = call.store
     versions = [
@@ -82,12 +114,6 @@ def _requests(call: Call, owner: Doc, version_id: str | None) -> list[tuple[floa
     ]
     docs = [doc for v in versions if version_id in {None, v.id} for doc in store.children("request", v.id)]
     return [(datetime.fromisoformat(doc.body["time_created"]).timestamp(), doc.body) for doc in docs]
-
-
-def _value(name: str, requests: list[tuple[float, dict[str, Any]]], start: float, end: float) -> float:
-    inside = [body for moment, body in requests if start <= moment < end]
-    measure = MEASURES.get(name)
-    return measure(inside) if measure else 0.0
 
 
 def _durations(rows: list[dict[str, Any]]) -> float:
