@@ -25,12 +25,13 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
-from typing import IO, Any
+from typing import IO, Any, TextIO
 
 CONFIG: dict[str, Any] = {}  # whisperctl:config
 
 LOG_LINES = 100
 LINE_LENGTH = 500  # of a line that is kept to be shown again; every line is handed on whole
+LONGEST_READ = 65536  # bytes of a line that are handed on at once
 HEALTH_SECONDS = 5.0
 HEALTH_BYTES = 65536
 POLL_SECONDS = 0.5
@@ -274,6 +275,16 @@ def shortened(text: str) -> str:
     return text if len(text) <= LINE_LENGTH else text[: LINE_LENGTH - 1] + "…"
 
 
+def say(text: str, stream: TextIO | None = None) -> None:
+    """Write a line to standard output or `stream` in one piece.
+
+    print() writes its end by itself where PYTHONUNBUFFERED is set: a line of the server's could come between.
+    """
+    stream = stream or sys.stdout
+    stream.write(f"{text}\n")
+    stream.flush()
+
+
 def supervised(command: Sequence[str]) -> list[str]:
     """The command line that runs `command` under a supervisor of its own, which ends with this process."""
     return [sys.executable or "python3", "-I", str(SUPERVISOR), str(os.getpid()), *command]
@@ -343,14 +354,21 @@ class Process:
 
     def pump(self, stream: IO[bytes], target: int) -> None:
         """Hand the server's output on to this process's own if it is to be shown, keeping the last lines."""
+        last = b"\n"
         with stream:
-            while line := stream.readline(65536):
+            while line := stream.readline(LONGEST_READ):
                 self.lines.append(shortened(line.decode("utf-8", errors="replace").rstrip()))
-                if not self.shown:
-                    continue
-                # Where nobody reads our output, the server's pipe must be emptied all the same.
-                with contextlib.suppress(OSError):
-                    os.write(target, line)
+                self.hand_on(line, target)
+                last = line
+        if not last.endswith(b"\n"):  # of a process that was killed: another's line would go on in it
+            self.hand_on(b"\n", target)
+
+    def hand_on(self, line: bytes, target: int) -> None:
+        """Write to a stream of this process's own, if the output is to be shown."""
+        if self.shown:
+            # Where nobody reads our output, the server's pipe must be emptied all the same.
+            with contextlib.suppress(OSError):
+                os.write(target, line)
 
     def terminate(self) -> None:
         """Have the supervisor send SIGTERM to the process itself, which tells its children."""
@@ -391,10 +409,10 @@ class SharedGpu:
             self.stop()
             words = [f"whisperctl: the engines take turns on the GPU: {error}", *self.lines]
             # Not to standard output, which may be unable to show what the daemon said.
-            print(*words, sep="\n  ", file=sys.stderr, flush=True)
+            say("\n  ".join(words), sys.stderr)
         else:
             self.environment.update(self.variables)
-            print("whisperctl: the engines share the GPU through NVIDIA's Multi-Process Service", flush=True)
+            say("whisperctl: the engines share the GPU through NVIDIA's Multi-Process Service")
 
     def try_out(self) -> None:
         """Start the daemon and have a CUDA program served; raise where that fails."""
@@ -473,7 +491,7 @@ class Server:
         """Start the processes; from here on SIGTERM and the end of this process stop them."""
         for command in self.settings.rendered_commands:
             # Without VLLM_EXTRA_ARGS, which may come from a secret.
-            print("whisperctl: starting", shlex.join(command), flush=True)
+            say(f"whisperctl: starting {shlex.join(command)}")
         self.drain_on_sigterm()
         atexit.register(self.stop)
         self.gpu.start()
@@ -498,7 +516,7 @@ class Server:
         self.gpu.stop()
         self.ended.set()
         if self.healthy and not self.stopping:
-            print(f"whisperctl: {self.ending()}", file=sys.stderr, flush=True)
+            say(f"whisperctl: {self.ending()}", sys.stderr)
             code = self.first_ended.exit_code
             os._exit(code if 0 < code < 126 else 1)
 
@@ -508,7 +526,7 @@ class Server:
             if is_healthy(self.settings, min(HEALTH_SECONDS, self.deadline - time.monotonic())):
                 self.healthy = True
                 if not self.ended.is_set():
-                    print("whisperctl: the server is healthy", flush=True)
+                    say("whisperctl: the server is healthy")
                     return
             if time.monotonic() > self.deadline:
                 self.stop(grace=5)

@@ -17,7 +17,7 @@ import time
 import urllib.error
 import urllib.request
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -26,6 +26,9 @@ from tests.package.conftest import MakeInstance, StackOf
 from whisperctl.serving.launch import launch
 
 from .conftest import free_port, wait_until, wait_until_gone
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
 
 BROOD = Path(__file__).with_name("brood.py")
 CONFIG = {
@@ -233,6 +236,36 @@ def test_a_kept_line_is_short() -> None:
     process = deployment.Process(["vllm"], {}, lines, shown=False)
     process.pump(io.BytesIO(b"x" * 200_000 + b"\nshort\n" + b"y" * 501), 1)
     assert list(lines) == ["x" * 499 + "…", "short", "y" * 499 + "…"]
+
+
+class Writes(io.RawIOBase):
+    """A stream that nobody buffers for, as standard output is with PYTHONUNBUFFERED: what each write brings."""
+
+    def __init__(self) -> None:
+        self.pieces: list[bytes] = []
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, piece: Buffer, /) -> int:
+        self.pieces.append(bytes(piece))
+        return len(self.pieces[-1])
+
+
+def test_a_line_of_its_own_is_one_write(monkeypatch: pytest.MonkeyPatch) -> None:
+    writes = Writes()
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(writes, "utf-8", write_through=True))  # type: ignore[type-var]
+    deployment.say("whisperctl: the server is healthy")
+    assert [piece for piece in writes.pieces if piece] == [b"whisperctl: the server is healthy\n"]
+
+
+@pytest.mark.parametrize("size", [3, 65536, 70_000])
+def test_the_last_line_of_a_process_that_was_killed_has_an_end(size: int, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    with log.open("wb") as target:
+        for _ in range(2):
+            deployment.Process(["vllm"], {}, collections.deque()).pump(io.BytesIO(b"x" * size), target.fileno())
+    assert [len(line) for line in log.read_bytes().splitlines()] == [size, size]
 
 
 def test_sigterm_drains_and_leaves_no_zombie(instance: MakeInstance) -> None:

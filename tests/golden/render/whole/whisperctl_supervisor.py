@@ -125,7 +125,7 @@ def end_with(parent: int, number: signal.Signals) -> None:
     """Have the kernel send `number` when `parent` is gone; end now if it is."""
     prctl(PR_SET_PDEATHSIG, number)
     if os.getppid() != parent:
-        print("whisperctl: the parent is gone already", file=sys.stderr, flush=True)
+        sys.stderr.write("whisperctl: the parent is gone already\n")
         os._exit(1)
 
 
@@ -162,7 +162,7 @@ def execute(command: Sequence[str]) -> NoReturn:
     try:
         os.execvp(command[0], list(command))
     except OSError as error:
-        print(f"whisperctl: {command[0]} cannot be started: {error.strerror}", file=sys.stderr, flush=True)
+        sys.stderr.write(f"whisperctl: {command[0]} cannot be started: {error.strerror}\n")
         os._exit(127)
 
 
