@@ -161,8 +161,8 @@ def server_environment(settings: Settings, rendered: Mapping[str, str], environ:
     if settings.api_servers > 1:
         # One OpenMP thread in each of several front ends: more only get in each other's way.
         environment.setdefault("OMP_NUM_THREADS", "1")
-    if settings.engines > 1:
-        # Where vLLM finds the package's scheduler.
+    if settings.engines > 1 or settings.api_servers > 1:
+        # Where vLLM finds the package's scheduler and plug-ins.
         path = [environ.get("PYTHONPATH"), settings.base_directory]
         environment["PYTHONPATH"] = os.pathsep.join(filter(None, path))
     # Ours, not vLLM's: it would warn about a variable that it does not know.

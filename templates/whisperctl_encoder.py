@@ -1,7 +1,6 @@
 """Whisper's encoder, replayed from CUDA graphs: a plug-in of vLLM's. Rendered by whisperctl.
 
-Off unless WHISPERCTL_ENCODER_GRAPHS is 1 in the version's environment variables: it makes few requests at a time
-quicker, and a burst of hundreds no quicker.
+On unless WHISPERCTL_ENCODER_GRAPHS is 0 in the version's environment variables.
 
 vLLM launches the encoder's kernels one by one from Python, which takes its thread longer than the GPU for one or two
 recordings. Captured, they are launched by one call. A graph runs vLLM's own forward on all recordings of a step, and is
@@ -35,7 +34,7 @@ log = logging.getLogger("vllm.whisperctl_encoder")
 
 def register() -> None:
     """For the entry point: from now on vLLM loads Whisper with graphs. Raises nothing: vLLM would not start."""
-    if os.environ.get(SWITCH) != "1":
+    if os.environ.get(SWITCH) == "0":
         return
     try:
         from vllm import ModelRegistry

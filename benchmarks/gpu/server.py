@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -25,6 +26,8 @@ class Server:
 
     def __init__(self, variant: Variant, packages: Path, log: Path, port: int = PORT) -> None:
         self.url, self.log = f"http://127.0.0.1:{port}", log
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", port))  # a server of an earlier run would be measured instead
         address = {"WHISPERCTL_HOST": "127.0.0.1", "WHISPERCTL_PORT": str(port)}
         environment = {**os.environ, **variant.env, **address, "VLLM_EXTRA_ARGS": shlex.join(variant.extra)}
         with log.open("wb") as output:

@@ -52,7 +52,10 @@ VARIANTS = {
     "auto": Variant(package="auto"),
     "one-engine": one(),
     "one-engine-profile": one(),
-    "auto-graphs": Variant(package="auto", env={"WHISPERCTL_ENCODER_GRAPHS": "1"}),
+    "auto-without-graphs": Variant(package="auto", env={"WHISPERCTL_ENCODER_GRAPHS": "0"}),
+    "auto-one-socket": Variant(
+        package="auto", env={"WHISPERCTL_ENCODER_GRAPHS": "0", "VLLM_PLUGINS": "whisperctl_encoder"}
+    ),
     "auto-in-turns": Variant(package="auto", env={"CUDA_MPS_PIPE_DIRECTORY": "/nowhere"}),
     "auto-fp8": Variant(package="auto", extra=["--quantization", "fp8"]),
     "auto-servers-12": Variant(package="auto", extra=servers(12)),

@@ -65,7 +65,8 @@ def test_the_bytes_do_not_depend_on_the_stream(stack_of: StackOf, tmp_path: Path
 
 
 def test_the_archive_has_one_folder_fixed_dates_and_no_compression(stack_of: StackOf) -> None:
-    with zipfile.ZipFile(io.BytesIO(archive(build_package(stack_of())))) as opened:
+    stack = stack_of(vllm="{version: 0.32.0, api_server_count: 1}")
+    with zipfile.ZipFile(io.BytesIO(archive(build_package(stack)))) as opened:
         assert opened.testzip() is None
         assert [entry.filename for entry in opened.infolist()] == [
             "deployment_package/deployment.py",
@@ -98,7 +99,9 @@ def test_stacks_with_the_same_content_share_a_tag(stack_of: StackOf) -> None:
 
 
 def test_mode_package_carries_its_dependencies(stack_of: StackOf) -> None:
-    stack = stack_of(environment="{mode: package, requirements: [numpy], apt: []}")
+    stack = stack_of(
+        environment="{mode: package, requirements: [numpy], apt: []}", vllm="{version: 0.32.0, api_server_count: 1}"
+    )
     files = build_package(stack).files
     assert build_environment(stack) is None
     assert sorted(files) == ["deployment.py", "requirements.txt", "whisperctl_supervisor.py"]
@@ -247,7 +250,7 @@ def test_hostile_requirements_and_arguments_stay_as_written(stack_of: StackOf) -
 def test_a_packages_code_has_no_comments() -> None:
     source = 'a = "# no comment"  # one\n\n# another\n    # and\nb = [  # in a list\n    1,\n]\n'
     assert without_comments(source) == 'a = "# no comment"\n\nb = [\n    1,\n]\n'
-    for name in ("deployment.py", "whisperctl_supervisor.py", "whisperctl_scheduler.py", "whisperctl_encoder.py"):
+    for name in ("deployment.py", "whisperctl_supervisor.py", "whisperctl_scheduler.py", "whisperctl_encoder.py", "whisperctl_front_ends.py"):
         code = rendered(name, {}).decode()
         tokens = tokenize.generate_tokens(io.StringIO(code).readline)
         assert [token.string for token in tokens if token.type == tokenize.COMMENT] == []

@@ -18,7 +18,8 @@ from whisperctl.spec import Stack
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "render"
 ALWAYS = {"deployment.py", "whisperctl_supervisor.py"}
-ENCODER = {f"whisperctl_encoder{rest}" for rest in (".py", "-1.dist-info/METADATA", "-1.dist-info/entry_points.txt")}
+PLUGINS = {f"whisperctl_plugins-1.dist-info/{name}" for name in ("METADATA", "entry_points.txt")}
+SCHEDULER, ENCODER, FRONT_ENDS = (f"whisperctl_{name}.py" for name in ("scheduler", "encoder", "front_ends"))
 SMALL, TURBO, LARGE = "openai/whisper-small", "openai/whisper-large-v3-turbo", "openai/whisper-large-v3"
 
 COMBINATIONS = [
@@ -154,7 +155,7 @@ def test_a_small_model_on_a_large_gpu_gets_two_engines_and_a_pace(stack_of: Stac
     # 256 recordings of 1500 encoder and 448 decoder positions, 20 KiB each.
     assert value(shared.arguments, "--kv-cache-memory-bytes") == str(256 * 1948 * 20480)
     assert value(shared.arguments, "--scheduler-cls") == "whisperctl_scheduler.PacedScheduler"
-    assert set(build_package(stack).files) == {*ALWAYS, "whisperctl_scheduler.py", *ENCODER}
+    assert set(build_package(stack).files) == {*ALWAYS, *PLUGINS, SCHEDULER, ENCODER, FRONT_ENDS}
 
 
 def test_vllm_0_33_keeps_the_pace_by_itself(stack_of: StackOf) -> None:
@@ -162,12 +163,35 @@ def test_vllm_0_33_keeps_the_pace_by_itself(stack_of: StackOf) -> None:
     words = shared_by(stack).arguments
     assert value(words, "--prefill-schedule-interval") == "8"
     assert "--scheduler-cls" not in words
-    assert set(build_package(stack).files) == {*ALWAYS, *ENCODER}
+    assert set(build_package(stack).files) == {*ALWAYS, *PLUGINS, ENCODER}
 
 
-def test_the_plugin_comes_along_where_it_was_measured(stack_of: StackOf) -> None:
+@pytest.mark.parametrize(
+    ("version", "vllm", "brought"),
+    [
+        ("0.23.0", "", False),
+        ("0.24.0", "", True),
+        ("0.32.0", "", True),
+        ("0.33.0", "", False),
+        ("0.32.0", ", api_server_count: 1", False),
+        ("0.32.0", ", api_server_count: 2", True),
+    ],
+)
+def test_api_servers_get_sockets_of_their_own_until_vllm_deals_connections_out(
+    version: str, vllm: str, brought: bool, stack_of: StackOf
+) -> None:
+    stack = stack_of(vllm=f"{{version: {version}{vllm}}}", instance_type_group="{name: group, gpu: L4}")
+    assert set(build_package(stack).files) == {*ALWAYS, *((*PLUGINS, FRONT_ENDS) if brought else ())}
+
+
+def test_one_api_server_on_a_cpu_brings_no_plugin(stack_of: StackOf) -> None:
+    stack = stack_of(vllm="{version: 0.32.0}", instance_type_group="{name: group, gpu: CPU}")
+    assert set(build_package(stack).files) == ALWAYS
+
+
+def test_encoder_graphs_come_along_where_they_were_measured(stack_of: StackOf) -> None:
     on_an_h100 = stack_for(stack_of, "0.26.0", "H100", TURBO)
-    assert set(build_package(on_an_h100).files) == {*ALWAYS, "whisperctl_scheduler.py"}
+    assert set(build_package(on_an_h100).files) == {*ALWAYS, *PLUGINS, SCHEDULER, FRONT_ENDS}
 
 
 @pytest.mark.parametrize(
@@ -182,7 +206,7 @@ def test_the_plugin_comes_along_where_it_was_measured(stack_of: StackOf) -> None
 def test_who_says_otherwise_about_engines_gets_one(stack_of: StackOf, vllm: str) -> None:
     stack = on_an_h200(stack_of, vllm, ", gpu_count: 2" if "tensor" in vllm else "")
     assert launch(stack).sharing is None
-    assert set(build_package(stack).files) == ALWAYS
+    assert set(build_package(stack).files) == {*ALWAYS, *PLUGINS, FRONT_ENDS}
 
 
 def test_written_limits_hold_for_engines_that_share_a_gpu(stack_of: StackOf) -> None:

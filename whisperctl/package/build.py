@@ -8,23 +8,23 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import BinaryIO
 
-from whisperctl.assets import shipped
 from whisperctl.package.archive import digest, write_archive
 from whisperctl.package.templates import rendered
 from whisperctl.serving.checkpoint import folder_files
-from whisperctl.serving.launch import ENCODER_MODULE, MODEL_FOLDER, SCHEDULER_MODULE, launch
+from whisperctl.serving.launch import MODEL_FOLDER, SCHEDULER_MODULE, launch
 from whisperctl.serving.requirements import requirements
 from whisperctl.spec import Stack
 
 PACKAGE_FOLDER = "deployment_package"
 ENVIRONMENT_FOLDER = "environment_package"
 ENVIRONMENT_NAME = "whisperctl"
+PLUGINS = "whisperctl_plugins-1.dist-info"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,8 +69,8 @@ def build_package(stack: Stack) -> Package:
     }
     if start.sharing and start.sharing.own_interval is not None:
         files[f"{SCHEDULER_MODULE}.py"] = rendered(f"{SCHEDULER_MODULE}.py", start.sharing.own_interval)
-    if start.sharing and start.sharing.encoder_graphs:
-        files |= _encoder_plugin()
+    if start.plugins:
+        files |= _plugins(start.plugins)
     if stack.environment.mode == "package":
         files |= _environment_files(stack)
     if stack.model.folder:
@@ -78,13 +78,13 @@ def build_package(stack: Stack) -> Package:
     return Package(files=dict(sorted(files.items())))
 
 
-def _encoder_plugin() -> dict[str, bytes]:
-    """The plug-in, and the folder by which Python finds its entry point where both stand on PYTHONPATH."""
-    metadata = [f"{ENCODER_MODULE}-1.dist-info/{name}" for name in ("METADATA", "entry_points.txt")]
-    templates = shipped("templates")
+def _plugins(modules: Sequence[str]) -> dict[str, bytes]:
+    """Plug-ins of vLLM's, and the folder by which Python finds their entry points where it stands on PYTHONPATH."""
+    entries = "".join(f"{module} = {module}:register\n" for module in modules)
     return {
-        f"{ENCODER_MODULE}.py": rendered(f"{ENCODER_MODULE}.py"),
-        **{name: (templates / name).read_bytes() for name in metadata},
+        **{f"{module}.py": rendered(f"{module}.py") for module in modules},
+        f"{PLUGINS}/METADATA": b"Metadata-Version: 2.1\nName: whisperctl-plugins\nVersion: 1\n",
+        f"{PLUGINS}/entry_points.txt": f"[vllm.general_plugins]\n{entries}".encode(),
     }
 
 

@@ -29,7 +29,12 @@ SCHEDULER_MODULE = "whisperctl_scheduler"
 SCHEDULER = f"{SCHEDULER_MODULE}.PacedScheduler"
 """Where vLLM does not take recordings in at a pace by itself, the package brings a scheduler that does."""
 ENCODER_MODULE = "whisperctl_encoder"
-"""The plug-in of vLLM's with which engines that share a GPU can replay the encoder from CUDA graphs."""
+"""The plug-in of vLLM's with which engines that share a GPU replay the encoder from CUDA graphs."""
+FRONT_ENDS_MODULE = "whisperctl_front_ends"
+"""The plug-in of vLLM's with which each API server listens on a socket of its own."""
+OWN_SOCKETS = ("0.24.0", "0.33.0")
+"""From the first release whose source was looked at, to the one whose API servers deal connections out by themselves
+(vllm/entrypoints/launchers/launcher.py, `peer_loads`)."""
 ENGINE_GIB = 6.0
 """Memory of an engine beside weights and cache: activations of 22 recordings, graphs, CUDA's own; 4.5 were seen."""
 PACED_BY_ITSELF = "0.33.0"
@@ -60,7 +65,7 @@ class Sharing:
     own_interval: int | None
     """The pace of the scheduler that the package brings along; None: vLLM keeps the pace by itself."""
     encoder_graphs: bool
-    """Whether the package brings the plug-in that can replay the encoder from CUDA graphs."""
+    """Whether the package brings the plug-in that replays the encoder from CUDA graphs."""
 
     def as_data(self) -> dict[str, Any]:
         """Plain data: what a Python literal can hold."""
@@ -87,6 +92,8 @@ class Launch:
     """Bound for `auto`, which is decided from the CPUs that the instance has."""
     sharing: Sharing | None
     """How several engines share the GPU where the instance has CPUs for them; None: there is one."""
+    plugins: tuple[str, ...]
+    """Modules of the package whose `register` vLLM calls in each of its processes."""
     shutdown_timeout: int
     """Seconds that a stopping server gets for what is in flight."""
     startup_timeout: int
@@ -121,6 +128,8 @@ def launch(stack: Stack) -> Launch:
         environment["VLLM_ATTENTION_BACKEND"] = str(flags.pop("--attention-backend"))
     port = flags.pop("--port", SERVER_PORT)
     tuned = catalog.tuning(stack.instance_type_group.gpu, known)
+    sharing = _sharing(stack, known, flags)
+    api_servers_at_most = tuned.api_servers_at_most if _has_api_servers(stack) else 1
     return Launch(
         model=MODEL_FOLDER if stack.model.folder else stack.model.name,
         model_packed=stack.model.folder is not None,
@@ -132,8 +141,9 @@ def launch(stack: Stack) -> Launch:
         arguments=tuple(_words(flags)),
         environment=environment,
         api_server_count=stack.vllm.api_server_count,
-        api_servers_at_most=tuned.api_servers_at_most if _has_api_servers(stack) else 1,
-        sharing=_sharing(stack, known, flags),
+        api_servers_at_most=api_servers_at_most,
+        sharing=sharing,
+        plugins=tuple(_plugins(stack, sharing, api_servers_at_most)),
         shutdown_timeout=int(flags.get("--shutdown-timeout", 30)),
         startup_timeout=stack.vllm.startup_timeout,
     )
@@ -249,6 +259,15 @@ def _sharing(stack: Stack, known: KnownModel | None, flags: Mapping[str, Any]) -
         own_interval=interval,
         encoder_graphs=row.encoder_graphs,
     )
+
+
+def _plugins(stack: Stack, sharing: Sharing | None, api_servers_at_most: int) -> Iterator[str]:
+    if sharing and sharing.encoder_graphs:
+        yield ENCODER_MODULE
+    wanted = stack.vllm.api_server_count
+    servers = api_servers_at_most if wanted == "auto" else wanted
+    if servers > 1 and catalog.within(stack.vllm.version, *OWN_SOCKETS):
+        yield FRONT_ENDS_MODULE
 
 
 def _step_tokens(stack: Stack, row: catalog.Sharing) -> int:

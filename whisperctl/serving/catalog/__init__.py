@@ -102,7 +102,7 @@ class Sharing:
     max_num_seqs: int
     """Recordings that each engine's key-value cache is made for."""
     encoder_graphs: bool = False
-    """Whether the package brings the plug-in that can replay the encoder from CUDA graphs."""
+    """Whether the package brings the plug-in that replays the encoder from CUDA graphs."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

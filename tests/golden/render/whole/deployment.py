@@ -194,7 +194,7 @@ def server_environment(settings: Settings, rendered: Mapping[str, str], environ:
     environment = {**writable_caches(environ), **rendered, **environ}
     if settings.api_servers > 1:
         environment.setdefault("OMP_NUM_THREADS", "1")
-    if settings.engines > 1:
+    if settings.engines > 1 or settings.api_servers > 1:
         path = [environ.get("PYTHONPATH"), settings.base_directory]
         environment["PYTHONPATH"] = os.pathsep.join(filter(None, path))
     environment.pop("VLLM_EXTRA_ARGS", None)
