@@ -7,9 +7,11 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
+from tests.harness.sweeps import EXHAUSTIVE
 from tests.package.conftest import text_of
 from whisperctl.errors import SpecError
 from whisperctl.loading import load_stacks
@@ -60,7 +62,8 @@ STACKS = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
+@pytest.mark.exhaustive
+@settings(max_examples=4000 if EXHAUSTIVE else 120, deadline=None, suppress_health_check=list(HealthCheck))
 @given(written=STACKS)
 def test_what_is_let_through_can_start(tmp_path: Path, written: dict[str, object]) -> None:
     file = tmp_path / "stack.yaml"
