@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +13,10 @@ import pytest
 # A shell without job control starts background jobs with SIGINT ignored, which programs started from here would
 # inherit: those that tests interrupt would never notice.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+# Some machines never write compiled modules: each of some hundred processes would compile whisperctl anew, and each of
+# pytest's workers all test files.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 # What is printed depends on who reads it: tests that run in a CI job must not notice.
 for name in ("GITHUB_ACTIONS", "GITLAB_CI"):
     os.environ.pop(name, None)

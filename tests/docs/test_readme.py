@@ -18,9 +18,10 @@ import pytest
 from tests.docs.blocks import Command, commands, left_out, sections
 from tests.docs.conftest import MADE_BY_MAKE, with_checkout
 from tests.docs.shell import ROOT, Shell, opened_shell
+from tests.harness.sweeps import whole
 
 README = ROOT / "README.md"
-PIP = {"PIP_RETRIES": "1", "PIP_TIMEOUT": "10", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+PIP = {"PIP_NO_COMPILE": "1", "PIP_RETRIES": "1", "PIP_TIMEOUT": "10", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
 VLLM = (pytest.mark.vllm, pytest.mark.xdist_group("vllm"))
 MAKE = [command for command in commands(README) if command.text.startswith("make")]
 
@@ -51,19 +52,29 @@ def target(command: Command) -> str:
     return command.text.partition("#")[0].strip()
 
 
+MARKS = {"make demo": VLLM, "make check": (pytest.mark.exhaustive, whole)}
+
+
 @MADE_BY_MAKE
 @pytest.mark.parametrize(
-    "command",
-    [pytest.param(one, id=target(one), marks=VLLM if target(one) == "make demo" else ()) for one in MAKE],
+    "command", [pytest.param(one, id=target(one), marks=MARKS.get(target(one), ())) for one in MAKE]
 )
 def test_make_does_what_it_says(command: Command, tmp_path: Path) -> None:
-    with opened_shell(tmp_path, {"ARGS": "tests/scripts/test_set_up.py -p no:cacheprovider"}) as shell:
+    with opened_shell(tmp_path, {"ARGS": "tests/scripts/test_set_up.py -p no:cacheprovider -n 0"}) as shell:
         shell.type(f"cd {shlex.quote(str(ROOT))}")
         printed = shell.run(command)
 
     assert printed.startswith("setup: .venv is up to date\n")
     proof = {"make demo": "The demo did everything it says", "make check": "check: all passed", "make setup": "setup"}
     assert proof.get(target(command), " passed in ") in printed
+
+
+def test_make_check_is_what_the_pipeline_runs_before_the_tests() -> None:
+    """A minute's work on everything: beside the tests it would be done twice."""
+    recipe = subprocess.run(["make", "-n", "check"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+
+    assert recipe.splitlines()[-1] == "scripts/check"
+    assert "scripts/check" in (ROOT / ".ci" / "run").read_text().splitlines()
 
 
 @pytest.fixture

@@ -7,10 +7,12 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from tests.package.conftest import text_of
+from tests.harness.sweeps import EXHAUSTIVE
+from tests.package.conftest import StackOf, text_of
 from whisperctl.errors import SpecError
 from whisperctl.loading import load_stacks
 from whisperctl.serving import catalog
@@ -60,7 +62,8 @@ STACKS = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
+@pytest.mark.exhaustive
+@settings(max_examples=4000 if EXHAUSTIVE else 120, deadline=None, suppress_health_check=list(HealthCheck))
 @given(written=STACKS)
 def test_what_is_let_through_can_start(tmp_path: Path, written: dict[str, object]) -> None:
     file = tmp_path / "stack.yaml"
@@ -78,6 +81,14 @@ def test_what_is_let_through_can_start(tmp_path: Path, written: dict[str, object
     if start.sharing:
         assert replicas(stack) == 1
         check_words(stack, start.sharing.arguments)
+
+
+@pytest.mark.parametrize(("value", "word"), [(True, "true"), (False, "false"), (["a b", "-c"], '["a b", "-c"]')])
+def test_a_key_of_a_json_option_has_one_value(stack_of: StackOf, value: object, word: str) -> None:
+    stack = stack_of(vllm=json.dumps({"version": "0.32.0", "args": {"compilation-config.mode": value}}))
+    words = launch(stack).arguments
+    assert words[words.index("--compilation-config.mode") + 1] == word
+    check_words(stack, words)
 
 
 def config_of(source: str) -> object:

@@ -6,7 +6,6 @@ import collections
 import contextlib
 import io
 import json
-import os
 import re
 import shutil
 import signal
@@ -22,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from templates import deployment
+from tests.harness.sweeps import EXHAUSTIVE
 from tests.package.conftest import MakeInstance, StackOf
 from whisperctl.serving.launch import launch
 
@@ -298,7 +298,7 @@ def test_a_second_sigterm_changes_nothing(instance: MakeInstance) -> None:
 
 
 @pytest.mark.exhaustive
-@pytest.mark.parametrize("turn", range(10 if os.environ.get("WHISPERCTL_EXHAUSTIVE") == "1" else 1))
+@pytest.mark.parametrize("turn", range(10 if EXHAUSTIVE else 1))
 @pytest.mark.parametrize("end", ["exit", "sigterm", "sigkill", "death", "deaf"])
 def test_no_descendant_outlives_the_instance(
     instance: MakeInstance, stack_of: StackOf, tmp_path: Path, end: str, turn: int

@@ -12,12 +12,13 @@ from pathlib import Path
 import pytest
 
 from templates import whisperctl_supervisor
+from tests.harness.sweeps import EXHAUSTIVE
 
 from .conftest import wait_until
 
 BROOD = Path(__file__).with_name("brood.py")
 GRACE = 0.3
-ROUNDS = 50 if os.environ.get("WHISPERCTL_EXHAUSTIVE") == "1" else 1
+ROUNDS = 50 if EXHAUSTIVE else 1
 PARENT = """\
 import os, subprocess, sys
 subprocess.run([sys.executable, "-I", sys.argv[1], str(os.getpid()), *sys.argv[2:]])

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.real.conftest import SAMPLES, SPOKEN, surroundings, whisperctl
+from tests.real.family import descendants, remaining
 from ubiops_emulator import testing
 from ubiops_emulator.testing import Emulator
 
@@ -32,16 +33,19 @@ def environment(emulator: Emulator) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def applied(spec: Path, environment: dict[str, str]) -> Iterator[dict[str, object]]:
+def applied(spec: Path, emulator: Emulator, environment: dict[str, str]) -> Iterator[dict[str, object]]:
     """The live stack, as the JSON that apply ends with; destroyed afterwards."""
     apply = whisperctl("apply", "--yes", "--format", "json", spec, environment=environment)
     assert apply.returncode == 0, apply.stderr
     [stack] = json.loads(apply.stdout)["stacks"]
+    server = descendants(emulator.process.pid)
+    assert len(server) >= 4, "two supervisors, the front end and its engine"
     yield stack
     destroy = whisperctl("destroy", "--yes", spec, environment=environment)
     assert destroy.returncode == 0, destroy.stderr
     left = whisperctl("plan", "--destroy", "--detailed-exitcode", spec, environment=environment)
     assert left.returncode == 0, left.stdout
+    assert remaining(server) == []
 
 
 @pytest.fixture(scope="module")

@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import json
-import os
-import re
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import pytest
 
+from tests.harness.sweeps import whole
 from tests.real.conftest import SAMPLES, SPOKEN, surroundings, whisperctl
+from tests.real.family import END_TIMEOUT, descendants, remaining
 from whisperctl.endpoint.wer import word_error_rate
 
 INSTANCE = Path(__file__).with_name("instance.py")
-END_TIMEOUT = 60.0
 
 
 @pytest.fixture
@@ -55,6 +53,8 @@ def instance(package: Path, port: int, tmp_path: Path) -> Iterator[subprocess.Po
         process.wait(END_TIMEOUT)
 
 
+@pytest.mark.exhaustive
+@whole
 def test_a_package_serves_until_it_is_told_to_end(instance: subprocess.Popen[str], port: int) -> None:
     wait_for_line(instance, "ready")
     with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=120) as server:
@@ -78,9 +78,7 @@ def test_a_package_serves_until_it_is_told_to_end(instance: subprocess.Popen[str
 
 
 @pytest.mark.exhaustive
-@pytest.mark.skipif(
-    os.environ.get("WHISPERCTL_EXHAUSTIVE") != "1", reason="a second start of vLLM: make test-exhaustive"
-)
+@whole
 def test_nothing_outlives_an_instance_that_is_killed(instance: subprocess.Popen[str]) -> None:
     wait_for_line(instance, "ready")
     family = descendants(instance.pid)
@@ -105,35 +103,3 @@ def wait_for_line(process: subprocess.Popen[str], beginning: str) -> str:
         if line.startswith(beginning):
             return line
     raise AssertionError(f"it ended with {process.wait()} before a line that begins with {beginning!r}")
-
-
-def descendants(ancestor: int) -> set[int]:
-    """Every process that this one started, directly or not."""
-    parents = {pid: parent for pid, (_, parent) in processes().items()}
-    found = {ancestor}
-    while more := {pid for pid, parent in parents.items() if parent in found} - found:
-        found |= more
-    return found - {ancestor}
-
-
-def remaining(family: set[int]) -> list[int]:
-    """Those that still run, or ended unmourned by a parent of this test's, after a moment to go."""
-    deadline = time.monotonic() + END_TIMEOUT
-    while left := [pid for pid in family if pid in processes() and processes()[pid] != ("Z", 1)]:
-        if time.monotonic() > deadline:
-            break
-        time.sleep(0.1)
-    return left
-
-
-def processes() -> dict[int, tuple[str, int]]:
-    """State and parent of every process on this machine."""
-    found = {}
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = re.fullmatch(r"(\d+) \(.*\) (\S) (\d+) .*", stat.read_text(), re.DOTALL)
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-        assert fields is not None
-        found[int(fields[1])] = (fields[2], int(fields[3]))
-    return found

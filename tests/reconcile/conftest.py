@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,8 +10,6 @@ import pytest
 from tests.harness.project import Project
 from ubiops_emulator import testing
 from ubiops_emulator.testing import Emulator
-
-EXHAUSTIVE = os.environ.get("WHISPERCTL_EXHAUSTIVE") == "1"
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
 from tests.harness.project import CPU, T4, Project
-from tests.reconcile.conftest import EXHAUSTIVE
+from tests.harness.sweeps import EXHAUSTIVE
 
 PHASES = (Phase.explicit, Phase.reuse, Phase.generate)
 """Without shrinking: each example takes a second, and a pair of stacks is read easily as it is."""
@@ -118,7 +118,7 @@ def settled(project: Project) -> dict[str, Any]:
 
 @pytest.mark.exhaustive
 @settings(
-    max_examples=300 if EXHAUSTIVE else 12,
+    max_examples=300 if EXHAUSTIVE else 6,
     derandomize=not EXHAUSTIVE,
     deadline=None,
     print_blob=True,

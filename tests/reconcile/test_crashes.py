@@ -18,7 +18,7 @@ import pytest
 
 from tests.harness import leases
 from tests.harness.project import T4, Project, QuickClock, report
-from tests.reconcile.conftest import EXHAUSTIVE
+from tests.harness.sweeps import EXHAUSTIVE
 from whisperctl.engine import World, apply_plans, plan_stacks
 from whisperctl.state.labels import lease_of
 
@@ -166,6 +166,14 @@ def without_id(raw: Any) -> dict[str, str]:
     return {name: text for name, text in raw["labels"].items() if name != "whisperctl-id"}
 
 
+def points(total: int, step: int, scenario: str, after: bool) -> range:
+    """The requests at which a process dies: every one, or every `step`th, others for each scenario."""
+    if EXHAUSTIVE:
+        return range(1, total + 1)
+    first = (SCENARIOS.index(scenario) * 2 + after) * 3 % step
+    return range(1 + first % total, total + 1, step)
+
+
 def is_write(method: str, path: str) -> bool:
     return method != "GET" and not path.endswith("/requests")
 
@@ -188,7 +196,7 @@ def test_killed_at_a_request_and_applied_again(project: Project, scenario: str, 
     assert attempt(world, project, destroy)
     total, expected, built = session.count, settled(project), builds(project)
     assert total > 5
-    for point in range(1, total + 1, 1 if EXHAUSTIVE else 3):
+    for point in points(total, 8, scenario, after):
         project.control("POST", "restore", {"name": "start"})
         project.forget()
         world, _ = dying(project, point, after, counts)
@@ -226,7 +234,7 @@ def test_killed_at_a_write_and_then_something_else_is_wanted(
     project.control("POST", "snapshot", {"name": "start"})
     world, session = dying(project, 0, after, is_write)
     assert attempt(world, project, destroy=False)
-    for point in range(1, session.count + 1, 1 if EXHAUSTIVE else 8):
+    for point in points(session.count, 18, scenario, after):
         project.control("POST", "restore", {"name": "start"})
         project.write(**stack)
         world, _ = dying(project, point, after, is_write)

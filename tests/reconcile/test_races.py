@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.harness.project import Project
-from tests.reconcile.conftest import EXHAUSTIVE
+from tests.harness.sweeps import EXHAUSTIVE
 
 pytestmark = [
     pytest.mark.exhaustive,

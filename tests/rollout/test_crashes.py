@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.harness.project import Project, merged, report
-from tests.reconcile.conftest import EXHAUSTIVE
+from tests.harness.sweeps import EXHAUSTIVE
 from tests.reconcile.test_crashes import attempt, builds, bury, dying, is_any, is_write, settled
 from tests.reconcile.test_faults import FAULTS
 from ubiops_emulator import testing
@@ -85,7 +85,7 @@ def test_killed_at_a_request_and_applied_again(project: Project, after: bool) ->
     total, expected, built = session.count, settled(project), builds(project)
     check_end(project)
     assert total > 10
-    for point in range(1, total + 1, 1 if EXHAUSTIVE else 4):
+    for point in range(1, total + 1, 1 if EXHAUSTIVE else 8):
         project.control("POST", "restore", {"name": "start"})
         project.forget()
         world, _ = dying(project, point, after, counts)
@@ -108,7 +108,7 @@ def test_killed_at_a_write_and_then_the_first_file_is_wanted_again(project: Proj
     project.control("POST", "snapshot", {"name": "start"})
     world, session = dying(project, 0, after, is_write)
     assert attempt(world, project, destroy=False)
-    for point in range(1, session.count + 1, 1 if EXHAUSTIVE else 9):
+    for point in range(1, session.count + 1, 1 if EXHAUSTIVE else 16):
         project.control("POST", "restore", {"name": "start"})
         project.write(**SECOND)
         world, _ = dying(project, point, after, is_write)

@@ -325,6 +325,8 @@ def _own_flags(stack: Stack, known: KnownModel | None) -> dict[str, Any]:
 def _words(flags: Mapping[str, Any]) -> Iterator[str]:
     for name, value in flags.items():
         match value:
+            case bool() | list() | dict() if "." in name:  # a key of a JSON option, whose value is JSON, too
+                yield from (name, json.dumps(value, sort_keys=True, ensure_ascii=False))
             case True:
                 yield name
             case False:
