@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Writes the generated pages: docs/stack-reference.md from the JSON Schema, docs/commands.md from each `--help`.
+"""Writes the generated pages: docs/stack-reference.md from the JSON Schema, docs/commands.md and the man page from each
+`--help`, llms.txt from the site's navigation.
 
 Run it after a change of the schema or of a command; `--check` writes nothing and exits 1 when a page is out of date.
 """
@@ -98,7 +99,15 @@ def pages() -> dict[Path, str]:
     """Every generated page and what it should hold."""
     schema = json.loads((ROOT / "schemas" / "stack.schema.json").read_text())
     reference = stack_reference(schema, EVERY_KEY.read_text())
-    return {DOCS / "stack-reference.md": reference, DOCS / "commands.md": commands()}
+    sys.path.insert(0, str(ROOT))  # as a script it has only its own folder there
+    from scripts import docs_llms, docs_man
+
+    return {
+        DOCS / "stack-reference.md": reference,
+        DOCS / "commands.md": commands(),
+        ROOT / "man" / "whisperctl.1": docs_man.text(),
+        ROOT / "llms.txt": docs_llms.text(),
+    }
 
 
 def stack_reference(schema: dict[str, Any], every_key: str) -> str:

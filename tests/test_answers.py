@@ -8,6 +8,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -16,7 +17,9 @@ from hypothesis import strategies as st
 
 from whisperctl.clock import SystemClock
 from whisperctl.control.api import Api
-from whisperctl.endpoint.client import Endpoint, TooSlow
+from whisperctl.endpoint.client import Answer, Endpoint, TooSlow
+from whisperctl.endpoint.probe import model_names
+from whisperctl.endpoint.transcription import read
 from whisperctl.errors import ApiError, Forbidden, Unreachable, WhisperctlError
 
 TOKEN = "canary-token-0123456789"
@@ -261,3 +264,29 @@ def test_who_only_looks_asks_a_silent_host_once(server: Server, api: Api) -> Non
     with pytest.raises(Unreachable, match="was not tried: the host timed out before"):
         api.services()
     assert len(server.requests) == asked
+
+
+HEARD = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.integers() | st.text(max_size=5) | st.sampled_from(["1e999", "0.5"]),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["text", "segments", "start", "end", "language", "duration", "data", "id", "error"]),
+            inner,
+            max_size=5,
+        )
+    ),
+    max_leaves=12,
+)
+
+
+@settings(max_examples=100, deadline=None)
+@given(body=HEARD | st.fixed_dictionaries({"text": st.text(max_size=3), "segments": HEARD}))
+def test_any_json_of_an_endpoint_is_read_or_refused(body: Any) -> None:
+    answer = Answer(status=200, text=json.dumps(body), headers={"content-type": "application/json"})
+    with suppress(WhisperctlError):
+        heard = read(answer, "/v1/audio/transcriptions")
+        assert isinstance(heard.text, str)
+        assert all(isinstance(one.text, str) and one.start * 0 == one.end * 0 == 0 for one in heard.segments or ())
+    with Endpoint("http://127.0.0.1:9", None, 1) as endpoint, suppress(WhisperctlError):
+        assert all(isinstance(name, str) for name in model_names(answer, endpoint))

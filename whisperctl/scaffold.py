@@ -19,6 +19,7 @@ from typing import Literal
 from whisperctl import __version__
 from whisperctl.assets import shipped
 from whisperctl.errors import Problem, SpecError, WhisperctlError
+from whisperctl.files import is_below
 from whisperctl.loading import load_stacks
 from whisperctl.loading.assemble import model_folder
 from whisperctl.serving import catalog
@@ -174,8 +175,11 @@ def _written(folder: Path, files: Mapping[str, str]) -> Iterator[dict[str, Path]
     placed: list[Path] = []
     try:
         for name, text in files.items():
+            if not is_below(partial[name].parent, folder):
+                raise WhisperctlError(f"{folder / name} is behind a link out of {folder}: nothing is written.")
             partial[name].parent.mkdir(parents=True, exist_ok=True)
-            partial[name].write_text(text, encoding="utf-8")
+            with partial[name].open("x", encoding="utf-8") as file:
+                file.write(text)
         yield partial
         for name, path in partial.items():
             os.link(path, folder / name)  # unlike a rename, this fails if the name has been taken meanwhile

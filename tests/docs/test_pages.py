@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from scripts.docs_generate import COMMAND, pages
+from scripts.docs_llms import pages as navigation
 from tests.docs.blocks import commands, differs
 from tests.docs.conftest import with_specs
 from tests.docs.shell import ROOT, Shell
@@ -24,6 +26,27 @@ def test_generated_pages_are_up_to_date(page: Path) -> None:
     assert page.read_text() == pages()[page], f"{page.name} is out of date: run `{COMMAND}`"
 
 
+def test_the_man_page_is_one() -> None:
+    groff = shutil.which("groff")
+    if groff is None:
+        pytest.skip("groff is not installed")
+    page = [groff, "-man", "-Tutf8", "-ww", str(ROOT / "man/whisperctl.1")]
+    done = subprocess.run(page, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "EXIT STATUS" in done.stdout
+
+
+def test_every_page_is_reached_from_the_first() -> None:
+    titles = dict(navigation())
+    assert set(titles.values()) == {page.name for page in ALL}
+    links = {page.name: set(re.findall(r"\]\(([\w-]+\.md)", page.read_text())) for page in ALL}
+    reached, following = {"index.md"}, {"index.md"}
+    while following:
+        following = {to for page in following for to in links[page]} - reached
+        reached |= following
+    assert reached == set(titles.values()), f"no link leads to {sorted(set(titles.values()) - reached)}"
+
+
 def test_the_site_builds_without_a_warning_and_asks_no_other_host(tmp_path: Path) -> None:
     pytest.importorskip("mkdocs", reason="MkDocs is not installed: run `make setup`")
     site = tmp_path / "site"
@@ -31,6 +54,7 @@ def test_the_site_builds_without_a_warning_and_asks_no_other_host(tmp_path: Path
     done = subprocess.run(build, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 
+    assert (site / "llms.txt").read_text() == (ROOT / "llms.txt").read_text()
     fetched = re.compile(
         r"<(?!link rel=\"?(?:canonical|prev|next|alternate)\b)(?:link|script|img|iframe)\b[^>]*?\b(?:href|src)=\"?(https?://[^\s\">]+)"
     )

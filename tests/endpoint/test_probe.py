@@ -92,7 +92,7 @@ def test_another_model(endpoint: Endpoint, clock: HandClock) -> None:
 
 def test_something_else_listens(vllm: FakeVllm, endpoint: Endpoint, clock: HandClock) -> None:
     vllm.model_faults = [Fault(200, "hello")]
-    with pytest.raises(Unhealthy, match="did not answer with a list of models: 200"):
+    with pytest.raises(Unhealthy, match="did not answer with a list of models, but with no JSON object: 200"):
         run(endpoint, clock)
 
 

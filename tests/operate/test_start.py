@@ -148,3 +148,14 @@ def test_a_token_never_stands_in_a_file(newcomer: Operator) -> None:
     newcomer.good("init", "repo", "--ci", "github")
     for name in files(newcomer.folder):
         assert newcomer.emulator.token not in (newcomer.folder / name).read_text()
+
+
+def test_nothing_is_written_through_a_link(newcomer: Operator) -> None:
+    outside = newcomer.folder / "outside"
+    outside.mkdir()
+    (newcomer.folder / "here").mkdir()
+    (newcomer.folder / "here/.github").symlink_to(outside)
+    ran = newcomer.run("init", "here", "--ci", "github")
+    assert (ran.code, "is behind a link out of here: nothing is written" in ran.err) == (1, True), ran
+    assert list(outside.iterdir()) == []
+    assert not (newcomer.folder / "here/stack.yaml").exists()

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.harness.operator import Operator
 from whisperctl.cli.options import Settings, bare_token, token_variable
 from whisperctl.errors import WhisperctlError
 
@@ -46,6 +47,14 @@ def test_a_token_file_is_read_to_its_bound_only() -> None:
     settings.token_file = "/dev/zero"
     with pytest.raises(WhisperctlError, match="it is a device, not a file"):
         settings.token()
+
+
+@pytest.mark.parametrize("command", ["status", "doctor", "history", "logs", "curl", "plan", "drift", "apply --yes"])
+def test_every_command_takes_the_projects_own_token(operator: Operator, command: str) -> None:
+    own = {"UBIOPS_API_TOKEN": "wrong", "UBIOPS_API_TOKEN_DEMO": operator.emulator.token, "UBIOPS_PROJECT": "demo"}
+    ran = operator.run(*command.split(), **own)
+    assert ran.code in (0, 2), ran
+    assert "token accepted            of" not in ran.out or command == "doctor"
 
 
 def test_a_project_may_have_a_token_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,6 +15,7 @@ from whisperctl.apply.switch import back_out
 from whisperctl.apply.versions import rollout_in
 from whisperctl.endpoint.client import Endpoint
 from whisperctl.endpoint.gate import Bake
+from whisperctl.endpoint.probe import recording
 from whisperctl.endpoint.transcription import Ask, read, request
 from whisperctl.endpoint.wer import word_error_rate
 from whisperctl.errors import GateFailed, Unhealthy, WhisperctlError
@@ -100,7 +101,7 @@ def _check(stack: Stack, endpoint: Endpoint, smoke: Smoke | None) -> str | None:
         if smoke is None or health.status == BUSY:
             return None
         ask = Ask(model=stack.model.served_name, task=stack.model.task, language=smoke.language)
-        answer = request(endpoint, ask, (smoke.audio.name, smoke.audio.read_bytes()))
+        answer = request(endpoint, ask, (smoke.audio.name, recording(smoke.audio)))
         if answer.status == BUSY:
             return None
         text = read(answer, endpoint.url).text

@@ -18,7 +18,7 @@ from whisperctl.apply.proof import check_own_health
 from whisperctl.apply.versions import read, record_of, rollout_in, sleep, wake_up, write_record
 from whisperctl.endpoint.client import Endpoint
 from whisperctl.endpoint.gate import Transcribe, figures, judge, measure
-from whisperctl.endpoint.probe import probe
+from whisperctl.endpoint.probe import probe, recording
 from whisperctl.endpoint.readiness import WAKING, Wait
 from whisperctl.endpoint.transcription import ROUTES, Ask, request
 from whisperctl.endpoint.transcription import read as transcript
@@ -129,7 +129,7 @@ def _transcribe_with(job: Job, endpoint: Endpoint) -> Transcribe:
 
     def transcribe(smoke: Smoke) -> str:
         ask = Ask(model=stack.model.served_name, task=stack.model.task, language=smoke.language)
-        upload = (smoke.audio.name, smoke.audio.read_bytes())
+        upload = (smoke.audio.name, recording(smoke.audio))
         answer = wait.until_ok(f"POST {route}", lambda seconds: request(endpoint, ask, upload, seconds), patient=True)
         return transcript(answer, endpoint.url + route).text
 

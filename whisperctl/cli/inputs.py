@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -66,6 +66,23 @@ def open_api(settings: Settings, stack: Stack | None = None, parallelism: int = 
         clock=clock,
         say=(lambda line: click.echo(line, err=True)) if settings.verbose > 1 else (lambda _line: None),
     )
+
+
+def open_to_look(settings: Settings, stack: Stack | None = None, clock: Clock | None = None) -> Api:
+    """The same, for a command that only looks: what a list holds that is no object is left out, and said once."""
+    return open_api(settings, stack, clock=clock).looking(said_once())
+
+
+def said_once() -> Callable[[str], None]:
+    """Writes each line to stderr as a warning, once."""
+    said: set[str] = set()
+
+    def say(line: str) -> None:
+        if line not in said:
+            said.add(line)
+            click.echo(f"warning: {line}", err=True)
+
+    return say
 
 
 def open_world(

@@ -28,9 +28,19 @@ class Settings:
         self.project_flag: str | None = None
         self.token_file: str | None = None
         self.color: str = "auto"
-        self.timeout: float = 60.0
+        self.timeout_flag: float | None = None
         self.insecure_http: bool = False
         self.verbose: int = 0
+
+    @property
+    def timeout(self) -> float:
+        """Seconds for one whole call of the API, and for what is asked of an endpoint but transcriptions."""
+        return 60.0 if self.timeout_flag is None else self.timeout_flag
+
+    @property
+    def transcription_timeout(self) -> float:
+        """Seconds for one transcription, upload and answer included."""
+        return 600.0 if self.timeout_flag is None else self.timeout_flag
 
     def api_host(self) -> str:
         """The address of UbiOps' API; the official client puts `https://` before whatever does not begin as it expects.
@@ -136,7 +146,7 @@ def _store(ctx: click.Context, param: click.Parameter, value: Any) -> None:
         return
     if param.name == "insecure_http":
         os.environ["WHISPERCTL_INSECURE_HTTP"] = "1"  # for endpoints, too
-    setattr(settings, {"project": "project_flag"}.get(param.name, param.name), value)
+    setattr(settings, {"project": "project_flag", "timeout": "timeout_flag"}.get(param.name, param.name), value)
     if param.name == "color":  # else click takes colours out of whatever does not go to a terminal
         ctx.color = {"always": True, "never": False}.get(value)
 
@@ -157,7 +167,7 @@ def global_options(hidden: bool = False) -> list[click.Parameter]:
             "--timeout",
             type=click.FloatRange(min=0, min_open=True),
             metavar="SECONDS",
-            help="Seconds for one whole call of the API, answer included [60].",
+            help="Seconds for one whole call, answer included [60; 600 for a transcription].",
         ),
         click.Option(
             ["-v", "--verbose"],

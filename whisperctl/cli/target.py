@@ -78,7 +78,8 @@ def live(settings: Settings, path: str) -> Iterator[Live]:
         )
     token = api.token if service.authentication_required else None
     say = to_stderr if settings.verbose > 1 else (lambda _line: None)
-    with Endpoint(url, token, settings.timeout, home=api.host, say=say) as endpoint:
+    patience = settings.transcription_timeout
+    with Endpoint(url, token, settings.timeout, transcription_timeout=patience, home=api.host, say=say) as endpoint:
         yield Live(stack=stack, api=api, endpoint=endpoint, token=token)
 
 

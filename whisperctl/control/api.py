@@ -63,7 +63,19 @@ class Api:
         client.rest_client = self.rest
         self.host: str = configuration.host
         self.project = project
+        self._leave_out: Callable[[str], None] | None = None
         self._core: Any = ubiops.CoreApi(client)
+
+    def looking(self, leave_out: Callable[[str], None]) -> Api:
+        """The same project for those who only look: one odd object does not end a list, nor a silent host the wait.
+
+        `leave_out` gets a line for each object that a list holds and that is none; a host that has timed out is asked
+        no more.
+        """
+        twin = copy.copy(self)
+        twin._leave_out = leave_out
+        twin.rest.skips = True
+        return twin
 
     def fenced(self, fence: Fence) -> Api:
         """The same project over the same session, for a holder of a lease: `fence` is asked before every write."""
@@ -85,7 +97,7 @@ class Api:
     def _call(self, method: str, *names: str, **more: Any) -> Any:
         """Call the client's `method` for this project; the parsed JSON of its answer, None if it has no body."""
         response = self._response(method, self.project, *names, **more)
-        return parsed(method, response)
+        return parsed(method, response, self._leave_out)
 
     def _response(self, method: str, *names: str, **more: Any) -> requests.Response:
         try:
@@ -150,7 +162,7 @@ class Api:
 
     def known_permissions(self) -> set[str]:
         """The names of all permissions that UbiOps has."""
-        return {item["name"] for item in parsed("permissions", self._response("permissions_list"))}
+        return {item["name"] for item in parsed("permissions_list", self._response("permissions_list"))}
 
     def permissions_of(self, user: str) -> set[str]:
         """Every permission that the roles of a user (by id) hold on the project."""

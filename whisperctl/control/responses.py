@@ -5,6 +5,7 @@ This module must not know any UbiOps resource.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, BinaryIO
 
 import requests
@@ -13,8 +14,10 @@ from whisperctl.control import shapes
 from whisperctl.errors import ApiError, Unreachable
 
 
-def parsed(method: str, response: requests.Response) -> Any:
+def parsed(method: str, response: requests.Response, leave_out: Callable[[str], None] | None = None) -> Any:
     """The JSON of an answer to the client's `method`; None if it has no body.
+
+    With `leave_out` a list comes without the objects that are none, and it gets a line for each.
 
     Raises:
         ApiError: it is something else, as from a host that is not the API.
@@ -27,6 +30,10 @@ def parsed(method: str, response: requests.Response) -> Any:
         found = response.json()
     except (ValueError, RecursionError):
         raise _not_the_api(method, "is not JSON") from None
+    if leave_out is not None:
+        found, wrong = shapes.without_misfits(method, found)
+        for what in wrong:
+            leave_out(f"The host's answer to {method} {what}: left out.")
     if (why := shapes.misfit(method, found)) is not None:
         raise _not_the_api(method, why)
     return found

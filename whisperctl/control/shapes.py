@@ -1,36 +1,126 @@
 """What UbiOps' answers look like, as far as we read them: checked where they come in, so that nothing else has to.
 
-A table of the official client's methods; what it does not name is an object or a list of objects. Only what would break
-us is checked: unknown fields and missing optional ones are UbiOps' business.
+A table of fields, wherever an object has them, and one of what an object of a kind must have. What they do not name is
+UbiOps' business: only what would break us is checked.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime
 from typing import Any
 
-_TEXTS = ("id", "name", "version", "deployment", "status", "creation_date", "last_updated", "endpoint", "tag")
-"""Fields that are text wherever they are not null."""
-_MAPPING = "labels"
-"""The field that is a mapping of texts, or null."""
-_NEVER_NULL = ("id", "name", "status")
+
+def _text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _time(value: Any) -> bool:
+    try:
+        datetime.fromisoformat(value)
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
+def _count(value: Any) -> bool:
+    """A whole number, also as digits in a text: nanoseconds are more than other languages' numbers hold."""
+    return (isinstance(value, int) and not isinstance(value, bool)) or (_text(value) and value.isdecimal())
+
+
+def _object(value: Any) -> bool:
+    return isinstance(value, dict)
+
+
+def _objects(value: Any) -> bool:
+    return isinstance(value, list) and all(map(_object, value))
+
+
+def _texts(value: Any) -> bool:
+    return isinstance(value, list) and all(map(_text, value))
+
+
+def _labels(value: Any) -> bool:
+    return isinstance(value, dict) and all(map(_text, value.values()))
+
+
+def _points(value: Any) -> bool:
+    return _objects(value) and all(_text(each.get("start_date")) and "value" in each for each in value)
+
+
+def _text_or_object(value: Any) -> bool:
+    """A name, or in its place the object that has it."""
+    return _text(value) or _object(value)
+
+
+_FIELDS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
+    **dict.fromkeys(
+        (
+            "id", "name", "display_name", "status", "endpoint", "resource", "resource_type", "role", "user_email",
+            "instance_type_group_id", "instance_type_group_name", "environment_name", "environment_tag",
+            "active_revision", "latest_revision", "error_message", "description", "log",
+        ),
+        (_text, "text"),
+    ),
+    **dict.fromkeys(("version", "deployment", "tag"), (_text_or_object, "text")),
+    **dict.fromkeys(("creation_date", "last_updated", "time_created", "time_updated"), (_time, "time")),
+    **dict.fromkeys(
+        (
+            "minimum_instances", "maximum_instances", "maximum_idle_time", "credit_rate", "priority",
+            "schedule_timeout", "instances_ready", "quota", "size", "port",
+        ),
+        (_number, "number"),
+    ),
+    "timestamp": (_count, "whole number"),
+    "labels": (_labels, "mapping of texts"),
+    "metadata": (_object, "object"),
+    "instance_type": (_text_or_object, "object"),
+    "instance_types": (_objects, "list of objects"),
+    "health_check": (_object, "object"),
+    "permissions": (_texts, "list of texts"),
+}  # fmt: skip
+"""Field -> what it is wherever it is not null, and its word."""
 _NEEDED: Mapping[str, tuple[str, ...]] = {
     "deployments": ("name",),
     "deployment_versions": ("version",),
     "services": ("name",),
     "environments": ("name",),
-    "environment_tags": ("name",),
+    "environment_tags": ("name", "status"),
     "instance_type_groups": ("id", "name"),
     "instance_types": ("name",),
     "deployment_version_environment_variables": ("id", "name"),
-    "revisions": ("id",),
-    "instances": ("id",),
+    "revisions": ("id", "status", "creation_date"),
+    "instances": ("id", "status", "time_updated"),
+    "project_instances": ("id", "status"),
+    "instance_events": ("time_created", "description"),
     "permissions": ("name",),
+    "roles": ("permissions",),
+    "role_assignments_per_object": ("role", "resource_type"),
+    "quotas": ("resource",),
+    "logs": ("timestamp", "log"),
 }
-"""Kind of object -> fields without which it is none; of the methods that list, get, create and update it."""
+"""Kind of object -> fields that are never null; of the methods that list and get it."""
+_ANY_ID = ("instance_events", "project_audit_events", "deployment_audit_events")
+"""Kinds whose `id` nobody reads: some are numbers."""
 PAGED = ("instance_types_list", "instance_type_groups_list", "instances_list", "instance_events_list",
     "project_instances_list",)  # fmt: skip
 """Lists that come in pages."""
+_NESTED = ("instance_type", "instance_types")
+"""Fields with objects whose own fields are checked."""
+_OTHER: Mapping[str, Callable[[Any], bool]] = {
+    "revisions_file_upload": lambda found: _object(found) and _text(found.get("revision")),
+    "environment_tags_usage": _objects,
+    "deployment_version_requests_batch_get": _objects,
+    "time_series_data_list": lambda found: _object(found) and _points(found.get("data_points", found.get("data"))),
+    "projects_resource_usage": lambda found: (
+        _object(found) and all(value is None or _number(value) for value in found.values())
+    ),
+}
+"""What is no object of a kind, and its own check."""
 _VERBS = ("_list", "_get", "_create", "_update")
 
 
@@ -45,11 +135,21 @@ def misfit(method: str, found: Any) -> str | None:
         return None if _OTHER[method](found) else "has another shape than UbiOps' answers have"
     if method.endswith("_list"):
         return _of_list(method, found)
-    if isinstance(found, list):
-        return "is a list, not an object" if not all(isinstance(item, dict) for item in found) else None
     if not isinstance(found, dict):
         return "is not an object"
     return _of_object(method, found)
+
+
+def without_misfits(method: str, found: Any) -> tuple[Any, list[str]]:
+    """The answer to a method that lists, without the objects that are none, and what is wrong with each of these."""
+    if not method.endswith("_list") or (method in PAGED and not isinstance(found, dict)):
+        return found, []
+    items = found.get("results") if method in PAGED else found
+    if not isinstance(items, list):
+        return found, []
+    wrong = {index: why for index, item in enumerate(items) if (why := _of_item(method, item)) is not None}
+    kept = [item for index, item in enumerate(items) if index not in wrong]
+    return ({**found, "results": kept} if method in PAGED else kept), list(wrong.values())
 
 
 def _of_list(method: str, found: Any) -> str | None:
@@ -62,54 +162,28 @@ def _of_list(method: str, found: Any) -> str | None:
         found = found["results"]
     if not isinstance(found, list):
         return "is not a list"
-    for item in found:
-        if not isinstance(item, dict):
-            return "is not a list of objects"
-        if (why := _of_object(method, item)) is not None:
-            return why
-    return None
+    return next((why for item in found if (why := _of_item(method, item)) is not None), None)
+
+
+def _of_item(method: str, item: Any) -> str | None:
+    return _of_object(method, item) if isinstance(item, dict) else "is not a list of objects"
 
 
 def _of_object(method: str, item: Mapping[str, Any]) -> str | None:
     kind = next((method.removesuffix(verb) for verb in _VERBS if method.endswith(verb)), method)
-    for name in _NEEDED.get(kind, ()):
-        if name not in item:
-            return f"has an object without `{name}`"
-    for name in _TEXTS:
-        value = item.get(name, "")
-        if not isinstance(value, str) and (value is not None or name in _NEVER_NULL) and not _is_nested(name, value):
-            return f"has a `{name}` that is no text"
-    labels = item.get(_MAPPING)
-    if labels is not None and not (isinstance(labels, dict) and all(isinstance(v, str) for v in labels.values())):
-        return "has `labels` that are no mapping of texts"
-    return None
+    return next(_wrong_fields(kind, _NEEDED.get(kind, ()) if must_answer(method) else (), item), None)
 
 
-def _is_nested(name: str, value: Any) -> bool:
-    """Numbers as ids, as some events have, and objects in whose place others have their name."""
-    return (name == "id" and isinstance(value, int)) or (name not in ("id", "name") and isinstance(value, dict))
-
-
-def _objects(found: Any) -> bool:
-    return isinstance(found, list) and all(isinstance(item, dict) for item in found)
-
-
-def _texts(found: Any) -> bool:
-    return isinstance(found, list) and all(isinstance(item, str) for item in found)
-
-
-def _points(found: Any) -> bool:
-    return _objects(found) and all(isinstance(item.get("start_date"), str) and "value" in item for item in found)
-
-
-_OTHER: Mapping[str, Callable[[Any], bool]] = {
-    "revisions_file_upload": lambda found: isinstance(found, dict) and isinstance(found.get("revision"), str),
-    "environment_tags_usage": _objects,
-    "roles_get": lambda found: isinstance(found, dict) and _texts(found.get("permissions")),
-    "quotas_list": _objects,
-    "logs_list": _objects,
-    "time_series_data_list": lambda found: (
-        isinstance(found, dict) and _points(found.get("data_points", found.get("data")))
-    ),
-}
-"""What is neither, and its own check."""
+def _wrong_fields(kind: str, needed: tuple[str, ...], item: Mapping[str, Any]) -> Iterator[str]:
+    for name in needed:
+        if item.get(name) is None:
+            yield f"has an object without `{name}`"
+    for name, (fits, word) in _FIELDS.items():
+        value = item.get(name)
+        if value is not None and not fits(value) and not (name == "id" and kind in _ANY_ID):
+            yield f"has a `{name}` that is no {word}"
+    for name in _NESTED:
+        value = item.get(name)
+        for each in value if isinstance(value, list) else [value]:
+            if isinstance(each, dict):
+                yield from _wrong_fields("instance_types", ("id",), each)

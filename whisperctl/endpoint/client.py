@@ -87,6 +87,7 @@ class Endpoint:
         token: str | None,
         timeout: float,
         *,
+        transcription_timeout: float | None = None,
         home: str | None = None,
         say: Callable[[str], None] = lambda _line: None,
     ) -> None:
@@ -96,6 +97,7 @@ class Endpoint:
             url: the service's `endpoint`, with or without a trailing slash.
             token: the bare UbiOps token; None for a public service.
             timeout: seconds for one whole request, answer included, unless the call says otherwise.
+            transcription_timeout: seconds for a POST, upload included; `timeout` where it is not given.
             home: address of the API that named the endpoint; the token goes to its domain only.
             say: gets a line for every request.
 
@@ -106,6 +108,7 @@ class Endpoint:
         """
         self.url = url.rstrip("/")
         self.timeout = timeout
+        self.transcription_timeout = transcription_timeout or timeout
         self._origin = _origin(self.url)
         self._auth = _TokenFor(self._origin, token) if token else None
         self._token, self._say = token, say
@@ -176,7 +179,8 @@ class Endpoint:
         """
         name, content = upload
         files = {"file": (name, content, "application/octet-stream")}
-        response = self._send("POST", httpx.URL(self._absolute(path)), timeout, data=dict(fields), files=files)
+        seconds = self.transcription_timeout if timeout is None else timeout
+        response = self._send("POST", httpx.URL(self._absolute(path)), seconds, data=dict(fields), files=files)
         if response.has_redirect_location:
             target = response.url.join(response.headers["location"])
             raise self._strays("POST", path, response.status_code, target)

@@ -13,6 +13,7 @@ from pathlib import Path
 from whisperctl.clock import Clock
 from whisperctl.endpoint.client import Answer, Endpoint
 from whisperctl.endpoint.readiness import HEALTH_PATH, Wait
+from whisperctl.endpoint.shapes import MODELS, misfit
 from whisperctl.endpoint.transcription import ROUTES, Ask, Task, read, request
 from whisperctl.endpoint.wer import word_error_rate
 from whisperctl.errors import Unhealthy
@@ -79,13 +80,12 @@ def model_names(answer: Answer, endpoint: Endpoint) -> tuple[str, ...]:
         Unhealthy: it is no list of models.
     """
     body = answer.json()
-    listed = body.get("data") if isinstance(body, dict) else None
-    if not isinstance(listed, list):
+    if why := misfit(MODELS, body):
         raise Unhealthy(
-            f"GET {endpoint.url}/v1/models did not answer with a list of models: {answer}.\n"
+            f"GET {endpoint.url}/v1/models did not answer with a list of models, but with {why}: {answer}.\n"
             "  Check that the service's port is the one vLLM listens on."
         )
-    return tuple(str(model.get("id")) for model in listed if isinstance(model, dict))
+    return tuple(model["id"] for model in body["data"])
 
 
 def check_served(models: tuple[str, ...], served_name: str, endpoint: Endpoint) -> None:

@@ -45,7 +45,7 @@ def reports_health(result: Any) -> bool:
     if isinstance(result, str):
         try:
             result = json.loads(result)
-        except ValueError:
+        except (ValueError, RecursionError):
             return False
     return isinstance(result, dict) and result.get("status") == "healthy"
 

@@ -6,11 +6,11 @@ segments may be missing, empty or past the end, `verbose_json` fails with a 500 
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from whisperctl.endpoint.client import Answer, Endpoint, Upload
+from whisperctl.endpoint.shapes import TRANSCRIPT, misfit, number
 from whisperctl.errors import Unhealthy
 
 Task = Literal["transcription", "translation"]
@@ -168,35 +168,19 @@ def timed(transcript: Transcript, duration: float) -> Transcript:
 
 
 def _transcript(body: dict[str, Any], text: str, asked: str) -> Transcript:
+    if why := misfit(TRANSCRIPT, body):
+        raise Unhealthy(f"POST {asked} answered 200 with {why}.")
     segments = body.get("segments") if isinstance(body.get("segments"), list) else []
     language = body.get("language")
     return Transcript(
         text=text,
         language=language if isinstance(language, str) and language else None,
-        duration=_number(body.get("duration")),
-        segments=tuple(_segment(one, asked) for one in segments or ()) if "segments" in body else None,
+        duration=number(body.get("duration")),
+        segments=tuple(_segment(one) for one in segments or ()) if "segments" in body else None,
     )
 
 
-def _segment(body: Any, asked: str) -> Segment:
-    if not isinstance(body, dict):
-        raise Unhealthy(f"POST {asked} answered 200 with a segment that is no object: {body!r:.60}.")
-    start = _time(body, "start", 0.0, asked)
-    return Segment(start=start, end=_time(body, "end", start, asked), text=str(body.get("text") or "").strip())
-
-
-def _time(body: dict[str, Any], key: str, otherwise: float, asked: str) -> float:
-    value = body.get(key)
-    seconds = otherwise if value is None else _number(value)
-    if seconds is None:
-        raise Unhealthy(f"POST {asked} answered 200 with a segment whose {key} is no time: {value!r:.60}.")
-    return seconds
-
-
-def _number(value: Any) -> float | None:
-    """A finite number, also one that vLLM wrote as a string."""
-    try:
-        found = float(value)
-    except (TypeError, ValueError, OverflowError):
-        return None
-    return found if math.isfinite(found) else None
+def _segment(body: dict[str, Any]) -> Segment:
+    start = number(body.get("start")) or 0.0
+    end = number(body.get("end"))
+    return Segment(start=start, end=start if end is None else end, text=(body.get("text") or "").strip())

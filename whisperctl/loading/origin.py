@@ -12,6 +12,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from whisperctl.files import Unreadable, read_file
+
 CI_REPOSITORIES = (
     "CI_PROJECT_URL",
     "BITBUCKET_GIT_HTTP_ORIGIN",
@@ -114,10 +116,8 @@ def _git_folder(root: Path) -> Path:
 
 
 def _lines(file: Path) -> Iterator[str]:
-    with suppress(OSError):
-        if file.is_file():
-            with file.open(encoding="utf-8", errors="replace") as stream:
-                yield from (line.strip() for line in stream.read(LARGEST).splitlines())
+    with suppress(Unreadable):
+        yield from (line.strip() for line in read_file(file, LARGEST).decode(errors="replace").splitlines())
 
 
 def _ci_folder(path: Path, environ: Mapping[str, str]) -> Path | None:

@@ -6,7 +6,7 @@ an instance is up, so that looking never wakes (and bills) a sleeping one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
@@ -114,13 +114,12 @@ class _Seen:
     """Each with the text of its newest event."""
 
 
-def read_status(api: Api, stack: Stack, token: Callable[[], str]) -> Status:
+def read_status(api: Api, stack: Stack) -> Status:
     """The status of one stack.
 
     Args:
         api: the control plane of its project.
         stack: which.
-        token: gives the token for its endpoints, if one is needed.
 
     Raises:
         ApiError: UbiOps cannot be read.
@@ -129,7 +128,7 @@ def read_status(api: Api, stack: Stack, token: Callable[[], str]) -> Status:
     with ThreadPoolExecutor(8) as pool:
         seen = _look(api, stack, pool)
         up = any(instance["status"] == "running" for instance, _ in seen.instances)
-        doors = list(pool.map(lambda pair: _door(api, pair[0], pair[1], token if up else None), _built(seen)))
+        doors = list(pool.map(lambda pair: _door(api, *pair, up), _built(seen)))
     raw = seen.version or {}
     lease = Labels.of(seen.deployment).lease
     return Status(
@@ -204,13 +203,13 @@ def _built(seen: _Seen) -> list[tuple[Service, Json]]:
     return [(service, raw) for service, raw in seen.services if raw is not None]
 
 
-def _door(api: Api, service: Service, raw: Json, token: Callable[[], str] | None) -> Door:
-    """One service and its health; without `token` no instance is up and nobody is asked."""
+def _door(api: Api, service: Service, raw: Json, up: bool) -> Door:
+    """One service and its health; nobody is asked while no instance is up."""
     ready = int(api.service_status(service.name).get("instances_ready") or 0)
     url = str(raw.get("endpoint") or "")
     if not url:
         health, healthy = "it has no address yet", None
-    elif token is None:
+    elif not up:
         health, healthy = "not asked: no instance runs", None
     else:
         health, healthy = _health(url, api.token if raw.get("authentication_required", True) else None, api.host)

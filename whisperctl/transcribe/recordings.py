@@ -96,6 +96,10 @@ def spooled(path: Path, spool: Path) -> Path:
         WhisperctlError: it cannot be read, or not kept.
     """
     try:
+        if path.is_char_device() and not path.samefile("/dev/stdin"):
+            raise WhisperctlError("is a device, which may have no end.")
+        if path.is_socket():
+            raise WhisperctlError("is a socket, not a file.")
         with path.open("rb") as source, tempfile.NamedTemporaryFile(dir=spool, delete=False) as kept:
             shutil.copyfileobj(source, kept)
     except OSError as error:

@@ -23,6 +23,8 @@ _TRIES_AFTER = {429: 20, 500: 2}
 """A rate limit is a matter of waiting; an error of the server's own code mostly comes again."""
 _TRIES_IF_SLOW = 3
 """Requests that got no answer in time; each next one gets twice the time, for a server that is merely busy."""
+_LONGEST_PATIENCE = 600.0
+"""Seconds for one request, unless `--timeout` is longer."""
 _FIRST_PAUSE = 0.5
 _LONGEST_PAUSE = 30.0
 _SLICE = 0.5
@@ -66,7 +68,7 @@ class Patient:
         """
         seen: Counter[int] = Counter()
         while True:
-            patience = self.endpoint.timeout * 2 ** seen[_SLOW]
+            patience = self._patience(seen[_SLOW])
             answer = self._reached(lambda ask=ask, seconds=patience: request(self.endpoint, ask, upload, seconds), seen)  # type: ignore[misc]
             if answer is None:
                 continue
@@ -113,6 +115,11 @@ class Patient:
                 raise
             self._pause(self._backoff(seen.total()))
             return None
+
+    def _patience(self, slow: int) -> float:
+        """Seconds for the next try after `slow` ones that got no answer in time."""
+        first = self.endpoint.transcription_timeout
+        return min(first * 2**slow, max(first, _LONGEST_PATIENCE))
 
     def _backoff(self, tries: int) -> float:
         return float(min(_FIRST_PAUSE * 2 ** (tries - 1), _LONGEST_PAUSE)) * (0.5 + self._chance() / 2)

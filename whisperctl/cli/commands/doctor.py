@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from whisperctl.cli.inputs import said_once
 from whisperctl.cli.options import DEFAULT_PATH, Settings
 from whisperctl.errors import EXIT_DONE, EXIT_FAILED
 
@@ -38,4 +39,4 @@ def doctor(settings: Settings, path: str | None) -> int:
 def _connect(settings: Settings, project: str, token: str) -> Api:
     from whisperctl.control.api import Api
 
-    return Api(settings.api_host(), project, token, timeout=settings.timeout)
+    return Api(settings.api_host(), project, token, timeout=settings.timeout).looking(said_once())

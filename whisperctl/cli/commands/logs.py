@@ -41,7 +41,7 @@ def logs(settings: Settings, path: str, follow: bool, since: float, only: str | 
         since=int(since * logs.SECOND),
         clock=clock,
     )
-    secrets = (settings.token(), *(variable.value for variable in stack.env if variable.secret and variable.value))
+    secrets = (api.token, *(variable.value for variable in stack.env if variable.secret and variable.value))
     count = 0
     for line in logs.follow(reader, to_stderr) if follow else reader.more():
         if only in (None, "instance" if line.source == "instance" else "build"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from whisperctl.cli.inputs import open_api, read_stacks
+from whisperctl.cli.inputs import open_to_look, read_stacks
 from whisperctl.cli.options import Settings
 from whisperctl.errors import EXIT_DONE
 from whisperctl.output import json_text
@@ -27,7 +27,7 @@ def status(settings: Settings, paths: tuple[str, ...], form: str) -> int:
     stacks = read_stacks(paths, secrets=False, warn=False)
     clock = StoppableClock()
     with interrupt_ends_waits(clock):
-        found = [read_status(open_api(settings, stack, clock=clock), stack, settings.token) for stack in stacks]
+        found = [read_status(open_to_look(settings, stack, clock), stack) for stack in stacks]
     if form == "json":
         click.echo(json_text(status_document(found)))
     else:

@@ -22,7 +22,7 @@ __all__ = ["Check", "Verdict", "diagnose"]
 def diagnose(
     path: Path | None,
     environ: Mapping[str, str],
-    token: Callable[[], str],
+    token: Callable[[str | None], str],
     project_name: Callable[[str | None], str],
     connect: Callable[[str, str], Api],
 ) -> Iterator[Check]:
@@ -31,7 +31,7 @@ def diagnose(
     Args:
         path: a stack file or a directory; None leaves out what concerns stacks.
         environ: for `${NAME}` in stack files.
-        token: gives the API token, or raises.
+        token: gives the API token of a project, if it is named, or raises.
         project_name: gives the project from what a stack declares, or raises.
         connect: makes the control plane of a project name and a token.
     """
@@ -44,10 +44,10 @@ def diagnose(
         yield check
         if not stacks:
             yield skipped("stack", "its instance types, base environment and names: the file is not valid")
-    given, check = guarded("token", token, "present and well-formed")
-    yield check
     declared = next((entry.project for entry in stacks if entry.project), None)
     name, named = guarded("project name", lambda: project_name(declared), "")
+    given, check = guarded("token", lambda: token(name), "present and well-formed")
+    yield check
     yield ok("project name", name) if name else named
     api = connect(name or "-", given or "none")
     answering, checks = project.checks(api, bool(given), name)
