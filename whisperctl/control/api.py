@@ -468,11 +468,11 @@ class Api:
             found: list[Json] = self._call("logs_list", query=query, start=start, end=end, limit=limit)
         return found
 
-    def audit(self, deployment: str | None = None, limit: int = 50) -> list[Json]:
+    def audit(self, deployment: str | None = None, limit: int = 50, offset: int = 0) -> list[Json]:
         """Audit events of the project or of one deployment, newest first."""
         if deployment is None:
-            return list(self._call("project_audit_events_list", limit=limit))
-        return list(self._call("deployment_audit_events_list", deployment, limit=limit))
+            return list(self._call("project_audit_events_list", limit=limit, offset=offset))
+        return list(self._call("deployment_audit_events_list", deployment, limit=limit, offset=offset))
 
     def _find(self, method: str, *names: str) -> Any:
         try:
