@@ -12,7 +12,7 @@ from jsonschema.validators import Draft202012Validator
 from tests.harness.project import Project
 
 SCHEMAS = Path(__file__).parents[2] / "schemas"
-DOCUMENTS = ("plan", "apply", "drift", "status", "usage")
+DOCUMENTS = ("plan", "apply", "drift", "status", "list", "usage")
 SECRET = {"HUB": {"value": "${HUB}", "secret": True}, "PLAIN": "(secret)"}
 
 

@@ -35,6 +35,7 @@ _DIGEST: Final = "whisperctl-digest"
 _ORIGIN: Final = "whisperctl-origin"
 _TOOL: Final = "whisperctl-tool"
 _PROTECT: Final = "whisperctl-protect"
+_SERVED: Final = "whisperctl-served"
 _APPLIED: Final = "whisperctl-applied"
 _LEASE: Final = "whisperctl-lease"
 _GROUPS: Final = "whisperctl-group"
@@ -50,7 +51,7 @@ _MADE: Final = "whisperctl-made"
 _LISTED: Final = "whisperctl-listed"
 _START_SECONDS: Final = "whisperctl-start-seconds"
 
-_BOOKKEEPING: Final = (_DIGEST, _VERSION, _TAGS, _LEASE, _ID, _ORIGIN, _TOOL, _PROTECT)
+_BOOKKEEPING: Final = (_DIGEST, _VERSION, _TAGS, _LEASE, _ID, _ORIGIN, _TOOL, _PROTECT, _SERVED)
 """Labels of the deployment that say nothing about what it is like."""
 _CREATING: Final = "creating "
 """In the group label, before a name: a managed group is about to be created, its id is not known yet."""
@@ -119,6 +120,7 @@ class Changes(TypedDict, total=False):
     origin: str | None
     tool: str | None
     protect: bool
+    served: bool
     applied: str | None
     lease: LeaseHolder | None
     group_ids: Iterable[str]
@@ -182,6 +184,11 @@ class Labels:
     def protect(self) -> bool:
         """Whether the stack is protected, whatever the file says now; on the deployment."""
         return self.all.get(_PROTECT) == "true"
+
+    @property
+    def served(self) -> bool:
+        """Whether the stack had a service when it was last applied; on the deployment."""
+        return self.all.get(_SERVED) == "true"
 
     @property
     def applied(self) -> str | None:
@@ -493,6 +500,7 @@ _TEXTS: Final[Mapping[str, tuple[str, Callable[[Any], str | None]]]] = {
     "origin": (_ORIGIN, shortened),
     "tool": (_TOOL, str),
     "protect": (_PROTECT, lambda protected: "true" if protected else None),
+    "served": (_SERVED, lambda served: "true" if served else None),
     "applied": (_APPLIED, str),
     "lease": (_LEASE, packed_lease),
     "version": (_VERSION, str),
