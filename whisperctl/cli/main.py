@@ -41,6 +41,7 @@ COMMANDS: dict[str, str] = {
     "scale": "Set minimum and maximum instances.",
     "pause": "Put the endpoint to sleep: minimum_instances to 0.",
     "resume": "Wake a paused endpoint.",
+    "restart": "Replace every running instance, one after the other.",
     "history": "List the revisions of the version.",
     "rollback": "Go back to an earlier revision.",
     "usage": "Show credits, requests, instance hours and audio hours, day by day.",

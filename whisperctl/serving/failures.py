@@ -61,12 +61,12 @@ CATALOGUE: tuple[tuple[str, str], ...] = (
     ),
     (
         r"Address already in use|cannot be used: Address already in use|address already in use",
-        "Another server has the port in this instance: WHISPERCTL_PORT under `env:` names another, as must the service.",
+        "Another server has the port in this instance: WHISPERCTL_PORT under `env:` and the service name another.",
     ),
     (
         (r"driver version is insufficient|driver on your system is too old|CUDA driver|no CUDA GPUs are available|"
         r"Found no NVIDIA driver|libcuda\.so"),
-        ("The host's NVIDIA driver does not fit the wheel, or there is no GPU: since vLLM 0.20 it must be 580 or newer; "
+        ("The host's NVIDIA driver does not fit the wheel, or there is none: since vLLM 0.20 it must be 580 or later; "
         "vllm.version 0.19.1 is the last for CUDA 12."),
     ),
     (

@@ -46,6 +46,7 @@ _REVISION: Final = "whisperctl-revision-"
 _TRACKED: Final = "whisperctl-fields"
 _TAGS: Final = "whisperctl-tags"
 _PAUSED: Final = "whisperctl-paused"
+_RESTART: Final = "whisperctl-restart"
 _ROLLOUT: Final = "whisperctl-rollout"
 _MADE: Final = "whisperctl-made"
 _LISTED: Final = "whisperctl-listed"
@@ -132,6 +133,7 @@ class Changes(TypedDict, total=False):
     tracked: Iterable[str]
     tags: Iterable[str]
     paused_minimum: int | str | None
+    restart: tuple[int, int] | None
     rollout: RolloutRecord | None
     made: Iterable[str]
     listed: Mapping[str, str]
@@ -260,6 +262,15 @@ class Labels:
         if text is None:
             return None
         return int(text) if text.isdecimal() else 0
+
+    @property
+    def restart(self) -> tuple[int, int] | None:
+        """minimum_instances as it was before a restart raised it, and as it was raised; on the version, meanwhile."""
+        match self.all.get(_RESTART, "").split(" "):
+            case [before, raised] if before.isdecimal() and raised.isdecimal():
+                return int(before), int(raised)
+            case _:
+                return None
 
     @property
     def rollout(self) -> RolloutRecord | None:
@@ -505,6 +516,7 @@ _TEXTS: Final[Mapping[str, tuple[str, Callable[[Any], str | None]]]] = {
     "lease": (_LEASE, packed_lease),
     "version": (_VERSION, str),
     "paused_minimum": (_PAUSED, str),
+    "restart": (_RESTART, lambda bounds: f"{bounds[0]} {bounds[1]}"),
     "rollout": (_ROLLOUT, _pack_rollout),
     "start_seconds": (_START_SECONDS, str),
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from whisperctl.apply.replacement import Replaced
 from whisperctl.operate.scaling import Bounds, Paused, Scaled
 from whisperctl.spec import Stack
 from whisperctl.state.resources import version_address
@@ -48,6 +49,14 @@ def resumed_text(stack: Stack, bounds: Bounds | None) -> str:
     else:
         lines.append("None starts by itself: the next deployment request does it (`whisperctl smoke` makes one).")
     return "\n".join([*lines, *_differences(stack, bounds)])
+
+
+def restarted_text(stack: Stack, replaced: Replaced) -> str:
+    """How many instances are new, and whether nothing answered meanwhile."""
+    if not replaced.count:
+        return f"{_name(stack)}: no instance runs, so that there is nothing to restart."
+    text = f"{_name(stack)}: {replaced.count} {'instance was' if replaced.count == 1 else 'instances were'} replaced."
+    return text + (f" Nothing answered for {replaced.silent_seconds:.0f} s." if replaced.silent_seconds else "")
 
 
 def _name(stack: Stack) -> str:
