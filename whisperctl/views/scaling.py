@@ -39,12 +39,14 @@ def paused_text(stack: Stack, paused: Paused) -> str:
     return "\n".join(lines)
 
 
-def resumed_text(stack: Stack, bounds: Bounds | None) -> str:
-    """What runs again."""
+def resumed_text(stack: Stack, bounds: Bounds | None, waits: bool = False) -> str:
+    """What runs again; `waits`: whether the command waits for it."""
     if bounds is None:
         return f"{_name(stack)} is not paused: nothing to resume."
     lines = [f"{_name(stack)} is resumed: minimum_instances is {bounds.minimum}."]
-    if bounds.minimum:
+    if waits:
+        lines.append("Waiting until it answers.")
+    elif bounds.minimum:
         lines.append("UbiOps starts it now, which takes minutes; `whisperctl status` shows when it answers.")
     else:
         lines.append("None starts by itself: the next deployment request does it (`whisperctl smoke` makes one).")
