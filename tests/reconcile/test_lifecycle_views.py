@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+
 from tests.harness.project import Project
 
 
@@ -36,5 +38,5 @@ def test_a_watched_status_ends_with_ctrl_c(project: Project) -> None:
     project.apply()
     terminal = project.terminal("status", "--watch", str(project.folder / "stack.yaml"))
     terminal.until("Whether this is what the file says")
-    terminal.type("\x03")
+    terminal.process.send_signal(signal.SIGINT)
     assert terminal.end() == 130
