@@ -68,14 +68,14 @@ There `apply` and `destroy` show a line for each operation in progress, with its
 with `-v` the whole log stays.
 Without a terminal, a command that would ask refuses unless it is given `--yes`.
 
-`plan`, `show`, `apply`, `destroy`, `drift`, `status` and `usage` print one document with `--format json`, of one shape
-for one stack and for many:
+`plan`, `show`, `apply`, `destroy`, `drift`, `status`, `list`, `output` and `usage` print one document with
+`--format json`, of one shape for one stack and for many:
 
 ```json
 {"format_version": "2", "stacks": [{"stack": "whisper-prod", "project": "speech", "warnings": []}]}
 ```
 
-`whisperctl schema --of plan` (`apply`, `drift`, `status`, `usage`) prints its JSON Schema, which also lies in
+`whisperctl schema --of plan` (`apply`, `drift`, `status`, `list`, `usage`) prints its JSON Schema, which also lies in
 `schemas/`. Fields may be added; none goes away or changes its meaning while `format_version` is the same. A plan's
 entry has `changes` (each with `address`, `action`, `fields`, `reason`, `effect`, `source`), the `operations` that make
 them, `warnings`, and under `refused` why `apply` would not perform it. `apply` adds each operation's `outcome` and

@@ -18,11 +18,12 @@ from whisperctl.apply.outcome import Outcome
 from whisperctl.apply.run import Replan, Run
 from whisperctl.clock import StoppableClock
 from whisperctl.control.api import Api
-from whisperctl.errors import Interrupted, WhisperctlError
+from whisperctl.errors import ApiError, Interrupted, WhisperctlError
 from whisperctl.loading.origin import origin_of
 from whisperctl.package.build import build_environment, build_package
+from whisperctl.plan.changes import DESTROYED, replaces_instances
 from whisperctl.plan.content import is_usable
-from whisperctl.plan.operations import SHARED_KINDS, after_other_stacks
+from whisperctl.plan.operations import SHARED_KINDS, after_other_stacks, changed_variables
 from whisperctl.plan.package_changes import explained
 from whisperctl.plan.plan import Plan, make_plan
 from whisperctl.plan.proposal import new_changes
@@ -33,10 +34,11 @@ from whisperctl.state.desired import Wanted, desired, settle
 from whisperctl.state.line import content_digest, is_line, line_of, named, version_name
 from whisperctl.state.live import Live, read_live
 from whisperctl.state.renames import renamed
-from whisperctl.state.resources import Address, deployment_address, version_address
+from whisperctl.state.resources import Address, Kind, deployment_address, version_address
 from whisperctl.state.rollout import other_strategy
 from whisperctl.state.tags import retired_tags
 
+_INSTANCES_OF = (Kind.VERSION, Kind.PACKAGE)
 CONVERGENCE_READS = 4
 """Reads after an apply before what still differs counts: one may be answered from a copy that is a moment behind."""
 
@@ -183,7 +185,23 @@ def apply_plans(
     jobs = {position: _job(plan, world, exactly=not replan) for position, plan in enumerate(plans) if not plan.is_empty}
     done = dict(zip(jobs, _run(jobs.values(), world, again if replan else None), strict=True))
     outcomes = {position: done.get(position) or Outcome(plan=plan) for position, plan in enumerate(plans)}
-    return list(_with_convergence(outcomes, world).values())
+    return [_with_stale_instances(outcome, world) for outcome in _with_convergence(outcomes, world).values()]
+
+
+def _with_stale_instances(outcome: Outcome, world: World) -> Outcome:
+    """The outcome with how many running instances still have the old value of an env var, where none was replaced."""
+    plan = outcome.plan
+    stack = plan.wanted.stack
+    changed = [change for change in changed_variables(stack, plan.changes) if change.reason != DESTROYED]
+    replaced = any(replaces_instances(change) for change in plan.changes if change.address.kind in _INSTANCES_OF)
+    restarted = any(result.operation.kind == "restart" for result in outcome.results)
+    if not changed or replaced or restarted or not outcome.succeeded or not outcome.results:
+        return outcome
+    try:
+        found = world.api(stack).instances(stack.deployment.name, stack.version.name)
+    except ApiError:
+        return outcome
+    return replace(outcome, stale_instances=sum(item["status"] == "running" for item in found))
 
 
 def _run(jobs: Iterable[Job], world: World, replan: Replan | None = None) -> list[Outcome]:

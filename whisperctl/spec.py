@@ -258,6 +258,8 @@ class Stack:
         return self.marks.get(path) or Mark(file=self.file, line=1, column=1)
 
     def source(self, *path: str | int) -> str:
-        """`stack.yaml:41`: file and line of the value at `path`."""
+        """`stack.yaml:41`: file and line of the value at `path`; a stack that no file declares has no lines."""
+        if not self.marks:
+            return self.file
         mark = self.mark(*path)
         return f"{mark.file}:{mark.line}"

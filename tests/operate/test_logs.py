@@ -250,4 +250,5 @@ def test_an_entry_belongs_to_its_version_or_to_no_deployment(
     operator: Operator, labels: dict[str, str], ours: bool
 ) -> None:
     [stack] = load_stacks([operator.write(SECOND)], {}).stacks
-    assert belongs_to(stack)({"metadata": labels}) is ours
+    assert belongs_to(stack)({"metadata": labels, "timestamp": 7}) is ours
+    assert not belongs_to(stack, created=8)({"metadata": labels, "timestamp": 7}) or "deployment_name" not in labels

@@ -457,25 +457,6 @@ def test_two_first_applies_at_once_make_one_of_everything(project: Project) -> N
     assert len(project.api().revisions("alpha", "v1")) == 1
 
 
-def test_drift_says_what_can_be_told_of_a_stack_that_is_not_there(project: Project) -> None:
-    file = str(project.write())
-    absent = "Nothing of this stack is on UbiOps: it was never applied, was destroyed, or was deleted by hand.\n"
-    assert project.cli("drift", file).out == f"alpha in project demo\n{absent}"
-    project.apply()
-    api = project.api()
-    api.delete_service("alpha")
-    assert project.cli("drift", file).code == 2
-    api.delete_version("alpha", "v1")
-    assert project.cli("drift", file).code == 2
-    api.delete_deployment("alpha")
-    ran = project.cli("drift", file)
-    assert ran.code == 0
-    assert absent in ran.out
-    assert re.search(r"deployment/alpha: last changed \S+ \S+@\S+: .*delete", ran.out)
-    assert project.cli("drift", file, "--format", "json").json["stacks"][0]["basis"] == "absent"
-    assert project.cli("plan", file, "--detailed-exitcode").code == 2
-
-
 def test_drift_does_not_blame_ubiops_for_a_secret_that_changed_here(project: Project) -> None:
     file = str(project.write(env=SECRET_ENV))
     assert project.cli("apply", "--yes", file, HUB_SECRET=CANARY).code == 0

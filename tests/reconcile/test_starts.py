@@ -15,8 +15,12 @@ from ubiops_emulator import testing
 
 ROOT = Path(__file__).resolve().parents[2]
 SERVER = """import os, sys
-print("INFO looking for a GPU", flush=True)
-sys.exit("RuntimeError: no CUDA GPUs are available for " + os.environ["MINE"])
+engine = "(EngineCore_DP0 pid=7) ERROR 11-28 23:55:27 [core.py:843] "
+print(engine + "Traceback (most recent call last):", flush=True)
+print(engine + "RuntimeError: no CUDA GPUs are available for " + os.environ["MINE"], flush=True)
+for number in range(60):
+    print(f"(APIServer pid=1)   line {number} of a traceback", flush=True)
+sys.exit("RuntimeError: Engine core initialization failed. See root cause above. Failed core proc(s): {}")
 """
 
 
@@ -55,6 +59,9 @@ def test_a_server_that_fails_to_start_three_times_ends_the_apply_with_its_own_wo
 
     assert done.returncode == 1
     assert "the server failed to start 3 times: The server ended with exit code 1." in done.stdout + done.stderr
-    assert "    RuntimeError: no CUDA GPUs are available for (secret)\n" in done.stdout + done.stderr
+    told = done.stderr.partition("failed to start 3 times")[2]
+    assert "  The cause: RuntimeError: no CUDA GPUs are available for (secret)\n" in told
+    assert "driver does not fit the wheel" in told
+    assert "version/whisper-nano/v1: | (APIServer pid=1)   line 3 of a traceback\n" in done.stderr  # as it comes
     assert "very-secret-word" not in done.stdout + done.stderr
     assert "deployment.py" not in done.stderr.partition("failed to start 3 times")[2]

@@ -68,6 +68,7 @@ def wake(
     schedule_seconds: float,
     clock: Clock,
     checks: Sequence[Callable[[], None]] = (),
+    more: Callable[[], str] = lambda: "",
 ) -> None:
     """Return once `instances` of the version run: as many deployment requests at a time start them.
 
@@ -80,6 +81,7 @@ def wake(
         schedule_seconds: how long an instance may wait for room: the sum of its group's schedule timeouts.
         clock: for the waiting.
         checks: called between two looks; one that raises ends the waiting.
+        more: further lines of the message when a request fails, such as the cause in the log.
 
     Raises:
         Unhealthy: no room was found, or the instance did not come up.
@@ -89,7 +91,7 @@ def wake(
 
     def send() -> Json:
         answer = api.create_request(deployment, version, WAKING, timeout)
-        check_woken(answer, name)
+        check_woken(answer, name, more)
         return answer
 
     requests = Wake(send, instances)

@@ -1,4 +1,4 @@
-"""What a version's instances say in their logs while they start: failed starts, and the last lines.
+"""What a version's instances say in their logs while they start: the lines as they come, failed starts, their cause.
 
 Only reads. A log that cannot be read decides nothing.
 """
@@ -6,28 +6,33 @@ Only reads. A log that cannot be read decides nothing.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from whisperctl.apply.job import Job
 from whisperctl.apply.polling import PAUSE_EACH
 from whisperctl.clock import latest_moment
-from whisperctl.control.api import Json
+from whisperctl.control.api import Api, Json
 from whisperctl.errors import ApiError, Unhealthy
+from whisperctl.output import blank
+from whisperctl.serving.failures import Cause, first_cause
 from whisperctl.state.resources import Address
+from whisperctl.untrusted import printable_lines
 
 LOG_LINES = 20
+PAGE = 5000
+"""Lines that UbiOps gives at most in one answer."""
 FAILED_START = "ServerFailed: "
 """In the log of a package whose server did not come up: the exception that it raises (templates/deployment.py)."""
 WORDS = "Its last log lines:"
 """Follows in that exception's text, with the server's own lines indented below."""
 MOST_FAILED_STARTS = 3
 """After as many there is no point in waiting: UbiOps would start the instance again and again."""
-FIRST_LOOK, LOOK_EVERY = 5.0, 15.0
-"""Seconds before the log is first searched for failed starts, and between two searches."""
+FIRST_LOOK, LOOK_EVERY = 2.0, 5.0
+"""Seconds before the log is first read, and between two readings."""
 
 
 class Starts:
-    """The server's failed starts since this was made, as the instances' logs tell: each is said, too many are an error.
+    """The starts since this was made, as the instances' logs tell: each line is told, too many failures are an error.
 
     UbiOps restarts an instance whose package does not start, for ever and without a word.
     """
@@ -35,36 +40,57 @@ class Starts:
     def __init__(self, job: Job, address: Address) -> None:
         self.job, self.address = job, address
         self.since, self.failed = int(job.clock.time() * 1e9), 0
+        self.shown_until = self.since
         self.next_look = job.clock.monotonic() + FIRST_LOOK
 
     def look(self) -> None:
-        """Search the log, now and then.
+        """Tell what is new in the log, now and then, and search it for failed starts.
 
         Raises:
-            Unhealthy: the server has failed to start MOST_FAILED_STARTS times; with the log lines of the last time.
+            Unhealthy: the server has failed to start MOST_FAILED_STARTS times; with the cause of the last time.
         """
         clock = self.job.clock
         if clock.monotonic() < self.next_look:
             return
         self.next_look = clock.monotonic() + LOOK_EVERY + PAUSE_EACH * clock.waits
+        if not self._tell_new_lines():
+            return
         failures = self._failures()
         if not failures:
             return
         reason = self._text(failures[:1]).partition(FAILED_START)[2].partition("\n")[0].strip()
+        cause = self._cause(failures)
         if len(failures) >= MOST_FAILED_STARTS:
             raise Unhealthy(
                 f"{self.address}: the server failed to start {MOST_FAILED_STARTS} times: {reason}"
+                + cause_text(cause)
                 + self._last_words(failures[0]["timestamp"])
-                + "\n  `whisperctl logs` shows more. Mend the cause and apply again."
+                + "\n  `whisperctl logs --instance` shows the rest. Mend the cause and apply again."
             )
         if len(failures) > self.failed:
             self.failed = len(failures)
-            self.job.say(self.address, f"the server failed to start and is started again: {reason}")
+            why = f"{reason} {cause.error}" if cause else reason
+            self.job.say(self.address, f"the server failed to start and is started again: {why}")
+
+    def _tell_new_lines(self) -> bool:
+        """Tell the lines since the last look; whether there were any."""
+        entries = self._entries(own_lines(self.job), self.shown_until, latest_moment(self.job.clock), PAGE)
+        for entry in entries:
+            self.shown_until = max(self.shown_until, int(entry["timestamp"]) + 1)
+            for line in self.job.foreign(entry["log"]):
+                self.job.log(self.address, line)
+        return bool(entries)
 
     def _failures(self) -> list[Json]:
         """Log entries of the failures, newest first; none also when the log cannot be read: that decides nothing."""
         query = f"{own_lines(self.job)} |= `{FAILED_START}`"
         return self._entries(query, latest_moment(self.job.clock), self.since, MOST_FAILED_STARTS)
+
+    def _cause(self, failures: Sequence[Json]) -> Cause | None:
+        """Of the newest failure: what stands between the one before and it."""
+        begun = int(failures[1]["timestamp"]) + 1 if len(failures) > 1 else self.since
+        return read_cause(self.job.api, self.job.deployment, self.job.version, begun, int(failures[0]["timestamp"]),
+                          self.job.foreign)  # fmt: skip
 
     def _last_words(self, failed_at: int) -> str:
         """What the server itself said last before the failure of that nanosecond."""
@@ -85,15 +111,75 @@ class Starts:
 
 def own_lines(job: Job) -> str:
     """The query for what the instances of the version print."""
-    return f"| deployment_name=`{job.deployment}` and deployment_version=`{job.version}`"
+    return lines_of(job.deployment, job.version)
 
 
-def last_logs(job: Job) -> str:
-    """The end of the version's log, as part of a message; empty when there is none."""
-    now = job.clock.time()
+def lines_of(deployment: str, version: str) -> str:
+    """The query for what the instances of a version print."""
+    return f"| deployment_name=`{deployment}` and deployment_version=`{version}`"
+
+
+def _foreign(text: object) -> list[str]:
+    """The lines that a program on UbiOps printed, without known secrets and fit to be shown."""
+    return printable_lines(blank(str(text)))
+
+
+def read_cause(
+    api: Api,
+    deployment: str,
+    version: str,
+    since: int,
+    until: int,
+    foreign: Callable[[object], list[str]] = _foreign,
+) -> Cause | None:
+    """Why a start failed, by what the instances logged between two moments; None where that tells nothing.
+
+    Args:
+        api: the control plane.
+        deployment: the deployment's name.
+        version: the version's name.
+        since: when the start began, in nanoseconds since 1970.
+        until: when it had failed.
+        foreign: makes text of a program on UbiOps fit to be shown.
+    """
     try:
-        entries = job.api.logs(own_lines(job), latest_moment(job.clock), int((now - 3600) * 1e9), LOG_LINES)
+        newest_first = api.logs(lines_of(deployment, version), until + 1, since, PAGE)
+    except ApiError:
+        return None
+    texts = (line for entry in reversed(newest_first) for line in foreign(entry["log"]))
+    return first_cause(texts)
+
+
+def last_failure(api: Api, deployment: str, version: str, since: int, until: int) -> Cause | None:
+    """Why the newest failed start in a span of nanoseconds failed, with its own error where the log tells no other."""
+    query = f"{lines_of(deployment, version)} |= `{FAILED_START}`"
+    try:
+        failures = api.logs(query, until, since, 2)
+    except ApiError:
+        return None
+    if not failures:
+        return None
+    begun = int(failures[1]["timestamp"]) + 1 if len(failures) > 1 else since
+    found = read_cause(api, deployment, version, begun, int(failures[0]["timestamp"]))
+    reason = "\n".join(_foreign(failures[0]["log"])).partition(FAILED_START)[2].partition("\n")[0].strip()
+    return found or Cause(error=reason)
+
+
+def cause_text(cause: Cause | None) -> str:
+    """The cause as part of a message; empty where it is not known."""
+    if cause is None:
+        return ""
+    return f"\n  The cause: {cause.error}" + (f"\n  {cause.advice}" if cause.advice else "")
+
+
+def last_logs(job: Job, since: int) -> str:
+    """The cause, and the end of the version's log since that nanosecond, as part of a message; empty without a log."""
+    now = latest_moment(job.clock)
+    cause = read_cause(job.api, job.deployment, job.version, since, now, job.foreign)
+    try:
+        entries = job.api.logs(own_lines(job), now, since, LOG_LINES)
     except ApiError as error:
-        return f"\n  (no logs: {error.reason})"
+        return f"{cause_text(cause)}\n  (no logs: {error.reason})"
     lines = [line for entry in reversed(entries) for line in job.foreign(entry["log"])]
-    return "\n  The last log lines:\n" + "\n".join(f"    {line}" for line in lines) if lines else ""
+    shown = "\n  The last log lines:\n" + "\n".join(f"    {line}" for line in lines) if lines else ""
+    return cause_text(cause) + shown

@@ -30,6 +30,8 @@ class Outcome:
     results: tuple[Result, ...] = ()
     remaining: tuple[str, ...] = ()
     """Addresses that still differ after everything was done; empty when it converged."""
+    stale_instances: int = 0
+    """Running instances that still have the old value of an env var."""
     error: str = ""
     """What went wrong outside any operation."""
     interrupted: bool = False

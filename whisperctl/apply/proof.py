@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from whisperctl.apply.failed_starts import Starts, last_logs
+from whisperctl.apply.failed_starts import WORDS, Starts, last_logs
 from whisperctl.apply.job import Job
 from whisperctl.apply.polling import wait_for
 from whisperctl.control.api import Json
@@ -35,7 +35,8 @@ def prove(job: Job, operation: Operation, token: str) -> None:
     """
     stack, address = job.plan.wanted.stack, operation.address
     _see_off_old_instances(job, address)
-    wake = Wake(lambda: _request(job, address))
+    since = int(job.clock.time() * 1e9)
+    wake = Wake(lambda: _request(job, address, since))
     served = [service for service in stack.services if service.port == server_port(stack)]
     checks: list[Callable[[], None]] = [Starts(job, address).look]
     if not (served and _is_running(job)):  # else a service shows the health of what runs
@@ -49,12 +50,13 @@ def prove(job: Job, operation: Operation, token: str) -> None:
         job.say(address, "the deployment request answers: healthy")
 
 
-def _request(job: Job, address: Address) -> Json:
-    """A deployment request that an instance has answered."""
+def _request(job: Job, address: Address, since: int) -> Json:
+    """A deployment request that an instance has answered; `since` is when the start began, in nanoseconds."""
     answer = job.api.create_request(job.deployment, job.version, WAKING, job.timeout)
     reason = answer.get("error_message")
-    told = {**answer, "error_message": "\n".join(job.foreign(reason)) if reason else None}
-    check_woken(told, str(address), lambda: last_logs(job))
+    # The package's own last lines stand in the log, too, below their cause.
+    told = {**answer, "error_message": "\n".join(job.foreign(reason)).partition(WORDS)[0].strip() if reason else None}
+    check_woken(told, str(address), lambda: last_logs(job, since))
     return answer
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 
-from whisperctl.apply import bake, builds, gate, proof, switch, writes
+from whisperctl.apply import bake, builds, gate, proof, replacement, switch, writes
 from whisperctl.apply.events import Listen, announced, seconds_since
 from whisperctl.apply.job import Job
 from whisperctl.apply.lease import Lease, renewing
@@ -47,6 +47,7 @@ PERFORM: Mapping[OperationKind, Perform] = {
     "switch": _without_token(switch.switch),
     "bake": bake.bake,
     "retire": _without_token(switch.retire),
+    "restart": _without_token(replacement.restart),
     "probe": proof.prove,
     "seal": _without_token(writes.seal),
 }

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from whisperctl.apply.awake import SCHEDULE_TIMEOUT, stop_instances, wake
-from whisperctl.apply.failed_starts import Starts
+from whisperctl.apply.failed_starts import Starts, last_logs
 from whisperctl.apply.job import Job
 from whisperctl.control.api import Json
 from whisperctl.endpoint.gate import Measured
@@ -101,7 +101,7 @@ def sleep(job: Job, version: str) -> None:
 
 def wake_up(job: Job, address: Address, instances: int) -> None:
     """Return once as many instances of the new version run; what their logs say of failed starts ends it early."""
-    rollout, starts = rollout_in(job), Starts(job, address)
+    rollout, starts, since = rollout_in(job), Starts(job, address), int(job.clock.time() * 1e9)
     job.say(address, f"waking {instances} instance{'s' if instances > 1 else ''} with deployment requests")
     wake(
         job.api,
@@ -112,6 +112,7 @@ def wake_up(job: Job, address: Address, instances: int) -> None:
         schedule_seconds=schedule_seconds(job),
         clock=job.clock,
         checks=(starts.look,),
+        more=lambda: last_logs(job, since),
     )
 
 

@@ -293,6 +293,7 @@ def seal(job: Job, operation: Operation) -> None:
             origin=job.plan.origin,
             tool=__version__,
             protect=job.plan.wanted.stack.protect or Labels.of(raw).protect,
+            served=bool(job.plan.wanted.stack.services),
             digest=job.plan.wanted.digest,
             applied=live_digest(live.owned),
             version=job.version,

@@ -28,8 +28,10 @@ COMMANDS: dict[str, str] = {
     "show": "Show what a saved plan would do.",
     "apply": "Make the live project match the stack files, and prove that it transcribes.",
     "destroy": "Delete what a stack owns, and nothing else.",
+    "list": "List every stack of the project: state, cost, origin; orphans and leaks.",
     "drift": "Show what changed on UbiOps since the last apply.",
     "status": "Show resources, revision, instances, endpoint and health.",
+    "output": "Print the endpoint's URL and other values for scripts.",
     "smoke": "Test the live endpoint: health, models, transcription, translation, SDK.",
     "transcribe": "Transcribe audio files with the live endpoint.",
     "bench": "Put load on the live endpoint: throughput, latency, errors, word error rate.",
@@ -39,6 +41,7 @@ COMMANDS: dict[str, str] = {
     "scale": "Set minimum and maximum instances.",
     "pause": "Put the endpoint to sleep: minimum_instances to 0.",
     "resume": "Wake a paused endpoint.",
+    "restart": "Replace every running instance, one after the other.",
     "history": "List the revisions of the version.",
     "rollback": "Go back to an earlier revision.",
     "usage": "Show credits, requests, instance hours and audio hours, day by day.",
@@ -51,8 +54,8 @@ COMMANDS: dict[str, str] = {
 
 ELSEWHERE = {
     "diff": "plan", "preview": "plan", "template": "render", "lint": "validate", "fmt": "validate",
-    "get": "status", "describe": "status", "ls": "status", "list": "status", "refresh": "drift", "import": "adopt",
-    "install": "apply", "upgrade": "apply", "deploy": "apply", "create": "apply", "up": "apply",
+    "get": "status", "describe": "status", "ls": "list", "ps": "list", "outputs": "output", "refresh": "drift",
+    "import": "adopt", "install": "apply", "upgrade": "apply", "deploy": "apply", "create": "apply", "up": "apply",
     "uninstall": "destroy", "delete": "destroy", "down": "destroy", "undo": "rollback", "log": "logs",
     "port-forward": "proxy", "test": "smoke", "rollout": "history", "new": "init",
 }  # fmt: skip

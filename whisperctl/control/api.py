@@ -26,8 +26,8 @@ URGENT_SECONDS = 10.0
 """For a request that nothing may hold up."""
 PAGE = 250
 """Items in one page of a cursor list: the largest that the official CLI allows."""
-
-
+INSTANCES_PAGE = 50
+"""Items of a page of a project's instances: UbiOps refuses more (reference, 1.3)."""
 MOST_PAGES = 400
 """Of one list: a hundred thousand items."""
 
@@ -108,12 +108,12 @@ class Api:
             raise ApiError(method, "", 0, f"The ubiops client refused {method}: {type(error).__name__}") from None
         return found
 
-    def _pages(self, method: str, *names: str) -> list[Json]:
+    def _pages(self, method: str, *names: str, limit: int = PAGE) -> list[Json]:
         found: list[Json] = []
         cursor: dict[str, Any] = {}
         seen: set[str] = set()
         while True:
-            page = self._call(method, *names, limit=PAGE, **cursor)
+            page = self._call(method, *names, limit=limit, **cursor)
             found += page["results"]
             if not page.get("next"):
                 return found
@@ -412,7 +412,7 @@ class Api:
 
     def project_instances(self) -> list[Json]:
         """The instances of the whole project, with `deployment`, `version` and `instance_type`."""
-        return self._pages("project_instances_list")
+        return self._pages("project_instances_list", limit=INSTANCES_PAGE)
 
     def instance_events(self, deployment: str, version: str, instance: str) -> list[Json]:
         """What happened to an instance so far: `{id, time_created, description}`; [] once it is gone."""
@@ -480,11 +480,11 @@ class Api:
             found: list[Json] = self._call("logs_list", query=query, start=start, end=end, limit=limit)
         return found
 
-    def audit(self, deployment: str | None = None, limit: int = 50) -> list[Json]:
+    def audit(self, deployment: str | None = None, limit: int = 50, offset: int = 0) -> list[Json]:
         """Audit events of the project or of one deployment, newest first."""
         if deployment is None:
-            return list(self._call("project_audit_events_list", limit=limit))
-        return list(self._call("deployment_audit_events_list", deployment, limit=limit))
+            return list(self._call("project_audit_events_list", limit=limit, offset=offset))
+        return list(self._call("deployment_audit_events_list", deployment, limit=limit, offset=offset))
 
     def _find(self, method: str, *names: str) -> Any:
         try:

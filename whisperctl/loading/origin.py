@@ -14,6 +14,8 @@ from pathlib import Path
 
 from whisperctl.files import Unreadable, read_file
 
+NO_FILE = "--stack "
+"""What stands for the file of a stack that no file declares begins with: the option that named it."""
 CI_REPOSITORIES = (
     "CI_PROJECT_URL",
     "BITBUCKET_GIT_HTTP_ORIGIN",
@@ -64,8 +66,8 @@ class Origin:
 
 
 def origin_of(file: str, environ: Mapping[str, str]) -> Origin | None:
-    """The origin of a stack file, named as the user did; None for standard input."""
-    if file in ("-", "<stdin>"):
+    """The origin of a stack file, named as the user did; None for standard input, and where there is no file."""
+    if file in ("-", "<stdin>") or file.startswith(NO_FILE):
         return None
     path = Path(file).resolve()
     root = next((folder for folder in path.parents if (folder / ".git").exists()), None) or _ci_folder(path, environ)

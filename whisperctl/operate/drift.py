@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
-from whisperctl.control.api import Api, Json
+from whisperctl.control.api import Api
 from whisperctl.engine import World, plan_stacks
 from whisperctl.errors import ApiError
-from whisperctl.plan.changes import Change
+from whisperctl.operate.trail import LastChange, last_changes
+from whisperctl.plan.changes import ORDER, Action, Change
 from whisperctl.plan.plan import Plan
 from whisperctl.plan.safeguards import lifts_protection
 from whisperctl.spec import Stack
+from whisperctl.state.diff import FieldChange
 from whisperctl.state.fingerprints import live_digest
 from whisperctl.state.labels import Labels
-from whisperctl.state.resources import Address, Kind, deployment_address, version_address
+from whisperctl.state.resources import Address, Kind, Masked, deployment_address, version_address
 
-AUDIT_EVENTS = 100
-"""The newest events that are searched: the most that the official CLI asks for at once."""
 Basis = Literal["applied", "moved on", "unfinished", "absent"]
+HAPPENED: Mapping[Action, Action] = {"create": "delete", "delete": "create", "update": "update", "replace": "update"}
+"""What a plan would do -> what happened to the object since: what is to be created has gone from UbiOps."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -27,20 +29,28 @@ class Drift:
     """How one stack's live objects differ from what was last applied."""
 
     plan: Plan
+    changes: tuple[Change, ...]
+    """The plan's, the other way round: `before` is what was applied, or what the file says, `after` what is live."""
     basis: Basis
     """applied: the spec is what was applied, so every change is drift. moved on: the spec changed since, so each change
     may be its own or drift, unless `as_applied`: of what was applied only digests are kept. unfinished: the last apply
-    did not end. absent: nothing of it is on UbiOps, and so nothing that tells whether it was never applied, was
-    destroyed, or was deleted by hand."""
+    did not end. absent: nothing of it is on UbiOps."""
     as_applied: bool
     """Moved on, and the live objects are what the last apply left: every change is the spec's own."""
-    culprits: Mapping[Address, str]
-    """The newest audit event of each changed object: when, who, what. Empty unless the change was made on UbiOps."""
+    last_changes: Mapping[Address, LastChange]
+    """The newest audit event of each changed object. Empty unless the change was made on UbiOps."""
+    unread: str = ""
+    """Why the audit trail could not be read; empty if it was, or was not needed."""
 
     @property
     def drifted(self) -> bool:
         """Whether live objects differ from what was applied, or may do so."""
         return bool(self.plan.changes) and self.basis != "absent" and not self.as_applied
+
+    @property
+    def deployment_deleted(self) -> LastChange | None:
+        """Of a stack that is absent: who deleted its deployment; None where the trail knows of no such event."""
+        return self.last_changes.get(deployment_address(self.plan.wanted.stack.deployment.name))
 
 
 def find_drift(stacks: Sequence[Stack], world: World) -> list[Drift]:
@@ -54,10 +64,42 @@ def find_drift(stacks: Sequence[Stack], world: World) -> list[Drift]:
 
 def _drift(plan: Plan, world: World) -> Drift:
     basis = _basis(plan)
-    made_there = plan.changes if basis in ("applied", "absent") else ()
-    culprits = _culprits(world.api(plan.wanted.stack), made_there) if made_there else {}
+    changes = tuple(sorted((_turned(plan, change) for change in plan.changes), key=lambda item: ORDER[item.action]))
+    made_there = changes if basis == "applied" else _unique(changes) if basis == "absent" else ()
+    known, unread = _last_changes(world.api(plan.wanted.stack), made_there)
     as_applied = basis == "moved on" and _labels(plan).applied == live_digest(plan.live.owned)
-    return Drift(plan=plan, basis=basis, as_applied=as_applied, culprits=culprits)
+    return Drift(plan=plan, changes=changes, basis=basis, as_applied=as_applied, last_changes=known, unread=unread)
+
+
+def _unique(changes: Sequence[Change]) -> tuple[Change, ...]:
+    """Those of objects whose name nothing else in the project can have had meanwhile."""
+    return tuple(change for change in changes if change.address.kind in (Kind.DEPLOYMENT, Kind.SERVICE))
+
+
+def _last_changes(api: Api, changes: Sequence[Change]) -> tuple[dict[Address, LastChange], str]:
+    try:
+        return last_changes(api, changes), ""
+    except ApiError as error:
+        return {}, error.reason
+
+
+def _turned(plan: Plan, change: Change) -> Change:
+    """What happened to the object: `before` as it was applied, `after` as it is."""
+    action = HAPPENED[change.action]
+    reasons = {"delete": "not on UbiOps any more", "create": f"not in {plan.wanted.stack.file}"}
+    return replace(
+        change,
+        action=action,
+        fields=() if action == "delete" else tuple(_turned_field(field) for field in change.fields),
+        contents=tuple(_turned_field(field) for field in change.contents),
+        reason=reasons.get(action, change.reason),
+    )
+
+
+def _turned_field(field: FieldChange) -> FieldChange:
+    if isinstance(field.before, Masked) and isinstance(field.after, Masked):
+        return field  # `(secret) -> (secret, changed)` reads the same both ways
+    return replace(field, before=field.after, after=field.before)
 
 
 def _basis(plan: Plan) -> Basis:
@@ -84,36 +126,3 @@ def _has_another_secret(plan: Plan, change: Change) -> bool:
         return False
     deployment, version, name = change.address.names
     return name in Labels.of(plan.live.owned.get(version_address(deployment, version))).secrets
-
-
-def _culprits(api: Api, changes: Sequence[Change]) -> dict[Address, str]:
-    try:
-        events = api.audit(limit=AUDIT_EVENTS)
-    except ApiError as error:
-        return {change.address: f"the audit trail cannot be read: {error.reason}" for change in changes}
-    found = {}
-    for change in changes:
-        event = next((event for event in events if _concerns(event, change.address)), None)
-        if event is not None:
-            found[change.address] = f"{event['date']} {event['user']}: {event['event']}"
-    return found
-
-
-_OBJECT_TYPES: Mapping[Kind, tuple[str, ...]] = {
-    Kind.DEPLOYMENT: ("deployment",),
-    Kind.VERSION: ("deployment_version", "version"),
-    Kind.ENV_VAR: ("environment_variable", "deployment_version_environment_variable", "deployment_version", "version"),
-    Kind.PACKAGE: ("revision", "deployment_version", "version"),
-    Kind.SERVICE: ("service",),
-    Kind.ENVIRONMENT: ("environment",),
-    Kind.ENVIRONMENT_TAG: ("environment_tag", "tag", "environment"),
-    Kind.INSTANCE_TYPE_GROUP: ("instance_type_group",),
-}
-
-
-def _concerns(event: Json, address: Address) -> bool:
-    """Whether an audit event is about the object: its type, and its name in the event's name or text."""
-    if event.get("object_type") not in _OBJECT_TYPES[address.kind] or event.get("action") == "info":
-        return False
-    name = address.names[1] if address.kind is Kind.PACKAGE else address.names[-1]
-    return name == event.get("object_name") or f"'{name}'" in str(event.get("event")) or name in str(event.get("event"))

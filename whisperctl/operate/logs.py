@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any, Literal
 
 from whisperctl.clock import CLOCKS_APART, Clock
@@ -53,8 +54,24 @@ def queries(api: Api, stack: Stack) -> tuple[str, ...]:
     return tuple(asked)
 
 
-def belongs_to(stack: Stack) -> Callable[[Json], bool]:
+def created(api: Api, stack: Stack) -> int:
+    """When the deployment was created, in nanoseconds since 1970, a moment earlier; 0 where there is none.
+
+    UbiOps keeps the lines of a deployment that was deleted, under the same name.
+    """
+    made = str((api.deployment(stack.deployment.name) or {}).get("creation_date") or "")
+    try:
+        moment = datetime.fromisoformat(made)
+    except ValueError:
+        return 0
+    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return int(moment.timestamp() * SECOND) - SECOND
+
+
+def belongs_to(stack: Stack, created: int = 0) -> Callable[[Json], bool]:
     """Whether an entry is the stack's: of its version, or of no version, as is the build of an environment tag.
+
+    What its version says before `created` (nanoseconds) is another's, of a deployment that had its name.
 
     Stacks share tags, and what a version prints carries the label of the tag that it runs in, too.
     """
@@ -62,9 +79,10 @@ def belongs_to(stack: Stack) -> Callable[[Json], bool]:
 
     def belongs(entry: Json) -> bool:
         labels = entry.get("metadata") or {}
-        return (
-            not labels.get("deployment_name") or (labels["deployment_name"], labels.get("deployment_version")) == ours
-        )
+        if not labels.get("deployment_name"):
+            return True
+        names = (labels["deployment_name"], labels.get("deployment_version"))
+        return names == ours and int(entry["timestamp"]) >= created
 
     return belongs
 

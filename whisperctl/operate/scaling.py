@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from whisperctl.apply.lease import held
+from whisperctl.apply.replacement import minimum_of
 from whisperctl.clock import StoppableClock
 from whisperctl.control.api import Api, Json
 from whisperctl.errors import NotFound, WhisperctlError
@@ -62,13 +63,13 @@ def scale(
     owned_version(api, stack)
     with held(api, stack.deployment.name, clock, say) as lease:
         raw = owned_version(api, stack)
-        before = Bounds(minimum=raw["minimum_instances"], maximum=raw["maximum_instances"])
+        before = Bounds(minimum=minimum_of(raw), maximum=raw["maximum_instances"])
         after = Bounds(
             minimum=before.minimum if minimum is None else minimum,
             maximum=before.maximum if maximum is None else maximum,
         )
         _check(raw, after, minimum)
-        if after != before:
+        if after != before or raw["minimum_instances"] != after.minimum:
             body = {"minimum_instances": after.minimum, "maximum_instances": after.maximum}
             lease.api.update_version(stack.deployment.name, stack.version.name, body)
     return Scaled(before=before, after=after)
@@ -104,7 +105,7 @@ def pause(api: Api, stack: Stack, clock: StoppableClock, say: Callable[[str], No
     with held(api, names[0], clock, say) as lease:
         raw = owned_version(api, stack)
         resting = Labels.of(raw).paused_minimum
-        minimum = raw["minimum_instances"] if resting is None else resting
+        minimum = minimum_of(raw) if resting is None else resting
         labels = Labels.of(raw).written(paused_minimum=minimum)
         if resting is None or raw["minimum_instances"]:
             lease.api.update_version(*names, {"minimum_instances": 0, "labels": labels})

@@ -191,7 +191,8 @@ def deletion(wanted: Wanted, address: Address, reason: str) -> Change:
         Kind.ENV_VAR: "goes with its version",
     }.get(address.kind, "gone")
     if address.kind is Kind.ENV_VAR and address.names[:2] == stays and reason != DESTROYED:
-        effect = "running instances keep it until they are replaced"
+        restarts = wanted.stack.rollout.restart_on_env_change and wanted.paused is None
+        effect = "running instances are replaced" if restarts else "running instances keep it until they are replaced"
     return Change(address=address, action="delete", reason=reason, effect=effect, source=wanted.stack.source())
 
 
@@ -245,8 +246,10 @@ def _effect(wanted: Wanted, address: Address, action: Action, fields: Sequence[F
             return f"first revision: {_first_start(wanted)}"
         case Kind.PACKAGE, _:
             return "new revision: instances are replaced"
+        case Kind.ENV_VAR, _ if wanted.stack.rollout.restart_on_env_change and wanted.paused is None:
+            return "running instances are replaced, one after the other, and those that start from then on see it"
         case Kind.ENV_VAR, _:
-            return "instances that start from then on see it"
+            return "instances that start from then on see it; running ones keep the old value"
         case _, "create":
             return "new"
         case Kind.SERVICE, _ if any(item.path in ("version", "deployment") for item in fields):
@@ -256,6 +259,15 @@ def _effect(wanted: Wanted, address: Address, action: Action, fields: Sequence[F
             return "; ".join(sorted(effects, reverse=True)) if len(effects) < 2 else _INSTANCES
         case _:
             return _IN_PLACE
+
+
+def replaces_instances(change: Change) -> bool:
+    """Whether UbiOps replaces the instances for this change of a version or a package."""
+    if change.action in ("create", "replace"):
+        return True
+    if change.address.kind is Kind.PACKAGE:
+        return change.action == "update"
+    return any(_VERSION_EFFECTS.get(item.path.split(".")[0]) == _INSTANCES for item in change.fields)
 
 
 def _first_start(wanted: Wanted) -> str:

@@ -37,7 +37,7 @@ def stack_document(plan: Proposal) -> dict[str, Any]:
         "origin": plan.origin,
         "fingerprint": plan.fingerprint,
         "summary": counts | {"unchanged": plan.unchanged},
-        "changes": [_change(change) for change in plan.changes],
+        "changes": changes_document(plan.changes),
         "operations": [
             {"id": o.id, "kind": o.kind, "address": str(o.address), "needs": list(o.needs)} for o in plan.operations
         ],
@@ -45,6 +45,11 @@ def stack_document(plan: Proposal) -> dict[str, Any]:
         "warnings": remarks_document((*plan.file_warnings, *plan.warnings)),
         "refused": remarks_document(plan.refused),
     }
+
+
+def changes_document(changes: Iterable[Change]) -> list[dict[str, Any]]:
+    """What differs, object by object."""
+    return [_change(change) for change in changes]
 
 
 def _cost(cost: Cost) -> dict[str, Any]:

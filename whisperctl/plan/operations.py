@@ -9,7 +9,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from whisperctl.plan.changes import DEPLOYMENT_REPLACED, Change
+from whisperctl.plan.changes import DEPLOYMENT_REPLACED, Change, replaces_instances
+from whisperctl.spec import Stack
 from whisperctl.state.desired import Wanted
 from whisperctl.state.labels import Labels
 from whisperctl.state.live import Live, is_proven, is_sealed
@@ -31,6 +32,7 @@ OperationKind = Literal[
     "switch",
     "bake",
     "retire",
+    "restart",
     "probe",
     "seal",
 ]
@@ -45,7 +47,8 @@ class Operation:
     and secret fingerprints written on the version once they are set. rename: an object gets its new name, before
     anything else. gate: a new version of a line is woken and heard beside the one that serves. switch: services,
     default version and minimum go over to it. bake: it is asked through the real services for a while. retire: earlier
-    versions fall asleep, the new one is recorded as served. probe: the endpoint is awake and does what the spec says.
+    versions fall asleep, the new one is recorded as served. restart: running instances are replaced, one after the
+    other, so that they see changed env vars. probe: the endpoint is awake and does what the spec says.
     seal: digests are written, the lease is given back.
     """
 
@@ -141,8 +144,23 @@ class Operations:
         ]
         if self.rollout is not None and self.rollout.gated:
             return [*ready, *version, *variables, *package]  # services are touched once the gate is passed
+        restart = self._restart(by_kind, [*version, *variables])
         services = self._writes(by_kind[Kind.SERVICE], [*version, *variables, *package] or ready)
-        return [*ready, *version, *variables, *package, *services]
+        return [*ready, *version, *variables, *package, *restart, *services]
+
+    def _restart(self, by_kind: Mapping[Kind, Sequence[Change]], needs: list[int]) -> list[int]:
+        """Running instances are replaced for changed env vars, unless something else replaces them anyway."""
+        stack = self.wanted.stack
+        anyway = [change for change in (*by_kind[Kind.VERSION], *by_kind[Kind.PACKAGE]) if replaces_instances(change)]
+        if (
+            anyway
+            or not stack.rollout.restart_on_env_change
+            or self.rollout is not None
+            or self.wanted.paused is not None
+            or not changed_variables(stack, self.changes)
+        ):
+            return []
+        return [self._add("restart", self._version, needs)]
 
     def _writes(self, changes: Iterable[Change], needs: list[int]) -> list[int]:
         return [
@@ -244,6 +262,12 @@ class Operations:
             leaving = [c for c in by_kind[kind] if c.action == "delete" and c.address not in self.early]
             found += [self._add("delete", change.address, [*needs, *found]) for change in leaving]
         return found
+
+
+def changed_variables(stack: Stack, changes: Iterable[Change]) -> list[Change]:
+    """The changes of env vars of the stack's own version."""
+    here = (stack.deployment.name, stack.version.name)
+    return [change for change in changes if change.address.kind is Kind.ENV_VAR and change.address.names[:2] == here]
 
 
 def _is_version(change: Change) -> bool:

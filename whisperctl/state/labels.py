@@ -35,6 +35,7 @@ _DIGEST: Final = "whisperctl-digest"
 _ORIGIN: Final = "whisperctl-origin"
 _TOOL: Final = "whisperctl-tool"
 _PROTECT: Final = "whisperctl-protect"
+_SERVED: Final = "whisperctl-served"
 _APPLIED: Final = "whisperctl-applied"
 _LEASE: Final = "whisperctl-lease"
 _GROUPS: Final = "whisperctl-group"
@@ -45,12 +46,13 @@ _REVISION: Final = "whisperctl-revision-"
 _TRACKED: Final = "whisperctl-fields"
 _TAGS: Final = "whisperctl-tags"
 _PAUSED: Final = "whisperctl-paused"
+_RESTART: Final = "whisperctl-restart"
 _ROLLOUT: Final = "whisperctl-rollout"
 _MADE: Final = "whisperctl-made"
 _LISTED: Final = "whisperctl-listed"
 _START_SECONDS: Final = "whisperctl-start-seconds"
 
-_BOOKKEEPING: Final = (_DIGEST, _VERSION, _TAGS, _LEASE, _ID, _ORIGIN, _TOOL, _PROTECT)
+_BOOKKEEPING: Final = (_DIGEST, _VERSION, _TAGS, _LEASE, _ID, _ORIGIN, _TOOL, _PROTECT, _SERVED)
 """Labels of the deployment that say nothing about what it is like."""
 _CREATING: Final = "creating "
 """In the group label, before a name: a managed group is about to be created, its id is not known yet."""
@@ -119,6 +121,7 @@ class Changes(TypedDict, total=False):
     origin: str | None
     tool: str | None
     protect: bool
+    served: bool
     applied: str | None
     lease: LeaseHolder | None
     group_ids: Iterable[str]
@@ -130,6 +133,7 @@ class Changes(TypedDict, total=False):
     tracked: Iterable[str]
     tags: Iterable[str]
     paused_minimum: int | str | None
+    restart: tuple[int, int] | None
     rollout: RolloutRecord | None
     made: Iterable[str]
     listed: Mapping[str, str]
@@ -182,6 +186,11 @@ class Labels:
     def protect(self) -> bool:
         """Whether the stack is protected, whatever the file says now; on the deployment."""
         return self.all.get(_PROTECT) == "true"
+
+    @property
+    def served(self) -> bool:
+        """Whether the stack had a service when it was last applied; on the deployment."""
+        return self.all.get(_SERVED) == "true"
 
     @property
     def applied(self) -> str | None:
@@ -253,6 +262,15 @@ class Labels:
         if text is None:
             return None
         return int(text) if text.isdecimal() else 0
+
+    @property
+    def restart(self) -> tuple[int, int] | None:
+        """minimum_instances as it was before a restart raised it, and as it was raised; on the version, meanwhile."""
+        match self.all.get(_RESTART, "").split(" "):
+            case [before, raised] if before.isdecimal() and raised.isdecimal():
+                return int(before), int(raised)
+            case _:
+                return None
 
     @property
     def rollout(self) -> RolloutRecord | None:
@@ -493,10 +511,12 @@ _TEXTS: Final[Mapping[str, tuple[str, Callable[[Any], str | None]]]] = {
     "origin": (_ORIGIN, shortened),
     "tool": (_TOOL, str),
     "protect": (_PROTECT, lambda protected: "true" if protected else None),
+    "served": (_SERVED, lambda served: "true" if served else None),
     "applied": (_APPLIED, str),
     "lease": (_LEASE, packed_lease),
     "version": (_VERSION, str),
     "paused_minimum": (_PAUSED, str),
+    "restart": (_RESTART, lambda bounds: f"{bounds[0]} {bounds[1]}"),
     "rollout": (_ROLLOUT, _pack_rollout),
     "start_seconds": (_START_SECONDS, str),
 }

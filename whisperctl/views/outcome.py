@@ -32,8 +32,17 @@ def _outcome_text(plan: Proposal, outcome: Outcome) -> str:
         if not outcome.results:
             return f"{outcome.stack}: nothing to do."
         proof = "" if plan.destroy else " Nothing differs any more."
-        return f"{what} {outcome.stack}" + (f": {counts}." if counts else ".") + proof
+        return f"{what} {outcome.stack}" + (f": {counts}." if counts else ".") + proof + _stale(outcome)
     return "\n".join(_failure_lines(plan, outcome))
+
+
+def _stale(outcome: Outcome) -> str:
+    """How many instances run on with the old value of an env var."""
+    count = outcome.stale_instances
+    if not count:
+        return ""
+    what = "1 running instance still has" if count == 1 else f"{count} running instances still have"
+    return f" {what} the old value of a changed env var: `whisperctl restart` replaces them."
 
 
 def _failure_lines(plan: Proposal, outcome: Outcome) -> list[str]:
@@ -90,6 +99,7 @@ def _stack_document(outcome: Outcome) -> dict[str, Any]:
             operation["error"] = result.error
     document["outcome"] = "succeeded" if outcome.succeeded else "interrupted" if outcome.interrupted else "failed"
     document["remaining"] = _remaining(outcome)
+    document["stale_instances"] = outcome.stale_instances
     if outcome.error:
         document["error"] = outcome.error
     return document

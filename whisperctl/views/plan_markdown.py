@@ -72,9 +72,14 @@ def _section(plan: Proposal) -> str:
     lines += [_quoted(line) for line in cost_text(plan)]
     if plan.changes:
         body = "\n".join(line for change in plan.changes for line in change_text(change, color=False))
-        fence = "`" * (1 + max(3, *(len(run) for run in _backticks(body))))
-        lines.append(f"<details><summary>Changes</summary>\n\n{fence}diff\n{_as_diff(body)}\n{fence}\n\n</details>")
+        lines.append(f"<details><summary>Changes</summary>\n\n{fenced(body)}\n\n</details>")
     return "\n\n".join(lines)
+
+
+def fenced(body: str) -> str:
+    """Changes as a block that colours them, whose fence no backticks in the text can end."""
+    fence = "`" * (1 + max(3, *(len(run) for run in _backticks(body))))
+    return f"{fence}diff\n{_as_diff(body)}\n{fence}"
 
 
 def _quoted(text: str) -> str:

@@ -24,6 +24,7 @@ VERBS: Mapping[OperationKind, tuple[str, str]] = {
     "gate": ("gating the new version", "the gate is passed"),
     "switch": ("switching services and default version", "switched"),
     "bake": ("baking", "baked well"),
+    "restart": ("replacing running instances", "runs new instances"),
     "retire": ("putting earlier versions to sleep", "serves, earlier versions sleep"),
     "probe": ("proving the endpoint", "the endpoint works"),
     "seal": ("recording success", "success recorded"),

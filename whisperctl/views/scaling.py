@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from whisperctl.apply.replacement import Replaced
 from whisperctl.operate.scaling import Bounds, Paused, Scaled
 from whisperctl.spec import Stack
 from whisperctl.state.resources import version_address
@@ -38,16 +39,26 @@ def paused_text(stack: Stack, paused: Paused) -> str:
     return "\n".join(lines)
 
 
-def resumed_text(stack: Stack, bounds: Bounds | None) -> str:
-    """What runs again."""
+def resumed_text(stack: Stack, bounds: Bounds | None, waits: bool = False) -> str:
+    """What runs again; `waits`: whether the command waits for it."""
     if bounds is None:
         return f"{_name(stack)} is not paused: nothing to resume."
     lines = [f"{_name(stack)} is resumed: minimum_instances is {bounds.minimum}."]
-    if bounds.minimum:
+    if waits:
+        lines.append("Waiting until it answers.")
+    elif bounds.minimum:
         lines.append("UbiOps starts it now, which takes minutes; `whisperctl status` shows when it answers.")
     else:
         lines.append("None starts by itself: the next deployment request does it (`whisperctl smoke` makes one).")
     return "\n".join([*lines, *_differences(stack, bounds)])
+
+
+def restarted_text(stack: Stack, replaced: Replaced) -> str:
+    """How many instances are new, and whether nothing answered meanwhile."""
+    if not replaced.count:
+        return f"{_name(stack)}: no instance runs, so that there is nothing to restart."
+    text = f"{_name(stack)}: {replaced.count} {'instance was' if replaced.count == 1 else 'instances were'} replaced."
+    return text + (f" Nothing answered for {replaced.silent_seconds:.0f} s." if replaced.silent_seconds else "")
 
 
 def _name(stack: Stack) -> str:

@@ -7,21 +7,24 @@ from collections.abc import Sequence
 import click
 
 from whisperctl.cli.inputs import open_world, read_stacks
-from whisperctl.cli.options import PARALLELISM, PATHS, Settings
+from whisperctl.cli.options import PARALLELISM, PATHS, PLAN_FORMAT, Settings
 from whisperctl.errors import EXIT_CHANGES_PENDING
 from whisperctl.output import json_text
 
 
 @click.command(short_help="Show what changed on UbiOps since the last apply.")
 @PATHS
-@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@PLAN_FORMAT
 @PARALLELISM
 @click.pass_obj
 def drift(settings: Settings, paths: Sequence[str], form: str, parallelism: int) -> int:
-    """Compare the live project with what was last applied; exit 2 when it drifted."""
+    """Compare the live project with what was last applied, as `applied -> live`; exit 2 when it drifted.
+
+    Who changed an object last, and when, is read in the audit trail of its deployment.
+    """
     from whisperctl.cli.signals import interrupt_ends_waits
     from whisperctl.operate.drift import find_drift
-    from whisperctl.views.drift import drift_document, drift_text
+    from whisperctl.views.drift import drift_document, drift_markdown, drift_text
 
     stacks = read_stacks(paths)
     world = open_world(settings, stacks, parallelism)
@@ -29,6 +32,8 @@ def drift(settings: Settings, paths: Sequence[str], form: str, parallelism: int)
         found = find_drift(stacks, world)
     if form == "json":
         click.echo(json_text(drift_document(found)))
+    elif form == "markdown":
+        click.echo(drift_markdown(found))
     else:
         click.echo(drift_text(found, settings.use_color()))
     return EXIT_CHANGES_PENDING if any(entry.drifted for entry in found) else 0

@@ -8,7 +8,7 @@ import click
 
 from whisperctl.errors import EXIT_DONE
 
-DOCUMENTS = ("stack", "plan", "apply", "drift", "status", "usage")
+DOCUMENTS = ("stack", "plan", "apply", "drift", "status", "list", "usage")
 
 
 @click.command()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import click
 
 from whisperctl.cli.inputs import open_to_look, read_stacks
@@ -9,12 +11,15 @@ from whisperctl.cli.options import Settings
 from whisperctl.errors import EXIT_DONE
 from whisperctl.output import json_text
 
+WATCH_SECONDS = 5.0
+
 
 @click.command()
 @click.argument("paths", nargs=-1, metavar="[PATH]...")
 @click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@click.option("--watch", is_flag=True, help="Look again every 5 seconds, and print what has changed, until Ctrl-C.")
 @click.pass_obj
-def status(settings: Settings, paths: tuple[str, ...], form: str) -> int:
+def status(settings: Settings, paths: tuple[str, ...], form: str, watch: bool) -> int:
     """Show what is there: resources, revision, instances and why they wait, endpoint, health, credits per hour.
 
     PATH is a stack file or a directory [stack.yaml]. Exit 0 whatever the state is; `plan` tells what differs.
@@ -26,10 +31,19 @@ def status(settings: Settings, paths: tuple[str, ...], form: str) -> int:
 
     stacks = read_stacks(paths, secrets=False, warn=False)
     clock = StoppableClock()
+    apis = [open_to_look(settings, stack, clock) for stack in stacks]
+
+    def looked() -> str:
+        found = [read_status(api, stack) for api, stack in zip(apis, stacks, strict=True)]
+        return json_text(status_document(found)) if form == "json" else status_text(found, settings.use_color())
+
     with interrupt_ends_waits(clock):
-        found = [read_status(open_to_look(settings, stack, clock), stack) for stack in stacks]
-    if form == "json":
-        click.echo(json_text(status_document(found)))
-    else:
-        click.echo(status_text(found, settings.use_color()))
+        shown = looked()
+        click.echo(shown)
+        while watch:
+            clock.sleep(WATCH_SECONDS)
+            if (now := looked()) != shown:
+                shown = now
+                click.echo("" if form == "json" else f"\n{datetime.now(UTC):%Y-%m-%d %H:%M:%SZ}")
+                click.echo(shown)
     return EXIT_DONE

@@ -1,0 +1,50 @@
+"""`list`: every stack of the project, from the labels of its objects."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import click
+
+from whisperctl.cli.inputs import open_api, read_stacks
+from whisperctl.cli.options import PARALLELISM, PATHS, Settings
+from whisperctl.cli.output import as_json
+from whisperctl.errors import EXIT_DONE
+
+
+@click.command(short_help="List every stack of the project: state, cost, origin; orphans and leaks.")
+@PATHS
+@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@PARALLELISM
+@click.pass_obj
+def list(settings: Settings, paths: Sequence[str], form: str, parallelism: int) -> int:  # noqa: A001 - the command's name
+    """List every stack of the project, as the labels of its objects tell: no stack file is needed.
+
+    With PATHs (stack files or directories) the projects are theirs, and a stack that none of them declares is told as
+    an orphan. What costs and serves nobody is told as a leak. Exit 0 whatever there is.
+    """
+    from whisperctl.cli.signals import interrupt_ends_waits
+    from whisperctl.clock import StoppableClock
+    from whisperctl.operate.inventory import read_inventory
+    from whisperctl.views.listing import inventory_document, inventory_text
+
+    stacks = read_stacks(paths, secrets=False, warn=False) if paths else ()
+    declared: dict[str, set[str]] = {}
+    for stack in stacks:
+        declared.setdefault(settings.project(stack.project), set()).add(stack.name)
+    projects = sorted(declared) or [settings.project()]
+    of_project = {settings.project(stack.project): stack for stack in stacks}
+    clock = StoppableClock()
+    with interrupt_ends_waits(clock):
+        entries = [
+            entry
+            for project in projects
+            for entry in read_inventory(
+                open_api(settings, of_project.get(project), parallelism, clock), declared.get(project), parallelism
+            )
+        ]
+    if form == "json":
+        click.echo(as_json(inventory_document(entries)))
+    else:
+        click.echo(inventory_text(projects, entries, settings.use_color()))
+    return EXIT_DONE
