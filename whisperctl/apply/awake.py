@@ -6,6 +6,7 @@ UbiOps starts instances for requests that wait (reference, 6), and stops them af
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -68,7 +69,7 @@ def wake(
     schedule_seconds: float,
     clock: Clock,
     checks: Sequence[Callable[[], None]] = (),
-) -> None:
+) -> bool:
     """Return once `instances` of the version run: as many deployment requests at a time start them.
 
     Args:
@@ -80,6 +81,9 @@ def wake(
         schedule_seconds: how long an instance may wait for room: the sum of its group's schedule timeouts.
         clock: for the waiting.
         checks: called between two looks; one that raises ends the waiting.
+
+    Returns:
+        Whether none had run before.
 
     Raises:
         Unhealthy: no room was found, or the instance did not come up.
@@ -93,13 +97,15 @@ def wake(
         return answer
 
     requests = Wake(send, instances)
-    start = clock.monotonic()
+    start, were_none = clock.monotonic(), True
     try:
-        while True:
+        for look in itertools.count():
             found = api.instances(deployment, version)
             running = [item for item in found if item["status"] == "running"]
+            if look == 0:
+                were_none = not running
             if len(running) >= instances:
-                return
+                break
             requests.check()
             waited = clock.monotonic() - start
             _refuse_unscheduled(found, waited, schedule_seconds, name)
@@ -114,6 +120,7 @@ def wake(
             clock.sleep(1.0)
     finally:
         requests.close()
+    return were_none
 
 
 def _refuse_unscheduled(found: Sequence[Json], waited: float, limit: float, name: str) -> None:

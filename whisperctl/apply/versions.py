@@ -103,7 +103,8 @@ def wake_up(job: Job, address: Address, instances: int) -> None:
     """Return once as many instances of the new version run; what their logs say of failed starts ends it early."""
     rollout, starts = rollout_in(job), Starts(job, address)
     job.say(address, f"waking {instances} instance{'s' if instances > 1 else ''} with deployment requests")
-    wake(
+    begun = job.clock.monotonic()
+    were_none = wake(
         job.api,
         rollout.deployment,
         rollout.new,
@@ -113,6 +114,8 @@ def wake_up(job: Job, address: Address, instances: int) -> None:
         clock=job.clock,
         checks=(starts.look,),
     )
+    if were_none:
+        job.started(begun)
 
 
 def schedule_seconds(job: Job) -> float:

@@ -24,7 +24,8 @@ def versions_text(versions: Sequence[LineVersion], color: bool) -> str:
             for line, version in zip(lines[1:], versions, strict=True)
         )
         lines = [click.style(lines[0], bold=True), *styled]
-    return "\n".join(lines)
+    flags = [f"  {version.name}: {version.flags}" for version in versions if version.flags]
+    return "\n".join([*lines, *(["Flags of `vllm serve`:", *flags] if flags else [])])
 
 
 def _row(version: LineVersion) -> tuple[str, ...]:
@@ -73,6 +74,7 @@ def _document(version: LineVersion) -> dict[str, Any]:
         "state": version.use,
         "model": version.model or None,
         "vllm": version.vllm or None,
+        "flags": version.flags or None,
         "commit": version.commit or None,
         "word_error_rate": record.wer if record else None,
         "serving_word_error_rate": record.serving_wer if record else None,
