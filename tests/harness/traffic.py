@@ -21,7 +21,7 @@ EACH = 0.1
 """Seconds between the beginnings of two requests."""
 ANSWER_SECONDS = 120.0
 """Longest wait for an answer: one that takes longer is an error."""
-TRANSCRIPTIONS_AT_ONCE = 4
+TRANSCRIPTIONS_AT_ONCE = 2
 THREADS = 128
 """Requests in flight: more than any test comes to."""
 
