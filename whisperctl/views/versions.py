@@ -24,8 +24,18 @@ def versions_text(versions: Sequence[LineVersion], color: bool) -> str:
             for line, version in zip(lines[1:], versions, strict=True)
         )
         lines = [click.style(lines[0], bold=True), *styled]
-    flags = [f"  {version.name}: {version.flags}" for version in versions if version.flags]
-    return "\n".join([*lines, *(["Flags of `vllm serve`:", *flags] if flags else [])])
+    return "\n".join([*lines, *_flags(versions)])
+
+
+def _flags(versions: Sequence[LineVersion]) -> list[str]:
+    """Each distinct set of flags once, with the versions that it is of."""
+    names: dict[str, list[str]] = {}
+    for version in versions:
+        if version.flags:
+            names.setdefault(version.flags, []).append(version.name)
+    if not names:
+        return []
+    return ["Flags of `vllm serve`:", *(f"  {', '.join(found)}: {flags}" for flags, found in names.items())]
 
 
 def _row(version: LineVersion) -> tuple[str, ...]:
