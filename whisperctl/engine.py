@@ -23,6 +23,7 @@ from whisperctl.loading.origin import origin_of
 from whisperctl.package.build import build_environment, build_package
 from whisperctl.plan.changes import DESTROYED, replaces_instances
 from whisperctl.plan.content import is_usable
+from whisperctl.plan.expected import explained_operations
 from whisperctl.plan.operations import SHARED_KINDS, after_other_stacks, changed_variables
 from whisperctl.plan.package_changes import explained
 from whisperctl.plan.plan import Plan, make_plan
@@ -117,7 +118,8 @@ def _plan_project(
     ]
     ordered = after_other_stacks([plan.operations for plan in plans])
     plans = [replace(plan, operations=operations) for plan, operations in zip(plans, ordered, strict=True)]
-    return explained([surveyed(plan, api) for plan in plans], api, world.parallelism)
+    plans = explained([surveyed(plan, api) for plan in plans], api, world.parallelism)
+    return [explained_operations(plan) for plan in plans]
 
 
 def _desired(stack: Stack, project: str, destroy: bool) -> Wanted:

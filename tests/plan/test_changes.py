@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 
 from tests.plan.states import NOTHING, applied, changed, changes, live, planned, relabelled, stack, wanted, without
+from whisperctl.plan.expected import explained_operations
 from whisperctl.plan.proposal import new_changes
+from whisperctl.state.labels import Labels
 from whisperctl.state.resources import (
     Address,
     Masked,
@@ -18,6 +20,8 @@ from whisperctl.state.resources import (
     version_address,
 )
 
+REPLACED = "instances are replaced"
+ROOM = "maximum_instances leaves room for one more"
 BEFORE = wanted(stack())
 DEPLOYMENT = deployment_address("speech")
 VERSION = version_address("speech", "v1")
@@ -116,13 +120,29 @@ def test_a_value_that_reads_like_a_masked_one_is_a_value() -> None:
     ("fields", "effect"),
     [
         ({"maximum_instances": 9}, "in place"),
-        ({"instance_processes": 2}, "instances are replaced"),
-        ({"instance_processes": 2, "maximum_instances": 9}, "instances are replaced"),
+        ({"instance_processes": 2}, f"{REPLACED} one after the other: {ROOM}"),
+        ({"instance_processes": 2, "maximum_instances": 9}, f"{REPLACED} one after the other: {ROOM}"),
+        (
+            {"instance_processes": 2, "minimum_instances": 2},
+            f"{REPLACED}: nothing answers until the new one is up; no start was measured yet",
+        ),
     ],
 )
 def test_the_effect_on_running_instances_is_told(fields: dict[str, Any], effect: str) -> None:
     plan = planned(wanted(stack(**fields)), applied(BEFORE))
     assert [change.effect for change in plan.changes] == [effect]
+
+
+@pytest.mark.parametrize(("seconds", "told"), [(75, "about 75 s"), (600, "about 10 min")])
+def test_without_room_for_one_more_nothing_answers_for_a_start(seconds: int, told: str) -> None:
+    before = wanted(stack(maximum_instances=1))
+    state = applied(before)
+    state.owned[DEPLOYMENT]["labels"] |= Labels({}).written(start_seconds=seconds)
+    plan = planned(wanted(stack(maximum_instances=1), code="two"), state)
+    [change] = plan.changes
+    assert change.effect == f"new revision: {REPLACED}: nothing answers for {told}, as long as the last start took"
+    [probe] = [operation for operation in explained_operations(plan).operations if operation.kind == "probe"]
+    assert probe.seconds == seconds
 
 
 @pytest.mark.parametrize(

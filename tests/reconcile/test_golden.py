@@ -21,6 +21,8 @@ MASKS = [
     (r'"fingerprint": "[0-9a-f]+"', '"fingerprint": "FINGERPRINT"'),
     (r"http://127\.0\.0\.1:\d+", "http://127.0.0.1:PORT"),
     (r"\(\d+(\.\d+)? s\)", "(SECONDS)"),
+    (r'"expected_seconds": \d+', '"expected_seconds": SECONDS'),
+    (r"about \d+ (s|min)", "about SECONDS"),
     (r"\d{4}-\d\d-\d\dT[\d:.]+(Z|\+00:00)", "TIME"),
     (r"\S+@\S+", "SOMEBODY"),
 ]

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from tests.harness.project import Project, report
 from tests.rollout.conftest import line
 from whisperctl.state.labels import Labels
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
 def versions(project: Project) -> dict[str, Any]:
@@ -38,6 +42,13 @@ def test_the_first_version_is_gated_before_its_service_is_made(project: Project)
 def test_a_new_version_takes_over_and_the_earlier_one_sleeps(project: Project) -> None:
     project.apply(**line())
     [first] = versions(project)
+    steps = {step.kind: step for step in project.plan_one(**line(env={"HEARS": "Hello, world!"})).operations}
+    assert (steps["gate"].seconds or 0) >= 1  # as long as the first start took
+    assert steps["gate"].effect.endswith(
+        f"heard through service/alpha-preview beside {first}; what serves is not touched"
+    )
+    assert f"lead back to {first}" in steps["bake"].effect
+    assert steps["retire"].effect == f"{first}: asleep for a rollback, at no cost"
     outcome = project.apply(**line(env={"HEARS": "Hello, world!"}))
     kinds = [result.operation.kind for result in outcome.results]
     assert kinds[-5:] == ["gate", "switch", "bake", "retire", "seal"]
@@ -67,7 +78,8 @@ def test_a_version_that_mishears_serves_nobody(project: Project) -> None:
     assert set(versions(project)) == {first}
 
 
-def test_a_rollback_points_back_without_an_upload(project: Project) -> None:
+def test_a_rollback_points_back_without_an_upload(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CI_COMMIT_SHA", COMMIT)
     project.apply(**line())
     [first] = versions(project)
     file = project.write(**line(env={"HEARS": "Hello, world!"}))
@@ -86,6 +98,8 @@ def test_a_rollback_points_back_without_an_upload(project: Project) -> None:
     assert len(project.api().revisions("alpha", first)) == 1
     rows = project.cli("history", str(file), "--format", "json").json["versions"]
     assert {row["version"]: row["state"] for row in rows} == {first: "serves", second: "rolled back"}
+    assert {row["commit"] for row in rows} == {COMMIT}
+    assert all("--host" not in row["flags"] and "--dtype" in row["flags"] for row in rows)
     plan = project.plan_one(**line(env={"HEARS": "Hello, world!"}))
     assert [operation.kind for operation in plan.operations] == ["gate", "switch", "bake", "retire", "seal"]
 

@@ -6,6 +6,7 @@ UbiOps starts instances for requests that wait (reference, 6), and stops them af
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -69,7 +70,7 @@ def wake(
     clock: Clock,
     checks: Sequence[Callable[[], None]] = (),
     more: Callable[[], str] = lambda: "",
-) -> None:
+) -> bool:
     """Return once `instances` of the version run: as many deployment requests at a time start them.
 
     Args:
@@ -83,6 +84,9 @@ def wake(
         checks: called between two looks; one that raises ends the waiting.
         more: further lines of the message when a request fails, such as the cause in the log.
 
+    Returns:
+        Whether none had run before.
+
     Raises:
         Unhealthy: no room was found, or the instance did not come up.
         TimedOut: they did not run in time.
@@ -95,13 +99,15 @@ def wake(
         return answer
 
     requests = Wake(send, instances)
-    start = clock.monotonic()
+    start, were_none = clock.monotonic(), True
     try:
-        while True:
+        for look in itertools.count():
             found = api.instances(deployment, version)
             running = [item for item in found if item["status"] == "running"]
+            if look == 0:
+                were_none = not running
             if len(running) >= instances:
-                return
+                break
             requests.check()
             waited = clock.monotonic() - start
             _refuse_unscheduled(found, waited, schedule_seconds, name)
@@ -116,6 +122,7 @@ def wake(
             clock.sleep(1.0)
     finally:
         requests.close()
+    return were_none
 
 
 def _refuse_unscheduled(found: Sequence[Json], waited: float, limit: float, name: str) -> None:

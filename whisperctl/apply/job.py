@@ -49,6 +49,8 @@ class Job:
     """Whether another apply of this stack was found to have created the deployment meanwhile."""
     awake: list[KeptAwake] = field(default_factory=list)
     """Versions of a line that deployment requests keep awake until the rollout ends."""
+    start_seconds: int | None = None
+    """How long this apply's start of an instance took, from its waking; None where none had to be started."""
     woken: str = ""
     """The new version of a line from its waking until the switch begins: it sleeps again if the run ends before."""
     lock: threading.RLock = field(default_factory=threading.RLock)
@@ -94,6 +96,10 @@ class Job:
                 learn(variable.value)
                 found = found.replace(variable.value, SECRET)
         return printable_lines(blank(found))
+
+    def started(self, begun: float) -> None:
+        """Remember how long a start took that began when the clock was at `begun`."""
+        self.start_seconds = max(round(self.clock.monotonic() - begun), 1)
 
     def saw(self, address: Address, raw: Json | None) -> None:
         """Remember an object as it is now, so that our own writes do not count as somebody else's."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import assert_never
 
 from whisperctl import __version__
@@ -9,6 +10,8 @@ from whisperctl.apply.fresh import read_now
 from whisperctl.apply.job import Job
 from whisperctl.control.api import Json
 from whisperctl.errors import WhisperctlError
+from whisperctl.loading.commit import commit_of
+from whisperctl.serving.launch import launch
 from whisperctl.state import labels
 from whisperctl.state.desired import tracked_names
 from whisperctl.state.labels import SHARED, Labels, RolloutRecord
@@ -55,7 +58,15 @@ def beginning(job: Job, body: Json) -> Json:
 def made_from(job: Job) -> list[str]:
     """What a version is made from, for its history."""
     stack = job.plan.wanted.stack
-    return [f"vllm {stack.vllm.version}", f"model {stack.model.name[:100]}", f"served {stack.model.served_name[:100]}"]
+    commit, flags = commit_of(stack.file, os.environ), " ".join(launch(stack).arguments)
+    texts = [
+        f"vllm {stack.vllm.version}",
+        labels.cut(f"model {stack.model.name}"),
+        labels.cut(f"flags {flags}") if flags else "",
+        f"commit {commit}" if commit else "",
+    ]
+    served = f"served {stack.model.served_name}"  # a rollback serves under that name: it is whole, or not there
+    return [*filter(None, texts), *([served] if labels.cut(served) == served else [])]
 
 
 def change(job: Job, address: Address, raw: Json) -> Json:

@@ -36,10 +36,12 @@ def prove(job: Job, operation: Operation, token: str) -> None:
     stack, address = job.plan.wanted.stack, operation.address
     _see_off_old_instances(job, address)
     since = int(job.clock.time() * 1e9)
+    begun = job.clock.monotonic()
     wake = Wake(lambda: _request(job, address, since))
     served = [service for service in stack.services if service.port == server_port(stack)]
     checks: list[Callable[[], None]] = [Starts(job, address).look]
-    if not (served and _is_running(job)):  # else a service shows the health of what runs
+    is_running = _is_running(job)
+    if not (served and is_running):  # else a service shows the health of what runs
         job.say(address, "waking an instance with a deployment request")
         wake.start()
         checks.insert(0, wake.check)
@@ -48,6 +50,8 @@ def prove(job: Job, operation: Operation, token: str) -> None:
     if not served:
         check_own_health(address, wake.wait(job.clock, job.timeout, str(address)))
         job.say(address, "the deployment request answers: healthy")
+    if not is_running:
+        job.started(begun)
 
 
 def _request(job: Job, address: Address, since: int) -> Json:

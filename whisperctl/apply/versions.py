@@ -103,7 +103,8 @@ def wake_up(job: Job, address: Address, instances: int) -> None:
     """Return once as many instances of the new version run; what their logs say of failed starts ends it early."""
     rollout, starts, since = rollout_in(job), Starts(job, address), int(job.clock.time() * 1e9)
     job.say(address, f"waking {instances} instance{'s' if instances > 1 else ''} with deployment requests")
-    wake(
+    begun = job.clock.monotonic()
+    were_none = wake(
         job.api,
         rollout.deployment,
         rollout.new,
@@ -114,6 +115,8 @@ def wake_up(job: Job, address: Address, instances: int) -> None:
         checks=(starts.look,),
         more=lambda: last_logs(job, since),
     )
+    if were_none:
+        job.started(begun)
 
 
 def schedule_seconds(job: Job) -> float:

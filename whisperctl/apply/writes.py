@@ -288,8 +288,10 @@ def seal(job: Job, operation: Operation) -> None:
             for found in (read_now(job, address) for address in job.plan.wanted.state if is_group(address))
             if found
         ]
+        start_seconds = job.start_seconds or Labels.of(raw).start_seconds
         labels = Labels.of(raw).written(
             id=raw["id"],
+            start_seconds=start_seconds,
             origin=job.plan.origin,
             tool=__version__,
             protect=job.plan.wanted.stack.protect or Labels.of(raw).protect,

@@ -14,6 +14,7 @@ from whisperctl.errors import WhisperctlError
 from whisperctl.operate.versions import LineVersion, chosen, read_versions
 from whisperctl.package.build import build_environment, build_package
 from whisperctl.plan.changes import Change
+from whisperctl.plan.expected import explained_operations
 from whisperctl.plan.operations import Operation
 from whisperctl.plan.plan import Plan
 from whisperctl.plan.survey import surveyed
@@ -55,7 +56,7 @@ def plan_line_rollback(world: World, stack: Stack, to: str | None) -> LineRollba
     earlier = tuple(version.name for version in versions if version.name != target.name)
     asleep = tuple(name for name in earlier if version_address(rollout.deployment, name) in live.owned)
     back = replace(rollout, gated=True, back=True, kept=asleep, leaving=())
-    plan = surveyed(_plan(world, wanted, live, back), api)
+    plan = explained_operations(surveyed(_plan(world, wanted, live, back), api))
     return LineRollback(serving=rollout.replaces, target=target, plan=plan)
 
 

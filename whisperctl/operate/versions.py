@@ -30,6 +30,8 @@ class LineVersion:
     """ISO 8601, as UbiOps tells it."""
     model: str
     vllm: str
+    flags: str
+    """Of `vllm serve`, as far as a label holds them."""
     commit: str
     """Of the stack file's repository; empty where it is not known."""
     record: RolloutRecord | None
@@ -74,6 +76,7 @@ def _version(number: int, raw: Json, serves: str) -> LineVersion:
         created=str(raw.get("creation_date") or ""),
         model=made.get("model", ""),
         vllm=made.get("vllm", ""),
+        flags=made.get("flags", ""),
         commit=made.get("commit", ""),
         record=labels.rollout,
         minimum_instances=int(raw.get("minimum_instances") or 0),

@@ -218,17 +218,18 @@ _RENDERED = (Kind.ENVIRONMENT, Kind.ENVIRONMENT_TAG, Kind.PACKAGE)
 _IN_PLACE = "in place"
 
 
-_INSTANCES = "instances are replaced"
+INSTANCES_REPLACED = "instances are replaced"
+"""How the effect of a change ends that replaces instances; `plan.downtime` says how long nothing answers."""
 
 
 _VERSION_EFFECTS: Mapping[str, str] = {
-    "environment_name": _INSTANCES,
-    "environment_tag": _INSTANCES,
-    "instance_type_group_name": _INSTANCES,
+    "environment_name": INSTANCES_REPLACED,
+    "environment_tag": INSTANCES_REPLACED,
+    "instance_type_group_name": INSTANCES_REPLACED,
     "health_check": "in place; decides where the service routes",
-    "command": _INSTANCES,
-    "args": _INSTANCES,
-    "instance_processes": _INSTANCES,
+    "command": INSTANCES_REPLACED,
+    "args": INSTANCES_REPLACED,
+    "instance_processes": INSTANCES_REPLACED,
 }
 
 
@@ -245,7 +246,7 @@ def _effect(wanted: Wanted, address: Address, action: Action, fields: Sequence[F
         case Kind.PACKAGE, "create":
             return f"first revision: {_first_start(wanted)}"
         case Kind.PACKAGE, _:
-            return "new revision: instances are replaced"
+            return f"new revision: {INSTANCES_REPLACED}"
         case Kind.ENV_VAR, _ if wanted.stack.rollout.restart_on_env_change and wanted.paused is None:
             return "running instances are replaced, one after the other, and those that start from then on see it"
         case Kind.ENV_VAR, _:
@@ -256,7 +257,7 @@ def _effect(wanted: Wanted, address: Address, action: Action, fields: Sequence[F
             return "in place: the endpoint keeps its URL and routes to the new version"
         case Kind.VERSION, _:
             effects = {_VERSION_EFFECTS.get(item.path.split(".")[0], _IN_PLACE) for item in fields}
-            return "; ".join(sorted(effects, reverse=True)) if len(effects) < 2 else _INSTANCES
+            return "; ".join(sorted(effects, reverse=True)) if len(effects) < 2 else INSTANCES_REPLACED
         case _:
             return _IN_PLACE
 

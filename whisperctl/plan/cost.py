@@ -1,7 +1,7 @@
 """What a plan costs, in credits per hour, and whether the instances that a rollout needs beside find room. Pure.
 
 A version costs its group's dearest instance type for each instance (`credit_rate`; UbiOps reference, 3.7). Versions
-that sleep for a rollback cost nothing and are not counted.
+of a line that do not serve sleep, and are counted only where they keep instances.
 """
 
 from __future__ import annotations
@@ -54,8 +54,8 @@ def stack_cost(wanted: Wanted, live: Live, rollout: Rollout | None, destroy: boo
     stack = wanted.stack
     address = version_address(stack.deployment.name, stack.version.name)
     rate = _rate(live.groups, "", stack.instance_type_group.name)
-    asleep = {version_address(rollout.deployment, name) for name in rollout.kept} if rollout else set()
-    asleep -= {version_address(rollout.deployment, rollout.serving)} if rollout and rollout.serving else set()
+    beside = {*rollout.kept, *rollout.leaving, rollout.new} - {rollout.serving} if rollout else set()
+    asleep = {version_address(stack.deployment.name, name) for name in beside}
     before = [
         _bounds(raw, _rate(live.groups, str(raw.get("instance_type_group_id") or ""), "", rate))
         for known, raw in live.owned.items()

@@ -10,6 +10,7 @@ from typing import Any
 
 from whisperctl.plan.changes import Change, Remark
 from whisperctl.plan.cost import Cost
+from whisperctl.plan.operations import Operation
 from whisperctl.plan.proposal import Proposal
 from whisperctl.plan.values import step
 from whisperctl.state.diff import FieldChange
@@ -38,9 +39,7 @@ def stack_document(plan: Proposal) -> dict[str, Any]:
         "fingerprint": plan.fingerprint,
         "summary": counts | {"unchanged": plan.unchanged},
         "changes": changes_document(plan.changes),
-        "operations": [
-            {"id": o.id, "kind": o.kind, "address": str(o.address), "needs": list(o.needs)} for o in plan.operations
-        ],
+        "operations": [_operation(operation) for operation in plan.operations],
         **({"cost": _cost(plan.cost)} if plan.cost else {}),
         "warnings": remarks_document((*plan.file_warnings, *plan.warnings)),
         "refused": remarks_document(plan.refused),
@@ -66,6 +65,18 @@ def _change(change: Change) -> dict[str, Any]:
         "reason": _full_reason(change),
         "effect": change.effect,
         "source": change.source,
+    }
+
+
+def _operation(operation: Operation) -> dict[str, Any]:
+    return {
+        "id": operation.id,
+        "kind": operation.kind,
+        "address": str(operation.address),
+        "needs": list(operation.needs),
+        "reason": operation.reason,
+        "effect": operation.effect,
+        "expected_seconds": operation.seconds,
     }
 
 

@@ -25,7 +25,7 @@ def encode(plan: Proposal) -> dict[str, Any]:
         **{name: getattr(plan, name) for name in _PLAIN},
         **{name: [[item.source, item.text] for item in getattr(plan, name)] for name in _REMARKS},
         "changes": [_encode_change(change) for change in plan.changes],
-        "operations": [[o.id, o.kind, _encode_address(o.address), list(o.needs)] for o in plan.operations],
+        "operations": [_encode_operation(operation) for operation in plan.operations],
         "cost": asdict(plan.cost) if plan.cost else None,
     }
 
@@ -41,10 +41,7 @@ def decode(data: Mapping[str, Any]) -> Proposal:
     return Proposal(
         **named,
         changes=tuple(_decode_change(change) for change in data["changes"]),
-        operations=tuple(
-            Operation(id=number, kind=kind, address=_decode_address(address), needs=tuple(needs))
-            for number, kind, address, needs in data["operations"]
-        ),
+        operations=tuple(_decode_operation(operation) for operation in data["operations"]),
         cost=_decode_cost(data["cost"]) if data["cost"] else None,
     )
 
@@ -56,8 +53,27 @@ def _decode_cost(data: Mapping[str, Any]) -> Cost:
 def structure(plan: Proposal) -> Any:
     """What would be done, without a word about it: what decides whether a saved plan is stale."""
     bare = [replace(change, reason="", effect="", source="", contents=()) for change in plan.changes]
-    data = encode(replace(plan, changes=tuple(bare), origin=None, file_warnings=(), warnings=(), refused=(), cost=None))
-    return json.loads(json_text(data))
+    silent = [replace(operation, reason="", effect="", seconds=None) for operation in plan.operations]
+    plan = replace(plan, changes=tuple(bare), operations=tuple(silent), origin=None, cost=None)
+    return json.loads(json_text(encode(replace(plan, file_warnings=(), warnings=(), refused=()))))
+
+
+def _encode_operation(operation: Operation) -> list[Any]:
+    words = (operation.reason, operation.effect, operation.seconds)
+    return [operation.id, operation.kind, _encode_address(operation.address), list(operation.needs), *words]
+
+
+def _decode_operation(data: list[Any]) -> Operation:
+    number, kind, address, needs, reason, effect, seconds = data
+    return Operation(
+        id=number,
+        kind=kind,
+        address=_decode_address(address),
+        needs=tuple(needs),
+        reason=str(reason),
+        effect=str(effect),
+        seconds=None if seconds is None else int(seconds),
+    )
 
 
 def _encode_change(change: Change) -> dict[str, Any]:

@@ -56,6 +56,11 @@ class Operation:
     kind: OperationKind
     address: Address
     needs: tuple[int, ...] = ()
+    reason: str = ""
+    effect: str = ""
+    """On the endpoint and who uses it."""
+    seconds: int | None = None
+    """How long it is expected to take; None where that was never measured."""
 
 
 @dataclass(slots=True)

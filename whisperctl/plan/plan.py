@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from whisperctl.loading.origin import Origin
 from whisperctl.plan.changes import ORDER, Remark, changes_between, deletion, destruction, kept_deployments, remarks
 from whisperctl.plan.cost import stack_cost
+from whisperctl.plan.downtime import with_downtime
 from whisperctl.plan.operations import Operations
 from whisperctl.plan.proposal import Proposal
 from whisperctl.plan.refusals import refusals, refuse_foreign
@@ -84,6 +85,8 @@ def make_plan(
     if rollout is not None:
         changes = rollout_changes(wanted, live, rollout, changes)
         warnings += failed_rollout(rollout)
+    if not destroy:
+        changes = with_downtime(wanted, live, changes)
     gone = {change.address for change in changes if change.action == "delete"}
     changes += [deletion(wanted, a, "nothing uses it any more") for a in retired_tags if a not in gone]
     provenance = provenance_of(live, origin)

@@ -36,6 +36,10 @@ def _explained(change: Change, rollout: Rollout) -> Change:
     if change.address == version and change.action == "create":
         beside = f"beside {rollout.serving}, which serves until then" if rollout.replaces else "before anything serves"
         return replace(change, effect=f"made and gated {beside}")
+    if change.address.kind is Kind.PACKAGE and change.action == "create":
+        return replace(
+            change, effect="built; an instance starts for the gate, and nothing leads to it before it passes"
+        )
     leads_on = change.action == "update" and any(field.path == "version" for field in change.fields)
     if change.address.kind is Kind.SERVICE and leads_on:
         return replace(change, effect=f"leads to {rollout.new} once that has passed its gate; its id and URL stay")

@@ -52,7 +52,7 @@ _MADE: Final = "whisperctl-made"
 _LISTED: Final = "whisperctl-listed"
 _START_SECONDS: Final = "whisperctl-start-seconds"
 
-_BOOKKEEPING: Final = (_DIGEST, _VERSION, _TAGS, _LEASE, _ID, _ORIGIN, _TOOL, _PROTECT, _SERVED)
+_BOOKKEEPING: Final = (_DIGEST, _VERSION, _TAGS, _LEASE, _ID, _ORIGIN, _TOOL, _PROTECT, _SERVED, _START_SECONDS)
 """Labels of the deployment that say nothing about what it is like."""
 _CREATING: Final = "creating "
 """In the group label, before a name: a managed group is about to be created, its id is not known yet."""
@@ -290,7 +290,7 @@ class Labels:
 
     @property
     def start_seconds(self) -> int | None:
-        """How long the version's last start took, from the waking request to a healthy answer; None if not measured."""
+        """How long the stack's last proven start took, from its waking to an answer, on the deployment."""
         text = self.all.get(_START_SECONDS, "")
         return int(text) if text.isdecimal() else None
 
@@ -425,6 +425,15 @@ def _in_labels(name: str, items: Iterable[str]) -> dict[str, str]:
         else:
             texts.append(item)
     return {name if number == 1 else f"{name}-{number}": text for number, text in enumerate(texts, 1)}
+
+
+def cut(item: str) -> str:
+    """The item of a list, cut to what one label holds of it; an ellipsis tells that something is missing."""
+    if len(_escaped(item)) <= MAX_LENGTH:
+        return item
+    while len(_escaped(item + "...")) > MAX_LENGTH:
+        item = item[:-1]
+    return item + "..."
 
 
 def _escaped(item: str) -> str:

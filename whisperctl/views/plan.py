@@ -7,9 +7,13 @@ from collections.abc import Iterator, Sequence
 import click
 
 from whisperctl.plan.changes import ORDER, Change
+from whisperctl.plan.downtime import told_in_words
+from whisperctl.plan.operations import Operation
 from whisperctl.plan.proposal import Proposal
 from whisperctl.plan.values import planned, step
 
+STEPS = ("gate", "switch", "bake", "retire")
+"""The operations that make a rollout, in their order."""
 SIGNS = {"create": ("+", "green"), "update": ("~", "yellow"), "replace": ("-/+", "magenta"), "delete": ("-", "red")}
 
 
@@ -50,6 +54,7 @@ def _plan_text(plan: Proposal, color: bool) -> str:
     lines = [(click.style(plan.stack, bold=True) if color else plan.stack) + f" in project {plan.project}"]
     for change in plan.changes:
         lines += ["", *change_text(change, color)]
+    lines += ["", *steps_text(plan)] if steps_text(plan) else []
     lines += [""] if plan.changes else []
     lines += [f"warning: {warning.text}" for warning in plan.warnings]
     lines += [f"refused: {remark.source}: {remark.text}" for remark in plan.refused]
@@ -72,6 +77,20 @@ def change_text(change: Change, color: bool) -> Iterator[str]:
         else:
             yield f"      {field.path:<{width}} : {step(field)}"
     yield f"      => {change.effect}"
+
+
+def steps_text(plan: Proposal) -> list[str]:
+    """The rollout of a new version as the steps that it takes, each with its effect and how long it is expected to."""
+    steps = [operation for operation in plan.operations if operation.kind in STEPS]
+    if not any(operation.kind in ("gate", "switch") for operation in steps):
+        return []
+    return ["Rollout:", *(f"  {operation.kind:<6} {operation.effect}{_time(operation)}" for operation in steps)]
+
+
+def _time(operation: Operation) -> str:
+    if operation.seconds is not None:
+        return f" ({told_in_words(operation.seconds)})"
+    return " (no start was measured yet)" if operation.kind == "gate" else ""
 
 
 def summary(plan: Proposal) -> str:

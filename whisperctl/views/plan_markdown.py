@@ -11,7 +11,16 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from whisperctl.plan.proposal import Proposal
-from whisperctl.views.plan import change_text, cost_text, is_quiet, most_lost_first, summary, totals, unchanged_line
+from whisperctl.views.plan import (
+    change_text,
+    cost_text,
+    is_quiet,
+    most_lost_first,
+    steps_text,
+    summary,
+    totals,
+    unchanged_line,
+)
 
 LIMIT = 65_000
 """GitHub refuses a comment of more than 65,535 characters."""
@@ -70,6 +79,8 @@ def _section(plan: Proposal) -> str:
     lines += [_quoted(f"⚠️ {remark.source}: {remark.text}") for remark in (*plan.file_warnings, *plan.warnings)]
     lines += [_quoted(f"⛔ `apply` refuses this: {remark.source}: {remark.text}") for remark in plan.refused]
     lines += [_quoted(line) for line in cost_text(plan)]
+    if steps := steps_text(plan):
+        lines.append("\n".join([steps[0], "", "```", *(line.strip() for line in steps[1:]), "```"]))
     if plan.changes:
         body = "\n".join(line for change in plan.changes for line in change_text(change, color=False))
         lines.append(f"<details><summary>Changes</summary>\n\n{fenced(body)}\n\n</details>")

@@ -9,7 +9,8 @@ from typing import assert_never
 import click
 
 from whisperctl.apply.events import Ended, Event, Failed, Said, Started, Stopped
-from whisperctl.plan.operations import OperationKind
+from whisperctl.plan.downtime import told_in_words
+from whisperctl.plan.operations import Operation, OperationKind
 from whisperctl.state.resources import Address
 
 VERBS: Mapping[OperationKind, tuple[str, str]] = {
@@ -66,7 +67,7 @@ class Lines:
             case Started(operation=operation):
                 if operation.kind in BOOKKEEPING and not self.verbose:
                     return None
-                return self._line(event, f"{VERBS[operation.kind][0]}...")
+                return self._line(event, f"{VERBS[operation.kind][0]}...{expected(operation)}")
             case Ended(operation=operation, seconds=seconds):
                 if operation.kind in BOOKKEEPING and not self.verbose:
                     return None
@@ -93,6 +94,11 @@ class Lines:
 def about(event: Event) -> Address:
     """The object that an event is about."""
     return event.address if isinstance(event, Said) else event.operation.address
+
+
+def expected(operation: Operation) -> str:
+    """How long an operation will take, in brackets; nothing where that was never measured."""
+    return f" ({told_in_words(operation.seconds)})" if operation.seconds else ""
 
 
 def counted(lines: int) -> str:

@@ -24,7 +24,18 @@ def versions_text(versions: Sequence[LineVersion], color: bool) -> str:
             for line, version in zip(lines[1:], versions, strict=True)
         )
         lines = [click.style(lines[0], bold=True), *styled]
-    return "\n".join(lines)
+    return "\n".join([*lines, *_flags(versions)])
+
+
+def _flags(versions: Sequence[LineVersion]) -> list[str]:
+    """Each distinct set of flags once, with the versions that it is of."""
+    names: dict[str, list[str]] = {}
+    for version in versions:
+        if version.flags:
+            names.setdefault(version.flags, []).append(version.name)
+    if not names:
+        return []
+    return ["Flags of `vllm serve`:", *(f"  {', '.join(found)}: {flags}" for flags, found in names.items())]
 
 
 def _row(version: LineVersion) -> tuple[str, ...]:
@@ -73,6 +84,7 @@ def _document(version: LineVersion) -> dict[str, Any]:
         "state": version.use,
         "model": version.model or None,
         "vllm": version.vllm or None,
+        "flags": version.flags or None,
         "commit": version.commit or None,
         "word_error_rate": record.wer if record else None,
         "serving_word_error_rate": record.serving_wer if record else None,

@@ -1,0 +1,50 @@
+"""How long nothing answers while instances are replaced in place, as far as that is known. Pure.
+
+A version whose maximum leaves room for one more has its instances replaced one after the other; otherwise what runs
+stops first. How long a start takes is what the stack's last proven start took, which a label of the deployment tells.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from whisperctl.plan.changes import INSTANCES_REPLACED, Change
+from whisperctl.state.desired import Wanted
+from whisperctl.state.labels import Labels
+from whisperctl.state.live import Live
+from whisperctl.state.resources import deployment_address, version_address
+
+
+def start_seconds(live: Live, deployment: str) -> int | None:
+    """How long the stack's last proven start took; None where none was measured."""
+    return Labels.of(live.owned.get(deployment_address(deployment))).start_seconds
+
+
+def told_in_words(seconds: float) -> str:
+    """`about 75 s`, `about 12 min`."""
+    return f"about {seconds:.0f} s" if seconds < 120 else f"about {seconds / 60:.0f} min"
+
+
+def with_downtime(wanted: Wanted, live: Live, changes: Sequence[Change]) -> list[Change]:
+    """The changes, those that replace instances with how long nothing answers meanwhile."""
+    text = _downtime(wanted, live)
+    return [
+        replace(change, effect=change.effect + text) if change.effect.endswith(INSTANCES_REPLACED) else change
+        for change in changes
+    ]
+
+
+def _downtime(wanted: Wanted, live: Live) -> str:
+    """What follows `instances are replaced`."""
+    stack = wanted.stack
+    fields = wanted.state[version_address(stack.deployment.name, stack.version.name)].fields
+    minimum, maximum = int(fields["minimum_instances"] or 0), int(fields["maximum_instances"] or 0)
+    if wanted.paused is not None:
+        return ", and a paused stack has none"
+    if maximum > max(minimum, 1):
+        return " one after the other: maximum_instances leaves room for one more"
+    seconds = start_seconds(live, stack.deployment.name)
+    if seconds is None:
+        return ": nothing answers until the new one is up; no start was measured yet"
+    return f": nothing answers for {told_in_words(seconds)}, as long as the last start took"
