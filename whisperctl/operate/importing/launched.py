@@ -60,14 +60,14 @@ def describe_server(draft: Draft, objects: Objects, gpu: Gpu | None) -> None:
 
 def is_whisper(objects: Objects) -> bool:
     """Whether anything shows that a version serves speech with vLLM."""
-    if objects.version["labels"] and objects.version["labels"].get("model-type") == "speech-to-text":
+    if Labels.of(objects.version).all.get("model-type") == "speech-to-text":
         return True
     return bool(config((objects.package or {}).get(CODE, "").encode())) or "whisper" in _words(objects).lower()
 
 
 def _words(objects: Objects) -> str:
     command = _command(objects, {})
-    labels = (objects.version.get("labels") or {}).get("openai-model-names", "")
+    labels = Labels.of(objects.version).all.get("openai-model-names", "")
     return " ".join(filter(None, [labels, command.model if command else ""]))
 
 
@@ -102,7 +102,7 @@ def _model(draft: Draft, objects: Objects, own: Mapping[str, Any], command: Comm
 
 
 def _labelled(objects: Objects) -> str | None:
-    names = re.split("[;,]", (objects.version.get("labels") or {}).get("openai-model-names", ""))
+    names = re.split("[;,]", Labels.of(objects.version).all.get("openai-model-names", ""))
     return next(filter(None, map(str.strip, names)), None)
 
 
