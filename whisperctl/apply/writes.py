@@ -28,7 +28,7 @@ from whisperctl.state.fingerprints import fingerprint, live_digest
 from whisperctl.state.labels import Changes, Labels, owner
 from whisperctl.state.live import LABELLED, read_live
 from whisperctl.state.objects import access
-from whisperctl.state.resources import Address, Kind, deployment_address, version_address
+from whisperctl.state.resources import Address, Kind, deployment_address, env_var_address, version_address
 from whisperctl.state.tags import needed_tags
 
 SEAL_READS = 4
@@ -258,7 +258,9 @@ def record(job: Job, operation: Operation) -> None:
     for variable in stack.env:
         if variable.secret:
             written = known.get(variable.name, "")
-            kept = secret.matches(variable.value, written)
+            address = env_var_address(job.deployment, job.version, variable.name)
+            theirs = bool(written) and () in job.plan.wanted.state[address].ignored
+            kept = theirs or secret.matches(variable.value, written)
             secrets[variable.name] = (
                 written if kept else secret.fingerprint(variable.value, job.plan.project, job.plan.stack, variable.name)
             )
@@ -294,7 +296,7 @@ def seal(job: Job, operation: Operation) -> None:
             tool=__version__,
             protect=job.plan.wanted.stack.protect or Labels.of(raw).protect,
             digest=job.plan.wanted.digest,
-            applied=live_digest(live.owned),
+            applied=live_digest(live.owned, job.plan.wanted.state),
             version=job.version,
             group_ids=group,
             groups_begun=[],

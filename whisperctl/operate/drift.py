@@ -56,7 +56,7 @@ def _drift(plan: Plan, world: World) -> Drift:
     basis = _basis(plan)
     made_there = plan.changes if basis in ("applied", "absent") else ()
     culprits = _culprits(world.api(plan.wanted.stack), made_there) if made_there else {}
-    as_applied = basis == "moved on" and _labels(plan).applied == live_digest(plan.live.owned)
+    as_applied = basis == "moved on" and _labels(plan).applied == live_digest(plan.live.owned, plan.wanted.state)
     return Drift(plan=plan, basis=basis, as_applied=as_applied, culprits=culprits)
 
 

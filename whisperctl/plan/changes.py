@@ -108,16 +108,27 @@ def _differing(found: Resource | None, resource: Resource) -> tuple[FieldChange,
     """What must change, with nothing in it that is a secret or becomes one."""
     before = dict(found.fields) if found else {}
     fields = dict(resource.fields)
-    if resource.address.kind is Kind.INSTANCE_TYPE_GROUP and found:
+    if resource.address.kind is Kind.INSTANCE_TYPE_GROUP and found and fields:
         # A group's types are replaced as a whole: those that left it are a difference, shown as those that are added.
         live, wanted = before["instance_types"], fields["instance_types"]
         gone = {name: {"priority": item["priority"]} for name, item in live.items() if name not in wanted}
         before["instance_types"] = {**live, **gone}
         fields["instance_types"] = {**wanted, **dict.fromkeys(gone)}
-    if resource.address.kind is Kind.ENV_VAR and fields["secret"] and before and not before["secret"]:
+    if resource.address.kind is Kind.ENV_VAR and fields.get("secret") and before and not before["secret"]:
         before["value"] = Masked.SECRET  # it can be read on UbiOps until now; that is no reason to print it
         fields["value"] = Masked.SECRET_CHANGED
     return differing_fields(before, fields)
+
+
+def ignored_differences(wanted: Wanted, live: Live) -> tuple[tuple[Address, str], ...]:
+    """What differs and is left as it is, since `ignore_changes` names it: object and path of the field."""
+    state, found = live.state, []
+    for address, resource in wanted.state.items():
+        if resource.ignored and address in state:
+            pairs = (_differing(state[address], wanted.unsettled[address]), _differing(state[address], resource))
+            everything, ours = ({item.path for item in fields} for fields in pairs)
+            found += [(address, path) for path in sorted(everything - ours)]
+    return tuple(found)
 
 
 def _replaced(wanted: Wanted, live: Live, kept: set[Address]) -> dict[Address, str]:
@@ -129,7 +140,7 @@ def _replaced(wanted: Wanted, live: Live, kept: set[Address]) -> dict[Address, s
             continue
         names = {item.path for item in _differing(state[address], resource)}
         fixed = sorted(names & IMMUTABLE.get(address.kind, frozenset()))
-        if address.kind is Kind.ENV_VAR and resource.fields["secret"]:
+        if address.kind is Kind.ENV_VAR and resource.fields.get("secret"):
             fixed = []  # false to true is possible in place
         if fixed:
             found[address] = f"{', '.join(fixed)} cannot be changed in place"
@@ -261,7 +272,9 @@ def _effect(wanted: Wanted, address: Address, action: Action, fields: Sequence[F
 def _first_start(wanted: Wanted) -> str:
     """When instances start, by the minimum that the version will have: 0 while the stack is paused."""
     version = version_address(wanted.stack.deployment.name, wanted.stack.version.name)
-    match wanted.state[version].fields["minimum_instances"]:
+    match wanted.state[version].fields.get("minimum_instances"):
+        case None:
+            return "instances start as somebody else says"
         case 0:
             return "an instance starts on the first request"
         case 1:

@@ -41,6 +41,7 @@ def stack_document(plan: Proposal) -> dict[str, Any]:
         "operations": [
             {"id": o.id, "kind": o.kind, "address": str(o.address), "needs": list(o.needs)} for o in plan.operations
         ],
+        **({"ignored": [{"address": str(a), "path": path} for a, path in plan.ignored]} if plan.ignored else {}),
         **({"cost": _cost(plan.cost)} if plan.cost else {}),
         "warnings": remarks_document((*plan.file_warnings, *plan.warnings)),
         "refused": remarks_document(plan.refused),

@@ -26,6 +26,7 @@ def encode(plan: Proposal) -> dict[str, Any]:
         **{name: [[item.source, item.text] for item in getattr(plan, name)] for name in _REMARKS},
         "changes": [_encode_change(change) for change in plan.changes],
         "operations": [[o.id, o.kind, _encode_address(o.address), list(o.needs)] for o in plan.operations],
+        "ignored": [[_encode_address(address), path] for address, path in plan.ignored],
         "cost": asdict(plan.cost) if plan.cost else None,
     }
 
@@ -45,6 +46,7 @@ def decode(data: Mapping[str, Any]) -> Proposal:
             Operation(id=number, kind=kind, address=_decode_address(address), needs=tuple(needs))
             for number, kind, address, needs in data["operations"]
         ),
+        ignored=tuple((_decode_address(address), str(path)) for address, path in data.get("ignored", ())),
         cost=_decode_cost(data["cost"]) if data["cost"] else None,
     )
 
@@ -56,7 +58,8 @@ def _decode_cost(data: Mapping[str, Any]) -> Cost:
 def structure(plan: Proposal) -> Any:
     """What would be done, without a word about it: what decides whether a saved plan is stale."""
     bare = [replace(change, reason="", effect="", source="", contents=()) for change in plan.changes]
-    data = encode(replace(plan, changes=tuple(bare), origin=None, file_warnings=(), warnings=(), refused=(), cost=None))
+    words: dict[str, Any] = dict.fromkeys((*_REMARKS, "ignored"), ())
+    data = encode(replace(plan, changes=tuple(bare), origin=None, cost=None, **words))
     return json.loads(json_text(data))
 
 

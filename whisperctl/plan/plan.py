@@ -10,7 +10,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from whisperctl.loading.origin import Origin
-from whisperctl.plan.changes import ORDER, Remark, changes_between, deletion, destruction, kept_deployments, remarks
+from whisperctl.plan.changes import (
+    ORDER,
+    Remark,
+    changes_between,
+    deletion,
+    destruction,
+    ignored_differences,
+    kept_deployments,
+    remarks,
+)
 from whisperctl.plan.cost import stack_cost
 from whisperctl.plan.operations import Operations
 from whisperctl.plan.proposal import Proposal
@@ -106,6 +115,7 @@ def make_plan(
         destroy=destroy,
         changes=tuple(sorted(changes, key=lambda change: ORDER[change.action])),
         operations=tuple(operations.ordered(destroy)),
+        ignored=() if destroy else ignored_differences(wanted, live),
         unchanged=sum(address not in touched for address in live.owned),
         proven=is_proven(live, stack.deployment.name),
         file_warnings=remarks(stack.warnings),

@@ -11,7 +11,16 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from whisperctl.plan.proposal import Proposal
-from whisperctl.views.plan import change_text, cost_text, is_quiet, most_lost_first, summary, totals, unchanged_line
+from whisperctl.views.plan import (
+    change_text,
+    cost_text,
+    is_quiet,
+    left_out_text,
+    most_lost_first,
+    summary,
+    totals,
+    unchanged_line,
+)
 
 LIMIT = 65_000
 """GitHub refuses a comment of more than 65,535 characters."""
@@ -69,7 +78,7 @@ def _section(plan: Proposal) -> str:
     lines = [f"### {icon} `{plan.stack}` in project `{plan.project}`\n\n{summary(plan)}"]
     lines += [_quoted(f"⚠️ {remark.source}: {remark.text}") for remark in (*plan.file_warnings, *plan.warnings)]
     lines += [_quoted(f"⛔ `apply` refuses this: {remark.source}: {remark.text}") for remark in plan.refused]
-    lines += [_quoted(line) for line in cost_text(plan)]
+    lines += [_quoted(line) for line in (*left_out_text(plan), *cost_text(plan))]
     if plan.changes:
         body = "\n".join(line for change in plan.changes for line in change_text(change, color=False))
         fence = "`" * (1 + max(3, *(len(run) for run in _backticks(body))))
