@@ -61,7 +61,7 @@ def test_code_without_a_server_tells_nothing(code: str) -> None:
     assert command_of(code, {}) is None
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(
     data=st.recursive(
         st.none() | st.booleans() | st.integers() | st.text(),
@@ -71,8 +71,19 @@ def test_code_without_a_server_tells_nothing(code: str) -> None:
 )
 def test_what_is_written_reads_back(data: Any) -> None:
     text = yaml_text({"top": data}, {("top",): ["a remark: # with 'marks'", "a second one"]})
-    read = json.loads(json.dumps(plain(parse(text, "x.yaml", Path(), []))).replace("$$", "$"))
-    assert read == {"top": data}
+    assert plain(parse(text, "x.yaml", Path(), [])) == {"top": doubled(data)}
+
+
+def doubled(value: Any) -> Any:
+    """With each `$` in a value, but not in a key, as the file has it."""
+    match value:
+        case str():
+            return value.replace("$", "$$")
+        case list():
+            return [doubled(item) for item in value]
+        case dict():
+            return {key: doubled(item) for key, item in value.items()}
+    return value
 
 
 STACKS = st.fixed_dictionaries(
