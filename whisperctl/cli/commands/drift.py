@@ -15,13 +15,16 @@ from whisperctl.output import json_text
 @click.command(short_help="Show what changed on UbiOps since the last apply.")
 @PATHS
 @click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@click.option("--write", is_flag=True, help="Write live values into the stack files, where they are plain values.")
 @PARALLELISM
 @click.pass_obj
-def drift(settings: Settings, paths: Sequence[str], form: str, parallelism: int) -> int:
+def drift(settings: Settings, paths: Sequence[str], form: str, write: bool, parallelism: int) -> int:
     """Compare the live project with what was last applied; exit 2 when it drifted."""
     from whisperctl.cli.signals import interrupt_ends_waits
     from whisperctl.operate.drift import find_drift
+    from whisperctl.operate.drift_write import write_drift
     from whisperctl.views.drift import drift_document, drift_text
+    from whisperctl.views.drift_write import written_text
 
     stacks = read_stacks(paths)
     world = open_world(settings, stacks, parallelism)
@@ -31,4 +34,6 @@ def drift(settings: Settings, paths: Sequence[str], form: str, parallelism: int)
         click.echo(json_text(drift_document(found)))
     else:
         click.echo(drift_text(found, settings.use_color()))
+    if write:
+        click.echo(written_text(write_drift(found)), err=True)
     return EXIT_CHANGES_PENDING if any(entry.drifted for entry in found) else 0

@@ -17,11 +17,11 @@ from whisperctl.control.api import Json
 from whisperctl.errors import Problem, SpecError
 from whisperctl.loading import load_stacks
 from whisperctl.loading.assemble import HEALTH_CHECK
+from whisperctl.loading.scalars import Reference
 from whisperctl.operate.importing.draft import Draft
 from whisperctl.operate.importing.environment import describe_environment
 from whisperctl.operate.importing.launched import describe_server
 from whisperctl.operate.importing.objects import Objects
-from whisperctl.operate.importing.text import Reference
 from whisperctl.output import looks_secret
 from whisperctl.scaffold import LONGEST_NAME
 from whisperctl.serving.launch import SERVER_PORT

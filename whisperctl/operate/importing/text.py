@@ -6,27 +6,18 @@ key that it is about. What is written reads back as exactly the data, whatever i
 
 from __future__ import annotations
 
-import json
-import re
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from whisperctl.loading.document import resolve
+from whisperctl.loading.scalars import key_text, value_text
 from whisperctl.spec import Path_
 
 WIDTH = 116
 """Characters of a comment's line, without its indentation."""
-_PLAIN = re.compile(r"[A-Za-z0-9./(][A-Za-z0-9 ._/+()-]*(?<! )")
 _INLINE = ("health_check", "gate")
 """Mappings that are written in one line."""
 Remarks = Mapping[Path_, Sequence[str]]
-
-
-class Reference(str):
-    """`${NAME}`: every other `$` is written so that it stays one."""
-
-    __slots__ = ()
 
 
 def yaml_text(data: Mapping[str, Any], remarks: Remarks) -> str:
@@ -39,29 +30,10 @@ def yaml_text(data: Mapping[str, Any], remarks: Remarks) -> str:
     return "\n".join([*lines, ""])
 
 
-def scalar(value: Any) -> str:
-    """One value as the stack file's reader takes it: plain where that is safe, else in double quotes."""
-    if not isinstance(value, str):
-        return json.dumps(value)
-    return _quoted(value if isinstance(value, Reference) else value.replace("$", "$$"))
-
-
-def _quoted(value: str) -> str:
-    if _PLAIN.fullmatch(value) and resolve(value) == value:
-        return value
-    # JSON's quotes are YAML's, but for characters that it leaves as they are and YAML does not read.
-    return "".join(c if c.isprintable() else _escape(c) for c in json.dumps(value, ensure_ascii=False))
-
-
-def _escape(character: str) -> str:
-    code = ord(character)
-    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
-
-
 def _entry(path: Path_, value: Any, remarks: Remarks, depth: int) -> Iterator[str]:
     indent = "  " * depth
     yield from _comments(remarks.get(path, ()), indent)
-    key = _quoted(str(path[-1]))
+    key = key_text(str(path[-1]))
     if value is MISSING:
         return
     if isinstance(value, dict) and value and not _is_inline(path, value):
@@ -73,7 +45,7 @@ def _entry(path: Path_, value: Any, remarks: Remarks, depth: int) -> Iterator[st
         for position, item in enumerate(value):
             yield from _item((*path, position), item, remarks, depth)
     else:
-        yield f"{indent}{key}: {_flow(value)}"
+        yield f"{indent}{key}: {value_text(value)}"
 
 
 def _item(path: Path_, item: Mapping[str, Any], remarks: Remarks, depth: int) -> Iterator[str]:
@@ -88,22 +60,6 @@ def _item(path: Path_, item: Mapping[str, Any], remarks: Remarks, depth: int) ->
 
 def _is_inline(path: Path_, value: Mapping[str, Any]) -> bool:
     return path[-1] in _INLINE or set(value) == {"value", "secret"}
-
-
-def _flow(value: Any) -> str:
-    match value:
-        case dict():
-            return "{" + ", ".join(f"{_quoted(str(key))}: {_flow(item)}" for key, item in value.items()) + "}"
-        case list():
-            return "[" + ", ".join(_in_flow(item) for item in value) + "]"
-        case str():
-            return _in_flow(value)
-        case _:
-            return scalar(value)
-
-
-def _in_flow(item: Any) -> str:
-    return _flow(item) if isinstance(item, dict | list) else scalar(item)
 
 
 def _comments(texts: Sequence[str], indent: str) -> Iterator[str]:
