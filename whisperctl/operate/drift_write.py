@@ -1,7 +1,8 @@
 """`drift --write`: live values into the stack file, where a person would have written them.
 
 Only what a file can say in one plain value, and only where every difference was made on UbiOps: of a file that has
-moved on nothing tells which side is newer. What comes from `${NAME}`, secrets, names, packages and whole objects is told.
+moved on nothing tells which side is newer. What comes from `${NAME}`, secrets, names, packages and whole objects is
+only told.
 """
 
 from __future__ import annotations
