@@ -11,6 +11,7 @@ from whisperctl.output import looks_secret
 from whisperctl.spec import Stack
 from whisperctl.state.desired import Wanted, spec_path
 from whisperctl.state.diff import FieldChange, differing_fields
+from whisperctl.state.labels import owner
 from whisperctl.state.live import Live, is_sealed
 from whisperctl.state.resources import (
     IMMUTABLE,
@@ -28,6 +29,8 @@ ORDER: Mapping[Action, int] = {"delete": 0, "replace": 1, "update": 2, "create":
 """In every view: what is lost first."""
 
 
+OWNER = "stack"
+"""The path of the stack's name in a change: a label, and not UbiOps' own."""
 DEPLOYMENT_REPLACED = "its deployment is replaced"
 
 
@@ -80,7 +83,8 @@ def changes_between(wanted: Wanted, live: Live, kept: set[Address]) -> list[Chan
     changes = []
     for address, resource in wanted.state.items():
         found = state.get(address)
-        differing = (*_renaming(live, address), *_differing(found, resource))
+        moved = (*_renaming(live, address), *_relabelling(wanted, live, address))
+        differing = (*moved, *_differing(found, resource))
         if found is None:
             changes.append(_change(wanted, resource, "create", differing, _why_created(address, live)))
         elif address in replaced:
@@ -100,8 +104,20 @@ def _renaming(live: Live, address: Address) -> tuple[FieldChange, ...]:
     old = live.renamed.get(address)
     if old is None:
         return ()
-    path = "version" if address.kind is Kind.VERSION else "name"
-    return (FieldChange(path=path, before=old.names[-1], after=address.names[-1]),)
+    return (FieldChange(path=name_field(address), before=old.names[-1], after=address.names[-1]),)
+
+
+def name_field(address: Address) -> str:
+    """The field that holds an object's name, on UbiOps."""
+    return "version" if address.kind is Kind.VERSION else "name"
+
+
+def _relabelling(wanted: Wanted, live: Live, address: Address) -> tuple[FieldChange, ...]:
+    """The stack's name, of an object that carries the one that it had before."""
+    before = owner(live.owned.get(address))
+    if before is None or before not in wanted.stack.moved.stack:
+        return ()
+    return (FieldChange(path=OWNER, before=before, after=wanted.stack.name),)
 
 
 def _differing(found: Resource | None, resource: Resource) -> tuple[FieldChange, ...]:
@@ -219,8 +235,23 @@ def _why_updated(wanted: Wanted, live: Live, address: Address, fields: Sequence[
         return "the package of an earlier revision is active, after a rollback"
     if address.kind is Kind.PACKAGE:
         return "what is rendered from the stack file has changed"
+    moved = _why_moved(wanted.stack, live, address, fields)
+    fields = [item for item in fields if item.path not in moved]
     places = {item.path: wanted.stack.source(*spec_path(wanted.stack, address, item.path)) for item in fields}
+    places |= moved
     return "; ".join(f"{path} differs from {place}" for path, place in places.items())
+
+
+def _why_moved(stack: Stack, live: Live, address: Address, fields: Sequence[FieldChange]) -> dict[str, str]:
+    """The place of `moved` for a name that the file moves."""
+    is_moved = {OWNER: True, name_field(address): address in live.renamed}
+    section = {Kind.DEPLOYMENT: "deployment", Kind.VERSION: "version", Kind.SERVICE: "service"}.get(address.kind, "")
+    sections = {OWNER: "stack", name_field(address): section}
+    return {
+        item.path: stack.source("moved", sections[item.path])
+        for item in fields
+        if is_moved.get(item.path) and ("moved", sections[item.path]) in stack.marks
+    }
 
 
 _RENDERED = (Kind.ENVIRONMENT, Kind.ENVIRONMENT_TAG, Kind.PACKAGE)
@@ -244,6 +275,9 @@ _VERSION_EFFECTS: Mapping[str, str] = {
 
 def _effect(wanted: Wanted, address: Address, action: Action, fields: Sequence[FieldChange]) -> str:
     match address.kind, action:
+        case Kind.DEPLOYMENT | Kind.VERSION | Kind.SERVICE, "update" if fields and _is_renamed(address, fields):
+            what = "requests to its endpoint go on" if address.kind is Kind.SERVICE else _PATHS
+            return f"renamed in place: its id stays; {what}"
         case Kind.DEPLOYMENT, "replace":
             return "the endpoint is down until everything below it is made again; the service gets a new URL"
         case Kind.SERVICE, "replace":
@@ -267,6 +301,15 @@ def _effect(wanted: Wanted, address: Address, action: Action, fields: Sequence[F
             return "; ".join(sorted(effects, reverse=True)) if len(effects) < 2 else _INSTANCES
         case _:
             return _IN_PLACE
+
+
+_PATHS = "request paths with the old name stop working"
+
+
+def _is_renamed(address: Address, fields: Sequence[FieldChange]) -> bool:
+    return address.kind is not Kind.ENVIRONMENT and any(
+        item.path == name_field(address) and isinstance(item.before, str) for item in fields
+    )
 
 
 def _first_start(wanted: Wanted) -> str:

@@ -7,6 +7,7 @@ that record success are operations in it. Order is a table of needs, not a scrip
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 from whisperctl.loading.origin import Origin
@@ -21,6 +22,7 @@ from whisperctl.plan.changes import (
     remarks,
 )
 from whisperctl.plan.cost import stack_cost
+from whisperctl.plan.moving import finished_moves, move_refusals
 from whisperctl.plan.operations import Operations
 from whisperctl.plan.proposal import Proposal
 from whisperctl.plan.refusals import refusals, refuse_foreign
@@ -36,6 +38,7 @@ from whisperctl.plan.safeguards import (
 from whisperctl.state.desired import Wanted
 from whisperctl.state.fingerprints import combined
 from whisperctl.state.live import Live, is_proven
+from whisperctl.state.moves import Moves
 from whisperctl.state.resources import Address, version_address
 from whisperctl.state.rollout import Rollout, is_of_the_rollout, rollout_of
 
@@ -67,6 +70,8 @@ def make_plan(
     max_credits: float | None = None,
     origin: Origin | None = None,
     allow_delete: bool = False,
+    moved: Moves | None = None,
+    declared: AbstractSet[str] = frozenset(),
 ) -> Plan:
     """Compare, order, explain.
 
@@ -80,6 +85,8 @@ def make_plan(
         max_credits: more an hour, where it is given, is refused.
         origin: where the stack file stands: a stack that was applied from another one is refused.
         allow_delete: unless it may be taken over, with all that this deletes.
+        moved: what has an earlier name, where the file says that something had one.
+        declared: the names of all stacks that are planned together.
 
     Raises:
         NotOwned: a wanted name is taken by something that is not ours.
@@ -103,6 +110,7 @@ def make_plan(
     stack = wanted.stack
     refused = protection_refusals(wanted, live, changes, rollout)
     refused += refusals(wanted, live, changes, cost, max_credits)
+    refused += move_refusals(wanted, live, moved, declared)
     is_refused = provenance.contradicts and not allow_delete
     if is_refused:
         refused.insert(0, other_origin(wanted, provenance))
@@ -120,7 +128,7 @@ def make_plan(
         proven=is_proven(live, stack.deployment.name),
         file_warnings=remarks(stack.warnings),
         origin=provenance.to_write,
-        warnings=(*warnings, *_warnings(wanted, live, destroy), *moves),
+        warnings=(*warnings, *finished_moves(wanted, live, moved), *_warnings(wanted, live, destroy), *moves),
         cost=cost,
         refused=tuple(refused),
         wanted=wanted,
