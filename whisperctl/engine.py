@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from whisperctl.apply.events import Level, Listen, Said
 from whisperctl.apply.job import Job
 from whisperctl.apply.lease import Lease
+from whisperctl.apply.locking import lease_name
 from whisperctl.apply.outcome import Outcome
 from whisperctl.apply.run import Replan, Run
 from whisperctl.clock import StoppableClock
@@ -30,11 +31,12 @@ from whisperctl.plan.plan import Plan, make_plan
 from whisperctl.plan.proposal import new_changes
 from whisperctl.plan.refusals import refuse
 from whisperctl.plan.survey import surveyed
-from whisperctl.spec import Stack
+from whisperctl.spec import Moved, Stack
 from whisperctl.state.desired import Wanted, desired, settle
 from whisperctl.state.line import content_digest, is_line, line_of, named, version_name
 from whisperctl.state.live import Live, read_live
-from whisperctl.state.renames import renamed
+from whisperctl.state.moves import Moves
+from whisperctl.state.renames import read_moved, read_moves, renamed
 from whisperctl.state.resources import Address, Kind, deployment_address, version_address
 from whisperctl.state.rollout import other_strategy
 from whisperctl.state.tags import retired_tags
@@ -94,12 +96,18 @@ def _plan_project(
 ) -> list[Plan]:
     """Read, compare, order, refuse, explain. `beside` are plans made earlier that are performed at the same time."""
     api = world.apis[project]
+    if destroy:
+        stacks = [replace(stack, moved=Moved()) for stack in stacks]  # what has another name now is not its own yet
     unsettled = [_desired(stack, project, destroy) for stack in stacks]
+    moves = read_moves(api, [wanted.stack for wanted in unsettled])
     lives = read_live(api, unsettled, world.parallelism, destroy)
+    for position, found in moves.items():
+        lives[position] = read_moved(api, unsettled[position], found, world.parallelism)
     settled = [settle(wanted, live.labels) for wanted, live in zip(unsettled, lives, strict=True)]
     for position, (wanted, live) in enumerate(zip(settled, lives, strict=True)):
         if not destroy:
-            settled[position], lives[position] = _named(stacks[position], project, wanted, live, world)
+            named_now = _named(stacks[position], project, wanted, live, world, moves.get(position, Moves()))
+            settled[position], lives[position] = named_now
     more_wanted, more_lives = [plan.wanted for plan in beside], [plan.live for plan in beside]
     retired = retired_tags(api, settled + more_wanted, lives + more_lives, destroy)
     plans = [
@@ -113,8 +121,10 @@ def _plan_project(
             max_credits=world.max_credits,
             origin=origin_of(wanted.stack.file, os.environ),
             allow_delete=world.allow_delete,
+            moved=moves.get(position),
+            declared={stack.name for stack in stacks},
         )
-        for wanted, live, tags in zip(settled, lives, retired[: len(settled)], strict=True)
+        for position, (wanted, live, tags) in enumerate(zip(settled, lives, retired[: len(settled)], strict=True))
     ]
     ordered = after_other_stacks([plan.operations for plan in plans])
     plans = [replace(plan, operations=operations) for plan, operations in zip(plans, ordered, strict=True)]
@@ -131,16 +141,16 @@ def _desired(stack: Stack, project: str, destroy: bool) -> Wanted:
     return desired(named(stack, name), wanted.package, wanted.build)
 
 
-def _named(stack: Stack, project: str, wanted: Wanted, live: Live, world: World) -> tuple[Wanted, Live]:
+def _named(stack: Stack, project: str, wanted: Wanted, live: Live, world: World, moves: Moves) -> tuple[Wanted, Live]:
     """With the version under its right name: a line names it by content, and one strategy takes over from the other."""
     address = version_address(stack.deployment.name, wanted.stack.version.name)
     if address in live.owned or address in live.foreign:
-        return _named_by_content(stack, project, wanted, live, world) if is_line(stack) else (wanted, live)
+        return _named_by_content(stack, project, wanted, live, world, moves) if is_line(stack) else (wanted, live)
     other = other_strategy(stack, live)
     if other is None:
         return wanted, live
     there = desired(named(stack, other), wanted.package, wanted.build)
-    [found] = read_live(world.apis[project], [there], world.parallelism, destroy=True)  # every version is looked at
+    found = read_moved(world.apis[project], there, moves, world.parallelism)
     if is_line(stack) and not is_usable(settle(there, found.labels), found):
         return wanted, live  # made of something else: it serves on until the new version has passed its gate
     old = version_address(stack.deployment.name, other)
@@ -148,7 +158,9 @@ def _named(stack: Stack, project: str, wanted: Wanted, live: Live, world: World)
     return settle(replace(wanted, state=wanted.unsettled), taken_over.labels), taken_over
 
 
-def _named_by_content(stack: Stack, project: str, wanted: Wanted, live: Live, world: World) -> tuple[Wanted, Live]:
+def _named_by_content(
+    stack: Stack, project: str, wanted: Wanted, live: Live, world: World, moves: Moves
+) -> tuple[Wanted, Live]:
     """Under the first name that is free, or has this content: somebody may have changed a version by hand."""
     digest = content_digest(desired(stack, wanted.package, wanted.build), project)
     for number in itertools.count(2):
@@ -156,7 +168,7 @@ def _named_by_content(stack: Stack, project: str, wanted: Wanted, live: Live, wo
             break
         name = version_name(line_of(stack), digest, number)
         unsettled = desired(named(stack, name), wanted.package, wanted.build)
-        [live] = read_live(world.apis[project], [unsettled], world.parallelism)
+        live = read_moved(world.apis[project], unsettled, moves, world.parallelism)
         wanted = settle(unsettled, live.labels)
     return wanted, live
 
@@ -237,7 +249,7 @@ def _job(plan: Plan, world: World, exactly: bool = False) -> Job:
 def _lease(plan: Plan, world: World, tell: Callable[[Address, Level, str], None]) -> Lease:
     stack = plan.wanted.stack
     address = deployment_address(stack.deployment.name)
-    return Lease(world.api(stack), stack.deployment.name, world.clock, lambda text: tell(address, "say", text))
+    return Lease(world.api(stack), lease_name(plan), world.clock, lambda text: tell(address, "say", text))
 
 
 def _with_convergence(outcomes: Mapping[int, Outcome], world: World) -> dict[int, Outcome]:

@@ -63,6 +63,22 @@ def write_start(start: Start) -> tuple[Sequence[str], Sequence[Problem]]:
         SpecError: the stack would not be valid: the model does not fit the GPU, or is a folder without a model.
     """
     files = {name: _filled(template, start) for name, template in _templates(start).items()}
+    return _placed(start, files)
+
+
+def write_described(folder: Path, files: Mapping[str, str], pipeline: Pipeline | None) -> Sequence[str]:
+    """Write stack files that were made elsewhere, with .gitignore and pipeline; the names of all within the folder.
+
+    Raises:
+        WhisperctlError: a file exists or cannot be written.
+    """
+    start = Start(folder=folder, model="", gpu="T4", pipeline=pipeline)
+    more = {name: _filled(template, start) for name, template in _templates(start).items() if name != STACK_FILE}
+    return _placed(start, {**files, **more}, check=False)[0]
+
+
+def _placed(start: Start, files: dict[str, str], check: bool = True) -> tuple[Sequence[str], Sequence[Problem]]:
+    """Give the files their places, all or none; a .gitignore that is there stays."""
     there = [name for name in files if (start.folder / name).exists() or (start.folder / name).is_symlink()]
     if there == [GITIGNORE]:
         del files[there.pop()]
@@ -75,7 +91,7 @@ def write_start(start: Start) -> tuple[Sequence[str], Sequence[Problem]]:
         )
     try:
         with _written(start.folder, files) as partial:
-            warnings = _checked(partial[STACK_FILE], start)
+            warnings = _checked(partial[STACK_FILE], start) if check else ()
     except OSError as error:
         raise WhisperctlError(f"{start.folder} cannot be written to: {error.strerror}.") from None
     return list(files), warnings

@@ -251,6 +251,11 @@ class Stack:
     warnings: tuple[Problem, ...] = field(default=(), repr=False, compare=False)
     """What loading the file and its parts warned of."""
 
+    @property
+    def owners(self) -> tuple[str, ...]:
+        """Its name, and those that it had: whose objects are its own."""
+        return (self.name, *self.moved.stack)
+
     def mark(self, *path: str | int) -> Mark:
         """The place of the value at `path`, or of its nearest enclosing value that is written down."""
         while path and path not in self.marks:

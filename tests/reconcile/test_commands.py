@@ -267,7 +267,7 @@ def test_adoption_is_refused_naming_the_owner(project: Project) -> None:
     ran = project.cli("plan", str(project.write(stack="beta")))
     assert ran.code == 1
     assert "belongs to the stack 'alpha'" in ran.err
-    assert "a renamed stack is destroyed under its old name first" in ran.err
+    assert "`moved: {stack: OLD}` renames a stack" in ran.err
     assert "whisperctl adopt" not in ran.err, "it refuses what another stack owns"
 
 

@@ -39,6 +39,8 @@ class Job:
     seen: dict[Address, str] = field(default_factory=dict)
     """Fingerprints of the objects as this job last saw or wrote them."""
     created: set[Address] = field(default_factory=set)
+    named: set[Address] = field(default_factory=set)
+    """Renamed objects that have their new names already."""
     outdated: set[str] = field(default_factory=set)
     """Ids of instances that run what was active before this apply's upload."""
     before: Labels = field(default_factory=lambda: Labels({}))

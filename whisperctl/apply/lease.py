@@ -266,6 +266,13 @@ class Lease:
             self._changes.clear()
 
     @contextmanager
+    def renaming(self, deployment: str) -> Iterator[None]:
+        """Around the write that renames the deployment: the lease goes on under the new name."""
+        with self._renewing, self._recovering:
+            yield
+            self.deployment = deployment
+
+    @contextmanager
     def ending(self) -> Iterator[None]:
         """Around the write after which the lease is no longer on the deployment: no renewal brings it back."""
         with self._renewing:

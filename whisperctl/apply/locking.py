@@ -44,15 +44,26 @@ def begin(job: Job, replan: Callable[[Plan], Plan] | None) -> None:
         if not job.plan.operations:
             job.say(address, "the other apply has done what this one was going to do")
             return
+        if not job.plan.destroy and job.lease.deployment != lease_name(job.plan):
+            job.lease.deployment = lease_name(job.plan)  # the other apply has renamed the deployment
+            now = job.lease.take().now
+            moved = _differs(job, now)
+            continue
         if address not in job.plan.live.owned:
             job.lease.give_back()  # where it is left at all: the deployment is made again, with a lease of its own
             return
-        now = job.lease.api.deployment(job.deployment)
+        now = job.lease.api.deployment(job.lease.deployment)
         moved = _differs(job, now)
     if moved:
         raise StalePlan(f"{address} goes on changing on UbiOps while it is planned.\n  Plan again.")
     if now is not None:
         _write_unsettled(job, now)
+
+
+def lease_name(plan: Plan) -> str:
+    """The name that the stack's deployment has on UbiOps: the lease is taken there."""
+    address = deployment_address(plan.wanted.stack.deployment.name)
+    return plan.live.renamed.get(address, address).names[0]
 
 
 def _has_moved(job: Job, before: Json | None, now: Json | None) -> bool:
@@ -88,7 +99,7 @@ def _write_unsettled(job: Job, now: Json) -> None:
     job.saw(address, now)
     if written != labels.all:
         body = {"labels": job.lease.labels(now, written)}
-        job.saw(address, job.api.update_deployment(job.deployment, body))
+        job.saw(address, job.api.update_deployment(job.lease.deployment, body))
 
 
 def give_back(job: Job) -> None:

@@ -14,6 +14,7 @@ from whisperctl.loading.commit import commit_of
 from whisperctl.serving.launch import launch
 from whisperctl.state import labels
 from whisperctl.state.desired import tracked_names
+from whisperctl.state.ignored import with_theirs
 from whisperctl.state.labels import SHARED, Labels, RolloutRecord
 from whisperctl.state.resources import IMMUTABLE, Address, Kind, deployment_address, env_var_address, version_address
 from whisperctl.state.rollout import OPENAI_LABELS
@@ -26,12 +27,13 @@ def creation(job: Job, address: Address) -> Json:
         case Kind.DEPLOYMENT:
             return deployment_body(job)
         case Kind.VERSION:
-            body = version_body(job) | {"version": job.version, "labels": wanted_labels(job, address, {})}
+            body = version_body(job, all_fields(job, address))
+            body |= {"version": job.version, "labels": wanted_labels(job, address, {})}
             return body if job.plan.rollout is None else beginning(job, body)
         case Kind.ENV_VAR:
             return env_var_body(job, address)
         case Kind.SERVICE:
-            body = wanted_fields(job, address) | {"name": address.names[0]}
+            body = all_fields(job, address) | {"name": address.names[0]}
             return body | {"labels": wanted_labels(job, address, {})}
         case Kind.ENVIRONMENT:
             body = wanted_fields(job, address) | {"name": address.names[0]}
@@ -52,7 +54,9 @@ def beginning(job: Job, body: Json) -> Json:
     labels_ = {name: text for name, text in body["labels"].items() if name not in OPENAI_LABELS}
     born = Labels(labels_).written(rollout=RolloutRecord(state="begun"), made=made_from(job))
     maximum = int((raw or {}).get("maximum_instances") or body["maximum_instances"])
-    return body | {"minimum_instances": 0, "maximum_instances": maximum, "labels": born}
+    theirs = {path[0] for path in job.plan.wanted.state[version_address(job.deployment, job.version)].ignored}
+    live = {name: raw[name] for name in theirs & body.keys() if raw and name in raw and name != "labels"}
+    return body | live | {"minimum_instances": 0, "maximum_instances": maximum, "labels": born}
 
 
 def made_from(job: Job) -> list[str]:
@@ -77,7 +81,8 @@ def change(job: Job, address: Address, raw: Json) -> Json:
             body = {key: value for key, value in fields.items() if key not in IMMUTABLE[address.kind]}
             return body | {"labels": wanted_labels(job, address, raw)}
         case Kind.VERSION:
-            return version_body(job) | {"labels": wanted_labels(job, address, raw)}
+            fields = with_theirs(wanted_fields(job, address), raw, job.plan.wanted.state[address].ignored)
+            return version_body(job, fields) | {"labels": wanted_labels(job, address, raw)}
         case Kind.SERVICE:
             return wanted_fields(job, address) | {"labels": wanted_labels(job, address, raw)}
         case Kind.ENVIRONMENT:
@@ -92,6 +97,14 @@ def change(job: Job, address: Address, raw: Json) -> Json:
             assert_never(kind)
 
 
+def all_fields(job: Job, address: Address) -> Json:
+    """The fields of an object that is about to be made, but labels: with those that are ignored once it exists."""
+    wanted = job.plan.wanted
+    return {name: v for name, v in wanted.unsettled[address].fields.items() if name != "labels"} | wanted_fields(
+        job, address
+    )
+
+
 def wanted_fields(job: Job, address: Address) -> Json:
     """The wanted fields but labels."""
     fields = dict(job.plan.wanted.state[address].fields)
@@ -102,8 +115,9 @@ def wanted_fields(job: Job, address: Address) -> Json:
 def wanted_labels(job: Job, address: Address, raw: Json) -> dict[str, str]:
     """The whole label map to write: foreign labels kept, ours merged, those that left the spec removed."""
     wanted, before = job.plan.wanted, Labels.of(raw)
+    user = wanted.state[address].fields.get("labels", {})
     written = before.written(
-        user=wanted.state[address].fields["labels"],
+        user=user if raw else {**wanted.unsettled[address].fields["labels"], **user},
         owner=job.plan.stack,
         tracked=tracked_names(wanted.unsettled[address]),
         tool=__version__,
@@ -119,7 +133,7 @@ def wanted_labels(job: Job, address: Address, raw: Json) -> dict[str, str]:
 def deployment_body(job: Job) -> Json:
     """A new deployment, with the lease in it."""
     address = deployment_address(job.deployment)
-    body = wanted_fields(job, address) | {"name": job.deployment}
+    body = all_fields(job, address) | {"name": job.deployment}
     born = Labels(wanted_labels(job, address, {})).written(lease=job.lease.holder, tags=coming_tags(job))
     # A group that an earlier deployment of this stack owns goes on to this one; another is about to be created.
     known = [str(raw["id"]) for a, raw in job.plan.live.owned.items() if is_group(a) and job.seen.get(a) != "absent"]
@@ -140,10 +154,9 @@ def is_group(address: Address) -> bool:
     return address.kind is Kind.INSTANCE_TYPE_GROUP
 
 
-def version_body(job: Job) -> Json:
-    """A version, its group by id where it is managed."""
-    address = version_address(job.deployment, job.version)
-    body = wanted_fields(job, address)
+def version_body(job: Job, fields: Json) -> Json:
+    """A version's fields, its group by id where it is managed."""
+    body = dict(fields)
     group = next((wanted for wanted in job.plan.wanted.state if is_group(wanted)), None)
     if group is not None:
         raw = read_now(job, group)
@@ -159,14 +172,24 @@ def env_var_body(job: Job, address: Address) -> Json:
     """An env var with its real value."""
     stack = job.plan.wanted.stack
     variable = next(item for item in stack.env if env_var_address(job.deployment, job.version, item.name) == address)
-    return {"name": variable.name, "value": variable.value, "secret": variable.secret}
+    theirs = _ignored_value(job, address)
+    return {"name": variable.name, "value": theirs or variable.value, "secret": variable.secret}
+
+
+def _ignored_value(job: Job, address: Address) -> str | None:
+    """What somebody else set a variable to on the version that a new one of the line takes over from."""
+    rollout = job.plan.rollout
+    if () not in job.plan.wanted.state[address].ignored or rollout is None or rollout.replaces is None:
+        return None
+    raw = job.plan.live.owned.get(env_var_address(job.deployment, rollout.replaces, address.names[2]), {})
+    return None if raw.get("secret") else raw.get("value")
 
 
 def group_types(job: Job, address: Address) -> list[Json]:
     """The types of a managed group by id, as UbiOps wants them."""
     stack = job.plan.wanted.stack
     ids = {item["name"]: item["id"] for item in job.api.instance_types()}
-    chosen = job.plan.wanted.state[address].fields["instance_types"]
+    chosen = all_fields(job, address)["instance_types"]
     missing = [name for name in chosen if name not in ids]
     if missing:
         raise WhisperctlError(

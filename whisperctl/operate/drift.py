@@ -67,7 +67,7 @@ def _drift(plan: Plan, world: World) -> Drift:
     changes = tuple(sorted((_turned(plan, change) for change in plan.changes), key=lambda item: ORDER[item.action]))
     made_there = changes if basis == "applied" else _unique(changes) if basis == "absent" else ()
     known, unread = _last_changes(world.api(plan.wanted.stack), made_there)
-    as_applied = basis == "moved on" and _labels(plan).applied == live_digest(plan.live.owned)
+    as_applied = basis == "moved on" and _labels(plan).applied == live_digest(plan.live.owned, plan.wanted.state)
     return Drift(plan=plan, changes=changes, basis=basis, as_applied=as_applied, last_changes=known, unread=unread)
 
 

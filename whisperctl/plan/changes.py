@@ -11,6 +11,7 @@ from whisperctl.output import looks_secret
 from whisperctl.spec import Stack
 from whisperctl.state.desired import Wanted, spec_path
 from whisperctl.state.diff import FieldChange, differing_fields
+from whisperctl.state.labels import owner
 from whisperctl.state.live import Live, is_sealed
 from whisperctl.state.resources import (
     IMMUTABLE,
@@ -28,6 +29,8 @@ ORDER: Mapping[Action, int] = {"delete": 0, "replace": 1, "update": 2, "create":
 """In every view: what is lost first."""
 
 
+OWNER = "stack"
+"""The path of the stack's name in a change: a label, and not UbiOps' own."""
 DEPLOYMENT_REPLACED = "its deployment is replaced"
 
 
@@ -80,7 +83,8 @@ def changes_between(wanted: Wanted, live: Live, kept: set[Address]) -> list[Chan
     changes = []
     for address, resource in wanted.state.items():
         found = state.get(address)
-        differing = (*_renaming(live, address), *_differing(found, resource))
+        moved = (*_renaming(live, address), *_relabelling(wanted, live, address))
+        differing = (*moved, *_differing(found, resource))
         if found is None:
             changes.append(_change(wanted, resource, "create", differing, _why_created(address, live)))
         elif address in replaced:
@@ -100,24 +104,47 @@ def _renaming(live: Live, address: Address) -> tuple[FieldChange, ...]:
     old = live.renamed.get(address)
     if old is None:
         return ()
-    path = "version" if address.kind is Kind.VERSION else "name"
-    return (FieldChange(path=path, before=old.names[-1], after=address.names[-1]),)
+    return (FieldChange(path=name_field(address), before=old.names[-1], after=address.names[-1]),)
+
+
+def name_field(address: Address) -> str:
+    """The field that holds an object's name, on UbiOps."""
+    return "version" if address.kind is Kind.VERSION else "name"
+
+
+def _relabelling(wanted: Wanted, live: Live, address: Address) -> tuple[FieldChange, ...]:
+    """The stack's name, of an object that carries the one that it had before."""
+    before = owner(live.owned.get(address))
+    if before is None or before not in wanted.stack.moved.stack:
+        return ()
+    return (FieldChange(path=OWNER, before=before, after=wanted.stack.name),)
 
 
 def _differing(found: Resource | None, resource: Resource) -> tuple[FieldChange, ...]:
     """What must change, with nothing in it that is a secret or becomes one."""
     before = dict(found.fields) if found else {}
     fields = dict(resource.fields)
-    if resource.address.kind is Kind.INSTANCE_TYPE_GROUP and found:
+    if resource.address.kind is Kind.INSTANCE_TYPE_GROUP and found and fields:
         # A group's types are replaced as a whole: those that left it are a difference, shown as those that are added.
         live, wanted = before["instance_types"], fields["instance_types"]
         gone = {name: {"priority": item["priority"]} for name, item in live.items() if name not in wanted}
         before["instance_types"] = {**live, **gone}
         fields["instance_types"] = {**wanted, **dict.fromkeys(gone)}
-    if resource.address.kind is Kind.ENV_VAR and fields["secret"] and before and not before["secret"]:
+    if resource.address.kind is Kind.ENV_VAR and fields.get("secret") and before and not before["secret"]:
         before["value"] = Masked.SECRET  # it can be read on UbiOps until now; that is no reason to print it
         fields["value"] = Masked.SECRET_CHANGED
     return differing_fields(before, fields)
+
+
+def ignored_differences(wanted: Wanted, live: Live) -> tuple[tuple[Address, str], ...]:
+    """What differs and is left as it is, since `ignore_changes` names it: object and path of the field."""
+    state, found = live.state, []
+    for address, resource in wanted.state.items():
+        if resource.ignored and address in state:
+            pairs = (_differing(state[address], wanted.unsettled[address]), _differing(state[address], resource))
+            everything, ours = ({item.path for item in fields} for fields in pairs)
+            found += [(address, path) for path in sorted(everything - ours)]
+    return tuple(found)
 
 
 def _replaced(wanted: Wanted, live: Live, kept: set[Address]) -> dict[Address, str]:
@@ -129,7 +156,7 @@ def _replaced(wanted: Wanted, live: Live, kept: set[Address]) -> dict[Address, s
             continue
         names = {item.path for item in _differing(state[address], resource)}
         fixed = sorted(names & IMMUTABLE.get(address.kind, frozenset()))
-        if address.kind is Kind.ENV_VAR and resource.fields["secret"]:
+        if address.kind is Kind.ENV_VAR and resource.fields.get("secret"):
             fixed = []  # false to true is possible in place
         if fixed:
             found[address] = f"{', '.join(fixed)} cannot be changed in place"
@@ -209,8 +236,23 @@ def _why_updated(wanted: Wanted, live: Live, address: Address, fields: Sequence[
         return "the package of an earlier revision is active, after a rollback"
     if address.kind is Kind.PACKAGE:
         return "what is rendered from the stack file has changed"
+    moved = _why_moved(wanted.stack, live, address, fields)
+    fields = [item for item in fields if item.path not in moved]
     places = {item.path: wanted.stack.source(*spec_path(wanted.stack, address, item.path)) for item in fields}
+    places |= moved
     return "; ".join(f"{path} differs from {place}" for path, place in places.items())
+
+
+def _why_moved(stack: Stack, live: Live, address: Address, fields: Sequence[FieldChange]) -> dict[str, str]:
+    """The place of `moved` for a name that the file moves."""
+    is_moved = {OWNER: True, name_field(address): address in live.renamed}
+    section = {Kind.DEPLOYMENT: "deployment", Kind.VERSION: "version", Kind.SERVICE: "service"}.get(address.kind, "")
+    sections = {OWNER: "stack", name_field(address): section}
+    return {
+        item.path: stack.source("moved", sections[item.path])
+        for item in fields
+        if is_moved.get(item.path) and ("moved", sections[item.path]) in stack.marks
+    }
 
 
 _RENDERED = (Kind.ENVIRONMENT, Kind.ENVIRONMENT_TAG, Kind.PACKAGE)
@@ -235,6 +277,9 @@ _VERSION_EFFECTS: Mapping[str, str] = {
 
 def _effect(wanted: Wanted, address: Address, action: Action, fields: Sequence[FieldChange]) -> str:
     match address.kind, action:
+        case Kind.DEPLOYMENT | Kind.VERSION | Kind.SERVICE, "update" if fields and _is_renamed(address, fields):
+            what = "requests to its endpoint go on" if address.kind is Kind.SERVICE else _PATHS
+            return f"renamed in place: its id stays; {what}"
         case Kind.DEPLOYMENT, "replace":
             return "the endpoint is down until everything below it is made again; the service gets a new URL"
         case Kind.SERVICE, "replace":
@@ -271,10 +316,21 @@ def replaces_instances(change: Change) -> bool:
     return any(_VERSION_EFFECTS.get(item.path.split(".")[0]) == _INSTANCES for item in change.fields)
 
 
+_PATHS = "request paths with the old name stop working"
+
+
+def _is_renamed(address: Address, fields: Sequence[FieldChange]) -> bool:
+    return address.kind is not Kind.ENVIRONMENT and any(
+        item.path == name_field(address) and isinstance(item.before, str) for item in fields
+    )
+
+
 def _first_start(wanted: Wanted) -> str:
     """When instances start, by the minimum that the version will have: 0 while the stack is paused."""
     version = version_address(wanted.stack.deployment.name, wanted.stack.version.name)
-    match wanted.state[version].fields["minimum_instances"]:
+    match wanted.state[version].fields.get("minimum_instances"):
+        case None:
+            return "instances start as somebody else says"
         case 0:
             return "an instance starts on the first request"
         case 1:

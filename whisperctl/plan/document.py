@@ -40,6 +40,7 @@ def stack_document(plan: Proposal) -> dict[str, Any]:
         "summary": counts | {"unchanged": plan.unchanged},
         "changes": changes_document(plan.changes),
         "operations": [_operation(operation) for operation in plan.operations],
+        **({"ignored": [{"address": str(a), "path": path} for a, path in plan.ignored]} if plan.ignored else {}),
         **({"cost": _cost(plan.cost)} if plan.cost else {}),
         "warnings": remarks_document((*plan.file_warnings, *plan.warnings)),
         "refused": remarks_document(plan.refused),

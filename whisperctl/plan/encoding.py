@@ -26,6 +26,7 @@ def encode(plan: Proposal) -> dict[str, Any]:
         **{name: [[item.source, item.text] for item in getattr(plan, name)] for name in _REMARKS},
         "changes": [_encode_change(change) for change in plan.changes],
         "operations": [_encode_operation(operation) for operation in plan.operations],
+        "ignored": [[_encode_address(address), path] for address, path in plan.ignored],
         "cost": asdict(plan.cost) if plan.cost else None,
     }
 
@@ -42,6 +43,7 @@ def decode(data: Mapping[str, Any]) -> Proposal:
         **named,
         changes=tuple(_decode_change(change) for change in data["changes"]),
         operations=tuple(_decode_operation(operation) for operation in data["operations"]),
+        ignored=tuple((_decode_address(address), str(path)) for address, path in data.get("ignored", ())),
         cost=_decode_cost(data["cost"]) if data["cost"] else None,
     )
 
@@ -55,7 +57,7 @@ def structure(plan: Proposal) -> Any:
     bare = [replace(change, reason="", effect="", source="", contents=()) for change in plan.changes]
     silent = [replace(operation, reason="", effect="", seconds=None) for operation in plan.operations]
     plan = replace(plan, changes=tuple(bare), operations=tuple(silent), origin=None, cost=None)
-    return json.loads(json_text(encode(replace(plan, file_warnings=(), warnings=(), refused=()))))
+    return json.loads(json_text(encode(replace(plan, file_warnings=(), warnings=(), refused=(), ignored=()))))
 
 
 def _encode_operation(operation: Operation) -> list[Any]:

@@ -9,11 +9,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from whisperctl.plan.changes import DEPLOYMENT_REPLACED, Change, replaces_instances
+from whisperctl.plan.changes import DEPLOYMENT_REPLACED, OWNER, Change, name_field, replaces_instances
 from whisperctl.spec import Stack
 from whisperctl.state.desired import Wanted
 from whisperctl.state.labels import Labels
 from whisperctl.state.live import Live, is_proven, is_sealed
+from whisperctl.state.moves import other_owners
 from whisperctl.state.resources import Address, Kind, deployment_address, version_address
 from whisperctl.state.rollout import Rollout
 
@@ -42,14 +43,15 @@ OperationKind = Literal[
 class Operation:
     """One thing to do. `needs` are ids of operations that must have succeeded before.
 
-    create, update, delete: one write. build: an environment tag, created, uploaded and waited for. upload: a package,
-    uploaded and waited for. claim: env var names written on the version before they are created. record: env var names
-    and secret fingerprints written on the version once they are set. rename: an object gets its new name, before
-    anything else. gate: a new version of a line is woken and heard beside the one that serves. switch: services,
-    default version and minimum go over to it. bake: it is asked through the real services for a while. retire: earlier
-    versions fall asleep, the new one is recorded as served. restart: running instances are replaced, one after the
-    other, so that they see changed env vars. probe: the endpoint is awake and does what the spec says.
-    seal: digests are written, the lease is given back.
+    create, update, delete: one write. build: an environment tag, created, uploaded and waited for. upload: a
+    package, uploaded and waited for. claim: env var names written on the version before they are created. record:
+    env var names and secret fingerprints written on the version once they are set. rename: an object gets its new
+    name, before anything else; with the deployment's go the owner's labels of a renamed stack. gate: a new version
+    of a line is woken and heard beside the one that serves. switch: services, default version and minimum go over
+    to it. bake: it is asked through the real services for a while. retire: earlier versions fall asleep, the new
+    one is recorded as served. restart: running instances are replaced, one after the other, so that they see changed
+    env vars. probe: the endpoint is awake and does what the spec says. seal: digests are written,
+    the lease is given back.
     """
 
     id: int
@@ -83,7 +85,7 @@ class Operations:
         by_kind: dict[Kind, list[Change]] = {kind: [] for kind in Kind}
         for change in self.changes:
             by_kind[change.address.kind].append(change)
-        renamed = [self._add("rename", address, ()) for address in self.live.renamed] if not destroy else []
+        renamed = self._renames() if not destroy else []
         # On destroy env vars and packages go with their version.
         made = self._creations(by_kind, self._replacements(by_kind, renamed)) if not destroy else []
         probe = [] if destroy else self._rolled_out(made, by_kind) if self._rolls() else self._probe(made)
@@ -92,6 +94,17 @@ class Operations:
             stack = self.wanted.stack
             self._add("seal", deployment_address(stack.deployment.name), made + probe + after)
         return self.made
+
+    def _renames(self) -> list[int]:
+        """The deployment first: the names of its versions are told below its own. With it go the labels of owners."""
+        deployment = deployment_address(self.wanted.stack.deployment.name)
+        addresses = list(self.live.renamed)
+        if other_owners(self.wanted.stack, self.live.owned):
+            addresses.append(deployment)
+        made: list[int] = []
+        for address in sorted(set(addresses), key=lambda item: (item != deployment, item)):
+            made = [self._add("rename", address, made)]
+        return made
 
     def _add(self, kind: OperationKind, address: Address, needs: Iterable[int]) -> int:
         number = next(self.ids)
@@ -176,7 +189,8 @@ class Operations:
 
     def _is_only_renamed(self, change: Change) -> bool:
         """Whether nothing of an object changes but its name, which has an operation of its own."""
-        return change.address in self.live.renamed and len(change.fields) == 1
+        names = {OWNER} | ({name_field(change.address)} if change.address in self.live.renamed else set())
+        return bool(change.fields) and {item.path for item in change.fields} <= names
 
     def _variables(self, changes: Sequence[Change], needs: list[int], version_changes: Sequence[Change]) -> list[int]:
         """Env vars between the claim of new names and the record of what was set.

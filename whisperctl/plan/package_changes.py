@@ -12,6 +12,7 @@ import hashlib
 import io
 import re
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from concurrent.futures import ThreadPoolExecutor
@@ -44,6 +45,8 @@ _PLAIN = re.compile(r"on|None|[\d.]+|auto|half|b?float(16|32)?")
 """Values that no variable needs to have held."""
 _ADDRESS = re.compile(r"(\w+://)(?:[^/\s]*@)?([^/\s?#@]*)\S*")
 """Scheme and host of a URL; a name, a password or a path before and behind may be a token."""
+_NO_ARCHIVE = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError)
+"""What an archive raises that is damaged, encrypted, or packed in a way that Python does not know."""
 _CONDITION = "unless"
 """In `sharing`: which arguments forbid it. No setting of the server."""
 
@@ -86,12 +89,21 @@ def _contents(plan: Plan, change: Change, api: Api) -> tuple[FieldChange, ...]:
     ours = [item.revision for item in labels.revisions if item.digest == change.fields[0].before]
     if not ours:
         return ()
+    files = read_package(api, deployment, version, ours[0])
+    try:
+        return _differences(files, plan.wanted.package, plan.wanted.stack.substituted) if files else ()
+    except (AttributeError, TypeError):
+        return ()  # the literal of another whisperctl has another shape
+
+
+def read_package(api: Api, deployment: str, version: str, revision: str) -> dict[str, bytes] | None:
+    """The files of a revision's package, by their names below its one top folder; None where it cannot be read."""
     archive = _Bounded()
     try:
-        api.download(deployment, version, ours[0], archive, OneTry(PATIENCE))
-        return differences(archive, plan.wanted.package, plan.wanted.stack.substituted)
-    except (ApiError, _TooLargeError, zipfile.BadZipFile, AttributeError, TypeError):
-        return ()  # the last two: the literal of another whisperctl has another shape
+        api.download(deployment, version, revision, archive, OneTry(PATIENCE))
+        return _unpacked(archive)
+    except (ApiError, _TooLargeError, *_NO_ARCHIVE):
+        return None
 
 
 class _TooLargeError(Exception):
@@ -117,10 +129,21 @@ def differences(
     Raises:
         zipfile.BadZipFile: it is no zip archive.
     """
-    with zipfile.ZipFile(active) as archive:
-        # The archive's one top folder is not part of a name.
-        names = (name for name in archive.namelist() if not name.endswith("/"))
-        old = {name.partition("/")[2] or name: archive.read(name) for name in names}
+    return _differences(_unpacked(active), package, substituted)
+
+
+def _unpacked(archive: BinaryIO) -> dict[str, bytes]:
+    """The files of a zip, without its one top folder, up to a bound for all together."""
+    with zipfile.ZipFile(archive) as opened:
+        files = [item for item in opened.infolist() if not item.is_dir()]
+        if sum(item.file_size for item in files) > 2 * LARGEST:
+            raise _TooLargeError
+        return {item.filename.partition("/")[2] or item.filename: opened.read(item) for item in files}
+
+
+def _differences(
+    old: Mapping[str, bytes], package: Package, substituted: AbstractSet[Path_]
+) -> tuple[FieldChange, ...]:
     code = [files.get(_CODE, b"") for files in (old, package.files)]
     before, after = (config(source) if isinstance(source, bytes) else {} for source in code)
     settings = [

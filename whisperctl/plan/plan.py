@@ -7,12 +7,23 @@ that record success are operations in it. Order is a table of needs, not a scrip
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 from whisperctl.loading.origin import Origin
-from whisperctl.plan.changes import ORDER, Remark, changes_between, deletion, destruction, kept_deployments, remarks
+from whisperctl.plan.changes import (
+    ORDER,
+    Remark,
+    changes_between,
+    deletion,
+    destruction,
+    ignored_differences,
+    kept_deployments,
+    remarks,
+)
 from whisperctl.plan.cost import stack_cost
 from whisperctl.plan.downtime import with_downtime
+from whisperctl.plan.moving import finished_moves, move_refusals
 from whisperctl.plan.operations import Operations
 from whisperctl.plan.proposal import Proposal
 from whisperctl.plan.refusals import refusals, refuse_foreign
@@ -28,6 +39,7 @@ from whisperctl.plan.safeguards import (
 from whisperctl.state.desired import Wanted
 from whisperctl.state.fingerprints import combined
 from whisperctl.state.live import Live, is_proven
+from whisperctl.state.moves import Moves
 from whisperctl.state.resources import Address, version_address
 from whisperctl.state.rollout import Rollout, is_of_the_rollout, rollout_of
 
@@ -59,6 +71,8 @@ def make_plan(
     max_credits: float | None = None,
     origin: Origin | None = None,
     allow_delete: bool = False,
+    moved: Moves | None = None,
+    declared: AbstractSet[str] = frozenset(),
 ) -> Plan:
     """Compare, order, explain.
 
@@ -72,6 +86,8 @@ def make_plan(
         max_credits: more an hour, where it is given, is refused.
         origin: where the stack file stands: a stack that was applied from another one is refused.
         allow_delete: unless it may be taken over, with all that this deletes.
+        moved: what has an earlier name, where the file says that something had one.
+        declared: the names of all stacks that are planned together.
 
     Raises:
         NotOwned: a wanted name is taken by something that is not ours.
@@ -97,6 +113,7 @@ def make_plan(
     stack = wanted.stack
     refused = protection_refusals(wanted, live, changes, rollout)
     refused += refusals(wanted, live, changes, cost, max_credits)
+    refused += move_refusals(wanted, live, moved, declared)
     is_refused = provenance.contradicts and not allow_delete
     if is_refused:
         refused.insert(0, other_origin(wanted, provenance))
@@ -109,11 +126,12 @@ def make_plan(
         destroy=destroy,
         changes=tuple(sorted(changes, key=lambda change: ORDER[change.action])),
         operations=tuple(operations.ordered(destroy)),
+        ignored=() if destroy else ignored_differences(wanted, live),
         unchanged=sum(address not in touched for address in live.owned),
         proven=is_proven(live, stack.deployment.name),
         file_warnings=remarks(stack.warnings),
         origin=provenance.to_write,
-        warnings=(*warnings, *_warnings(wanted, live, destroy), *moves),
+        warnings=(*warnings, *finished_moves(wanted, live, moved), *_warnings(wanted, live, destroy), *moves),
         cost=cost,
         refused=tuple(refused),
         wanted=wanted,

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from whisperctl.plan.changes import Action, Change, Remark
 from whisperctl.plan.cost import Cost
 from whisperctl.plan.operations import Operation
+from whisperctl.state.resources import Address
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -25,6 +26,8 @@ class Proposal:
     operations: tuple[Operation, ...] = ()
     unchanged: int = 0
     """Owned objects that stay as they are."""
+    ignored: tuple[tuple[Address, str], ...] = ()
+    """What differs and is left as it is (`ignore_changes`): object, and path of the field."""
     proven: bool = True
     """Whether the last apply that had something to prove did so."""
     cost: Cost | None = None

@@ -24,7 +24,7 @@ def refuse_foreign(wanted: Wanted, live: Live) -> None:
     ]
     if lines and all(owner(raw) for raw in live.foreign.values()):
         lines.append(
-            "  Nothing was changed. Choose other names; a renamed stack is destroyed under its old name first."
+            "  Nothing was changed. Choose other names; `moved: {stack: OLD}` renames a stack that had another name."
         )
     elif lines:
         lines.append(

@@ -15,6 +15,7 @@ from typing import Any
 from whisperctl.package.build import EnvironmentBuild, Package
 from whisperctl.spec import Path_, Service, Stack
 from whisperctl.state import secret
+from whisperctl.state.ignored import ignored_paths, without
 from whisperctl.state.labels import Labels
 from whisperctl.state.resources import (
     SERVER_DEFAULTS,
@@ -54,7 +55,8 @@ class Wanted:
 
 def desired(stack: Stack, package: Package, build: EnvironmentBuild | None) -> Wanted:
     """The state that `stack` wants, every managed field present."""
-    state = {resource.address: resource for resource in _resources(stack, package, build)}
+    made = _resources(stack, package, build)
+    state = {item.address: replace(item, ignored=ignored_paths(stack, item.address)) for item in made}
     return Wanted(stack=stack, package=package, build=build, state=state, unsettled=state, digest=digest_of(state))
 
 
@@ -149,12 +151,15 @@ def settle(wanted: Wanted, live_labels: Mapping[Address, Labels]) -> Wanted:
             fields["labels"] = {**dict.fromkeys(left), **resource.fields["labels"]}
         if address == version and paused is not None:
             fields["minimum_instances"] = 0
+        if resource.ignored and address in live_labels:
+            fields = without(fields, resource.ignored)
         state[address] = replace(resource, fields=fields)
     for variable in stack.env:
         address = env_var_address(stack.deployment.name, stack.version.name, variable.name)
         # Without a fingerprint nobody knows what was set: an apply was cut off, or somebody else set it.
         written = fingerprints.get(variable.name, "")
-        if variable.secret and address in live_labels and not secret.matches(variable.value, written):
+        is_ours_to_set = address in live_labels and () not in state[address].ignored
+        if variable.secret and is_ours_to_set and not secret.matches(variable.value, written):
             state[address] = replace(state[address], fields={"value": Masked.SECRET_CHANGED, "secret": True})
     return replace(wanted, state=state, paused=paused)
 

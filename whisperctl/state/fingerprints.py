@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from whisperctl.control.api import Json
+from whisperctl.state.ignored import without
 from whisperctl.state.labels import Labels
 from whisperctl.state.resources import SERVICE_LIST_FIELDS, VERSION_LIST_FIELDS, Address, Kind, State
 
@@ -19,9 +20,12 @@ _SHARED = (Kind.ENVIRONMENT, Kind.ENVIRONMENT_TAG)
 """Other stacks change them; which tag is used stands in the version."""
 
 
-def live_digest(objects: Mapping[Address, Json]) -> str:
-    """32 hex digits over everything that the stack owns, without our own labels."""
-    owned = sorted((str(a), _kept(a, raw)) for a, raw in objects.items() if a.kind not in _SHARED)
+def live_digest(objects: Mapping[Address, Json], wanted: State) -> str:
+    """32 hex digits over everything that the stack owns, without our own labels and what it ignores."""
+    ignored = {address: resource.ignored for address, resource in wanted.items()}
+    owned = sorted(
+        (str(a), without(_kept(a, raw), ignored.get(a, ()))) for a, raw in objects.items() if a.kind not in _SHARED
+    )
     return hashlib.sha256(json.dumps(owned, sort_keys=True, default=str).encode()).hexdigest()[:32]
 
 
@@ -51,6 +55,8 @@ def fingerprint(address: Address, raw: Json | None, wanted: State) -> str:
     if raw is None:
         return "absent"
     kept = {key: value for key, value in raw.items() if key not in VOLATILE}
+    if address in wanted and wanted[address].ignored:
+        kept = without(kept, wanted[address].ignored) | {"id": raw.get("id")}
     if address.kind is Kind.SERVICE:
         # The list tells less than the detail: only what a plan compares, whichever of the two was read.
         keys = SERVICE_LIST_FIELDS | {"id"}

@@ -44,13 +44,15 @@ def content_digest(wanted: Wanted, project: str) -> str:
     names = (stack.deployment.name, stack.version.name)
     fields = wanted.unsettled[version_address(*names)].fields
     defaults = SERVER_DEFAULTS[Kind.VERSION]
+    ignored = {path[0] for path in wanted.unsettled[version_address(*names)].ignored if path}
     content = {
-        "version": {name: fields.get(name, defaults.get(name)) for name in sorted(CONTENT_FIELDS)},
+        "version": {name: fields.get(name, defaults.get(name)) for name in sorted(CONTENT_FIELDS - ignored)},
         "package": wanted.unsettled[package_address(*names)].fields["digest"],
         "env": {
             item.name: [secret.fingerprint(item.value, project, stack.name, item.name) if item.secret else item.value,
                         item.secret]
             for item in stack.env
+            if f"env.{item.name}" not in stack.ignore_changes
         },
     }  # fmt: skip
     text = json.dumps(content, sort_keys=True, ensure_ascii=False)

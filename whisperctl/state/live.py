@@ -159,12 +159,14 @@ def _live(api: Api, project: Project, wanted: Wanted, named: _Named, destroy: bo
     found: dict[Address, Json] = {}
     found |= _deployments(project, stack)
     unowned: dict[str, list[str]] = {}
-    for address in [address for address, raw in found.items() if owner(raw) == stack.name]:
+    for address in [address for address, raw in found.items() if owner(raw) in stack.owners]:
         doomed = destroy or _is_fixed_otherwise(found[address], wanted)
         found |= _versions(api, found[address], stack, named, unowned, doomed)
     found |= _services(api, project, stack, named)
-    owned = {address: raw for address, raw in found.items() if owner(raw) == stack.name}
-    foreign = {address: raw for address, raw in found.items() if address in wanted.state and owner(raw) != stack.name}
+    owned = {address: raw for address, raw in found.items() if owner(raw) in stack.owners}
+    foreign = {
+        address: raw for address, raw in found.items() if address in wanted.state and owner(raw) not in stack.owners
+    }
     for address, raw in tuple(owned.items()):
         if address.kind is Kind.VERSION and "health_check" in raw:  # the list of versions does not tell it
             ours, theirs = _env_vars(api, address, raw, stack, named)
@@ -201,7 +203,7 @@ def _deployments(project: Project, stack: Stack) -> dict[Address, Json]:
 
 def _is_ours(raw: Json, stack: Stack) -> bool:
     """Whether an object that the file does not name is the stack's."""
-    return owner(raw) == stack.name and is_made_by_us(raw)
+    return owner(raw) in stack.owners and is_made_by_us(raw)
 
 
 def _copies(project: Project, stack: Stack) -> dict[Address, str]:
@@ -213,7 +215,7 @@ def _copies(project: Project, stack: Stack) -> dict[Address, str]:
     return {
         address: copied if is_copy(raw) else unproven
         for address, raw in found.items()
-        if Labels.of(raw).owner == stack.name and (is_copy(raw) or not (address in named or is_made_by_us(raw)))
+        if Labels.of(raw).owner in stack.owners and (is_copy(raw) or not (address in named or is_made_by_us(raw)))
     }
 
 
@@ -237,7 +239,7 @@ def _versions(
         asleep = line and not doomed and bool(found)
         for item in api.versions(name):
             is_named = item["version"] == wanted
-            if not (owner(item) == stack.name and (is_named or is_made_by_us(item))):
+            if not (owner(item) in stack.owners and (is_named or is_made_by_us(item))):
                 unowned.setdefault(name, []).append(item["version"])
             elif not is_named:
                 detail = item if asleep else api.version(name, item["version"])
@@ -261,7 +263,7 @@ def _services(api: Api, project: Project, stack: Stack, named: _Named) -> dict[A
 def _used_by(project: Project, stack: Stack, owned: Mapping[Address, Json]) -> dict[Address, list[str]]:
     found: dict[Address, list[str]] = {}
     for name, raw in sorted(project.services.items()):
-        if owner(raw) == stack.name or not raw.get("deployment"):
+        if owner(raw) in stack.owners or not raw.get("deployment"):
             continue
         used = [deployment_address(raw["deployment"])]
         used += [version_address(raw["deployment"], raw["version"])] if raw.get("version") else []

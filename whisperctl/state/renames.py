@@ -1,14 +1,17 @@
-"""Live objects that had another name: taken for the wanted ones, so that they are renamed and not made again. Pure."""
+"""Live objects that had another name: taken for the wanted ones, so that they are renamed and not made again."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
-from whisperctl.state.desired import Wanted
+from whisperctl.control.api import Api, Json
+from whisperctl.spec import Stack
+from whisperctl.state.desired import Wanted, desired
 from whisperctl.state.fingerprints import fingerprint
-from whisperctl.state.live import Live
+from whisperctl.state.live import Live, read_live
+from whisperctl.state.moves import Moves, is_declared, moves_of
 from whisperctl.state.resources import Address, Kind
 
 T = TypeVar("T")
@@ -26,11 +29,50 @@ def renamed(wanted: Wanted, live: Live, old: Address, new: Address) -> Live:
     return replace(
         live,
         owned=owned,
+        foreign={_moved(address, old, new): raw for address, raw in live.foreign.items()},
         fingerprints=fingerprints,
         unowned_versions=_of_deployment(live.unowned_versions, old, new),
         used_by={_moved(address, old, new): names for address, names in live.used_by.items()},
         renamed={**live.renamed, new: old},
     )
+
+
+def read_moves(api: Api, stacks: Sequence[Stack]) -> dict[int, Moves]:
+    """What has an earlier name, of each stack whose file says that something had one; by position."""
+    positions = [position for position, stack in enumerate(stacks) if is_declared(stack)]
+    if not positions:
+        return {}
+    deployments = {raw["name"]: raw for raw in api.deployments()}
+    services = {raw["name"]: raw for raw in api.services()}
+    found = {}
+    for position in positions:
+        stack = stacks[position]
+        names = {stack.deployment.name, *stack.moved.deployment} & deployments.keys()
+        versions = {name: api.versions(name) for name in names}
+        found[position] = moves_of(stack, deployments, versions, services)
+    return found
+
+
+def read_moved(api: Api, wanted: Wanted, moves: Moves, parallelism: int) -> Live:
+    """The live side of one stack, every version looked at, with what is to be renamed under its new names."""
+    before = moves.before(wanted.stack)
+    [live] = read_live(api, [desired(before, wanted.package, wanted.build)], parallelism, destroy=True)
+    for old, new in moves.renames:
+        live = renamed(wanted, _following(live, old, new), old, new)
+    return live
+
+
+def _following(live: Live, old: Address, new: Address) -> Live:
+    """With the services that lead to what is renamed leading to its new name: UbiOps knows it by its id."""
+    field = {Kind.DEPLOYMENT: "deployment", Kind.VERSION: "version"}.get(old.kind)
+    if field is None:
+        return live
+
+    def led(address: Address, raw: Json) -> Json:
+        here = raw.get(field) == old.names[-1] and (field == "deployment" or raw.get("deployment") == old.names[0])
+        return raw | {field: new.names[-1]} if address.kind is Kind.SERVICE and here else raw
+
+    return replace(live, owned={address: led(address, raw) for address, raw in live.owned.items()})
 
 
 def _moved(address: Address, old: Address, new: Address) -> Address:

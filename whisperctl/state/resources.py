@@ -28,6 +28,10 @@ class Masked(Enum):
         return self.value
 
 
+FieldPath = tuple[str, ...]
+"""Where a value stands within an object's fields: `("health_check", "interval")`."""
+
+
 class Kind(IntEnum):
     """The kinds of object, in the order in which a plan lists them."""
 
@@ -98,6 +102,8 @@ class Resource:
 
     address: Address
     fields: Mapping[str, Any]
+    ignored: tuple[FieldPath, ...] = ()
+    """Of a wanted one: fields that somebody else sets once it exists; `()` among them stands for all."""
 
 
 State = Mapping[Address, Resource]

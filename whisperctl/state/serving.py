@@ -19,7 +19,7 @@ def serving(api: Api, stack: Stack) -> Stack:
     """
     if not is_line(stack):
         return stack
-    versions = {raw["version"]: raw for raw in api.versions(stack.deployment.name) if owner(raw) == stack.name}
+    versions = {raw["version"]: raw for raw in api.versions(stack.deployment.name) if owner(raw) in stack.owners}
     if not versions:
         return stack
     default = next((name for name, raw in versions.items() if raw.get("default")), None)

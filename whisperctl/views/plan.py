@@ -58,7 +58,15 @@ def _plan_text(plan: Proposal, color: bool) -> str:
     lines += [""] if plan.changes else []
     lines += [f"warning: {warning.text}" for warning in plan.warnings]
     lines += [f"refused: {remark.source}: {remark.text}" for remark in plan.refused]
-    return "\n".join([*lines, *cost_text(plan), summary(plan)])
+    return "\n".join([*lines, *left_out_text(plan), *cost_text(plan), summary(plan)])
+
+
+def left_out_text(plan: Proposal) -> list[str]:
+    """What differs and is left as it is, in a line."""
+    if not plan.ignored:
+        return []
+    names = ", ".join(f"{address} {path}" for address, path in plan.ignored)
+    return [f"{len(plan.ignored)} ignored (ignore_changes): {names}."]
 
 
 def change_text(change: Change, color: bool) -> Iterator[str]:

@@ -15,6 +15,7 @@ from whisperctl.views.plan import (
     change_text,
     cost_text,
     is_quiet,
+    left_out_text,
     most_lost_first,
     steps_text,
     summary,
@@ -78,7 +79,7 @@ def _section(plan: Proposal) -> str:
     lines = [f"### {icon} `{plan.stack}` in project `{plan.project}`\n\n{summary(plan)}"]
     lines += [_quoted(f"⚠️ {remark.source}: {remark.text}") for remark in (*plan.file_warnings, *plan.warnings)]
     lines += [_quoted(f"⛔ `apply` refuses this: {remark.source}: {remark.text}") for remark in plan.refused]
-    lines += [_quoted(line) for line in cost_text(plan)]
+    lines += [_quoted(line) for line in (*left_out_text(plan), *cost_text(plan))]
     if steps := steps_text(plan):
         lines.append("\n".join([steps[0], "", "```", *(line.strip() for line in steps[1:]), "```"]))
     if plan.changes:

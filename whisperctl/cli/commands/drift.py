@@ -15,16 +15,19 @@ from whisperctl.output import json_text
 @click.command(short_help="Show what changed on UbiOps since the last apply.")
 @PATHS
 @PLAN_FORMAT
+@click.option("--write", is_flag=True, help="Write live values into the stack files, where they are plain values.")
 @PARALLELISM
 @click.pass_obj
-def drift(settings: Settings, paths: Sequence[str], form: str, parallelism: int) -> int:
+def drift(settings: Settings, paths: Sequence[str], form: str, write: bool, parallelism: int) -> int:
     """Compare the live project with what was last applied, as `applied -> live`; exit 2 when it drifted.
 
     Who changed an object last, and when, is read in the audit trail of its deployment.
     """
     from whisperctl.cli.signals import interrupt_ends_waits
     from whisperctl.operate.drift import find_drift
+    from whisperctl.operate.drift_write import write_drift
     from whisperctl.views.drift import drift_document, drift_markdown, drift_text
+    from whisperctl.views.drift_write import written_text
 
     stacks = read_stacks(paths)
     world = open_world(settings, stacks, parallelism)
@@ -36,4 +39,6 @@ def drift(settings: Settings, paths: Sequence[str], form: str, parallelism: int)
         click.echo(drift_markdown(found))
     else:
         click.echo(drift_text(found, settings.use_color()))
+    if write:
+        click.echo(written_text(write_drift(found)), err=True)
     return EXIT_CHANGES_PENDING if any(entry.drifted for entry in found) else 0

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import cast, get_args
+from typing import TYPE_CHECKING, cast, get_args
 
 import click
 
+from whisperctl.cli.options import Settings
 from whisperctl.errors import EXIT_DONE
+
+if TYPE_CHECKING:
+    from whisperctl.operate.importing import Import
+    from whisperctl.scaffold import Pipeline
 
 GPUS = ("T4", "L4", "A10", "A100", "H100", "H200", "CPU")
 
@@ -26,31 +31,95 @@ GPUS = ("T4", "L4", "A10", "A100", "H100", "H200", "CPU")
     help="What the instances have.",
 )
 @click.option("--ci", type=click.Choice(["github", "gitlab"]), help="Write a pipeline, too.")
-def init(folder: Path, model: str, gpu: str, ci: str | None) -> int:
+@click.option(
+    "--from",
+    "source",
+    metavar="DEPLOYMENT[/VERSION]",
+    help="Describe what runs already; '*' for every deployment of the project.",
+)
+@click.pass_context
+def init(ctx: click.Context, folder: Path, model: str, gpu: str, ci: str | None, source: str | None) -> int:
     """Write a commented stack.yaml and a .gitignore into DIR [.], and with --ci a pipeline.
+
+    With --from the file describes a live deployment, as small as it can be, with a question where something cannot be
+    told; `adopt` then takes the deployment over, and `plan` shows what would change.
 
     The pipeline plans on a change request, with the plan as a comment; on main it plans, waits for an approval and
     applies that plan; once a day it looks for drift. Its first lines say what to set up. Asks nothing, overwrites
     nothing; the stack is named after DIR. A model folder is relative to DIR.
     """
-    from whisperctl.scaffold import GITIGNORE, Pipeline, Start, write_start
+    from whisperctl.scaffold import Start, write_start
     from whisperctl.spec import Gpu
 
+    pipeline = cast("Pipeline | None", ci)
+    if source is not None:
+        _refuse_with_source(ctx)
+        return _from_live(ctx.obj, folder, source, pipeline)
     assert gpu in get_args(Gpu)
-    start = Start(folder=folder, model=model, gpu=cast("Gpu", gpu), pipeline=cast("Pipeline | None", ci))
+    start = Start(folder=folder, model=model, gpu=cast("Gpu", gpu), pipeline=pipeline)
     names, warnings = write_start(start)
-    for name in names:
-        click.echo(folder / name)
+    _say_written(folder, list(names))
     for warning in warnings:
         click.echo(str(warning), err=True)
+    _say_kept(folder, list(names), ci)
+    _say_next(folder)
+    return EXIT_DONE
+
+
+def _refuse_with_source(ctx: click.Context) -> None:
+    for name in ("model", "gpu"):
+        if ctx.get_parameter_source(name) is not click.core.ParameterSource.DEFAULT:
+            raise click.UsageError(f"--from reads what runs: leave --{name} out.")
+
+
+def _from_live(settings: Settings, folder: Path, source: str, pipeline: Pipeline | None) -> int:
+    from whisperctl.cli.inputs import open_api
+    from whisperctl.operate.importing import import_live
+    from whisperctl.scaffold import write_described
+
+    found = import_live(open_api(settings), source)
+    for line in found.passed_over:
+        click.echo(f"passed over: {line}", err=True)
+    files = {name: description.text for name, description in found.stacks.items()}
+    for name, description in found.stacks.items():
+        files |= {str(Path(name).parent / beside): text for beside, text in description.files.items()}
+    if not files:
+        click.echo("Nothing of this project is to be described: no file was written.", err=True)
+        return EXIT_DONE
+    names = list(write_described(folder, files, pipeline))
+    _say_written(folder, names)
+    _say_kept(folder, names, pipeline)
+    _say_open(folder, found)
+    return EXIT_DONE
+
+
+def _say_written(folder: Path, names: list[str]) -> None:
+    for name in names:
+        click.echo(folder / name)
+
+
+def _say_kept(folder: Path, names: list[str], ci: str | None) -> None:
+    """What was left alone, and what has to be moved."""
+    from whisperctl.scaffold import GITIGNORE
+
     if GITIGNORE not in names:
         click.echo(f"note: {folder / GITIGNORE} was there and is left alone: let it hold *.plan and .env.", err=True)
     if ci and (top := _repository_above(folder)):
         click.echo(
             f"note: a pipeline counts at the repository's top only: move it to {top} and set STACKS in it.", err=True
         )
-    _say_next(folder)
-    return EXIT_DONE
+
+
+def _say_open(folder: Path, found: Import) -> None:
+    """The questions, and what is to be done before the file can be used."""
+    for name, description in found.stacks.items():
+        for question in description.questions:
+            click.echo(f"{folder / name}: {question}", err=True)
+    click.echo("Next:", err=True)
+    for name, description in found.stacks.items():
+        first = "validate" if description.refused else "adopt"
+        click.echo(f"  whisperctl {first} {folder / name}", err=True)
+    click.echo(f"  whisperctl plan {folder if len(found.stacks) > 1 else folder / next(iter(found.stacks))}", err=True)
 
 
 def _repository_above(folder: Path) -> Path | None:

@@ -1,0 +1,18 @@
+"""What `drift --write` wrote into stack files, and what it only tells."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from whisperctl.operate.drift_write import Written
+
+
+def written_text(written: Sequence[Written]) -> str:
+    """A block a stack."""
+    return "\n\n".join(_text(entry) for entry in written)
+
+
+def _text(entry: Written) -> str:
+    head = f"{entry.file} ({entry.stack}): {len(entry.values)} written, {len(entry.told)} only told"
+    lines = [*(f"  {value}" for value in entry.values), *(f"  not written: {text}" for text in entry.told)]
+    return "\n".join([head, *lines])
