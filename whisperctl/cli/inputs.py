@@ -16,6 +16,7 @@ from whisperctl.errors import WhisperctlError
 if TYPE_CHECKING:
     from whisperctl.clock import Clock
     from whisperctl.control.api import Api
+    from whisperctl.control.rate_limit import RateLimit
     from whisperctl.engine import World
     from whisperctl.plan.plan import Plan
     from whisperctl.spec import Stack
@@ -50,7 +51,13 @@ def read_stack(path: str, *, secrets: bool = False, warn: bool = False) -> Stack
     return stacks[0]
 
 
-def open_api(settings: Settings, stack: Stack | None = None, parallelism: int = 10, clock: Clock | None = None) -> Api:
+def open_api(
+    settings: Settings,
+    stack: Stack | None = None,
+    parallelism: int = 10,
+    clock: Clock | None = None,
+    rate_limit: RateLimit | None = None,
+) -> Api:
     """The control plane of the project that the flag, the stack or the environment names."""
     from whisperctl.control.api import Api
     from whisperctl.control.transport import LIMIT
@@ -64,6 +71,7 @@ def open_api(settings: Settings, stack: Stack | None = None, parallelism: int = 
         limit=float(stack.rollout.timeout) if stack else LIMIT,
         parallelism=parallelism,
         clock=clock,
+        rate_limit=rate_limit,
         say=(lambda line: click.echo(line, err=True)) if settings.verbose > 1 else (lambda _line: None),
     )
 
@@ -74,13 +82,18 @@ def open_world(
     parallelism: int = 10,
     max_credits: float | None = None,
     allow_delete: bool = False,
+    max_failures: int = 0,
 ) -> World:
     """What the engine works with: one control plane for each project that the stacks are in.
 
+    UbiOps counts requests by the address that they come from: all of them share one rate limit.
+
     Raises:
+        WhisperctlError: there is no token for some of the projects.
         SpecError: two stacks claim one object of a project; only here is it known which project each is in.
     """
     from whisperctl.clock import StoppableClock
+    from whisperctl.control.rate_limit import RateLimit
     from whisperctl.engine import World
     from whisperctl.errors import SpecError
     from whisperctl.loading.checks import between
@@ -92,15 +105,20 @@ def open_world(
     if problems := list(between(stacks, project_of)):
         raise SpecError(problems)
     one_of_each = {project_of(stack): stack for stack in stacks}
+    settings.require_tokens(one_of_each)
     clock = StoppableClock()
+    rate_limit = RateLimit(clock)
     return World(
-        apis={project: open_api(settings, stack, parallelism, clock) for project, stack in one_of_each.items()},
+        apis={
+            project: open_api(settings, stack, parallelism, clock, rate_limit) for project, stack in one_of_each.items()
+        },
         project_of=project_of,
         token=settings.token(project_of(stacks[0]) if stacks else None),
         parallelism=parallelism,
         clock=clock,
         listen=Lines(several=len(stacks) > 1, color=settings.use_color(sys.stderr), verbose=settings.verbose > 0),
         max_credits=max_credits,
+        max_failures=max_failures,
         allow_delete=allow_delete,
     )
 
