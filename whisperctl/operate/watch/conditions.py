@@ -95,7 +95,7 @@ class Told:
     """What has been told and is not over; it grows with what is wrong and not with time."""
 
     def __init__(self) -> None:
-        self._open: dict[tuple[str, str, str, str], Condition] = {}
+        self._open: dict[tuple[str, str, Kind, str], Condition] = {}
 
     def news(self, now: Iterable[Condition], looked_at: Sequence[Observation]) -> list[Notice]:
         """What began and what is over since the last time.

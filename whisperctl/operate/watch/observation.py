@@ -1,4 +1,4 @@
-"""What one look at a stack shows: drift, its endpoint, instances, cost, failed starts, leaks. Reads only, wakes nothing."""
+"""What one look at a stack shows: drift, endpoint, instances, cost, failed starts, leaks. Reads only, wakes nothing."""
 
 from __future__ import annotations
 
