@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ubiops_emulator.api.call import SYSTEM
-from ubiops_emulator.api.rules import access
+from ubiops_emulator.api.rules import access, projects
 from ubiops_emulator.api.rules.environments import new_tag
 from ubiops_emulator.clock import stamp
 from ubiops_emulator.store import Store
@@ -36,12 +36,10 @@ def seed(store: Store, now: float, token: str) -> None:
     user = store.add("user", SYSTEM, ADMIN, _user(now))
     access.set_token(store, user, token)
     store.set("token", token)
-    project = store.add("project", SYSTEM, PROJECT, _project(now))
-    store.add("grant", project.id, None, {"assignee": user.id, "role": "project-admin"} | _whole_project())
     for name in BASES:
         _environment(store, name, now)
     for name, display, cpu, memory, storage, gpus, credits_, grouped in TYPES:
-        kind = store.add("instance_type", SYSTEM, name, {
+        store.add("instance_type", SYSTEM, name, {
             "time_created": stamp(now),
             "name": name,
             "display_name": display,
@@ -52,12 +50,9 @@ def seed(store: Store, now: float, token: str) -> None:
             "credit_rate": credits_,
             "dedicated_node": False,
             "node_pool": {"cluster": {"type": "local"}},
+            "_grouped": grouped,
         })  # fmt: skip
-        if grouped:
-            member = kind.body | {"priority": 0, "schedule_timeout": 300}
-            body = {"name": display, "instance_types": [member]}
-            body |= {"time_created": stamp(now), "time_updated": stamp(now)}
-            store.add("group", project.id, None, body)
+    projects.add(store, {"name": PROJECT, "organization_name": "emulator"}, user.id, now)
 
 
 def keep_token(store: Store, token: str) -> None:
@@ -68,10 +63,6 @@ def keep_token(store: Store, token: str) -> None:
         store.set("token", token)
 
 
-def _whole_project() -> dict[str, Any]:
-    return {"assignee_type": "user", "resource": PROJECT, "resource_type": "project"}
-
-
 def _user(now: float) -> dict[str, Any]:
     return {
         "email": ADMIN,
@@ -79,20 +70,6 @@ def _user(now: float) -> dict[str, Any]:
         "surname": "Admin",
         "registration_date": stamp(now),
         "authentication": "password",
-    }
-
-
-def _project(now: float) -> dict[str, Any]:
-    return {
-        "name": PROJECT,
-        "creation_date": stamp(now)[:10],
-        "advanced_permissions": False,
-        "credits": None,
-        "organization_name": "emulator",
-        "labels": {},
-        "suspended": False,
-        "suspended_reason": None,
-        "cors_origins": [],
     }
 
 

@@ -58,6 +58,8 @@ class World:
     listen: Listen
     max_credits: float | None = None
     """Credits an hour that no stack may cost; None is no limit."""
+    max_failures: int = 0
+    """Stacks that may have failed when the next wave of an apply begins."""
     allow_delete: bool = False
     """Whether a stack that was applied from another file may be taken over, with all that this deletes."""
     ids: Iterator[int] = field(default_factory=lambda: itertools.count(1))
@@ -219,7 +221,15 @@ def _with_stale_instances(outcome: Outcome, world: World) -> Outcome:
 
 
 def _run(jobs: Iterable[Job], world: World, replan: Replan | None = None) -> list[Outcome]:
-    return Run(jobs=list(jobs), token=world.token, clock=world.clock, listen=world.listen, replan=replan).perform()
+    run = Run(
+        jobs=list(jobs),
+        token=world.token,
+        clock=world.clock,
+        listen=world.listen,
+        replan=replan,
+        max_failures=world.max_failures,
+    )
+    return run.perform()
 
 
 def perform(plans: Sequence[Plan], world: World) -> list[Outcome]:

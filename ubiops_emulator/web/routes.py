@@ -65,6 +65,7 @@ PLAIN: list[Row] = [
     ("GET", "/user", projects.user, ""),
     ("GET", "/permissions", access.permissions, ""),
     ("GET", "/projects", projects.index, ""),
+    ("POST", "/projects", projects.create, ""),
     ("GET", "/template-deployments", deployments.templates, ""),
     ("GET", P, projects.get, "projects.get"),
     ("PATCH", P, projects.update, "projects.update"),

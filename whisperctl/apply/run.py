@@ -1,8 +1,10 @@
 """Performs the operations of plans in the order of their needs and says what became of each.
 
 Independent operations run at the same time, also across stacks. Each stack starts with its lease: who waits for another
-apply holds up nobody else, and plans again afterwards. A failure stops what needs the failed operation and nothing
-else. Interrupting starts nothing more and ends the waits. Decides neither what to do nor how one thing is done.
+apply holds up nobody else, and plans again afterwards. Stacks of a higher wave (`rollout.wave`) start once nothing of
+the lower ones goes on any more, and not at all after too many failures. A failure stops what needs the failed operation
+and nothing else. Interrupting starts nothing more and ends the waits. Decides neither what to do nor how one thing is
+done.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
+from itertools import groupby
 
 from whisperctl.apply import bake, builds, gate, proof, replacement, switch, writes
 from whisperctl.apply.events import Listen, announced, seconds_since
@@ -52,6 +55,17 @@ PERFORM: Mapping[OperationKind, Perform] = {
     "seal": _without_token(writes.seal),
 }
 
+
+def wave_of(job: Job) -> int:
+    """The stack's wave; what is destroyed goes in one."""
+    return 1 if job.plan.destroy else job.plan.wanted.stack.rollout.wave
+
+
+def waves(jobs: Sequence[Job]) -> list[list[Job]]:
+    """The jobs, wave by wave."""
+    return [list(group) for _, group in groupby(sorted(jobs, key=wave_of), key=wave_of)]
+
+
 Replan = Callable[[Plan], Plan]
 """Plans a stack again."""
 
@@ -66,9 +80,13 @@ class Run:
     listen: Listen
     replan: Replan | None = None
     """None: a saved plan, which is performed exactly or not at all."""
+    max_failures: int = 0
+    """Stacks that may have failed when the next wave begins."""
     schedule: Schedule[Job] = field(default_factory=Schedule)
     errors: dict[Job, str] = field(default_factory=dict)
     """Why a job could not begin."""
+    not_begun: set[Job] = field(default_factory=set)
+    """Jobs of waves that were not begun."""
     running: dict[Future[Result | None], Job] = field(default_factory=dict)
     """What threads are at: an operation with its result, or the beginning of a job."""
     tags: builds.TagLocks = field(default_factory=builds.TagLocks)
@@ -84,19 +102,52 @@ class Run:
         try:
             for job in self.jobs:
                 self.schedule.put(job, job.plan.operations)
-                self.running[pool.submit(self._begin, job)] = job
-            while self.running:
-                done, _ = wait(self.running, return_when=FIRST_COMPLETED)
-                for future in done:
-                    self._take_in(pool, self.running.pop(future), future)
-                for job, operation in self.schedule.begin():
-                    self.running[pool.submit(self._do, job, operation)] = job
+            for jobs in waves(self.jobs):
+                self._perform_wave(pool, jobs)
             self.schedule.check_over()
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
             for job in self.jobs:
                 gate.wind_down(job)
                 give_back(job)
+
+    def _perform_wave(self, pool: ThreadPoolExecutor, jobs: Sequence[Job]) -> None:
+        """Return when nothing can go on any more but what a later wave has to do first."""
+        if reason := self._why_not(jobs):
+            self.errors |= dict.fromkeys(jobs, reason)
+            self.not_begun |= set(jobs)
+            for job in jobs:
+                self.schedule.give_up(job, "not tried")
+            jobs = ()
+        for job in jobs:
+            self.running[pool.submit(self._begin, job)] = job
+        self._start_ready(pool)
+        while self.running:
+            done, _ = wait(self.running, return_when=FIRST_COMPLETED)
+            for future in done:
+                self._take_in(pool, self.running.pop(future), future)
+            self._start_ready(pool)
+
+    def _start_ready(self, pool: ThreadPoolExecutor) -> None:
+        """Begin every operation whose needs are met."""
+        for job, operation in self.schedule.begin():
+            self.running[pool.submit(self._do, job, operation)] = job
+
+    def _why_not(self, jobs: Sequence[Job]) -> str:
+        """Why a wave does not begin; empty if it does."""
+        before = [job for job in self.jobs if wave_of(job) < wave_of(jobs[0])]
+        failed = sorted(job.plan.stack for job in before if job not in self.not_begun and self._has_failed(job))
+        if not before or len(failed) <= self.max_failures:
+            return ""
+        return (
+            f"Wave {wave_of(jobs[0])} was not begun: {', '.join(failed)} of an earlier wave did not succeed.\n"
+            f"  --max-failures {len(failed)} would go on."
+        )
+
+    def _has_failed(self, job: Job) -> bool:
+        """Whether something of a job did not succeed; what waits for a later wave may still do so."""
+        results = (self.schedule.results.get(operation.id) for operation in job.plan.operations)
+        return job in self.errors or any(result is not None and result.status != "done" for result in results)
 
     def _leases(self) -> list[Lease]:
         """Those to keep alive while the run lasts."""

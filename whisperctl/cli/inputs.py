@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ from whisperctl.errors import WhisperctlError
 if TYPE_CHECKING:
     from whisperctl.clock import Clock
     from whisperctl.control.api import Api
+    from whisperctl.control.rate_limit import RateLimit
     from whisperctl.engine import World
     from whisperctl.plan.plan import Plan
     from whisperctl.spec import Stack
@@ -50,7 +52,54 @@ def read_stack(path: str, *, secrets: bool = False, warn: bool = False) -> Stack
     return stacks[0]
 
 
-def open_api(settings: Settings, stack: Stack | None = None, parallelism: int = 10, clock: Clock | None = None) -> Api:
+def followed_stacks(paths: Sequence[str], project_of: Callable[[Stack], str]) -> Callable[[], Sequence[Stack]]:
+    """The stacks of files and directories as they are whenever it is called; read again only once a file has changed.
+
+    What has become unreadable, or names another project, is told once; the stacks read before are gone on with.
+    """
+    from whisperctl.errors import SpecError
+
+    stacks = read_stacks(paths)
+    projects, seen = {project_of(stack) for stack in stacks}, _signature(paths, stacks)
+
+    def current() -> Sequence[Stack]:
+        nonlocal stacks, seen
+        now = _signature(paths, stacks)
+        if now == seen:
+            return stacks
+        seen = now
+        try:
+            fresh = read_stacks(paths)
+        except SpecError as error:
+            click.echo(f"warning: The changed files are not read; what they said before is gone by.\n{error}", err=True)
+            return stacks
+        if more := {project_of(stack) for stack in fresh} - projects:
+            click.echo(f"warning: Start watch again to look at {', '.join(sorted(more))}, too.", err=True)
+        stacks = tuple(stack for stack in fresh if project_of(stack) in projects)
+        seen = _signature(paths, stacks)
+        return stacks
+
+    return current
+
+
+def _signature(paths: Sequence[str], stacks: Sequence[Stack]) -> tuple[tuple[str, int, int], ...]:
+    """Time and size of every file that was read, and of the folders that were named."""
+    files = {mark.file for stack in stacks for mark in stack.marks.values()} | set(paths or (DEFAULT_PATH,))
+    found = []
+    for file in sorted(files):
+        with suppress(OSError):
+            about = os.stat(file)  # noqa: PTH116 - the name may be `-`
+            found.append((file, about.st_mtime_ns, about.st_size))
+    return tuple(found)
+
+
+def open_api(
+    settings: Settings,
+    stack: Stack | None = None,
+    parallelism: int = 10,
+    clock: Clock | None = None,
+    rate_limit: RateLimit | None = None,
+) -> Api:
     """The control plane of the project that the flag, the stack or the environment names."""
     from whisperctl.control.api import Api
     from whisperctl.control.transport import LIMIT
@@ -64,6 +113,7 @@ def open_api(settings: Settings, stack: Stack | None = None, parallelism: int = 
         limit=float(stack.rollout.timeout) if stack else LIMIT,
         parallelism=parallelism,
         clock=clock,
+        rate_limit=rate_limit,
         say=(lambda line: click.echo(line, err=True)) if settings.verbose > 1 else (lambda _line: None),
     )
 
@@ -91,13 +141,18 @@ def open_world(
     parallelism: int = 10,
     max_credits: float | None = None,
     allow_delete: bool = False,
+    max_failures: int = 0,
 ) -> World:
     """What the engine works with: one control plane for each project that the stacks are in.
 
+    UbiOps counts requests by the address that they come from: all of them share one rate limit.
+
     Raises:
+        WhisperctlError: there is no token for some of the projects.
         SpecError: two stacks claim one object of a project; only here is it known which project each is in.
     """
     from whisperctl.clock import StoppableClock
+    from whisperctl.control.rate_limit import RateLimit
     from whisperctl.engine import World
     from whisperctl.errors import SpecError
     from whisperctl.loading.checks import between
@@ -109,15 +164,20 @@ def open_world(
     if problems := list(between(stacks, project_of)):
         raise SpecError(problems)
     one_of_each = {project_of(stack): stack for stack in stacks}
+    settings.require_tokens(one_of_each)
     clock = StoppableClock()
+    rate_limit = RateLimit(clock)
     return World(
-        apis={project: open_api(settings, stack, parallelism, clock) for project, stack in one_of_each.items()},
+        apis={
+            project: open_api(settings, stack, parallelism, clock, rate_limit) for project, stack in one_of_each.items()
+        },
         project_of=project_of,
         token=settings.token(project_of(stacks[0]) if stacks else None),
         parallelism=parallelism,
         clock=clock,
         listen=Lines(several=len(stacks) > 1, color=settings.use_color(sys.stderr), verbose=settings.verbose > 0),
         max_credits=max_credits,
+        max_failures=max_failures,
         allow_delete=allow_delete,
     )
 

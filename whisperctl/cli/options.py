@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterable
 from typing import Any, TextIO
 
 import click
@@ -94,6 +95,22 @@ class Settings:
         token = bare_token(self._token_text(project))
         learn_token(token)
         return token
+
+    def require_tokens(self, projects: Iterable[str]) -> None:
+        """Return if there is a token for each project.
+
+        Raises:
+            WhisperctlError: with all projects that have none.
+        """
+        if self.token_file is not None or os.environ.get("UBIOPS_API_TOKEN", "").strip():
+            return
+        variables = {name: token_variable(name) for name in projects}
+        without = [name for name, variable in variables.items() if not os.environ.get(variable, "").strip()]
+        if len(without) > 1 or (without and len(variables) > 1):
+            named = ", ".join(f"{name} ({variables[name]})" for name in without)
+            raise WhisperctlError(
+                f"No UbiOps token for {named}.\n  Set the variables named, or UBIOPS_API_TOKEN for all projects."
+            )
 
     def _token_text(self, project: str | None) -> str:
         if self.token_file is not None:

@@ -30,11 +30,12 @@ def reconcile(
     destroy: bool,
     max_credits: float | None = None,
     allow_delete: bool = False,
+    max_failures: int = 0,
 ) -> int:
     from whisperctl.plan.refusals import refuse
 
     stacks = read_stacks(paths, secrets=not destroy)
-    world = open_world(settings, stacks, parallelism, max_credits, allow_delete)
+    world = open_world(settings, stacks, parallelism, max_credits, allow_delete, max_failures)
     plans = planned(stacks, world, destroy)
     # With JSON the one document on stdout comes at the end; people still see the plan.
     click.echo(rendered(plans, "text", settings), err=form == "json")

@@ -16,6 +16,7 @@ from typing import Any, BinaryIO
 import requests
 
 from whisperctl.clock import Clock, SystemClock
+from whisperctl.control.rate_limit import RateLimit
 from whisperctl.control.responses import cursor_in, parsed, write_to
 from whisperctl.control.transport import LIMIT, Fence, PooledRest, With
 from whisperctl.control.uploads import Archive, zip_file
@@ -36,7 +37,7 @@ class Api:
     """One UbiOps project. Safe to call from several threads.
 
     `project` is the project's name, `timeout` is in seconds for one whole call, `limit` for uploads, downloads and the
-    rate limits of one call together.
+    rate limits of one call together; `rate_limit` is shared by all projects of one host.
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class Api:
         parallelism: int = 10,
         clock: Clock | None = None,
         limit: float = LIMIT,
+        rate_limit: RateLimit | None = None,
         say: Callable[[str], None] = lambda _line: None,
     ) -> None:
         import ubiops
@@ -57,7 +59,12 @@ class Api:
         configuration.client_side_validation = False
         client = ubiops.ApiClient(configuration)
         self.rest: Any = PooledRest(
-            timeout=timeout, clock=clock or SystemClock(), connections=parallelism, limit=limit, say=say
+            timeout=timeout,
+            clock=clock or SystemClock(),
+            connections=parallelism,
+            limit=limit,
+            rate_limit=rate_limit,
+            say=say,
         )
         self.token = token
         client.rest_client = self.rest

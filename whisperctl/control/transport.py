@@ -110,6 +110,7 @@ class PooledRest:
         clock: Clock,
         connections: int = 10,
         limit: float = LIMIT,
+        rate_limit: RateLimit | None = None,
         say: Callable[[str], None] = lambda _line: None,
     ) -> None:
         self.timeout = timeout
@@ -122,7 +123,7 @@ class PooledRest:
         self.slots = threading.BoundedSemaphore(connections)
         self.requests_sent = 0
         self.answered = False
-        self.rate_limit = RateLimit(clock)
+        self.rate_limit = rate_limit or RateLimit(clock)
         self.session = requests.Session()
         # A callable as `auth` keeps a ~/.netrc from replacing the token.
         self.session.auth = _leave_headers_alone

@@ -12,8 +12,21 @@ from whisperctl.state.resources import Kind
 
 
 def outcome_text(outcomes: Sequence[Outcome]) -> str:
-    """What was done, what failed with its reason, what was not tried; one block a stack."""
-    return "\n".join(_outcome_text(outcome.plan, outcome) for outcome in outcomes)
+    """What was done, what failed with its reason, what was not tried; one block a stack, and a line of totals."""
+    blocks = [_outcome_text(outcome.plan, outcome) for outcome in outcomes]
+    return "\n".join([*blocks, *([_totals(outcomes)] if len(outcomes) > 1 else [])])
+
+
+def _totals(outcomes: Sequence[Outcome]) -> str:
+    succeeded = sum(outcome.succeeded for outcome in outcomes)
+    begun = sum(any(result.status != "not tried" for result in outcome.results) for outcome in outcomes)
+    idle = sum(outcome.succeeded and not outcome.results for outcome in outcomes)
+    failed = len(outcomes) - succeeded
+    not_begun = len(outcomes) - begun - idle
+    words = [f"{succeeded} succeeded", *([f"{failed} did not"] if failed else [])]
+    return f"In all {len(outcomes)} stacks: {', '.join(words)}" + (
+        f", {not_begun} of them not begun." if not_begun else "."
+    )
 
 
 def _outcome_text(plan: Proposal, outcome: Outcome) -> str:

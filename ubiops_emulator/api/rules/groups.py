@@ -7,14 +7,19 @@ from typing import Any
 from ubiops_emulator.api import shapes
 from ubiops_emulator.api.call import SYSTEM, Call, group, in_use, project
 from ubiops_emulator.api.rules.paging import page
+from ubiops_emulator.clock import stamp
 from ubiops_emulator.refusal import invalid, not_found
-from ubiops_emulator.store import Doc
+from ubiops_emulator.store import Doc, Store
 
 
 def types(call: Call) -> dict[str, Any]:
     """List the instance types of the platform."""
     project(call)
-    return page(call, call.store.children("instance_type", SYSTEM), lambda doc: doc.body)
+    return page(call, call.store.children("instance_type", SYSTEM), _type)
+
+
+def _type(doc: Doc) -> dict[str, Any]:
+    return {key: value for key, value in doc.body.items() if not key.startswith("_")}
 
 
 def index(call: Call) -> dict[str, Any]:
@@ -54,6 +59,17 @@ def delete(call: Call) -> None:
     if users:
         raise in_use(call, f"Instance type group is used by deployment version {', '.join(users)}")
     call.store.delete(doc)
+
+
+def give_default_groups(store: Store, project_id: str, now: float) -> None:
+    """A new project has a group for each of the usual instance types."""
+    for kind in store.children("instance_type", SYSTEM):
+        if kind.body["_grouped"]:
+            member = {key: value for key, value in kind.body.items() if key != "_grouped"}
+            member |= {"priority": 0, "schedule_timeout": 300}
+            body = {"name": kind.body["display_name"], "instance_types": [member]}
+            body |= {"time_created": stamp(now), "time_updated": stamp(now)}
+            store.add("group", project_id, None, body)
 
 
 def usage(call: Call) -> dict[str, Any]:

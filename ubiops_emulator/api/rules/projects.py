@@ -5,9 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from ubiops_emulator.api import shapes
-from ubiops_emulator.api.call import SYSTEM, Call, labelled, project
+from ubiops_emulator.api.call import SYSTEM, Call, duplicate, labelled, project
 from ubiops_emulator.api.fields import Field
+from ubiops_emulator.api.rules.groups import give_default_groups
+from ubiops_emulator.clock import stamp
 from ubiops_emulator.refusal import not_found
+from ubiops_emulator.store import Doc, Duplicate, Store
 
 PROJECT = {
     "advanced_permissions": Field(kind="bool"),
@@ -16,6 +19,45 @@ PROJECT = {
     "labels": Field(kind="labels"),
     "suspend": Field(kind="bool"),
 }
+
+
+CREATE = {
+    "name": Field(kind="str", required=True, low=1, high=64, pattern=shapes.NAME, hint=shapes.NAME_HINT),
+    "organization_name": Field(kind="str", required=True, low=1),
+    **{name: field for name, field in PROJECT.items() if name != "suspend"},
+}
+
+
+def create(call: Call) -> dict[str, Any]:
+    """Create a project, with the usual instance type groups and whoever asks as its administrator."""
+    body = call.checked(CREATE, creating=True)
+    try:
+        doc = add(call.store, body, call.user.id, call.now)
+    except Duplicate as error:
+        raise duplicate(call, "Project", body["name"]) from error
+    return shapes.keep(shapes.PROJECT_DETAIL, doc.body)
+
+
+def add(store: Store, body: dict[str, Any], user_id: str, now: float) -> Doc:
+    """A project.
+
+    Raises:
+        Duplicate: its name is taken.
+    """
+    defaults = {
+        "creation_date": stamp(now)[:10],
+        "advanced_permissions": False,
+        "credits": None,
+        "labels": {},
+        "suspended": False,
+        "suspended_reason": None,
+        "cors_origins": [],
+    }
+    doc = store.add("project", SYSTEM, body["name"], defaults | body)
+    whole = {"assignee_type": "user", "resource": body["name"], "resource_type": "project"}
+    store.add("grant", doc.id, None, {"assignee": user_id, "role": "project-admin"} | whole)
+    give_default_groups(store, doc.id, now)
+    return doc
 
 
 def status(_call: Call) -> dict[str, Any]:

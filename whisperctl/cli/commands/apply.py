@@ -21,6 +21,14 @@ from whisperctl.cli.reconcile import perform, reconcile
 @click.option(
     "--max-credits", type=click.FloatRange(min=0), metavar="N", help="Refuse a stack that could cost more an hour."
 )
+@click.option(
+    "--max-failures",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    metavar="N",
+    help="Begin the next wave (rollout.wave) also after N stacks have failed.",
+)
 @ALLOW_DELETE
 @click.pass_obj
 def apply(
@@ -31,13 +39,14 @@ def apply(
     form: str,
     parallelism: int,
     max_credits: float | None,
+    max_failures: int,
     allow_delete: bool,
 ) -> int:
     """Show the plan, ask, perform it, and prove that the endpoint transcribes and that nothing differs any more."""
     if saved and paths:
         raise click.UsageError("Pass either PATH or --plan FILE, not both.")
     if saved:
-        return _apply_saved(settings, saved, form, parallelism, max_credits, allow_delete)
+        return _apply_saved(settings, saved, form, parallelism, max_credits, allow_delete, max_failures)
     return reconcile(
         settings,
         paths,
@@ -47,18 +56,25 @@ def apply(
         destroy=False,
         max_credits=max_credits,
         allow_delete=allow_delete,
+        max_failures=max_failures,
     )
 
 
 def _apply_saved(
-    settings: Settings, file: str, form: str, parallelism: int, max_credits: float | None, allow_delete: bool
+    settings: Settings,
+    file: str,
+    form: str,
+    parallelism: int,
+    max_credits: float | None,
+    allow_delete: bool,
+    max_failures: int,
 ) -> int:
     from whisperctl.plan.saved import check, load, refuse_missing
 
     document = load(file)
     refuse_missing(file, document)
     stacks = read_stacks(document.paths, secrets=not document.destroy)
-    world = open_world(settings, stacks, parallelism, max_credits, allow_delete or document.allow_delete)
+    world = open_world(settings, stacks, parallelism, max_credits, allow_delete or document.allow_delete, max_failures)
     plans = planned(stacks, world, document.destroy)
     check(file, document, plans)
     click.echo(rendered(plans, "text", settings), err=form == "json")
