@@ -178,7 +178,7 @@ class Batch:
             raise WhisperctlError(f"has {size >> 20} MB and must be cut, which needs a decoder.\n  {audio.INSTALL}")
         ask = replace(self._wishes.ask, timed=bool(TIMED & set(self._wishes.formats)) and self._wishes.ask.timed)
         try:
-            transcript = self._asker.asked(ask, "audio" + recording.path.suffix, path.read_bytes())
+            transcript = self._asker.asked(ask, ("audio" + recording.path.suffix, path.read_bytes()))
         except WhisperctlError as error:
             raise WhisperctlError(
                 f"{error}\n  It was sent as it is: nothing here decodes it. {audio.INSTALL}"
