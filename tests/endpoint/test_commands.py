@@ -67,7 +67,7 @@ def test_on_a_terminal_the_bar_leaves_the_transcript_alone(project: Project, fol
     os.close(ours)
     assert process.returncode == 0
     assert "0.04/0.04 min" in shown.decode()
-    assert "x real time" in shown.decode()
+    assert "× real time" in shown.decode()
     assert shown.decode().rpartition("\x1b[2K")[2].splitlines() == ["ba ke mo"]
 
 

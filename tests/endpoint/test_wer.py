@@ -39,3 +39,8 @@ def test_distance_is_bounded_and_zero_only_for_equals(left: list[str], right: li
     rate = word_error_rate(" ".join(left), " ".join(right))
     assert abs(len(left) - len(right)) / len(left) <= rate <= max(len(left), len(right)) / len(left)
     assert (rate == 0) == (left == right)
+
+
+@given(st.text(st.characters(max_codepoint=127)))
+def test_words_of_ascii_are_those_of_the_general_way(text: str) -> None:
+    assert words(text) == words(f"{text} ß")[:-1]

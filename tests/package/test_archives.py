@@ -250,7 +250,13 @@ def test_hostile_requirements_and_arguments_stay_as_written(stack_of: StackOf) -
 def test_a_packages_code_has_no_comments() -> None:
     source = 'a = "# no comment"  # one\n\n# another\n    # and\nb = [  # in a list\n    1,\n]\n'
     assert without_comments(source) == 'a = "# no comment"\n\nb = [\n    1,\n]\n'
-    for name in ("deployment.py", "whisperctl_supervisor.py", "whisperctl_scheduler.py", "whisperctl_encoder.py", "whisperctl_front_ends.py"):
+    for name in (
+        "deployment.py",
+        "whisperctl_supervisor.py",
+        "whisperctl_scheduler.py",
+        "whisperctl_encoder.py",
+        "whisperctl_front_ends.py",
+    ):
         code = rendered(name, {}).decode()
         tokens = tokenize.generate_tokens(io.StringIO(code).readline)
         assert [token.string for token in tokens if token.type == tokenize.COMMENT] == []

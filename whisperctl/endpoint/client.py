@@ -8,11 +8,13 @@ it. An HTTP status is an answer, not an exception: callers decide what a 503 mea
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+import secrets
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http.cookiejar import DefaultCookiePolicy
-from typing import IO, Any, Self
+from typing import Any, Self
 
 import httpx
 
@@ -28,8 +30,8 @@ class TooSlow(Unreachable):
     """The endpoint was reached, or may have been, and did not answer in time."""
 
 
-Upload = tuple[str, bytes | IO[bytes]]
-"""A file's name as the server sees it, and its content."""
+Upload = tuple[str, bytes | Sequence[bytes | memoryview]]
+"""A file's name as the server sees it, and its content, whole or in parts."""
 
 NETWORK = "docs/network.md tells how to set proxies and certificate authorities."
 _REDIRECTS = 5
@@ -119,19 +121,7 @@ class Endpoint:
             refuse_plain(self.url)
             if home is not None:
                 refuse_foreign(self.url, home)
-        limits = httpx.Limits(max_connections=None, max_keepalive_connections=64)
-        trust = client_context() if self.url.lower().startswith("https://") else True
-        headers = {"Accept-Encoding": "gzip, deflate"}
-        try:
-            self._client = httpx.Client(follow_redirects=False, limits=limits, verify=trust, headers=headers)
-        except (OSError, ImportError, ValueError) as error:  # proxies and certificates of the environment
-            raise Unhealthy(
-                f"No HTTP client can be made of this environment: {clean(str(error)) or type(error).__name__}.\n"
-                f"  Look at SSL_CERT_FILE, ALL_PROXY, HTTPS_PROXY and HTTP_PROXY. {NETWORK}"
-            ) from error
-        end_answers(self._client)
-        # Of all who use this client, nobody is to get the cookies of another one's session.
-        self._client.cookies.jar.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+        self._clients = _Clients(encrypted=self.url.lower().startswith("https://"))
 
     def __repr__(self) -> str:
         return f"Endpoint({self.url!r})"
@@ -143,8 +133,8 @@ class Endpoint:
         self.close()
 
     def close(self) -> None:
-        """Drop the pooled connections."""
-        self._client.close()
+        """Drop the connections."""
+        self._clients.close()
 
     def get(self, path: str, timeout: float | None = None) -> Answer:
         """GET `path`, following redirects inside this origin.
@@ -177,10 +167,11 @@ class Endpoint:
             Unreachable: no answer came in time; the server may have done the work.
             Unhealthy: it redirects.
         """
-        name, content = upload
-        files = {"file": (name, content, "application/octet-stream")}
+        boundary, form = _form(fields, upload)
+        headers = {"Content-Type": f"multipart/form-data; boundary={boundary}"}
+        url = httpx.URL(self._absolute(path))
         seconds = self.transcription_timeout if timeout is None else timeout
-        response = self._send("POST", httpx.URL(self._absolute(path)), seconds, data=dict(fields), files=files)
+        response = self._send("POST", url, seconds, content=form, headers=headers)
         if response.has_redirect_location:
             target = response.url.join(response.headers["location"])
             raise self._strays("POST", path, response.status_code, target)
@@ -203,9 +194,9 @@ class Endpoint:
         """
         url = httpx.URL(self._absolute(target))
         limit = httpx.Timeout(max(self.timeout, _PATIENT_SECONDS), connect=_CONNECT_SECONDS)
-        request = self._client.build_request(verb, url, headers=dict(headers), content=body, timeout=limit)
-        with self._own_errors(verb, url, max(self.timeout, _PATIENT_SECONDS)):
-            response = self._client.send(request, auth=self._auth, stream=True)
+        with self._clients.taken() as client, self._own_errors(verb, url, max(self.timeout, _PATIENT_SECONDS)):
+            request = client.build_request(verb, url, headers=dict(headers), content=body, timeout=limit)
+            response = client.send(request, auth=self._auth, stream=True)
             try:
                 encoded = response.headers.get("content-encoding", "identity").lower() != "identity"
                 left_out = (b"content-encoding", b"content-length") if encoded else ()
@@ -236,9 +227,9 @@ class Endpoint:
     def _send(self, verb: str, url: httpx.URL, timeout: float | None, **body: Any) -> httpx.Response:
         seconds = self.timeout if timeout is None else timeout
         limit = httpx.Timeout(seconds, connect=min(seconds, _CONNECT_SECONDS))
-        with self._own_errors(verb, url, seconds), ending(seconds):
-            request = self._client.build_request(verb, url, timeout=limit, **body)
-            response = self._client.send(request, auth=self._auth, stream=True)
+        with self._clients.taken() as client, self._own_errors(verb, url, seconds), ending(seconds):
+            request = client.build_request(verb, url, timeout=limit, **body)
+            response = client.send(request, auth=self._auth, stream=True)
             read_whole(response)
         self._say(f"{verb} {url} -> {response.status_code} ({response.elapsed.total_seconds():.2f} s)")
         return response
@@ -279,6 +270,83 @@ class Endpoint:
     def _blank(self, text: str) -> str:
         """`text` without our token; a transcript is otherwise left as it is."""
         return text.replace(self._token, TOKEN) if self._token else text
+
+
+class _Clients:
+    """HTTP clients of one connection each, kept for the next request.
+
+    httpx has a pool of its own; at 256 requests in flight its one lock took most of a core (measured).
+    """
+
+    def __init__(self, *, encrypted: bool) -> None:
+        """Make the first client.
+
+        Raises:
+            Unhealthy: the environment's proxies or certificates cannot be used.
+        """
+        self._idle: deque[httpx.Client] = deque()
+        self._all: list[httpx.Client] = []
+        self._closed = False
+        try:
+            self._trust = client_context() if encrypted else httpx.create_ssl_context()
+            self._idle.append(self._made())
+        except (OSError, ImportError, ValueError) as error:  # proxies and certificates of the environment
+            raise Unhealthy(
+                f"No HTTP client can be made of this environment: {clean(str(error)) or type(error).__name__}.\n"
+                f"  Look at SSL_CERT_FILE, ALL_PROXY, HTTPS_PROXY and HTTP_PROXY. {NETWORK}"
+            ) from error
+
+    @contextmanager
+    def taken(self) -> Iterator[httpx.Client]:
+        """A client that nobody else uses meanwhile: the one used last, whose connection is the likeliest to live."""
+        try:
+            client = self._idle.pop()
+        except IndexError:
+            client = self._made()
+        try:
+            yield client
+        finally:
+            self._idle.append(client)
+            if self._closed:
+                self.close()
+
+    def close(self) -> None:
+        """Drop all connections, also those in use."""
+        self._closed = True
+        for client in list(self._all):
+            client.close()
+
+    def _made(self) -> httpx.Client:
+        client = httpx.Client(follow_redirects=False, verify=self._trust, headers={"Accept-Encoding": "gzip, deflate"})
+        end_answers(client)
+        # Of all who use this client, nobody is to get the cookies of another one's session.
+        client.cookies.jar.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+        self._all.append(client)
+        return client
+
+
+def _form(fields: Mapping[str, str], upload: Upload) -> tuple[str, bytes]:
+    """A boundary, and the form with one `file` as the bytes that are sent: each sample is copied once.
+
+    The boundary is random, so that nothing in a recording can end its part early.
+    """
+    name, content = upload
+    parts = (content,) if isinstance(content, bytes) else content
+    boundary = secrets.token_hex(16)
+    head = [
+        f'--{boundary}\r\nContent-Disposition: form-data; name="{key}"\r\n\r\n{value}\r\n'
+        for key, value in fields.items()
+    ]
+    head.append(
+        f'--{boundary}\r\nContent-Disposition: form-data; name="file"; filename="{_quoted(name)}"\r\n'
+        "Content-Type: application/octet-stream\r\n\r\n"
+    )
+    return boundary, b"".join(("".join(head).encode(), *parts, f"\r\n--{boundary}--\r\n".encode()))
+
+
+def _quoted(name: str) -> str:
+    """A file's name inside the quotes of a form, as browsers write it."""
+    return name.replace('"', "%22").replace("\r", "%0D").replace("\n", "%0A")
 
 
 class _TokenFor(httpx.Auth):

@@ -10,9 +10,14 @@ _SPACELESS = r"\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\u0e00-\u0e7f
 
 WORD = re.compile(rf"[{_SPACELESS}]|[^\s{_SPACELESS}]+")
 
+_PLAIN = re.compile("[a-z0-9]+")
+"""The same of ASCII, whose other characters are all punctuation, symbols and spaces."""
+
 
 def words(text: str) -> list[str]:
     """The words of `text`: compatibility forms folded, lower case, without punctuation and symbols."""
+    if text.isascii():
+        return _PLAIN.findall(text.replace("'", "").lower())
     folded = unicodedata.normalize("NFKC", text).casefold()
     return WORD.findall("".join(_kept(character) for character in folded))
 

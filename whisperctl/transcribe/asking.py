@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import replace
 
-from whisperctl.endpoint.client import Answer
+from whisperctl.endpoint.client import Answer, Upload
 from whisperctl.endpoint.transcription import ROUTES, Ask, Transcript, lacks_times, read
 from whisperctl.errors import Interrupted, Unhealthy, WhisperctlError
 from whisperctl.transcribe import guard, speech, wav
@@ -51,7 +51,7 @@ class Asker:
             Unhealthy: the server refused, or gave no transcript.
             Unreachable: no answer came.
         """
-        first = self._judged(self.asked(ask, "audio.wav", _file(piece.samples)), piece)
+        first = self._judged(self.asked(ask, _upload(piece.samples)), piece)
         if first[1] is None:
             return first
         kept = first
@@ -68,7 +68,7 @@ class Asker:
             kept = again
         return kept
 
-    def asked(self, ask: Ask, name: str, content: bytes) -> Transcript:
+    def asked(self, ask: Ask, upload: Upload) -> Transcript:
         """The transcript of one file as it is.
 
         Raises:
@@ -77,11 +77,11 @@ class Asker:
         """
         plain = replace(ask, timed=False)
         timed = ask.timed and not self._untimed.is_set()
-        answer = self._sent(ask if timed else plain, name, content, None if self._needs_times else plain)
+        answer = self._sent(ask if timed else plain, upload, None if self._needs_times else plain)
         if timed and lacks_times(answer) and (answer.status == 400 or self._needs_times):
             if answer.status == 400:
                 self._does_not_time()
-            answer = self._sent(plain, name, content)
+            answer = self._sent(plain, upload)
         transcript = read(answer, self._patient.endpoint.url + ROUTES[ask.task])
         return replace(transcript, language=transcript.language or ask.language)
 
@@ -93,10 +93,10 @@ class Asker:
         if self._needs_times and not told:
             self._say("This vLLM gives no times (0.12 and later do): they are those of whole pieces.")
 
-    def _sent(self, ask: Ask, name: str, content: bytes, otherwise: Ask | None = None) -> Answer:
+    def _sent(self, ask: Ask, upload: Upload, otherwise: Ask | None = None) -> Answer:
         if self._refused:
             raise Unhealthy(f"was not sent: {self._refused}")
-        answer = self._patient.send(ask, (name, content), otherwise)
+        answer = self._patient.send(ask, upload, otherwise)
         if answer.status in _REFUSED:
             with self._lock:
                 self._refused = self._refused or f"the endpoint answered {answer} to an earlier request."
@@ -105,7 +105,7 @@ class Asker:
     def _again(self, ask: Ask, piece: Piece) -> tuple[Transcript, guard.Doubt | None] | None:
         """Another try; None if the server does not like it: there is an answer already."""
         try:
-            return self._judged(self.asked(ask, "audio.wav", _file(piece.samples)), piece)
+            return self._judged(self.asked(ask, _upload(piece.samples)), piece)
         except Interrupted:
             raise
         except WhisperctlError:
@@ -141,5 +141,5 @@ def _is_spoken(piece: Piece) -> bool:
     return speech.has_speech(piece.samples) if speech.can_tell() else not is_quiet(piece.levels)
 
 
-def _file(samples: Samples) -> bytes:
-    return b"".join((wav.header(samples), samples.data))
+def _upload(samples: Samples) -> Upload:
+    return "audio.wav", (wav.header(samples), samples.data.cast("B"))

@@ -1,18 +1,18 @@
 """Many recordings through one endpoint: decoded, cut, sent in parallel, stitched, written.
 
-At most `parallelism` requests are in flight, and little more than that many pieces in memory, however long the
-recordings are. Whatever goes wrong with one recording is that recording's failure; one whose transcripts are there
-already, made from it as wished, is skipped.
+As many requests are in flight as there are slots, and little more than that many pieces in memory, however long and
+many the recordings are. Whatever goes wrong with one recording is that recording's failure; one whose transcripts are
+there already, made from it as wished, is skipped.
 """
 
 from __future__ import annotations
 
 import threading
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
+from queue import SimpleQueue
 
 from whisperctl.clock import Clock
 from whisperctl.endpoint.transcription import Ask, Transcript, timed
@@ -22,16 +22,22 @@ from whisperctl.transcribe.asking import Asker
 from whisperctl.transcribe.formats import TIMED, rendered
 from whisperctl.transcribe.lanes import Heard, Lanes
 from whisperctl.transcribe.ledger import Ledger, Source
+from whisperctl.transcribe.pace import MOST, Pace
 from whisperctl.transcribe.pieces import Piece
 from whisperctl.transcribe.recordings import Missing, Named, Recording, is_pipe, looks_recorded, printable, spooled
 from whisperctl.transcribe.results import Done, Failed, Listener, PassedOver, Result, Skipped
 from whisperctl.transcribe.retries import Patient
+from whisperctl.transcribe.slots import Slots
 from whisperctl.transcribe.threads import Threads
 from whisperctl.transcribe.tracks import listed
+from whisperctl.transcribe.turns import Turn, decoders
 from whisperctl.transcribe.wishes import Wishes
 
 _HEAVIEST = 20 * 1024 * 1024
 """Bytes of a file that is sent as it is, at most: below vLLM's 25 MB."""
+
+_WINDOW = 1000
+"""Recordings that may be begun before the first of them is done: what is in memory has a bound."""
 
 
 class Batch:
@@ -41,7 +47,7 @@ class Batch:
         self,
         wishes: Wishes,
         patient: Patient,
-        parallelism: int,
+        parallelism: int | None,
         clock: Clock,
         listener: Listener,
         *,
@@ -53,7 +59,7 @@ class Batch:
         Args:
             wishes: what to make of each recording.
             patient: sends requests.
-            parallelism: how many are in flight at most.
+            parallelism: how many are in flight at most; None finds that out.
             clock: times the recordings.
             listener: is told how it goes.
             spool: a folder for what comes through pipes.
@@ -62,35 +68,63 @@ class Batch:
         self._wishes, self._patient, self._clock, self._listener = wishes, patient, clock, listener
         self._spool, self._ledger = spool, ledger
         self._asker = Asker(patient, listener.say, needs_times=bool(TIMED & set(wishes.formats)) or wishes.words)
-        self._files = Threads(parallelism, "recording")
-        self._requests = Threads(parallelism, "request")
-        self._slots = threading.Semaphore(2 * parallelism)
+        self._slots = Slots(Pace(parallelism), clock, listener.paced)
+        patient.tell(self._slots.seen)
+        self._files = Threads(2 * MOST, "recording")
+        self._requests = Threads(MOST, "request")
+        self._turns = threading.Semaphore(min(self._slots.most, decoders()))
+        self._window = threading.Semaphore(_WINDOW)
+        self._stopped = False
 
-    def run(self, found: Sequence[Named]) -> Iterator[Result]:
+    def run(self, found: Iterable[Named]) -> Iterator[Result]:
         """Each one's result, in order, as soon as it and those before it are done."""
-        futures = deque(self._files.submit(lambda one=one: self._finished(one)) for one in found)  # type: ignore[misc]
+        begun: SimpleQueue[Future[Result] | None] = SimpleQueue()
+        threading.Thread(target=lambda: self._begin(found, begun), name="recordings", daemon=True).start()
         try:
-            while futures:
-                yield futures.popleft().result()
+            while (future := begun.get()) is not None:
+                yield future.result()
+                self._window.release()
         finally:
-            for future in futures:
-                future.cancel()
+            self._stopped = True
+            self._window.release()
+            self._turns.release(2 * MOST)
+            self._slots.stop()
             self._patient.stop()
             self._files.dismiss()
             self._requests.dismiss()
 
-    def _finished(self, one: Named) -> Result:
-        result = self._result(one)
+    def _begin(self, found: Iterable[Named], begun: SimpleQueue[Future[Result] | None]) -> None:
+        """Begin one recording after the other, each when there is room for its result and it is its turn."""
+        try:
+            for one in found:
+                self._window.acquire()
+                self._turns.acquire()
+                if self._stopped:
+                    return
+                turn = Turn(self._turns)
+                begun.put(self._files.submit(lambda one=one, turn=turn: self._finished(one, turn)))  # type: ignore[misc]
+        except BaseException as error:  # naming the recordings failed: it is for whoever reads the results
+            broken: Future[Result] = Future()
+            broken.set_exception(error)
+            begun.put(broken)
+        finally:
+            begun.put(None)
+
+    def _finished(self, one: Named, turn: Turn) -> Result:
+        try:
+            result = self._result(one, turn)
+        finally:
+            turn.end()
         self._listener.finished(result)
         return result
 
-    def _result(self, one: Named) -> Result:
+    def _result(self, one: Named, turn: Turn) -> Result:
         if isinstance(one, Missing):
             return Failed(name=one.name, given=one.given, reason=one.reason)
         try:
             if one.folder is not None and not looks_recorded(one):
                 return PassedOver(recording=one)
-            return self._made(one)
+            return self._made(one, turn)
         except Interrupted:
             raise
         except WhisperctlError as error:
@@ -101,7 +135,7 @@ class Batch:
             reason = f"cannot be transcribed: {type(error).__name__}: {error}"
         return Failed(name=one.name, given=one.given, reason=reason)
 
-    def _made(self, recording: Recording) -> Result:
+    def _made(self, recording: Recording, turn: Turn) -> Result:
         started = self._clock.monotonic()
         source = Source.of(recording.path)
         missing = self._missing(recording, source)
@@ -111,7 +145,7 @@ class Batch:
             return Skipped(recording=recording, target=self._wishes.folder / last)
         if self._asker.refused:
             raise WhisperctlError(f"was not tried: {self._asker.refused}")
-        transcript, notes = self._transcript(recording)
+        transcript, notes = self._transcript(recording, turn)
         if self._wishes.folder is not None:
             for shape in missing:
                 self._write(self._wishes.folder, recording, shape, transcript, source)
@@ -137,7 +171,7 @@ class Batch:
         if self._ledger:
             self._ledger.done(file, source, self._wishes.written_down(shape))
 
-    def _transcript(self, recording: Recording) -> tuple[Transcript, list[str]]:
+    def _transcript(self, recording: Recording, turn: Turn) -> tuple[Transcript, list[str]]:
         """What is said, and what its user should know."""
         path, pipe = recording.path, is_pipe(recording.path)
         if pipe:
@@ -145,9 +179,9 @@ class Batch:
         try:
             with audio.opened(path, self._wishes.track) as sound:
                 if sound is None:
-                    return self._whole(recording, path), []
+                    return self._whole(recording, path, turn), []
                 self._listener.opened(recording, sound.seconds)
-                lanes = Lanes(self._wishes.ask, self._wishes.channels, self._submit, self._listener.heard)
+                lanes = Lanes(self._wishes.ask, self._wishes.channels, self._submit, self._listener.heard, turn)
                 transcript, notes = lanes.transcribed(sound, words=self._wishes.words)
         finally:
             if pipe:
@@ -159,9 +193,9 @@ class Batch:
         return transcript, notes
 
     def _submit(self, ask: Ask, piece: Piece, is_over: Callable[[], bool]) -> Future[Heard]:
-        self._slots.acquire()
+        self._slots.take()
         future = self._requests.submit(lambda: self._heard(ask, piece, is_over))
-        future.add_done_callback(lambda _: self._slots.release())
+        future.add_done_callback(lambda _: self._slots.give_back())
         return future
 
     def _heard(self, ask: Ask, piece: Piece, is_over: Callable[[], bool]) -> Heard:
@@ -171,18 +205,22 @@ class Batch:
         self._listener.heard(piece.end - piece.start)
         return answer
 
-    def _whole(self, recording: Recording, path: Path) -> Transcript:
+    def _whole(self, recording: Recording, path: Path, turn: Turn) -> Transcript:
         """The transcript of a file that nothing here can decode: the server has to."""
         size = path.stat().st_size
         if size > _HEAVIEST:
             raise WhisperctlError(f"has {size >> 20} MB and must be cut, which needs a decoder.\n  {audio.INSTALL}")
         ask = replace(self._wishes.ask, timed=bool(TIMED & set(self._wishes.formats)) and self._wishes.ask.timed)
+        turn.end()
+        self._slots.take()
         try:
-            transcript = self._asker.asked(ask, "audio" + recording.path.suffix, path.read_bytes())
+            transcript = self._asker.asked(ask, ("audio" + recording.path.suffix, path.read_bytes()))
         except WhisperctlError as error:
             raise WhisperctlError(
                 f"{error}\n  It was sent as it is: nothing here decodes it. {audio.INSTALL}"
             ) from error
+        finally:
+            self._slots.give_back()
         last = max((one.end for one in transcript.segments or ()), default=0.0)
         duration = transcript.duration or last
         self._listener.heard(duration)

@@ -19,6 +19,7 @@ from whisperctl.transcribe.levels import SECONDS, Levels
 from whisperctl.transcribe.pieces import Cutter, Piece
 from whisperctl.transcribe.sound import RATE, Samples, Sound
 from whisperctl.transcribe.stitch import merged, stitch
+from whisperctl.transcribe.turns import Turn
 from whisperctl.transcribe.words import estimated
 
 Heard = tuple[Transcript, Doubt | None]
@@ -43,7 +44,14 @@ class _Lane:
 class Lanes:
     """The lanes of one recording."""
 
-    def __init__(self, ask: Ask, channels: Channels, send: Send, heard: Callable[[float], None]) -> None:
+    def __init__(
+        self,
+        ask: Ask,
+        channels: Channels,
+        send: Send,
+        heard: Callable[[float], None],
+        turn: Turn,
+    ) -> None:
         """Begin nothing yet.
 
         Args:
@@ -51,8 +59,10 @@ class Lanes:
             channels: what to make of the channels.
             send: has a piece transcribed.
             heard: is told of seconds that need no sending.
+            turn: of the recording; it ends when everything is decoded.
         """
         self._ask, self._channels, self._send, self._heard = ask, channels, send, heard
+        self._turn = turn
         self._lanes: list[_Lane] = []
         self._frames = 0
         self._over = threading.Event()
@@ -71,6 +81,7 @@ class Lanes:
                     break
             for lane in self._lanes:
                 self._sent(lane, lane.cutter.end())
+            self._turn.end()
             transcripts = [(lane.label, self._stitched(lane, words=words)) for lane in self._lanes]
         finally:
             self._over.set()
@@ -103,7 +114,9 @@ class Lanes:
                 future.add_done_callback(self._stop_if_broken)
             lane.waiting.append((replace(piece, samples=_NOTHING), future))
             if lane.ask.language is None and not piece.last and not _is_unsent(lane, piece):
-                lane.ask = replace(lane.ask, language=languages.code(self._result(future)[0].language or ""))
+                with self._turn.aside():
+                    heard = self._result(future)[0]
+                lane.ask = replace(lane.ask, language=languages.code(heard.language or ""))
 
     def _stop_if_broken(self, future: Future[Heard]) -> None:
         if future.cancelled():

@@ -61,5 +61,8 @@ class Listener(Protocol):
     def finished(self, result: Result) -> None:
         """One recording is done with; they finish in any order."""
 
+    def paced(self, level: int) -> None:
+        """So many requests may be in flight from now on."""
+
     def say(self, line: str) -> None:
         """Something worth a line."""

@@ -46,9 +46,23 @@ class Patient:
         alarm: Alarm,
         chance: Callable[[], float] = random.random,
     ) -> None:
+        """Send nothing yet.
+
+        Args:
+            endpoint: gets the requests.
+            clock: times everything.
+            alarm: wakes an instance where none answers.
+            chance: a number from 0 to 1, so that many who wait do not come back at once.
+        """
         self.endpoint = endpoint
         self._clock, self._alarm, self._chance = clock, alarm, chance
+        self._seen: Callable[[float, int], None] = lambda _begun, _status: None
         self._stopped = threading.Event()
+        self._closed_until = 0.0
+
+    def tell(self, seen: Callable[[float, int], None]) -> None:
+        """Let `seen` know of each request when it was sent, and the status that it was answered with."""
+        self._seen = seen
 
     def stop(self) -> None:
         """Let every pause end with `Interrupted`."""
@@ -69,17 +83,22 @@ class Patient:
         seen: Counter[int] = Counter()
         while True:
             patience = self._patience(seen[_SLOW])
+            self._pause(self._closed_until - self._clock.monotonic())
+            begun = self._clock.monotonic()
             answer = self._reached(lambda ask=ask, seconds=patience: request(self.endpoint, ask, upload, seconds), seen)  # type: ignore[misc]
             if answer is None:
                 continue
             seen[answer.status] += 1
+            self._seen(begun, answer.status)
             if answer.status not in _AGAIN or seen[answer.status] >= _TRIES_AFTER.get(answer.status, TRIES):
                 return answer
             if answer.status == 500 and otherwise:
                 ask = otherwise
             if answer.status in _ASLEEP:
                 self._alarm.wake()
-            self._pause(_told(answer) or self._backoff(seen.total()))
+            if told := _told(answer):  # it holds for everybody: nobody knocks before
+                self._closed_until = max(self._closed_until, self._clock.monotonic() + told)
+            self._pause(told or self._backoff(seen.total()))
 
     def ready(self) -> None:
         """Return when the endpoint is up, waking it if it sleeps.

@@ -45,8 +45,10 @@ def stitch(heard: Iterable[tuple[Piece, Transcript]]) -> Transcript:
     for piece, transcript in heard:
         shifted = _shifted(piece, transcript)
         if piece.shared and segments and shifted:
-            segments, shifted = _joined(segments, shifted, piece.start, end)
-        segments = [*_clear_of(segments, shifted), *shifted]
+            first = _first_after(segments, piece.start - _SLACK)
+            segments[first:], shifted = _joined(segments[first:], shifted, piece.start, end)
+        _clear(segments, shifted)
+        segments += shifted
         language, end = language or transcript.language, piece.end
     space = "" if language in SPACELESS else " "
     text = space.join(segment.text for segment in segments)
@@ -76,12 +78,19 @@ def _shifted(piece: Piece, transcript: Transcript) -> list[Segment]:
     return [replace(one, start=one.start + piece.start, end=one.end + piece.start) for one in sane]
 
 
-def _clear_of(before: list[Segment], after: list[Segment]) -> list[Segment]:
-    """`before` ending no later than `after` begins: a model lets words reach into the silence that follows."""
-    if not before or not after:
-        return before
-    last = before[-1]
-    return [*before[:-1], replace(last, end=max(last.start, min(last.end, after[0].start)))]
+def _first_after(segments: list[Segment], time: float) -> int:
+    """Where those segments begin that end after `time`: a recording of hours is not looked through at each cut."""
+    first = len(segments)
+    while first and segments[first - 1].end > time:
+        first -= 1
+    return first
+
+
+def _clear(before: list[Segment], after: list[Segment]) -> None:
+    """Let `before` end no later than `after` begins: a model lets words reach into the silence that follows."""
+    if before and after:
+        last = before[-1]
+        before[-1] = replace(last, end=max(last.start, min(last.end, after[0].start)))
 
 
 def _joined(

@@ -16,20 +16,24 @@ T = TypeVar("T")
 
 
 class Threads:
-    """`hands` daemon threads, started when first needed."""
+    """At most `hands` daemon threads; one is started only when none is free."""
 
     def __init__(self, hands: int, name: str) -> None:
         self._hands, self._name = hands, name
         self._tasks: SimpleQueue[tuple[Future[Any], Callable[[], Any]] | None] = SimpleQueue()
         self._threads: list[threading.Thread] = []
         self._lock = threading.Lock()
+        self._free = 0
+        """Threads without a task, less tasks without a thread."""
 
     def submit(self, task: Callable[[], T]) -> Future[T]:
         """Do `task` as soon as a thread is free."""
         future: Future[T] = Future()
         self._tasks.put((future, task))
         with self._lock:
-            if len(self._threads) < self._hands:
+            self._free -= 1
+            if self._free < 0 and len(self._threads) < self._hands:
+                self._free += 1
                 number = len(self._threads)
                 thread = threading.Thread(target=self._work, name=f"{self._name}-{number}", daemon=True)
                 self._threads.append(thread)
@@ -45,12 +49,18 @@ class Threads:
 
     def _work(self) -> None:
         while (submitted := self._tasks.get()) is not None:
-            future, task = submitted
-            if not future.set_running_or_notify_cancel():
-                continue
-            try:
-                result = task()
-            except BaseException as error:  # it belongs to whoever asks the future
-                future.set_exception(error)
-            else:
-                future.set_result(result)
+            _done(*submitted)
+            del submitted  # what a task was done with must not wait for the next one
+            with self._lock:
+                self._free += 1
+
+
+def _done(future: Future[Any], task: Callable[[], Any]) -> None:
+    if not future.set_running_or_notify_cancel():
+        return
+    try:
+        result = task()
+    except BaseException as error:  # it belongs to whoever asks the future
+        future.set_exception(error)
+    else:
+        future.set_result(result)

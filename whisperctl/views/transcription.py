@@ -35,6 +35,9 @@ class Lines:
     def heard(self, seconds: float) -> None:
         """Say nothing: a line per piece would be noise."""
 
+    def paced(self, level: int) -> None:
+        """Say nothing: it changes often."""
+
     def say(self, line: str) -> None:
         """Print `line`."""
         with self._lock:
@@ -55,6 +58,7 @@ class Bar(Lines):
         self.holds = sys.stdout.isatty()
         self._progress, self._done, self._total = progress, 0, files
         self._length: float | None = None
+        self._level: int | None = None
         self._heard, self._started = 0.0, time.monotonic()
         self._task = progress.add_task("", total=None, minutes="", speed="")
         self._show()
@@ -71,6 +75,12 @@ class Bar(Lines):
         """Move on by so many seconds of audio."""
         with self._lock:
             self._heard += seconds
+            self._show()
+
+    def paced(self, level: int) -> None:
+        """Show how many requests are in flight at most."""
+        with self._lock:
+            self._level = level
             self._show()
 
     def say(self, line: str) -> None:
@@ -96,7 +106,7 @@ class Bar(Lines):
             total=self._length if alone else self._total,
             completed=min(self._heard, self._length or self._heard) if alone else self._done,
             minutes=_minutes(self._heard, self._length),
-            speed=f"{speed:.1f}x real time" if self._heard else "",
+            speed=_speed(speed, self._level) if self._heard else "",
         )
 
 
@@ -143,6 +153,12 @@ def passed_over(suffixes: Sequence[str]) -> str:
     kinds = ", ".join(f"{count} {suffix}" for suffix, count in counted)
     files = "1 file" if len(suffixes) == 1 else f"{len(suffixes)} files"
     return f"{files} passed over, no recordings by their first bytes: {kinds}"
+
+
+def _speed(speed: float, level: int | None) -> str:
+    """`64 at a time, 2,310× real time`."""
+    at_a_time = f"{level} at a time, " if level else ""
+    return f"{at_a_time}{speed:,.{0 if speed >= 100 else 1}f}× real time"
 
 
 def _minutes(heard: float, total: float | None) -> str:

@@ -70,7 +70,10 @@ if TYPE_CHECKING:
     "--cue-seconds", type=click.FloatRange(min=0.5), default=7.0, metavar="S", help="Seconds of a subtitle [7]."
 )
 @click.option(
-    "--parallelism", type=click.IntRange(min=1), default=10, metavar="N", help="Requests in flight at most [10]."
+    "--parallelism",
+    type=click.IntRange(min=1, max=1024),
+    metavar="N",
+    help="Requests in flight; without it as many as the endpoint gains from.",
 )
 @click.pass_obj
 def transcribe(
@@ -90,7 +93,7 @@ def transcribe(
     line_width: int,
     line_count: int,
     cue_seconds: float,
-    parallelism: int,
+    parallelism: int | None,
 ) -> int:
     """Transcribe recordings with the live endpoint.
 
@@ -127,7 +130,7 @@ def transcribe(
     return EXIT_FAILED if failed else EXIT_DONE
 
 
-def _all(target: Live, wishes: Wishes, audio: Sequence[str], parallelism: int) -> list[Failed]:
+def _all(target: Live, wishes: Wishes, audio: Sequence[str], parallelism: int | None) -> list[Failed]:
     """Transcribe everything; the failures, told."""
     from contextlib import nullcontext
 
@@ -151,7 +154,7 @@ def _all(target: Live, wishes: Wishes, audio: Sequence[str], parallelism: int) -
 
 
 def _transcribe(
-    target: Live, wishes: Wishes, found: Sequence[Named], parallelism: int, spool: Path, kept: Ledger | None
+    target: Live, wishes: Wishes, found: Sequence[Named], parallelism: int | None, spool: Path, kept: Ledger | None
 ) -> list[Failed]:
     from whisperctl.cli.transcripts import Printed
     from whisperctl.clock import SystemClock

@@ -1,0 +1,116 @@
+"""How many requests are in flight, against simulated servers: capacity 1 to 512, changing, refusing, batching."""
+
+from __future__ import annotations
+
+import heapq
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from whisperctl.transcribe.pace import FIRST, MOST, Pace
+
+
+@dataclass
+class Server:
+    """So many at a time, first come, first served; service times vary by a tenth."""
+
+    capacity: Callable[[float], int]
+    refuses_from: int = 100_000
+    """Requests in flight from which on it answers 429 at once."""
+    random: random.Random = field(default_factory=lambda: random.Random(1))
+
+    def run(self, pace: Pace, seconds: float) -> list[tuple[float, float, int]]:
+        """When each answer came, its latency, and the level then; refusals have a latency of -1."""
+        now, in_flight = 0.0, 0
+        events: list[tuple[float, float]] = []
+        line: list[float] = []
+        running, told = 0, []
+        while now < seconds:
+            refused = []
+            while in_flight < pace.level:
+                in_flight += 1
+                if in_flight > self.refuses_from:
+                    refused.append(now)
+                    heapq.heappush(events, (now + 0.2, -now - 1))
+                else:
+                    line.append(now)
+            for begun in refused:
+                pace.refused(begun, now)
+                told.append((now, -1.0, pace.level))
+            while line and running < self.capacity(now):
+                running += 1
+                heapq.heappush(events, (now + 0.9 + 0.2 * self.random.random(), line.pop(0)))
+            now, begun = heapq.heappop(events)
+            in_flight -= 1
+            if begun >= 0:
+                running -= 1
+                pace.answered(begun, now, full=True)
+                told.append((now, now - begun, pace.level))
+        return told
+
+
+def throughput(told: list[tuple[float, float, int]], start: float, end: float) -> float:
+    return sum(start <= at < end and took >= 0 for at, took, _ in told) / (end - start)
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(1, 512), st.integers())
+def test_any_capacity_is_found_and_not_much_more(capacity: int, seed: int) -> None:
+    end = 60.0 + 200 / capacity  # one that serves one at a time answers so seldom that it takes longer to know it
+    told = Server(lambda _: capacity, random=random.Random(seed)).run(Pace(), end)
+    assert throughput(told, end / 3, end) >= 0.9 * capacity
+    late = sorted(took for at, took, _ in told if at > end * 2 / 3)
+    assert late[len(late) * 95 // 100] <= 4
+
+
+@pytest.mark.parametrize("capacity", [8, 64, 256])
+def test_within_some_service_times(capacity: int) -> None:
+    told = Server(lambda _: capacity).run(Pace(), 20)
+    assert throughput(told, 8, 16) >= 0.9 * capacity
+
+
+@pytest.mark.parametrize(("before", "after"), [(256, 64), (64, 16), (512, 128), (32, 8)])
+def test_a_capacity_that_falls_to_a_quarter(before: int, after: int) -> None:
+    told = Server(lambda now: before if now < 40 else after).run(Pace(), 100)
+    assert throughput(told, 60, 100) >= 0.85 * after
+    late = sorted(took for at, took, _ in told if at > 60)
+    assert late[len(late) * 95 // 100] <= 4
+
+
+def test_instances_that_come() -> None:
+    told = Server(lambda now: 32 if now < 40 else 128).run(Pace(), 160)
+    assert throughput(told, 120, 160) >= 0.9 * 128
+
+
+@pytest.mark.parametrize("limit", [1, 5, 20, 100])
+def test_a_limit_of_requests_at_a_time(limit: int) -> None:
+    told = Server(lambda _: 1000, refuses_from=limit).run(Pace(), 120)
+    assert throughput(told, 20, 120) >= 0.6 * limit
+    assert sum(took < 0 for _, took, _ in told) <= 0.2 * len(told)
+
+
+def test_a_fixed_pace_stays() -> None:
+    pace = Pace(7)
+    told = Server(lambda _: 100, refuses_from=5).run(pace, 10)
+    assert {level for _, _, level in told} == {7}
+
+
+def test_what_was_not_full_says_nothing() -> None:
+    pace = Pace()
+    for at in range(1000):
+        pace.answered(float(at), at + 1.0, full=False)
+    assert pace.level == FIRST
+
+
+def test_it_never_leaves_its_bounds() -> None:
+    pace = Pace()
+    for at in range(1, 20_000):
+        pace.answered(at * 1.0, at + 1.0, full=True)
+        assert 1 <= pace.level <= MOST
+    for at in range(20_000, 20_100):
+        pace.refused(at * 1.0, at + 0.1)
+    assert pace.level == 1
