@@ -12,8 +12,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-NO_FILE = "--stack "
-"""What stands for the file of a stack that no file declares begins with: the option that named it."""
+from whisperctl.spec import NO_FILE
+
 CI_REPOSITORIES = (
     "CI_PROJECT_URL",
     "BITBUCKET_GIT_HTTP_ORIGIN",
