@@ -243,7 +243,7 @@ def test_a_package_that_only_another_whisperctl_rendered_is_told_by_both_version
     recorded = [RecordedRevision(revision, older.digest, known.revisions[0].tag), *known.revisions]
     api.update_version("speech", "v1", {"labels": known.written(revisions=recorded, digest=older.digest)})
     deployment = Labels.of(api.deployment("speech"))
-    api.update_deployment("speech", {"labels": deployment.written(tool="0.0.1")})
+    api.update_deployment("speech", {"labels": deployment.written(tool="0.0.1", digest="0" * 32)})
     operator.write(SECOND)
     told = f"rendered by 0.0.1, this is {__version__}"
     assert _package_reason(operator).startswith(f"{told}: what the stack file says is the same")
