@@ -14,6 +14,8 @@ from whisperctl.errors import Mark, Problem
 
 Auto = Literal["auto"]
 Gpu = Literal["T4", "L4", "A10", "A100", "H100", "H200", "CPU"]
+NO_FILE = "--stack "
+"""What the `file` of a stack begins with that no file declares: the option that named it."""
 Path_ = tuple[str | int, ...]
 """Where a value stands inside a document: `("version", "labels", "team")`."""
 
@@ -264,7 +266,7 @@ class Stack:
 
     def source(self, *path: str | int) -> str:
         """`stack.yaml:41`: file and line of the value at `path`; a stack that no file declares has no lines."""
-        if not self.marks:
+        if self.file.startswith(NO_FILE):
             return self.file
         mark = self.mark(*path)
         return f"{mark.file}:{mark.line}"

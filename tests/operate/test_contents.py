@@ -17,11 +17,13 @@ import pytest
 
 from tests.harness.operator import Operator
 from tests.operate.conftest import SECOND
+from whisperctl import __version__
 from whisperctl.control.api import Api
 from whisperctl.loading import load_stacks
 from whisperctl.package.build import Package, build_package
 from whisperctl.plan.package_changes import LARGEST, differences
 from whisperctl.state.diff import FieldChange
+from whisperctl.state.labels import Labels, RecordedRevision
 
 CHANGED = SECOND.replace("max_model_len: 448", "max_model_len: 440, args: {seed: 7, enforce-eager: true}")
 HIDDEN = "(not shown: from an environment variable)"
@@ -225,3 +227,31 @@ def test_a_package_is_asked_for_once(operator: Operator, control: httpx.Client, 
     assert list(told(operator.good("plan").out)) == ["digest"]
     asked = [line for line in control.get("/journal").json() if line["path"].endswith("/download")]
     assert len(asked) == 1
+
+
+def test_a_package_that_only_another_whisperctl_rendered_is_told_by_both_versions(
+    operator: Operator, api: Api, tmp_path: Path
+) -> None:
+    package = package_of(tmp_path, SECOND)
+    code = package.files["deployment.py"]
+    assert isinstance(code, bytes)
+    older = Package(files={**package.files, "deployment.py": code + b"\n# as an earlier version rendered it\n"})
+    revision = api.upload("speech", "v1", older)
+    while (raw := api.version("speech", "v1") or {})["active_revision"] != revision:
+        time.sleep(0.05)
+    known = Labels.of(raw)
+    recorded = [RecordedRevision(revision, older.digest, known.revisions[0].tag), *known.revisions]
+    api.update_version("speech", "v1", {"labels": known.written(revisions=recorded, digest=older.digest)})
+    deployment = Labels.of(api.deployment("speech"))
+    api.update_deployment("speech", {"labels": deployment.written(tool="0.0.1", digest="0" * 32)})
+    operator.write(SECOND)
+    told = f"rendered by 0.0.1, this is {__version__}"
+    assert _package_reason(operator).startswith(f"{told}: what the stack file says is the same")
+    operator.write(CHANGED)
+    assert _package_reason(operator).startswith(f"{DIGEST_ALONE}; {told}: ")
+
+
+def _package_reason(operator: Operator) -> str:
+    changes = json.loads(operator.good("plan", "--format", "json").out)["stacks"][0]["changes"]
+    [reason] = [change["reason"] for change in changes if change["address"] == "package/speech/v1"]
+    return str(reason)

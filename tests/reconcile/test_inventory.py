@@ -162,3 +162,31 @@ def test_outputs_are_one_a_line_or_one_bare(project: Project) -> None:
     ran = project.cli("output", file, "url")
     assert (ran.code, ran.out) == (1, "")
     assert "there is no url" in ran.err
+
+
+def test_a_planned_folder_tells_of_stacks_that_are_in_no_file(project: Project) -> None:
+    kept = apply(project, "kept")
+    apply(project, "gone")
+    (project.folder / "stacks/gone.yaml").unlink()
+    folder = str(project.folder / "stacks")
+    told = "in project demo, but in no file here: gone (applied from gone.yaml)"
+    assert told in project.cli("plan", folder).out
+    assert told in project.cli("plan", folder, "--format", "markdown").out
+    document = project.cli("plan", folder, "--format", "json").json
+    check("plan", document)
+    assert document["orphans"] == [{"stack": "gone", "project": "demo", "origin": "gone.yaml"}]
+    assert told not in project.cli("plan", kept).out
+    ran = project.cli("doctor", folder)
+    assert "gone is in none of these files" in ran.out
+    assert "in none of these files" not in project.cli("doctor", kept).out
+
+
+def test_status_and_doctor_tell_of_a_leak_with_what_it_costs_a_day(project: Project) -> None:
+    project.apply()
+    second_version(project, minimum_instances=2)
+    file = str(project.folder / "stack.yaml")
+    [status] = check("status", project.cli("status", file, "--format", "json").json)
+    leaks = [(version["name"], version["credits_per_day"]) for version in status["versions"] if version["leak"]]
+    assert leaks == [("v0", 1440.0)]
+    assert "leak: costs 1440 credits per day and serves nobody" in project.cli("status", file).out
+    assert "version/alpha/v0 costs 1440 credits per day, serving nobody" in project.cli("doctor", file).out

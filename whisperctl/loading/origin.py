@@ -13,9 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from whisperctl.files import Unreadable, read_file
+from whisperctl.spec import NO_FILE
 
-NO_FILE = "--stack "
-"""What stands for the file of a stack that no file declares begins with: the option that named it."""
 CI_REPOSITORIES = (
     "CI_PROJECT_URL",
     "BITBUCKET_GIT_HTTP_ORIGIN",

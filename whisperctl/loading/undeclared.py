@@ -8,9 +8,8 @@ from pathlib import Path
 
 from whisperctl.loading.assemble import build
 from whisperctl.loading.document import parse
-from whisperctl.loading.origin import NO_FILE
 from whisperctl.serving import catalog
-from whisperctl.spec import Stack
+from whisperctl.spec import NO_FILE, Stack
 
 
 def undeclared(name: str, deployment: str, version: str) -> Stack:

@@ -38,6 +38,8 @@ class VersionUse:
     """Of what is kept or running now; None where the instance types do not tell."""
     leak: bool
     """It costs and serves nobody."""
+    failed: str = ""
+    """What its rollout failed at: `start`, `gate`, `switch` or `bake`."""
 
     @property
     def credits_per_day(self) -> float | None:
@@ -221,9 +223,15 @@ def version_uses(
                 running=len(running),
                 credits_per_hour=_credits(api, name, raw, running, lists.groups) if costs else 0.0,
                 leak=may_leak and costs and not serves and raw["version"] not in led_to,
+                failed=_failed_stage(raw),
             )
         )
     return uses
+
+
+def _failed_stage(version: Json) -> str:
+    record = Labels.of(version).rollout
+    return record.stage or "gate" if record is not None and record.state == "failed" else ""
 
 
 def _runs(instance: Json, deployment: str, version: str) -> bool:

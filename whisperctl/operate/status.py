@@ -11,12 +11,16 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 
+from whisperctl.apply.failed_starts import last_failure
 from whisperctl.apply.holder import holder_in_words, is_gone
+from whisperctl.clock import SystemClock, latest_moment
 from whisperctl.control.api import Api, Json
 from whisperctl.endpoint.client import Endpoint
 from whisperctl.errors import WhisperctlError
+from whisperctl.operate.inventory import VersionUse, own_services, read_lists, serving_version, version_uses
 from whisperctl.package.build import build_environment
 from whisperctl.plan.changes import Remark, remarks
+from whisperctl.serving.failures import Cause
 from whisperctl.spec import Service, Stack
 from whisperctl.state.labels import Labels, owner
 from whisperctl.state.resources import (
@@ -32,6 +36,8 @@ from whisperctl.state.serving import serving
 from whisperctl.untrusted import printable_lines
 
 MISSING = "not there"
+START_SECONDS = 3600
+"""How far back a failed start is looked for."""
 HEALTH_SECONDS = 10.0
 """How long one look at /health may take."""
 
@@ -97,6 +103,10 @@ class Status:
     """What the running instances cost; None when the instance types do not tell."""
     applying: str = ""
     """Who holds the lease; empty when no apply runs."""
+    versions: Sequence[VersionUse] = ()
+    """Every version of the stack's deployment: the one that serves, kept ones, failed ones, those that leak."""
+    failed_start: Cause | None = None
+    """Why the newest start failed, where instances should run and none does."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -148,7 +158,30 @@ def read_status(api: Api, stack: Stack) -> Status:
         doors=tuple(doors),
         credits_per_hour=_credits(seen),
         applying=holder_in_words(lease) if lease and not is_gone(lease) else "",
+        versions=_versions(api, stack, seen),
+        failed_start=None if up or not _should_run(raw, seen) else _failed_start(api, stack),
     )
+
+
+def _versions(api: Api, stack: Stack, seen: _Seen) -> list[VersionUse]:
+    if seen.deployment is None or owner(seen.deployment) != stack.name:
+        return []
+    raws = [raw for raw in api.versions(stack.deployment.name) if owner(raw) == stack.name]
+    lists = read_lists(api)
+    services = own_services(lists.services, stack.name, stack.deployment.name)
+    serves = serving_version(raws, services, Labels.of(seen.deployment).served)
+    return version_uses(api, seen.deployment, raws, lists, serves)
+
+
+def _should_run(version: Json, seen: _Seen) -> bool:
+    return bool(version.get("minimum_instances") or seen.instances)
+
+
+def _failed_start(api: Api, stack: Stack) -> Cause | None:
+    """Why the newest start of the last hour failed; None where the log tells of no failed one."""
+    clock = SystemClock()
+    since = int((clock.time() - START_SECONDS) * 1e9)
+    return last_failure(api, stack.deployment.name, stack.version.name, since, latest_moment(clock))
 
 
 def _look(api: Api, stack: Stack, pool: ThreadPoolExecutor) -> _Seen:

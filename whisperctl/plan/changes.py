@@ -6,12 +6,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from whisperctl import __version__
 from whisperctl.errors import NotOwned, Problem
 from whisperctl.output import looks_secret
 from whisperctl.spec import Stack
 from whisperctl.state.desired import Wanted, spec_path
 from whisperctl.state.diff import FieldChange, differing_fields
-from whisperctl.state.labels import owner
+from whisperctl.state.labels import Labels, owner
 from whisperctl.state.live import Live, is_sealed
 from whisperctl.state.resources import (
     IMMUTABLE,
@@ -235,7 +236,7 @@ def _why_updated(wanted: Wanted, live: Live, address: Address, fields: Sequence[
     if address.kind is Kind.PACKAGE and is_sealed(wanted, live):
         return "the package of an earlier revision is active, after a rollback"
     if address.kind is Kind.PACKAGE:
-        return "what is rendered from the stack file has changed"
+        return "what is rendered from the stack file has changed" + _other_tool(wanted, live)
     moved = _why_moved(wanted.stack, live, address, fields)
     fields = [item for item in fields if item.path not in moved]
     places = {item.path: wanted.stack.source(*spec_path(wanted.stack, address, item.path)) for item in fields}
@@ -253,6 +254,12 @@ def _why_moved(stack: Stack, live: Live, address: Address, fields: Sequence[Fiel
         for item in fields
         if is_moved.get(item.path) and ("moved", sections[item.path]) in stack.marks
     }
+
+
+def _other_tool(wanted: Wanted, live: Live) -> str:
+    """That another version of this tool rendered what is live, to follow the reason; empty if it was this one."""
+    tool = Labels.of(live.owned.get(deployment_address(wanted.stack.deployment.name))).tool
+    return f"; rendered by {tool}, this is {__version__}" if tool and tool != __version__ else ""
 
 
 _RENDERED = (Kind.ENVIRONMENT, Kind.ENVIRONMENT_TAG, Kind.PACKAGE)

@@ -65,10 +65,24 @@ def explained(plans: Sequence[Plan], api: Api, parallelism: int) -> list[Plan]:
 
 def _explained(plan: Plan, api: Api) -> Plan:
     changes = [
-        replace(change, contents=read(plan, change, api)) if (read := _reader(change)) else change
+        _by_tool_alone(replace(change, contents=read(plan, change, api))) if (read := _reader(change)) else change
         for change in plan.changes
     ]
     return replace(plan, changes=tuple(changes))
+
+
+def _by_tool_alone(change: Change) -> Change:
+    """The change; of a package that differs in our own files alone, with the tool's two versions as the reason."""
+    _, separator, versions = change.reason.partition("; rendered by ")
+    if not (separator and change.contents and all(_is_our_file(item) for item in change.contents)):
+        return change
+    text = f"rendered by {versions}: what the stack file says is the same"
+    return replace(change, reason=text)
+
+
+def _is_our_file(change: FieldChange) -> bool:
+    """Whether what differs is a file of the templates, and no setting, requirement or model."""
+    return change.path.endswith(".py") and "/" not in change.path
 
 
 def _reader(change: Change) -> Callable[[Plan, Change, Api], tuple[FieldChange, ...]] | None:

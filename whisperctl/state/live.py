@@ -64,6 +64,8 @@ class Live:
     """Objects that are listed under the name that they will have -> their names on UbiOps until then."""
     groups: Sequence[Json] = ()
     """All groups with their instance types, for what instances cost."""
+    stacks: Mapping[str, str] = field(default_factory=dict)
+    """Every stack that has a deployment in the project -> where it was applied from; empty where that is not known."""
 
     @property
     def state(self) -> State:
@@ -190,6 +192,11 @@ def _live(api: Api, project: Project, wanted: Wanted, named: _Named, destroy: bo
         group_found=group_found,
         group_names=[group["name"] for group in project.groups],
         groups=project.groups,
+        stacks={
+            str(owner(raw)): Labels.of(raw).origin or ""
+            for raw in project.deployments.values()
+            if owner(raw) and is_made_by_us(raw)
+        },
     )
 
 

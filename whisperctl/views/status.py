@@ -7,9 +7,11 @@ from typing import Any
 
 import click
 
+from whisperctl.operate.inventory import VersionUse
 from whisperctl.operate.status import MISSING, Door, Instance, Part, Status
 from whisperctl.plan.document import remarks_document, stacks_document
 from whisperctl.views.history import aligned, moment
+from whisperctl.views.listing import credits_text, version_document
 
 
 def status_text(found: Sequence[Status], color: bool) -> str:
@@ -29,10 +31,22 @@ def _lines(status: Status, color: bool) -> Iterator[str]:
         return
     yield from _table("Resources", rows)
     yield from _table(_instances_title(status), [_instance_row(instance) for instance in status.instances])
+    if status.failed_start is not None:
+        yield f"  The last start failed: {status.failed_start.error}"
+        yield from ([f"    {status.failed_start.advice}"] if status.failed_start.advice else [])
+    if len(status.versions) > 1 or any(version.leak for version in status.versions):
+        yield from _table("Versions", [_version_row(version) for version in status.versions])
     yield from _table("Endpoint", [_door_row(door, color) for door in status.doors])
     if status.credits_per_hour is not None:
         yield f"  Credits: {status.credits_per_hour:g} per hour for the instances that run now"
     yield f"  Whether this is what the file says: whisperctl plan {status.file}"
+
+
+def _version_row(version: VersionUse) -> tuple[str, ...]:
+    use = "serves" if version.serves else f"failed at its {version.failed}" if version.failed else "sleeps"
+    if version.leak:
+        use = f"leak: costs {credits_text(version.credits_per_day)} credits per day and serves nobody"
+    return (version.name, use)
 
 
 def _instances_title(status: Status) -> str:
@@ -91,6 +105,12 @@ def _document(status: Status) -> dict[str, Any]:
         "services": [_door(door) for door in status.doors],
         "credits_per_hour": status.credits_per_hour,
         "applying": status.applying or None,
+        "versions": [version_document(v) | {"failed": v.failed or None} for v in status.versions],
+        "failed_start": (
+            {"error": status.failed_start.error, "advice": status.failed_start.advice or None}
+            if status.failed_start
+            else None
+        ),
         "warnings": remarks_document(status.warnings),
     }
 

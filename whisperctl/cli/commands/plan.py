@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -13,6 +14,7 @@ from whisperctl.cli.output import rendered
 from whisperctl.errors import EXIT_CHANGES_PENDING, EXIT_DONE
 
 if TYPE_CHECKING:
+    from whisperctl.plan.orphans import Orphan
     from whisperctl.plan.plan import Plan
 
 FORMATS = {"text": "text", "json": "json", "markdown": "markdown", "md": "markdown"}
@@ -42,11 +44,19 @@ def plan(
     _check_target(out)
     stacks = read_stacks(paths, secrets=not destroy)
     plans = planned(stacks, open_world(settings, stacks, parallelism, allow_delete=allow_delete), destroy)
-    click.echo(rendered(plans, form, settings))
+    click.echo(rendered(plans, form, settings, _orphans(paths, plans)))
     if out is not None:
         _save(out, plans, paths or (DEFAULT_PATH,), allow_delete)
     pending = any(entry.is_pending for entry in plans)
     return EXIT_CHANGES_PENDING if detailed_exitcode and pending else EXIT_DONE
+
+
+def _orphans(paths: Sequence[str], plans: Sequence[Plan]) -> Sequence[Orphan]:
+    """Stacks of the project that no file declares, where a folder was planned: one file is not meant to hold all."""
+    from whisperctl.plan.orphans import orphans
+
+    whole = any(Path(path).is_dir() for path in paths) or (not paths and not Path(DEFAULT_PATH).exists())
+    return orphans(plans) if whole else ()
 
 
 def _check_target(out: str | None) -> None:

@@ -14,6 +14,7 @@ from whisperctl.errors import Problem, SpecError, WhisperctlError
 from whisperctl.loading import load_stacks
 from whisperctl.operate.doctor import machine, project, stack
 from whisperctl.operate.doctor.check import Check, Verdict, failed, guarded, ok, skipped, warning
+from whisperctl.operate.doctor.inventory import inventory_check
 from whisperctl.spec import Stack
 
 __all__ = ["Check", "Verdict", "diagnose"]
@@ -52,6 +53,9 @@ def diagnose(
     api = connect(name or "-", given or "none")
     answering, checks = project.checks(api, bool(given), name)
     yield from checks
+    if answering:
+        whole = path is not None and path.is_dir()
+        yield inventory_check(api, {entry.name for entry in stacks} if whole else None)
     for entry in stacks:
         yield from stack.checks(api, entry, answering)
 
