@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from whisperctl.control.api import Api
-from whisperctl.control.transport import OneTry
 from whisperctl.errors import ApiError
 from whisperctl.output import clean
 from whisperctl.package.build import Package
@@ -88,7 +87,7 @@ def _contents(plan: Plan, change: Change, api: Api) -> tuple[FieldChange, ...]:
         return ()
     archive = _Bounded()
     try:
-        api.download(deployment, version, ours[0], archive, OneTry(PATIENCE))
+        api.once(PATIENCE).download(deployment, version, ours[0], archive)
         return differences(archive, plan.wanted.package, plan.wanted.stack.substituted)
     except (ApiError, _TooLargeError, zipfile.BadZipFile, AttributeError, TypeError):
         return ()  # the last two: the literal of another whisperctl has another shape
