@@ -92,6 +92,10 @@ class Api:
         """The same project over the same session, for what waits for no other request and is tried once."""
         return self.over(With(self.rest, urgent=True, _request_timeout=URGENT_SECONDS))
 
+    def once(self, seconds: float) -> Api:
+        """The same project over the same session, for what is not worth a second try, nor more than `seconds`."""
+        return self.over(With(self.rest, retry=False, _request_timeout=seconds))
+
     def over(self, rest: Any) -> Api:
         """The same project through another transport: whatever takes requests as `PooledRest` does."""
         import ubiops
@@ -367,12 +371,10 @@ class Api:
             answer = self._call("revisions_file_upload", deployment, version, file=file, _progress_bar=False)
         return str(answer["revision"])
 
-    def download(
-        self, deployment: str, version: str, revision: str, stream: BinaryIO, timeout: float | None = None
-    ) -> None:
-        """Write a revision's package to `stream` as it comes; `timeout` in seconds, else that of every request."""
+    def download(self, deployment: str, version: str, revision: str, stream: BinaryIO) -> None:
+        """Write a revision's package to `stream` as it comes."""
         method, names = "revisions_file_download", (self.project, deployment, revision, version)
-        response = self._response(method, *names, _request_stream=True, _request_timeout=timeout)
+        response = self._response(method, *names, _request_stream=True)
         write_to(stream, response, f"The download of revision {revision}")
 
     # --- services --------------------------------------------------------------------------------------------------

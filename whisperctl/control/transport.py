@@ -30,7 +30,7 @@ import requests
 from requests.exceptions import RequestException
 from requests_toolbelt import MultipartEncoder, MultipartEncoderMonitor
 
-from whisperctl.clock import Clock
+from whisperctl.clock import Backoff, Clock
 from whisperctl.control.answers import ENCODINGS, Deadline, TimedAdapter, TooMuch, ending, read_whole
 from whisperctl.control.faults import PAGE, in_words, never_sent, unreachable
 from whisperctl.control.rate_limit import RateLimit
@@ -42,8 +42,7 @@ ATTEMPTS = 4
 """Tries of a call that may be repeated: with the back-off below about 6 s of a dead server."""
 FIRST_ATTEMPTS = 3
 """Tries while the host has never answered at all."""
-BACKOFF = 0.5
-"""Seconds before the second try; trebled for each further one, times a jitter of 0.5 to 1."""
+BACKOFF = Backoff(first=0.5, factor=3.0, jitter=0.5)
 LIMIT = 3600.0
 """Seconds that uploads, downloads, and the rate limits of one call may take where no stack says otherwise."""
 SILENCE = 60.0
@@ -62,10 +61,6 @@ def no_fence() -> float:
     return math.inf
 
 
-class OneTry(float):
-    """A time-out in seconds of a call that is not worth a second try, because nothing depends on it."""
-
-
 @dataclass(frozen=True, slots=True)
 class _Call:
     """One request as the client gives it, and how it may be sent."""
@@ -79,6 +74,7 @@ class _Call:
     timeout: float
     fence: Fence
     urgent: bool
+    retry: bool
 
     def check(self) -> None:
         """Raise what the fence raises: an upload that nobody may make any more is broken off."""
@@ -146,11 +142,13 @@ class PooledRest:
         progress_bar: bool = False,  # noqa: ARG002 - the client's signature
         fence: Fence = no_fence,
         urgent: bool = False,
+        retry: bool = True,
     ) -> requests.Response:
         """Send one request and return a 2xx response.
 
         `fence` is asked right before each try of a write, and again while an upload runs. An `urgent` request waits
-        for no other one, neither for a slot nor for the rate limit, and is tried once.
+        for no other one, neither for a slot nor for the rate limit, and is tried once. So is one without `retry`, and a
+        file that it brings has the time-out for all of it.
 
         Raises:
             ApiError: UbiOps answered with an error, or (`Unreachable`) did not answer.
@@ -168,7 +166,7 @@ class PooledRest:
                 if isinstance(value, tuple):
                     files.callback(value[1].close)  # the client opens what it uploads and never closes it
             where = (host, resource_path)
-            call = _Call(verb, url, headers or {}, body, post_params, stream, timeout, fence, urgent)
+            call = _Call(verb, url, headers or {}, body, post_params, stream, timeout, fence, urgent, retry)
             return self._until_answered(call, where)
 
     def _until_answered(self, call: _Call, where: tuple[str, str]) -> requests.Response:
@@ -176,7 +174,8 @@ class PooledRest:
         verb, timeout = call.verb, call.timeout
         waited = 0.0
         attempt = 0
-        once = call.urgent or isinstance(timeout, OneTry)
+        once = call.urgent or not call.retry
+        pauses = BACKOFF.pauses()
         while True:
             attempt += 1
             try:
@@ -190,7 +189,7 @@ class PooledRest:
                 if once or attempt >= patience or not (verb in REPEATABLE or never_sent(error)):
                     self.silent = isinstance(error, requests.Timeout)
                     raise unreachable(verb, host, resource_path, error, timeout) from None
-                self._pause(attempt, f"{verb} {resource_path}: {in_words(error, timeout)}")
+                self._pause(next(pauses), attempt, f"{verb} {resource_path}: {in_words(error, timeout)}")
                 continue
             self.answered = True
             window = _window(response)
@@ -200,7 +199,7 @@ class PooledRest:
                 self._sit_out(window)
                 continue
             if response.status_code >= 500 and verb in REPEATABLE and attempt < ATTEMPTS and not once:
-                self._pause(attempt, f"{verb} {resource_path}: UbiOps answered {response.status_code}")
+                self._pause(next(pauses), attempt, f"{verb} {resource_path}: UbiOps answered {response.status_code}")
                 continue
             if not 200 <= response.status_code <= 299:
                 raise api_error(verb, resource_path, response, attempt)
@@ -215,7 +214,7 @@ class PooledRest:
             # Made anew for each try: a sent encoder is at its end.
             encoder = MultipartEncoder(fields=dict(_rewound(call.post_params or [])))
             headers["Content-Type"] = encoder.content_type
-            deadline = self._deadline_of_files(call.timeout)
+            deadline = self._deadline_of_files(call)
             more["data"] = MultipartEncoderMonitor(encoder, call.checked_until(deadline))
         elif call.verb not in READING:
             more = {"data": call.body} if isinstance(call.body, (str, bytes)) else {"json": call.body}
@@ -229,7 +228,7 @@ class PooledRest:
             self.requests_sent += 1
             self.say(f"{call.verb} {urlsplit(call.url).path}")
             if not is_upload:
-                deadline = self._deadline_of_files(call.timeout) if call.stream else Deadline(timeout)
+                deadline = self._deadline_of_files(call) if call.stream else Deadline(timeout)
             with ending(deadline):
                 response = self.session.request(
                     call.verb,
@@ -246,9 +245,9 @@ class PooledRest:
             self.rate_limit.learn(response.headers)
         return response
 
-    def _deadline_of_files(self, timeout: float) -> Deadline:
+    def _deadline_of_files(self, call: _Call) -> Deadline:
         """What is as large as it is may take its time, if it moves."""
-        return Deadline(timeout) if isinstance(timeout, OneTry) else Deadline(self.limit, min(SILENCE, self.limit))
+        return Deadline(self.limit, min(SILENCE, self.limit)) if call.retry else Deadline(call.timeout)
 
     def _trust(self) -> None:
         """Make what https is spoken with: only now, since reading this machine's authorities takes a while."""
@@ -256,8 +255,7 @@ class PooledRest:
             if not isinstance(self.session.get_adapter("https://"), TimedAdapter):
                 self.session.mount("https://", TimedAdapter(ssl_context=client_context(), **self._pool))
 
-    def _pause(self, attempt: int, why: str) -> None:
-        seconds = BACKOFF * 3 ** (attempt - 1) * random.uniform(0.5, 1.0)  # noqa: S311 - jitter, no secret
+    def _pause(self, seconds: float, attempt: int, why: str) -> None:
         self.say(f"{why}; try {attempt + 1} of {ATTEMPTS} in {seconds:.1f} s")
         self.clock.sleep(seconds)
 
@@ -268,7 +266,7 @@ class PooledRest:
 
 
 class With:
-    """The same session, each request with more options: a fence, or as an urgent one."""
+    """The same session, each request with more options: a fence, as an urgent one, or for one try."""
 
     def __init__(self, rest: Any, **options: Any) -> None:
         self.rest = rest

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import assert_never
+
 from whisperctl.plan.changes import Change, changes_between
 from whisperctl.state.desired import Wanted
 from whisperctl.state.labels import Labels
@@ -32,8 +34,12 @@ def _is_content(change: Change, names: tuple[str, str]) -> bool:
     match change.address.kind:
         case Kind.VERSION:
             return any(field.path.split(".")[0] in CONTENT_FIELDS for field in change.fields)
+        case Kind.ENV_VAR | Kind.PACKAGE:
+            return True
+        case Kind.DEPLOYMENT | Kind.SERVICE | Kind.INSTANCE_TYPE_GROUP | Kind.ENVIRONMENT | Kind.ENVIRONMENT_TAG:
+            return False
         case kind:
-            return kind in (Kind.ENV_VAR, Kind.PACKAGE)
+            assert_never(kind)
 
 
 def _is_missing(change: Change, labels: Labels) -> bool:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Literal, assert_never
 
 from whisperctl.plan.changes import DEPLOYMENT_REPLACED, OWNER, Change, name_field, replaces_instances
 from whisperctl.spec import Stack
@@ -135,8 +135,12 @@ class Operations:
                 return bool(self.live.owned[change.address].get("deployment") == name)
             case Kind.VERSION:
                 return change.address.names[0] == name
+            case Kind.INSTANCE_TYPE_GROUP | Kind.ENVIRONMENT | Kind.ENVIRONMENT_TAG:
+                return True
+            case Kind.DEPLOYMENT | Kind.ENV_VAR | Kind.PACKAGE:
+                return False
             case kind:
-                return kind in (Kind.INSTANCE_TYPE_GROUP, *SHARED_KINDS)
+                assert_never(kind)
 
     def _creations(self, by_kind: Mapping[Kind, Sequence[Change]], before: list[int]) -> list[int]:
         deployment = self._writes(by_kind[Kind.DEPLOYMENT], before)

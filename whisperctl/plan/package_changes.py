@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from whisperctl.control.api import Api
-from whisperctl.control.transport import OneTry
 from whisperctl.errors import ApiError
 from whisperctl.output import clean
 from whisperctl.package.build import Package
@@ -114,7 +113,7 @@ def read_package(api: Api, deployment: str, version: str, revision: str) -> dict
     """The files of a revision's package, by their names below its one top folder; None where it cannot be read."""
     archive = _Bounded()
     try:
-        api.download(deployment, version, revision, archive, OneTry(PATIENCE))
+        api.once(PATIENCE).download(deployment, version, revision, archive)
         return _unpacked(archive)
     except (ApiError, _TooLargeError, *_NO_ARCHIVE):
         return None
