@@ -15,10 +15,12 @@ from whisperctl.apply.holder import holder_in_words, is_gone
 from whisperctl.control.api import Api, Json
 from whisperctl.endpoint.client import Endpoint
 from whisperctl.errors import WhisperctlError
+from whisperctl.operate.versions import LineVersion, read_versions
 from whisperctl.package.build import build_environment
 from whisperctl.plan.changes import Remark, remarks
 from whisperctl.spec import Service, Stack
 from whisperctl.state.labels import Labels, owner
+from whisperctl.state.line import is_line
 from whisperctl.state.resources import (
     Address,
     deployment_address,
@@ -95,6 +97,8 @@ class Status:
     doors: Sequence[Door] = ()
     credits_per_hour: float | None = None
     """What the running instances cost; None when the instance types do not tell."""
+    versions: Sequence[LineVersion] = ()
+    """Of a line of versions: the one that serves, those that sleep for a rollback, failed ones; newest first."""
     applying: str = ""
     """Who holds the lease; empty when no apply runs."""
 
@@ -148,6 +152,7 @@ def read_status(api: Api, stack: Stack, token: Callable[[], str]) -> Status:
         instances=tuple(_instance(instance, text) for instance, text in seen.instances),
         doors=tuple(doors),
         credits_per_hour=_credits(seen),
+        versions=read_versions(api, stack) if is_line(stack) and seen.version else (),
         applying=holder_in_words(lease) if lease and not is_gone(lease) else "",
     )
 

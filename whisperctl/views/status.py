@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import click
 
 from whisperctl.operate.status import MISSING, Door, Instance, Part, Status
+from whisperctl.operate.versions import LineVersion
 from whisperctl.plan.document import remarks_document, stacks_document
+from whisperctl.plan.rollout import failure_text
 from whisperctl.views.history import aligned, moment
 
 
@@ -30,9 +33,19 @@ def _lines(status: Status, color: bool) -> Iterator[str]:
     yield from _table("Resources", rows)
     yield from _table(_instances_title(status), [_instance_row(instance) for instance in status.instances])
     yield from _table("Endpoint", [_door_row(door, color) for door in status.doors])
+    if status.versions:
+        yield from _table("Versions", [(version.name, version.use) for version in status.versions])
+    yield from (f"  {text}" for text in _failures(status.versions))
     if status.credits_per_hour is not None:
         yield f"  Credits: {status.credits_per_hour:g} per hour for the instances that run now"
     yield f"  Whether this is what the file says: whisperctl plan {status.file}"
+
+
+def _failures(versions: Sequence[LineVersion]) -> Iterator[str]:
+    """The rollouts that failed since what serves was made."""
+    for version in itertools.takewhile(lambda version: version.use != "serves", versions):
+        if version.use == "failed" and version.record is not None:
+            yield failure_text(version.record, version.name)
 
 
 def _instances_title(status: Status) -> str:
@@ -90,6 +103,7 @@ def _document(status: Status) -> dict[str, Any]:
         "instances": [_instance(instance) for instance in status.instances],
         "services": [_door(door) for door in status.doors],
         "credits_per_hour": status.credits_per_hour,
+        "versions": [{"version": version.name, "state": version.use} for version in status.versions],
         "applying": status.applying or None,
         "warnings": remarks_document(status.warnings),
     }
