@@ -1,4 +1,4 @@
-"""A rollout that somebody interrupts before its switch, and one whose gate cannot have the name that it needs."""
+"""A rollout that somebody interrupts before its switch, and those that could not come to their end: told beforehand."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.harness.official import service_user
 from tests.harness.project import Project
 from tests.rollout.conftest import line
 from whisperctl.state.rollout import preview_name
@@ -41,3 +42,16 @@ def test_a_foreign_service_of_the_gates_name_is_told_of_before_anything_is_made(
     assert [remark.text.splitlines()[0] for remark in plan.refused] == [
         "service/alpha-preview is not this stack's, and the gate needs that name."
     ]
+
+
+@pytest.mark.parametrize(("role", "code"), [("project-editor", 1), ("project-admin", 0)])
+def test_a_token_that_may_not_delete_services_makes_nothing(project: Project, role: str, code: int) -> None:
+    project.apply(**line())
+    file = project.write(**line(env={"HEARS": "Hello world"}))
+    token = service_user(project.emulator, "someone", role)
+    before = project.books()
+    ran = project.cli("apply", "--yes", str(file), UBIOPS_API_TOKEN=token)
+    assert ran.code == code, ran.err
+    if code:
+        assert "the gate deletes its temporary service, and the token lacks services.delete." in ran.err
+        assert project.books() == before

@@ -74,6 +74,13 @@ def test_a_version_that_mishears_serves_nobody(project: Project) -> None:
     assert project.api().find_service("alpha-preview") is None
     plan = project.plan_one(**line(env={"HEARS": "bye moon"}))
     assert any("failed at its gate" in remark.text for remark in plan.warnings)
+    ran = project.cli("status", str(project.folder / "stack.yaml"))
+    assert f"the last rollout to {second} failed at its gate, word error rate 1.000 (serving 0.000)" in ran.out
+    [stack] = project.cli("status", "--format", "json", str(project.folder / "stack.yaml")).json["stacks"]
+    assert {row["name"]: (row["serves"], row["failed"]) for row in stack["versions"]} == {
+        first: (True, None),
+        second: (False, "gate"),
+    }
     project.apply(**line())
     assert set(versions(project)) == {first}
 

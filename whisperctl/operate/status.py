@@ -18,11 +18,13 @@ from whisperctl.control.api import Api, Json
 from whisperctl.endpoint.client import Endpoint
 from whisperctl.errors import WhisperctlError
 from whisperctl.operate.inventory import VersionUse, own_services, read_lists, serving_version, version_uses
+from whisperctl.operate.versions import LineVersion, read_versions
 from whisperctl.package.build import build_environment
 from whisperctl.plan.changes import Remark, remarks
 from whisperctl.serving.failures import Cause
 from whisperctl.spec import Service, Stack
 from whisperctl.state.labels import Labels, owner
+from whisperctl.state.line import is_line
 from whisperctl.state.resources import (
     Address,
     deployment_address,
@@ -101,6 +103,8 @@ class Status:
     doors: Sequence[Door] = ()
     credits_per_hour: float | None = None
     """What the running instances cost; None when the instance types do not tell."""
+    line: Sequence[LineVersion] = ()
+    """Of a line of versions: the one that serves, those that sleep for a rollback, failed ones; newest first."""
     applying: str = ""
     """Who holds the lease; empty when no apply runs."""
     versions: Sequence[VersionUse] = ()
@@ -157,6 +161,7 @@ def read_status(api: Api, stack: Stack) -> Status:
         instances=tuple(_instance(instance, text) for instance, text in seen.instances),
         doors=tuple(doors),
         credits_per_hour=_credits(seen),
+        line=read_versions(api, stack) if is_line(stack) and seen.version else (),
         applying=holder_in_words(lease) if lease and not is_gone(lease) else "",
         versions=_versions(api, stack, seen),
         failed_start=None if up or not _should_run(raw, seen) else _failed_start(api, stack),

@@ -8,7 +8,7 @@ from dataclasses import replace
 from whisperctl.plan.changes import Change, Remark, deletion
 from whisperctl.state.desired import Wanted
 from whisperctl.state.diff import FieldChange
-from whisperctl.state.labels import Labels
+from whisperctl.state.labels import Labels, RolloutRecord
 from whisperctl.state.live import Live
 from whisperctl.state.resources import IMMUTABLE, Kind, deployment_address, version_address
 from whisperctl.state.rollout import OPENAI_LABELS, Rollout, sleeps, version_of
@@ -83,14 +83,17 @@ def failed_rollout(rollout: Rollout) -> list[Remark]:
     record = rollout.failed
     if record is None:
         return []
-    version = str(version_of(rollout))
-    parts = [f"the last rollout to {rollout.new} failed at its {record.stage or 'gate'}"]
+    stays = f"{rollout.serving} serves on" if rollout.replaces else "nothing serves"
+    return [Remark(source=str(version_of(rollout)), text=f"{failure_text(record, rollout.new)}: {stays}")]
+
+
+def failure_text(record: RolloutRecord, version: str) -> str:
+    """How a rollout to a version failed: at which step, with which figures, when."""
+    parts = [f"the last rollout to {version} failed at its {record.stage or 'gate'}"]
     if record.wer is not None:
         beside = "" if record.serving_wer is None else f" (serving {record.serving_wer:.3f})"
         parts.append(f"word error rate {record.wer:.3f}{beside}")
     if record.latency is not None:
         beside = "" if record.serving_latency is None else f" (serving {record.serving_latency:.2f} s)"
         parts.append(f"{record.latency:.2f} s{beside}")
-    text = ", ".join(parts) + (f", {record.at}" if record.at else "")
-    stays = f"{rollout.serving} serves on" if rollout.replaces else "nothing serves"
-    return [Remark(source=version, text=f"{text}: {stays}")]
+    return ", ".join(parts) + (f", {record.at}" if record.at else "")

@@ -11,11 +11,15 @@ from whisperctl.control.api import Api, Json
 from whisperctl.errors import ApiError
 from whisperctl.plan.changes import Remark
 from whisperctl.plan.cost import Surge, surge
+from whisperctl.plan.downtime import start_seconds, told_in_words
 from whisperctl.plan.plan import Plan
 from whisperctl.state.labels import owner
 from whisperctl.state.live import Live
 from whisperctl.state.resources import service_address
 from whisperctl.state.rollout import Rollout, preview_name
+
+DELETES_SERVICES = "services.delete"
+"""A permission, as `GET /permissions` names it (UbiOps reference, 3.10)."""
 
 
 def surveyed(plan: Plan, api: Api) -> Plan:
@@ -28,6 +32,7 @@ def surveyed(plan: Plan, api: Api) -> Plan:
     if rollout is None or not rollout.gated:
         return plan
     plan = _with_preview_looked_at(plan, api, rollout)
+    plan = _with_permission_looked_at(plan, api)
     if rollout.replaces is None:
         return plan
     try:
@@ -41,11 +46,13 @@ def surveyed(plan: Plan, api: Api) -> Plan:
         plan = replace(plan, cost=replace(plan.cost, surge=found, surge_reason=reason))
     if found != "does not fit":
         return plan
+    start = start_seconds(plan.live, rollout.deployment)
+    down = f"for {told_in_words(start)}, as long as the last start took" if start else "until the new one is up"
     text = (
         f"the rollout needs {needed} more instance{'s' if needed > 1 else ''} beside {rollout.replaces}, and the quota "
         f"has no room for {'them' if needed > 1 else 'it'} ({reason}).\n"
-        "  Raise the quota, or set rollout.strategy: in_place, which replaces instances where they are and is down "
-        "meanwhile."
+        "  Raise the quota, or set rollout.strategy: in_place, which replaces instances where they are: nothing "
+        f"answers {down}."
     )
     remark = Remark(source=plan.wanted.stack.source("rollout", "strategy"), text=text)
     return replace(plan, refused=(*plan.refused, remark))
@@ -60,6 +67,28 @@ def _with_preview_looked_at(plan: Plan, api: Api, rollout: Rollout) -> Plan:
     if found is None or owner(found) == plan.stack:
         return plan
     text = f"{service_address(name)} is not this stack's, and the gate needs that name.\n  Rename that service."
+    remark = Remark(source=plan.wanted.stack.source("rollout", "strategy"), text=text)
+    return replace(plan, refused=(*plan.refused, remark))
+
+
+def _with_permission_looked_at(plan: Plan, api: Api) -> Plan:
+    """Refused where the roles of the token's user tell that it may not delete the gate's temporary service.
+
+    A token that may not read its own roles, or has none on the project, tells nothing: then only UbiOps knows.
+    """
+    if not plan.wanted.stack.services:
+        return plan
+    try:
+        allowed = api.permissions_of(str(api.user()["id"]))
+        lacks = bool(allowed) and DELETES_SERVICES in api.known_permissions() - allowed
+    except (ApiError, KeyError):
+        return plan
+    if not lacks:
+        return plan
+    text = (
+        f"the gate deletes its temporary service, and the token lacks {DELETES_SERVICES}.\n"
+        "  Give its user the role project-admin, or that permission."
+    )
     remark = Remark(source=plan.wanted.stack.source("rollout", "strategy"), text=text)
     return replace(plan, refused=(*plan.refused, remark))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -9,7 +10,9 @@ import click
 
 from whisperctl.operate.inventory import VersionUse
 from whisperctl.operate.status import MISSING, Door, Instance, Part, Status
+from whisperctl.operate.versions import LineVersion
 from whisperctl.plan.document import remarks_document, stacks_document
+from whisperctl.plan.rollout import failure_text
 from whisperctl.views.history import aligned, moment
 from whisperctl.views.listing import credits_text, version_document
 
@@ -37,6 +40,7 @@ def _lines(status: Status, color: bool) -> Iterator[str]:
     if len(status.versions) > 1 or any(version.leak for version in status.versions):
         yield from _table("Versions", [_version_row(version) for version in status.versions])
     yield from _table("Endpoint", [_door_row(door, color) for door in status.doors])
+    yield from (f"  {text}" for text in _failures(status.line))
     if status.credits_per_hour is not None:
         yield f"  Credits: {status.credits_per_hour:g} per hour for the instances that run now"
     yield f"  Whether this is what the file says: whisperctl plan {status.file}"
@@ -47,6 +51,13 @@ def _version_row(version: VersionUse) -> tuple[str, ...]:
     if version.leak:
         use = f"leak: costs {credits_text(version.credits_per_day)} credits per day and serves nobody"
     return (version.name, use)
+
+
+def _failures(versions: Sequence[LineVersion]) -> Iterator[str]:
+    """The rollouts that failed since what serves was made."""
+    for version in itertools.takewhile(lambda version: version.use != "serves", versions):
+        if version.use == "failed" and version.record is not None:
+            yield failure_text(version.record, version.name)
 
 
 def _instances_title(status: Status) -> str:
