@@ -1,4 +1,4 @@
-"""A reverse proxy on loopback that adds the token, so that a browser can open the endpoint's /docs.
+"""A reverse proxy on loopback that adds the token: for a browser, with a page of its own, and the endpoint's /docs.
 
 Whoever reaches this port uses the endpoint in the user's name, so that it answers the user's own browser tab and nobody
 else: it binds to 127.0.0.1, takes only its own name as Host (a foreign name that resolves to 127.0.0.1 is refused) and
@@ -13,7 +13,7 @@ import email.errors
 import re
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -21,6 +21,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from whisperctl.endpoint.client import Endpoint, Relayed
+from whisperctl.endpoint.page import ABOUT_PATH, PATH, About, about_document, page
 from whisperctl.errors import Unhealthy, Unreachable, WhisperctlError
 
 ADDRESS = "127.0.0.1"
@@ -53,13 +54,15 @@ _UNREAD_SECONDS, _UNREAD_BYTES = 0.5, 1 << 20
 """How much of a refused request is still read, so that its sender gets to read the answer."""
 
 
-def bind(endpoint: Endpoint, port: int) -> ThreadingHTTPServer:
+def bind(endpoint: Endpoint, port: int, about: About = About()) -> ThreadingHTTPServer:  # noqa: B008 - frozen
     """A proxy for `endpoint`, listening; its `serve_forever` serves. Port 0 takes a free one.
+
+    At `/` it shows a page of its own, which tells what `about` has.
 
     Raises:
         WhisperctlError: the port is taken or not allowed.
     """
-    exchange = type("Exchange", (_Exchange,), {"endpoint": endpoint})
+    exchange = type("Exchange", (_Exchange,), {"endpoint": endpoint, "about": about})
     try:
         server = _Server((ADDRESS, port), exchange)
     except OSError as error:
@@ -81,16 +84,22 @@ class _Exchange(BaseHTTPRequestHandler):
     """One connection of a browser."""
 
     endpoint: Endpoint
+    about: About
     protocol_version = "HTTP/1.1"
     server_version = "whisperctl"
     sys_version = ""
     timeout = 60
     """Seconds that a connection may idle."""
+    policy = "frame-ancestors 'none'"
+    """Content-Security-Policy of the next answer."""
 
     def do_GET(self) -> None:
         """Relay; every verb is the same."""
         if refusal := self._refusal():
             self._refuse(*refusal)
+            return
+        if self.command in ("GET", "HEAD") and (own := self._own()):
+            self._show(*own)
             return
         self._begun = False
         body = self._body()
@@ -106,6 +115,25 @@ class _Exchange(BaseHTTPRequestHandler):
                 self._refuse(HTTPStatus.BAD_GATEWAY, self.endpoint.blanking.whole(str(error).encode()).decode())
 
     do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = do_GET  # noqa: N815 - http.server's names
+
+    def _own(self) -> tuple[bytes, Mapping[str, str], str] | None:
+        """What the proxy itself has at this path, its headers and its policy; None where the endpoint is asked."""
+        path = self.path.partition("?")[0]
+        if path == PATH:
+            return page()
+        return (*about_document(self.about), self.policy) if path == ABOUT_PATH else None
+
+    def _show(self, content: bytes, headers: Mapping[str, str], policy: str) -> None:
+        self.close_connection = True  # a body that came along is not read
+        self.send_response(HTTPStatus.OK)
+        self.policy = policy
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(content)))
+        self.send_header("Connection", "close")
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(content)
 
     def _refusal(self) -> tuple[HTTPStatus, str] | None:
         """Why this request is not the user's own tab asking for the endpoint."""
@@ -172,7 +200,7 @@ class _Exchange(BaseHTTPRequestHandler):
     def end_headers(self) -> None:
         """Every answer, our own too, says that it is for no frame."""
         self.send_header("X-Frame-Options", "DENY")
-        self.send_header("Content-Security-Policy", "frame-ancestors 'none'")
+        self.send_header("Content-Security-Policy", self.policy)
         super().end_headers()
 
     def _body(self) -> Iterator[bytes] | None:
