@@ -42,8 +42,8 @@ def registrable_domain(host: str) -> str:
     return ".".join(labels[-3:] if country else labels[-2:])
 
 
-def refuse_plain(url: str, *, allowed: bool = False) -> None:
-    """Return if a token may travel to `url`: over TLS, or to this machine.
+def refuse_plain(url: str, *, allowed: bool = False, what: str = "The token") -> None:
+    """Return if the token, or whatever else `what` is, may travel to `url`: over TLS, or to this machine.
 
     Raises:
         WhisperctlError: it would travel in clear text, and neither the caller nor the environment allows it.
@@ -53,7 +53,7 @@ def refuse_plain(url: str, *, allowed: bool = False) -> None:
     if allowed or os.environ.get(INSECURE) == "1":
         return
     raise WhisperctlError(
-        f"The token would travel to {host_of(url)} in clear text: the address begins with http://.\n"
+        f"{what} would travel to {host_of(url)} in clear text: the address begins with http://.\n"
         f"  Write https://, or allow it with --insecure-http or {INSECURE}=1."
     )
 

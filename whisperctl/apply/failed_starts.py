@@ -85,7 +85,12 @@ class Starts:
 
 def own_lines(job: Job) -> str:
     """The query for what the instances of the version print."""
-    return f"| deployment_name=`{job.deployment}` and deployment_version=`{job.version}`"
+    return lines_of(job.deployment, job.version)
+
+
+def lines_of(deployment: str, version: str) -> str:
+    """The query for what the instances of a version print."""
+    return f"| deployment_name=`{deployment}` and deployment_version=`{version}`"
 
 
 def last_logs(job: Job) -> str:

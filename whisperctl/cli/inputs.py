@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -49,6 +50,47 @@ def read_stack(path: str, *, secrets: bool = False, warn: bool = False) -> Stack
         names = ", ".join(stack.file for stack in stacks) or "none"
         raise WhisperctlError(f"{path} must hold exactly one stack; found: {names}.")
     return stacks[0]
+
+
+def followed_stacks(paths: Sequence[str], project_of: Callable[[Stack], str]) -> Callable[[], Sequence[Stack]]:
+    """The stacks of files and directories as they are whenever it is called; read again only once a file has changed.
+
+    What has become unreadable, or names another project, is told once; the stacks read before are gone on with.
+    """
+    from whisperctl.errors import SpecError
+
+    stacks = read_stacks(paths)
+    projects, seen = {project_of(stack) for stack in stacks}, _signature(paths, stacks)
+
+    def current() -> Sequence[Stack]:
+        nonlocal stacks, seen
+        now = _signature(paths, stacks)
+        if now == seen:
+            return stacks
+        seen = now
+        try:
+            fresh = read_stacks(paths)
+        except SpecError as error:
+            click.echo(f"warning: The changed files are not read; what they said before is gone by.\n{error}", err=True)
+            return stacks
+        if more := {project_of(stack) for stack in fresh} - projects:
+            click.echo(f"warning: Start watch again to look at {', '.join(sorted(more))}, too.", err=True)
+        stacks = tuple(stack for stack in fresh if project_of(stack) in projects)
+        seen = _signature(paths, stacks)
+        return stacks
+
+    return current
+
+
+def _signature(paths: Sequence[str], stacks: Sequence[Stack]) -> tuple[tuple[str, int, int], ...]:
+    """Time and size of every file that was read, and of the folders that were named."""
+    files = {mark.file for stack in stacks for mark in stack.marks.values()} | set(paths or (DEFAULT_PATH,))
+    found = []
+    for file in sorted(files):
+        with suppress(OSError):
+            about = os.stat(file)  # noqa: PTH116 - the name may be `-`
+            found.append((file, about.st_mtime_ns, about.st_size))
+    return tuple(found)
 
 
 def open_api(

@@ -41,6 +41,7 @@ COMMANDS: dict[str, str] = {
     "resume": "Wake a paused endpoint.",
     "history": "List the revisions of the version.",
     "rollback": "Go back to an earlier revision.",
+    "watch": "Plan again and again; tell drift, failures and leaks once, and heal if asked.",
     "usage": "Show credits, requests, instance hours and audio hours, day by day.",
     "adopt": "Take over existing objects that match the spec's names.",
     "doctor": "Check token, permissions, project, instance types and clients.",

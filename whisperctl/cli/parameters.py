@@ -1,4 +1,4 @@
-"""`--since` as people write it: `10m`, `2h`, `3d`, or a date."""
+"""Values as people write them: `--since` 10m, 2h, 3d or a date; `--metrics-port` 9464 or 0.0.0.0:9464."""
 
 from __future__ import annotations
 
@@ -36,3 +36,23 @@ class Since(click.ParamType):  # type: ignore[type-arg, unused-ignore]  # generi
         if when > now:
             self.fail(f"{text!r} lies in the future (it is {now:%Y-%m-%dT%H:%M:%S} UTC)", param)
         return max(when.timestamp(), 0.0)
+
+
+class HostPort(click.ParamType):  # type: ignore[type-arg, unused-ignore]  # generic from click 8.3 on
+    """`[HOST:]PORT`; of 127.0.0.1 without a host."""
+
+    name = "port"
+
+    def convert(
+        self,
+        value: object,
+        param: click.Parameter | None,
+        ctx: click.Context | None,  # noqa: ARG002 - click's signature
+    ) -> tuple[str, int]:
+        """Host and port."""
+        if isinstance(value, tuple):
+            return value
+        host, _, port = str(value).rpartition(":")
+        if not port.isascii() or not port.isdecimal() or not 0 < int(port) < 1 << 16:
+            self.fail(f"{value!r} is no port such as 9464, and no address and port such as 0.0.0.0:9464", param)
+        return host.strip("[]") or "127.0.0.1", int(port)

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from types import FrameType
 
 from whisperctl.clock import StoppableClock
-from whisperctl.errors import EXIT_INTERRUPTED
+from whisperctl.errors import EXIT_DONE, EXIT_INTERRUPTED
 
 
 @contextmanager
@@ -35,6 +35,38 @@ def interrupt_ends_waits(clock: StoppableClock) -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+ENDING_SECONDS = 0.7
+"""After a signal, until a process that only looks is ended without waiting for the answers on their way."""
+
+
+@contextmanager
+def ended_by_signals(clock: StoppableClock) -> Iterator[None]:
+    """While this lasts, SIGTERM ends the program with exit code 0, SIGINT with that of an interrupt; within a second.
+
+    For what goes on until somebody ends it. What it was about to write is left to the next one, as after a kill.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def end(number: int, _frame: FrameType | None) -> None:
+        code = EXIT_DONE if number == signal.SIGTERM else EXIT_INTERRUPTED
+        if clock.stop.is_set():
+            os._exit(code)
+        clock.stop.set()
+        too_late = threading.Timer(ENDING_SECONDS, os._exit, (code,))
+        too_late.daemon = True
+        too_late.start()
+        raise SystemExit(code)
+
+    before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, old in before.items():
+            signal.signal(number, old)
 
 
 @contextmanager

@@ -27,8 +27,8 @@ URGENT_SECONDS = 10.0
 """For a request that nothing may hold up."""
 PAGE = 250
 """Items in one page of a cursor list: the largest that the official CLI allows."""
-
-
+INSTANCES_PAGE = 50
+"""Items of a page of a project's instances: UbiOps refuses more (reference, 1.3)."""
 MOST_PAGES = 400
 """Of one list: a hundred thousand items."""
 
@@ -103,12 +103,12 @@ class Api:
             raise ApiError(method, "", 0, f"The ubiops client refused {method}: {type(error).__name__}") from None
         return found
 
-    def _pages(self, method: str, *names: str) -> list[Json]:
+    def _pages(self, method: str, *names: str, limit: int = PAGE) -> list[Json]:
         found: list[Json] = []
         cursor: dict[str, Any] = {}
         seen: set[str] = set()
         while True:
-            page = self._call(method, *names, limit=PAGE, **cursor)
+            page = self._call(method, *names, limit=limit, **cursor)
             found += page["results"]
             if not page.get("next"):
                 return found
@@ -407,7 +407,7 @@ class Api:
 
     def project_instances(self) -> list[Json]:
         """The instances of the whole project, with `deployment`, `version` and `instance_type`."""
-        return self._pages("project_instances_list")
+        return self._pages("project_instances_list", limit=INSTANCES_PAGE)
 
     def instance_events(self, deployment: str, version: str, instance: str) -> list[Json]:
         """What happened to an instance so far: `{id, time_created, description}`; [] once it is gone."""

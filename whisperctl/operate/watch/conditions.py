@@ -1,0 +1,134 @@
+"""What is wrong with a stack, and what of that is new: told once when it begins, and once when it is over. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from whisperctl.operate.watch.observation import HOURS, Observation
+from whisperctl.plan.changes import Change
+from whisperctl.plan.values import shown
+
+Kind = Literal["unreadable", "drift", "moved on", "unfinished", "failed start", "failed build", "unhealthy", "leak",
+               "advisory", "probe"]  # fmt: skip
+State = Literal["begins", "over"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, order=True)
+class Condition:
+    """One thing that is wrong with one stack; two of the same words are the same one."""
+
+    project: str
+    stack: str
+    kind: Kind
+    about: str
+    """What it is about: an address, a service, a version; empty for the stack as a whole."""
+    text: str = ""
+    """What is the matter."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Notice:
+    """Something that began or is over."""
+
+    condition: Condition
+    state: State
+
+
+def conditions(seen: Observation) -> Iterator[Condition]:
+    """What is wrong with one stack."""
+    for kind, about, text in _wrong(seen):
+        yield Condition(project=seen.project, stack=seen.stack, kind=kind, about=about, text=text)
+
+
+Wrong = tuple[Kind, str, str]
+"""What sort of thing, about what, and what is the matter."""
+
+
+def _wrong(seen: Observation) -> Iterator[Wrong]:
+    if seen.error:
+        yield "unreadable", "", seen.error.splitlines()[0]
+    yield from _of_drift(seen)
+    for reason in seen.failed_starts:
+        yield "failed start", "", reason
+    yield from _of_status(seen)
+    for leak in seen.leaks:
+        cost = "" if leak.credits_per_hour is None else f" for {leak.credits_per_hour * HOURS:g} credits a day"
+        yield "leak", leak.version, f"it runs or is kept awake{cost} and serves nobody"
+    for text in seen.advisories:
+        yield "advisory", "", text
+
+
+def _of_status(seen: Observation) -> Iterator[Wrong]:
+    for part in seen.status.parts if seen.status else ():
+        if not part.good and "failed" in part.state:
+            yield "failed build", str(part.address), part.state
+    for door in seen.status.doors if seen.status else ():
+        if door.healthy is False:
+            yield "unhealthy", door.name, door.health
+
+
+def _of_drift(seen: Observation) -> Iterator[Wrong]:
+    """Nothing while a command is at work: what differs is what it is about to do."""
+    drift = seen.drift
+    if drift is None or not drift.plan.changes or seen.leased:
+        return
+    if drift.basis == "moved on" and drift.as_applied:
+        yield "moved on", "", f"{len(drift.plan.changes)} changes of the file are not applied"
+    elif drift.basis == "unfinished":
+        yield "unfinished", "", "the last apply did not finish"
+    elif drift.basis == "absent":
+        yield "unfinished", "", "nothing of it is on UbiOps"
+    else:
+        for change in drift.plan.changes:
+            yield "drift", str(change.address), in_words(change)
+
+
+def in_words(change: Change) -> str:
+    """`maximum_instances 1 -> 2`, from what was applied to what is there; or what happened to the object as a whole."""
+    if change.action == "create":
+        return "it is gone from UbiOps"
+    if change.action == "delete":
+        return f"it is not in the file: {change.reason}"
+    steps = [f"{item.path} {shown(item.after)} -> {shown(item.before)}" for item in change.fields]
+    return "; ".join(steps) or change.reason
+
+
+class Told:
+    """What has been told and is not over; it grows with what is wrong and not with time."""
+
+    def __init__(self) -> None:
+        self._open: dict[tuple[str, str, Kind, str], Condition] = {}
+
+    def news(self, now: Iterable[Condition], looked_at: Sequence[Observation]) -> list[Notice]:
+        """What began and what is over since the last time.
+
+        A stack that could not be looked at keeps what was wrong with it; a failed start is over when the endpoint is up
+        again; other words about the same thing are told again.
+        """
+        current = {(c.project, c.stack, c.kind, c.about): c for c in now}
+        dark = {(seen.project, seen.stack) for seen in looked_at if seen.error}
+        starting = {(seen.project, seen.stack) for seen in looked_at if _is_starting(seen)}
+        for key, condition in self._open.items():
+            keeps = key[:2] in dark or (condition.kind == "failed start" and key[:2] in starting)
+            if keeps and key not in current:
+                current[key] = condition
+        begun = [c for key, c in current.items() if self._open.get(key) != c]
+        over = [c for key, c in self._open.items() if key not in current]
+        self._open = current
+        return [
+            *(Notice(condition=condition, state="begins") for condition in sorted(begun)),
+            *(Notice(condition=condition, state="over") for condition in sorted(over)),
+        ]
+
+    @property
+    def open(self) -> Sequence[Condition]:
+        """What is wrong now."""
+        return list(self._open.values())
+
+
+def _is_starting(seen: Observation) -> bool:
+    """Whether instances are wanted and none is up, so that a failed start is not over."""
+    instances = seen.status.instances if seen.status else ()
+    return bool(instances) and not any(instance.status == "running" for instance in instances)
