@@ -201,8 +201,8 @@ def test_proxy(project: Project, folder: Path) -> None:
     try:
         assert process.stdout is not None
         url = process.stdout.readline().strip()
-        assert re.fullmatch(r"http://127\.0\.0\.1:\d+/docs", url)
-        with Endpoint(url.removesuffix("/docs"), None, 10) as through:
+        assert re.fullmatch(r"http://127\.0\.0\.1:\d+/", url)
+        with Endpoint(url.removesuffix("/"), None, 10) as through:
             assert "vLLM docs" in through.get("/docs").text
     finally:
         process.send_signal(2)

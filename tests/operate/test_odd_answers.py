@@ -20,7 +20,7 @@ import pytest
 
 from tests.harness import program
 from tests.harness.operator import Operator
-from tests.reconcile.conftest import EXHAUSTIVE
+from tests.harness.sweeps import EXHAUSTIVE
 from ubiops_emulator.testing import Emulator
 
 VALUES: tuple[Any, ...] = (None, 7, "x", [], {}, [None], {"x": None})

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.harness.project import Project, actions, report
-from tests.reconcile.conftest import EXHAUSTIVE
+from tests.harness.sweeps import EXHAUSTIVE
 from tests.reconcile.test_crashes import attempt, bury, dying, is_write
 
 BEFORE: dict[str, Any] = {

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.harness.project import Project, report
-from tests.reconcile.conftest import EXHAUSTIVE
+from tests.harness.sweeps import EXHAUSTIVE
 from tests.reconcile.test_crashes import builds, prepare, settled
 from whisperctl.apply.outcome import Outcome
 from whisperctl.engine import World, apply_plans, plan_stacks

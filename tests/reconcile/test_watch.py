@@ -232,3 +232,17 @@ def test_promtool_takes_the_alert_rules_and_the_metrics() -> None:
         ["promtool", "check", "rules", DOCS / "alerts.yml"], capture_output=True, check=False, text=True
     )
     assert (checked.returncode, "6 rules found" in checked.stdout) == (0, True), checked
+
+
+def test_a_version_that_runs_and_serves_nobody_is_a_leak(project: Project) -> None:
+    project.apply(vllm={"version": "0.32.0"})
+    heard, api = Heard(), project.api()
+    old = api.version("alpha", "v1") or {}
+    labels = {name: value for name, value in old["labels"].items() if name != "whisperctl-id"}
+    same = {name: old[name] for name in ("instance_type_group_id", "environment_name", "environment_tag")}
+    body = {"version": "v0", "minimum_instances": 1, "maximum_instances": 1, "labels": labels, **same}
+    made = api.create_version("alpha", body)
+    api.update_version("alpha", "v0", {"labels": labels | {"whisperctl-id": made["id"]}})
+    rounds(project, heard).round()
+    [leak] = [notice.condition for notice in heard.notices if notice.condition.kind == "leak"]
+    assert (leak.about, leak.text) == ("v0", "it runs or is kept awake for 720 credits a day and serves nobody")

@@ -283,10 +283,10 @@ _VERSION_EFFECTS: Mapping[str, str] = {
 
 
 def _effect(wanted: Wanted, address: Address, action: Action, fields: Sequence[FieldChange]) -> str:
+    if action == "update" and _is_renamed(address, fields):
+        what = "requests to its endpoint go on" if address.kind is Kind.SERVICE else _PATHS
+        return f"renamed in place: its id stays; {what}"
     match address.kind, action:
-        case Kind.DEPLOYMENT | Kind.VERSION | Kind.SERVICE, "update" if fields and _is_renamed(address, fields):
-            what = "requests to its endpoint go on" if address.kind is Kind.SERVICE else _PATHS
-            return f"renamed in place: its id stays; {what}"
         case Kind.DEPLOYMENT, "replace":
             return "the endpoint is down until everything below it is made again; the service gets a new URL"
         case Kind.SERVICE, "replace":
@@ -320,14 +320,14 @@ def replaces_instances(change: Change) -> bool:
         return True
     if change.address.kind is Kind.PACKAGE:
         return change.action == "update"
-    return any(_VERSION_EFFECTS.get(item.path.split(".")[0]) == _INSTANCES for item in change.fields)
+    return any(_VERSION_EFFECTS.get(item.path.split(".")[0]) == INSTANCES_REPLACED for item in change.fields)
 
 
 _PATHS = "request paths with the old name stop working"
 
 
 def _is_renamed(address: Address, fields: Sequence[FieldChange]) -> bool:
-    return address.kind is not Kind.ENVIRONMENT and any(
+    return address.kind in (Kind.DEPLOYMENT, Kind.VERSION, Kind.SERVICE) and any(
         item.path == name_field(address) and isinstance(item.before, str) for item in fields
     )
 

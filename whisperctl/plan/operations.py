@@ -49,9 +49,9 @@ class Operation:
     name, before anything else; with the deployment's go the owner's labels of a renamed stack. gate: a new version
     of a line is woken and heard beside the one that serves. switch: services, default version and minimum go over
     to it. bake: it is asked through the real services for a while. retire: earlier versions fall asleep, the new
-    one is recorded as served. restart: running instances are replaced, one after the other, so that they see changed
-    env vars. probe: the endpoint is awake and does what the spec says. seal: digests are written,
-    the lease is given back.
+    one is recorded as served. restart: running instances are replaced, one after the other, so that they see
+    changed env vars. probe: the endpoint is awake and does what the spec says. seal: digests are written, the lease
+    is given back.
     """
 
     id: int

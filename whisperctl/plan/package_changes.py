@@ -11,6 +11,7 @@ import ast
 import hashlib
 import io
 import re
+import threading
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -254,7 +255,13 @@ def _around(source: bytes) -> str:
 
 
 def _literal(source: bytes) -> ast.Assign | None:
-    return next((node for node in ast.parse(source).body if isinstance(node, ast.Assign) and _is_config(node)), None)
+    with _PARSING:
+        body = ast.parse(source).body
+    return next((node for node in body if isinstance(node, ast.Assign) and _is_config(node)), None)
+
+
+_PARSING = threading.Lock()
+"""Two threads that parse at once end in a SystemError with Python before 3.11.8 and 3.12.1 (cpython#106905)."""
 
 
 def _is_config(node: ast.Assign) -> bool:

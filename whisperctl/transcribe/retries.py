@@ -138,7 +138,7 @@ class Patient:
     def _patience(self, slow: int) -> float:
         """Seconds for the next try after `slow` ones that got no answer in time."""
         first = self.endpoint.transcription_timeout
-        return min(first * 2**slow, max(first, _LONGEST_PATIENCE))
+        return float(min(first * 2**slow, max(first, _LONGEST_PATIENCE)))
 
     def _backoff(self, tries: int) -> float:
         return float(min(_FIRST_PAUSE * 2 ** (tries - 1), _LONGEST_PAUSE)) * (0.5 + self._chance() / 2)

@@ -106,17 +106,18 @@ class Observer:
 
     def _observation(self, project: str, stack: Stack, drift: Drift, leaks: tuple[Leak, ...]) -> Observation:
         api = self.world.apis[project]
-        status = read_status(api, stack, lambda: api.token)
+        status = read_status(api, stack)
         raw = next((raw for address, raw in drift.plan.live.owned.items() if address.kind is Kind.DEPLOYMENT), {})
         lease = Labels.of(raw).lease
+        leased = lease is not None and not is_gone(lease)
         return Observation(
             stack=stack.name,
             project=project,
             drift=drift,
             status=status,
             failed_starts=self._failed_starts(api, stack, status),
-            leaks=leaks,
-            leased=lease is not None and not is_gone(lease),
+            leaks=() if leased else leaks,  # a rollout at work runs two versions for a while
+            leased=leased,
             last_apply=_seconds(raw),
             advisories=tuple(problem.text for problem in stack.warnings if problem.name == "vllm-advisory"),
         )
