@@ -77,6 +77,21 @@ def test_several_formats_at_once_and_again(project: Project, folder: Path) -> No
     assert "s of audio" in project.run(folder, "transcribe", "hello.wav", *wishes, "--language", "de").stderr
 
 
+def test_a_manifest_here_and_on_a_cluster(project: Project, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tones.write(folder / "a.wav", [["ba"]])
+    (folder / "list.txt").write_text('hello.wav\n{"path": "a.wav", "id": "deep/call"}\n')
+    told = project.run(folder, "transcribe", "--manifest", "list.txt", "-o", "out")
+    assert told.returncode == 0, told.stderr
+    assert (folder / "out" / "deep" / "call.txt").read_text() == "ba\n"
+    pytest.importorskip("distributed")
+    again = project.run(folder, "transcribe", "--manifest", "list.txt", "-o", "out", "--cluster", "local")
+    assert (again.returncode, again.stderr.count("skipped")) == (0, 2), again.stderr
+    monkeypatch.setenv("UBIOPS_API_TOKEN", project.environment()["UBIOPS_API_TOKEN"])  # workers have this process's own
+    there = project.run(folder, "transcribe", "hello.wav", "-o", "there", "--cluster", "local", "--parallelism", "2")
+    assert there.returncode == 0, there.stderr
+    assert (folder / "there" / "hello.txt").read_text() == "ba ke mo\n"
+
+
 @pytest.mark.parametrize(
     ("options", "told"),
     [
@@ -85,6 +100,7 @@ def test_several_formats_at_once_and_again(project: Project, folder: Path) -> No
         (("--language", "Klingon"), "Whisper has no language 'Klingon'."),
         (("--language", "germn"), "Whisper has no language 'germn'. Did you mean german?"),
         (("--channels", "a,a"), "'a,a' is not mix, split, or one name for each channel"),
+        (("--cluster", "local"), "--cluster writes files: pass -o DIR."),
         (("--temperature", "2"), "2.0 is not in the range 0<=x<=1"),
     ],
 )

@@ -299,10 +299,8 @@ def _effect(wanted: Wanted, address: Address, action: Action, fields: Sequence[F
             return f"first revision: {_first_start(wanted)}"
         case Kind.PACKAGE, _:
             return f"new revision: {INSTANCES_REPLACED}"
-        case Kind.ENV_VAR, _ if wanted.stack.rollout.restart_on_env_change and wanted.paused is None:
-            return "running instances are replaced, one after the other, and those that start from then on see it"
         case Kind.ENV_VAR, _:
-            return "instances that start from then on see it; running ones keep the old value"
+            return _env_var_effect(wanted)
         case _, "create":
             return "new"
         case Kind.SERVICE, _ if any(item.path in ("version", "deployment") for item in fields):
@@ -312,6 +310,12 @@ def _effect(wanted: Wanted, address: Address, action: Action, fields: Sequence[F
             return "; ".join(sorted(effects, reverse=True)) if len(effects) < 2 else INSTANCES_REPLACED
         case _:
             return _IN_PLACE
+
+
+def _env_var_effect(wanted: Wanted) -> str:
+    if wanted.stack.rollout.restart_on_env_change and wanted.paused is None:
+        return "running instances are replaced, one after the other, and those that start from then on see it"
+    return "instances that start from then on see it; running ones keep the old value"
 
 
 def replaces_instances(change: Change) -> bool:

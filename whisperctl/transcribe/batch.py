@@ -10,28 +10,31 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from queue import SimpleQueue
 
+from whisperctl import files
 from whisperctl.clock import Clock
 from whisperctl.endpoint.transcription import Ask, Transcript, timed
 from whisperctl.errors import Interrupted, WhisperctlError
-from whisperctl.transcribe import audio, output
+from whisperctl.transcribe import audio, remote
 from whisperctl.transcribe.asking import Asker
-from whisperctl.transcribe.formats import TIMED, rendered
+from whisperctl.transcribe.formats import TIMED
 from whisperctl.transcribe.lanes import Heard, Lanes
 from whisperctl.transcribe.ledger import Ledger, Source
 from whisperctl.transcribe.pace import MOST, Pace
 from whisperctl.transcribe.pieces import Piece
 from whisperctl.transcribe.recordings import Missing, Named, Recording, is_pipe, looks_recorded, printable, spooled
-from whisperctl.transcribe.results import Done, Failed, Listener, PassedOver, Result, Skipped
+from whisperctl.transcribe.results import Done, Failed, Listener, PassedOver, Result
 from whisperctl.transcribe.retries import Patient
 from whisperctl.transcribe.slots import Slots
 from whisperctl.transcribe.threads import Threads
 from whisperctl.transcribe.tracks import listed
 from whisperctl.transcribe.turns import Turn, decoders
 from whisperctl.transcribe.wishes import Wishes
+from whisperctl.transcribe.written import Written
 
 _HEAVIEST = 20 * 1024 * 1024
 """Bytes of a file that is sent as it is, at most: below vLLM's 25 MB."""
@@ -66,7 +69,7 @@ class Batch:
             ledger: of the output folder, if there is one.
         """
         self._wishes, self._patient, self._clock, self._listener = wishes, patient, clock, listener
-        self._spool, self._ledger = spool, ledger
+        self._spool, self._written = spool, Written(wishes, ledger)
         self._asker = Asker(patient, listener.say, needs_times=bool(TIMED & set(wishes.formats)) or wishes.words)
         self._slots = Slots(Pace(parallelism), clock, listener.paced)
         patient.tell(self._slots.seen)
@@ -75,6 +78,11 @@ class Batch:
         self._turns = threading.Semaphore(min(self._slots.most, decoders()))
         self._window = threading.Semaphore(_WINDOW)
         self._stopped = False
+
+    @property
+    def refused(self) -> str | None:
+        """Why nothing more is sent, or None."""
+        return self._asker.refused
 
     def run(self, found: Iterable[Named]) -> Iterator[Result]:
         """Each one's result, in order, as soon as it and those before it are done."""
@@ -137,56 +145,28 @@ class Batch:
 
     def _made(self, recording: Recording, turn: Turn) -> Result:
         started = self._clock.monotonic()
-        source = Source.of(recording.path)
-        missing = self._missing(recording, source)
+        source = state(recording)
+        missing = list(self._wishes.formats)
+        if recording.url or not recording.path.is_fifo():
+            missing = self._written.missing(recording, source)
         if not missing:
-            assert self._wishes.folder is not None
-            last = self._wishes.file(recording.place, self._wishes.formats[-1])
-            return Skipped(recording=recording, target=self._wishes.folder / last)
+            return self._written.skipped(recording)
         if self._asker.refused:
             raise WhisperctlError(f"was not tried: {self._asker.refused}")
         transcript, notes = self._transcript(recording, turn)
-        if self._wishes.folder is not None:
-            for shape in missing:
-                self._write(self._wishes.folder, recording, shape, transcript, source)
+        self._written.write(recording, missing, transcript, source)
         took = self._clock.monotonic() - started
         return Done(recording=recording, transcript=transcript, took=took, notes=tuple(notes))
 
-    def _missing(self, recording: Recording, source: Source) -> list[str]:
-        """The formats in which there is no transcript of `recording` yet."""
-        wishes = self._wishes
-        if wishes.folder is None or self._ledger is None or wishes.overwrite or recording.path.is_fifo():
-            return list(wishes.formats)
-        missing = []
-        for shape in wishes.formats:
-            file = wishes.file(recording.place, shape)
-            is_there = (wishes.folder / file).is_file()
-            if not is_there or not self._ledger.is_done(file, source, wishes.written_down(shape)):
-                missing.append(shape)
-        return missing
-
-    def _write(self, folder: Path, recording: Recording, shape: str, transcript: Transcript, source: Source) -> None:
-        file = self._wishes.file(recording.place, shape)
-        output.write(folder, folder / file, rendered(transcript, shape, self._wishes.limits))
-        if self._ledger:
-            self._ledger.done(file, source, self._wishes.written_down(shape))
-
     def _transcript(self, recording: Recording, turn: Turn) -> tuple[Transcript, list[str]]:
         """What is said, and what its user should know."""
-        path, pipe = recording.path, is_pipe(recording.path)
-        if pipe:
-            path = spooled(path, self._spool)
-        try:
-            with audio.opened(path, self._wishes.track) as sound:
-                if sound is None:
-                    return self._whole(recording, path, turn), []
-                self._listener.opened(recording, sound.seconds)
-                lanes = Lanes(self._wishes.ask, self._wishes.channels, self._submit, self._listener.heard, turn)
-                transcript, notes = lanes.transcribed(sound, words=self._wishes.words)
-        finally:
-            if pipe:
-                path.unlink(missing_ok=True)
-        if len(sound.tracks) > 1 and self._wishes.track is None:
+        wishes = self._wishes.of(recording)
+        with _local(recording, self._spool) as path, audio.opened(path, wishes.track) as sound:
+            if sound is None:
+                return self._whole(wishes.ask, recording, path, turn), []
+            lanes = Lanes(wishes.ask, wishes.channels, self._submit, self._listener.heard, turn)
+            transcript, notes = lanes.transcribed(sound, words=wishes.words)
+        if len(sound.tracks) > 1 and wishes.track is None:
             notes.insert(
                 0, f"has {len(sound.tracks)} sound tracks: {listed(sound.tracks)}; the first was taken (--track)"
             )
@@ -205,12 +185,12 @@ class Batch:
         self._listener.heard(piece.end - piece.start)
         return answer
 
-    def _whole(self, recording: Recording, path: Path, turn: Turn) -> Transcript:
+    def _whole(self, ask: Ask, recording: Recording, path: Path, turn: Turn) -> Transcript:
         """The transcript of a file that nothing here can decode: the server has to."""
         size = path.stat().st_size
         if size > _HEAVIEST:
             raise WhisperctlError(f"has {size >> 20} MB and must be cut, which needs a decoder.\n  {audio.INSTALL}")
-        ask = replace(self._wishes.ask, timed=bool(TIMED & set(self._wishes.formats)) and self._wishes.ask.timed)
+        ask = replace(ask, timed=bool(TIMED & set(self._wishes.formats)) and ask.timed)
         turn.end()
         self._slots.take()
         try:
@@ -225,3 +205,32 @@ class Batch:
         duration = transcript.duration or last
         self._listener.heard(duration)
         return timed(transcript, duration) if ask.timed else transcript
+
+
+def state(recording: Recording) -> Source:
+    """Which state of `recording` is there now.
+
+    Raises:
+        WhisperctlError: it is not there, or no recording that a manifest may name.
+    """
+    if recording.url:
+        return remote.state(recording.url)
+    if recording.listed and (reason := files.refusal(recording.path)):
+        raise WhisperctlError(f"is not read: {reason}.")
+    return Source.of(recording.path)
+
+
+@contextmanager
+def _local(recording: Recording, spool: Path) -> Iterator[Path]:
+    """`recording` as a file that can be read more than once."""
+    if recording.url:
+        with remote.spooled(recording.url, spool) as path:
+            yield path
+    elif is_pipe(recording.path):
+        path = spooled(recording.path, spool)
+        try:
+            yield path
+        finally:
+            path.unlink(missing_ok=True)
+    else:
+        yield recording.path

@@ -18,6 +18,7 @@ from itertools import count, takewhile
 from pathlib import Path
 
 from whisperctl.errors import WhisperctlError
+from whisperctl.transcribe.channels import Channels
 from whisperctl.transcribe.containers import HEAD, SUFFIXES, is_recording
 
 STDIN = "-"
@@ -36,6 +37,14 @@ class Recording:
     """Where its transcript goes inside an output folder, without the format's suffix."""
     folder: str | None = None
     """The folder that was named, if it is only there because of that: it may be no recording at all."""
+    url: str | None = None
+    """Where it is, if not here; `path` then only names it."""
+    listed: bool = False
+    """Whether a manifest names it: then it is a regular file or a URL, and no pipe."""
+    language: str | None = None
+    """Code of the language that is spoken, where a manifest says so."""
+    channels: Channels | None = None
+    """What to make of the channels, where a manifest says so."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,12 +59,13 @@ class Missing:
 Named = Recording | Missing
 
 
-def find(named: Sequence[str], spool: Path) -> list[Named]:
-    """The recordings that `named` stands for, in order, each file once.
+def find(named: Sequence[str], spool: Path, listed: Sequence[Recording] = ()) -> list[Named]:
+    """The recordings that `named` stands for, in order, each file once; then those that a manifest lists.
 
     Args:
         named: files, folders (searched recursively), glob patterns (`**` too), or `-`.
         spool: a folder for what comes over standard input.
+        listed: what a manifest lists.
 
     Raises:
         WhisperctlError: standard input cannot be kept.
@@ -63,7 +73,8 @@ def find(named: Sequence[str], spool: Path) -> list[Named]:
     found: list[Named] = []
     for name in dict.fromkeys(named):
         found += [_from_stdin(spool)] if name == STDIN else _expanded(name)
-    if len(named) > 1 or any(isinstance(one, Recording) and one.folder is None for one in found):
+    found += listed
+    if len(named) > 1 or listed or any(isinstance(one, Recording) and one.folder is None for one in found):
         found = _once(found)
     return _unambiguous(found)
 
@@ -110,7 +121,7 @@ def spooled(path: Path, spool: Path) -> Path:
 def _once(found: list[Named]) -> list[Named]:
     once: dict[object, Named] = {}
     for one in found:
-        once.setdefault(os.path.realpath(one.path) if isinstance(one, Recording) else one, one)
+        once.setdefault((one.url or os.path.realpath(one.path)) if isinstance(one, Recording) else one, one)
     return list(once.values())
 
 

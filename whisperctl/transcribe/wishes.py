@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from whisperctl.endpoint.transcription import Ask
 from whisperctl.transcribe.channels import Channels
 from whisperctl.transcribe.cues import Limits
 from whisperctl.transcribe.formats import SUFFIXES
+from whisperctl.transcribe.recordings import Recording
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -31,6 +32,11 @@ class Wishes:
     """Of subtitles."""
     revision: str | None = None
     """The model's: another one hears other words."""
+
+    def of(self, recording: Recording) -> Wishes:
+        """The wishes for one recording: a manifest may say otherwise than the options."""
+        ask = replace(self.ask, language=recording.language) if recording.language else self.ask
+        return replace(self, ask=ask, channels=recording.channels or self.channels)
 
     def file(self, place: Path, shape: str) -> Path:
         """The transcript's file inside the output folder."""

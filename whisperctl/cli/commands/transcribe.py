@@ -8,23 +8,18 @@ from typing import TYPE_CHECKING
 import click
 
 from whisperctl.cli.options import DEFAULT_PATH, Settings
-from whisperctl.cli.target import Live, live, route
-from whisperctl.cli.wishes import checked, checked_channels, checked_formats, checked_language, make_folder
+from whisperctl.cli.target import live, route
+from whisperctl.cli.wishes import checked, checked_channels, checked_formats, checked_language
 from whisperctl.errors import EXIT_DONE, EXIT_FAILED
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from whisperctl.transcribe.channels import Channels
-    from whisperctl.transcribe.ledger import Ledger
-    from whisperctl.transcribe.recordings import Named
-    from whisperctl.transcribe.results import Failed
-    from whisperctl.transcribe.wishes import Wishes
 
 
 @click.command()
-@click.argument("audio", nargs=-1, required=True, metavar="AUDIO...")
+@click.argument("audio", nargs=-1, metavar="AUDIO...")
 @click.option("-f", "--file", "path", default=DEFAULT_PATH, metavar="PATH", help="Stack file [stack.yaml].")
+@click.option("--manifest", metavar="FILE", help="File that lists recordings: a path, URL or JSON object a line.")
 @click.option(
     "--format",
     "formats",
@@ -75,11 +70,15 @@ if TYPE_CHECKING:
     metavar="N",
     help="Requests in flight; without it as many as the endpoint gains from.",
 )
+@click.option(
+    "--cluster", metavar="ADDRESS", help="Dask cluster that does the work: tcp://HOST:PORT, or local for one here."
+)
 @click.pass_obj
 def transcribe(
     settings: Settings,
     audio: tuple[str, ...],
     path: str,
+    manifest: str | None,
     formats: tuple[str, ...],
     language: str | None,
     translate: bool,
@@ -94,16 +93,22 @@ def transcribe(
     line_count: int,
     cue_seconds: float,
     parallelism: int | None,
+    cluster: str | None,
 ) -> int:
     """Transcribe recordings with the live endpoint.
 
     AUDIO is files, folders, patterns in quotes, or - for standard input: wav, and with ffmpeg (or PyAV) installed mp3,
     m4a, flac, ogg, webm and the sound of videos. Long recordings are cut at silence.
     """
+    from whisperctl.cli.archives import Work, performed
     from whisperctl.endpoint.transcription import Ask
     from whisperctl.transcribe.cues import Limits
     from whisperctl.transcribe.wishes import Wishes
 
+    if not audio and manifest is None:
+        raise click.UsageError("Nothing to transcribe: name AUDIO, or pass --manifest FILE.")
+    if cluster is not None and folder is None:
+        raise click.UsageError("--cluster writes files: pass -o DIR.")
     if len(formats) > 1 and folder is None:
         raise click.UsageError("Several formats are several files: pass -o DIR.")
     with live(settings, path) as target:
@@ -126,59 +131,6 @@ def transcribe(
             limits=Limits(width=line_width, lines=line_count, seconds=cue_seconds),
             revision=model.revision,
         )
-        failed = _all(target, checked(target.stack, wishes), audio, parallelism)
+        work = Work(audio=audio, manifest=manifest, parallelism=parallelism, cluster=cluster)
+        failed = performed(target, checked(target.stack, wishes), work)
     return EXIT_FAILED if failed else EXIT_DONE
-
-
-def _all(target: Live, wishes: Wishes, audio: Sequence[str], parallelism: int | None) -> list[Failed]:
-    """Transcribe everything; the failures, told."""
-    from contextlib import nullcontext
-
-    from whisperctl.transcribe import ledger, output
-    from whisperctl.transcribe.recordings import find, temporary
-
-    make_folder(wishes.folder)
-    if wishes.folder:
-        output.clear(wishes.folder)
-    with (
-        temporary() as spool,
-        ledger.opened(wishes.folder) if wishes.folder else nullcontext() as kept,
-    ):
-        found = find(audio, Path(spool))
-        failed = _transcribe(target, wishes, found, parallelism, Path(spool), kept)
-    if len(found) > 1 and failed:
-        click.echo(f"{len(failed)} of {len(found)} failed:", err=True)
-    for one in failed:
-        click.echo(f"{'  ' if len(found) > 1 else 'error: '}{one.name}: {one.reason}", err=True)
-    return failed
-
-
-def _transcribe(
-    target: Live, wishes: Wishes, found: Sequence[Named], parallelism: int | None, spool: Path, kept: Ledger | None
-) -> list[Failed]:
-    from whisperctl.cli.transcripts import Printed
-    from whisperctl.clock import SystemClock
-    from whisperctl.endpoint.readiness import Alarm
-    from whisperctl.transcribe.batch import Batch
-    from whisperctl.transcribe.folders import Folders
-    from whisperctl.transcribe.results import Failed
-    from whisperctl.transcribe.retries import Patient
-    from whisperctl.views.transcription import passed_over, watched
-
-    clock, folders = SystemClock(), Folders(found)
-    failed: list[Failed] = []
-    with watched(len(found)) as lines:
-        alarm = Alarm(target.endpoint, target.rouse, clock, target.stack.rollout.timeout, lines.say)
-        patient = Patient(target.endpoint, clock, alarm)
-        patient.ready()
-        printed = Printed(wishes, several=len(found) > 1, holds=lines.holds)
-        batch = Batch(wishes, patient, parallelism, clock, lines, spool=spool, ledger=kept)
-        for result in batch.run(found):
-            folders.take(result)
-            printed.take(result)
-            if isinstance(result, Failed):
-                failed.append(result)
-    printed.end()
-    if folders.passed_over:
-        click.echo(passed_over(folders.passed_over), err=True)
-    return [*failed, *folders.without_recordings()]

@@ -1,0 +1,125 @@
+"""Manifests: what they list, what they may name, and recordings that are fetched over HTTP."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from tests.transcribe.bench import Bench, texts
+from whisperctl.endpoint.transcription import Ask
+from whisperctl.errors import WhisperctlError
+from whisperctl.transcribe import manifest
+from whisperctl.transcribe.batch import Batch
+from whisperctl.transcribe.channels import Channels
+from whisperctl.transcribe.recordings import find
+from whisperctl.transcribe.results import Failed, Result
+from whisperctl.transcribe.wishes import Wishes
+
+
+def written(folder: Path, *lines: object) -> str:
+    path = folder / "list.txt"
+    path.write_text("".join((line if isinstance(line, str) else json.dumps(line)) + "\n" for line in lines))
+    return str(path)
+
+
+def run(bench: Bench, *lines: object) -> list[Result]:
+    found = find([], bench.folder, manifest.listed(written(bench.folder, *lines)))
+    wishes = Wishes(ask=Ask(model="tones", timed=True))
+    return list(Batch(wishes, bench.patient(), 2, bench.clock, bench.notes, spool=bench.folder).run(found))
+
+
+def test_lines(tmp_path: Path) -> None:
+    path = written(
+        tmp_path,
+        "# a comment",
+        "",
+        "a.wav",
+        "file:///data/b%20c.wav",
+        "s3://bucket/deep/d.mp3",
+        {"path": "https://host/e.wav?signature=x", "language": "Spanish", "channels": "split", "id": "2026/call-7"},
+        "a.wav",
+    )
+    one, two, three, four = manifest.listed(path)
+    assert (one.path, one.place, one.url) == (tmp_path / "a.wav", Path("a"), None)
+    assert two.path == Path("/data/b c.wav")
+    assert (three.url, three.place, three.name) == ("s3://bucket/deep/d.mp3", Path("d"), "s3://bucket/deep/d.mp3")
+    assert (four.name, four.language, four.channels) == ("https://host/e.wav", "es", Channels(split=True))
+    assert four.place == Path("2026/call-7")
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("ftp://host/a.wav", "ftp:// is not read, only http, https, s3, gs and file"),
+        ("https://user:secret@host/a.wav", "may hold no user or password"),
+        ("file://elsewhere/a.wav", "names a file of this machine"),
+        ("s3://bucket", "names a host or bucket and an object"),
+        ('{"path": "a.wav", "id": "../../etc/x"}', "must name a place below the output folder"),
+        ('{"path": "a.wav", "id": "/x"}', "must name a place below the output folder"),
+        ('{"path": "a.wav", "lang": "de"}', "'lang' is unknown"),
+        ('{"language": "de"}', "`path` is missing"),
+        ('{"path": "a.wav", "language": "Klingon"}', "no language 'Klingon'"),
+        ('{"path": 7}', "every value is text"),
+        ('{"path": ', "no JSON object"),
+    ],
+)
+def test_wrong_lines_are_told_with_their_numbers(tmp_path: Path, line: str, told: str) -> None:
+    with pytest.raises(WhisperctlError) as error:
+        manifest.listed(written(tmp_path, "a.wav", line, line))
+    assert f"list.txt:2: {told}" in str(error.value) or (told in str(error.value) and ":2: " in str(error.value))
+    assert ":3: " in str(error.value)
+    assert "secret" not in str(error.value)
+
+
+def test_pipes_and_devices_are_not_read(bench: Bench) -> None:
+    os.mkfifo(bench.folder / "pipe")
+    pipe, device, gone = run(bench, "pipe", "/dev/zero", "gone.wav")
+    assert isinstance(pipe, Failed)
+    assert "it is a pipe" in pipe.reason
+    assert isinstance(device, Failed)
+    assert "it is a device" in device.reason
+    assert isinstance(gone, Failed)
+    assert "there is no such file" in gone.reason
+
+
+def test_a_line_may_say_its_language(bench: Bench) -> None:
+    bench.say("a.wav", [["ba"]])
+    bench.say("b.wav", [["be"]])
+    assert texts(run(bench, {"path": "a.wav", "language": "nl"}, "b.wav")) == ["ba", "be"]
+    assert sorted(one.fields.get("language", "") for one in bench.vllm.audio_requests) == ["", "nl"]
+
+
+@pytest.fixture
+def web(bench: Bench) -> Iterator[tuple[str, list[str]]]:
+    pytest.importorskip("fsspec")
+    pytest.importorskip("aiohttp")
+    asked: list[str] = []
+
+    class Handler(SimpleHTTPRequestHandler):
+        def log_message(self, *_: object) -> None:
+            asked.append(f"{self.command} {self.path}")
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=str(bench.folder)))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}", asked
+    server.shutdown()
+    server.server_close()
+
+
+def test_recordings_over_http(bench: Bench, web: tuple[str, list[str]]) -> None:
+    url, asked = web
+    bench.say("a.wav", [["ba"], ["be"]])
+    done, gone = run(bench, f"{url}/a.wav?signature=secret", f"{url}/gone.wav?signature=secret")
+    assert texts([done]) == ["ba be"]
+    assert isinstance(gone, Failed)
+    assert gone.reason == "is not there."
+    assert "secret" not in str(done) + gone.name + "".join(bench.notes.lines)
+    assert sum(line.startswith("GET /a.wav") for line in asked) <= 2
+    assert not list(bench.folder.glob("tmp*"))
