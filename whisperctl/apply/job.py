@@ -51,6 +51,8 @@ class Job:
     """Versions of a line that deployment requests keep awake until the rollout ends."""
     woken: str = ""
     """The new version of a line from its waking until the switch begins: it sleeps again if the run ends before."""
+    proved: str = ""
+    """What the endpoint has shown that it does, in words; empty as long as it was not asked."""
     lock: threading.RLock = field(default_factory=threading.RLock)
     """Held around each read-change-write of the labels of the deployment or the version. No renewal waits for it."""
 

@@ -32,7 +32,8 @@ def _outcome_text(plan: Proposal, outcome: Outcome) -> str:
         if not outcome.results:
             return f"{outcome.stack}: nothing to do."
         proof = "" if plan.destroy else " Nothing differs any more."
-        return f"{what} {outcome.stack}" + (f": {counts}." if counts else ".") + proof
+        shown = f"\n  {outcome.proved}" if outcome.proved else ""
+        return f"{what} {outcome.stack}" + (f": {counts}." if counts else ".") + proof + shown
     return "\n".join(_failure_lines(plan, outcome))
 
 
@@ -90,6 +91,8 @@ def _stack_document(outcome: Outcome) -> dict[str, Any]:
             operation["error"] = result.error
     document["outcome"] = "succeeded" if outcome.succeeded else "interrupted" if outcome.interrupted else "failed"
     document["remaining"] = _remaining(outcome)
+    if outcome.proved:
+        document["proved"] = outcome.proved
     if outcome.error:
         document["error"] = outcome.error
     return document

@@ -27,7 +27,10 @@ GPUS = ("T4", "L4", "A10", "A100", "H100", "H200", "CPU")
 )
 @click.option("--ci", type=click.Choice(["github", "gitlab"]), help="Write a pipeline, too.")
 def init(folder: Path, model: str, gpu: str, ci: str | None) -> int:
-    """Write a commented stack.yaml and a .gitignore into DIR [.], and with --ci a pipeline.
+    """Write a commented stack.yaml, a recording and a .gitignore into DIR [.], and with --ci a pipeline.
+
+    The recording is transcribed at the end of each apply, as the proof that the endpoint works. It is a synthetic
+    voice, in the language that the model's name tells, else in English.
 
     The pipeline plans on a change request, with the plan as a comment; on main it plans, waits for an approval and
     applies that plan; once a day it looks for drift. Its first lines say what to set up. Asks nothing, overwrites
