@@ -1,7 +1,10 @@
-"""The files that a new repository begins with: a commented stack.yaml, .gitignore, and a pipeline.
+"""The files that a new repository begins with: a commented stack.yaml, a recording, .gitignore, and a pipeline.
 
 The same arguments give the same files. Nothing that exists is overwritten, and either all files are written or none:
-the stack file is loaded, with every check, before any of them has its name. A repository's own .gitignore is kept.
+the stack file is loaded, with every check, before it has its name. A repository's own .gitignore is kept.
+
+The recording is what an apply ends with. It speaks the language that the model's name tells, else English; for a folder
+with a small vocabulary of its own there is none, as nobody here knows which words it has learned.
 """
 
 from __future__ import annotations
@@ -22,7 +25,8 @@ from whisperctl.errors import Problem, SpecError, WhisperctlError
 from whisperctl.files import is_below
 from whisperctl.loading import load_stacks
 from whisperctl.loading.assemble import model_folder
-from whisperctl.serving import catalog
+from whisperctl.serving import catalog, languages
+from whisperctl.serving.checkpoint import Unusable, vocabulary
 from whisperctl.spec import Gpu
 
 Pipeline = Literal["github", "gitlab"]
@@ -43,6 +47,13 @@ GROUPS: Mapping[Gpu, str] = {
     "CPU": "16384 MB + 4 vCPU",
 }
 LONGEST_NAME = 40
+RECORDINGS = "recordings"
+ENGLISH = "en"
+MAX_WER = {ENGLISH: 0.2}
+"""Of the English recording, a natural voice; the others are plainer, and small models may mishear some words."""
+PLAIN_VOICE_MAX_WER = 0.5
+WHOLE_VOCABULARY = 51864
+"""Tokens of the smallest vocabulary that OpenAI published; models with fewer know the words of somebody's own."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,7 +73,9 @@ def write_start(start: Start) -> tuple[Sequence[str], Sequence[Problem]]:
         WhisperctlError: a file exists or cannot be written.
         SpecError: the stack would not be valid: the model does not fit the GPU, or is a folder without a model.
     """
-    files = {name: _filled(template, start) for name, template in _templates(start).items()}
+    files = {name: _filled(template, start).encode() for name, template in _templates(start).items()}
+    if language := smoke_language(start):
+        files[_recording_name(language)] = _recording(language)
     return _placed(start, files)
 
 
@@ -74,10 +87,11 @@ def write_described(folder: Path, files: Mapping[str, str], pipeline: Pipeline |
     """
     start = Start(folder=folder, model="", gpu="T4", pipeline=pipeline)
     more = {name: _filled(template, start) for name, template in _templates(start).items() if name != STACK_FILE}
-    return _placed(start, {**files, **more}, check=False)[0]
+    content = {name: text.encode() for name, text in {**files, **more}.items()}
+    return _placed(start, content, check=False)[0]
 
 
-def _placed(start: Start, files: dict[str, str], check: bool = True) -> tuple[Sequence[str], Sequence[Problem]]:
+def _placed(start: Start, files: dict[str, bytes], check: bool = True) -> tuple[Sequence[str], Sequence[Problem]]:
     """Give the files their places, all or none; a .gitignore that is there stays."""
     there = [name for name in files if (start.folder / name).exists() or (start.folder / name).is_symlink()]
     if there == [GITIGNORE]:
@@ -129,10 +143,56 @@ def _values(start: Start) -> dict[str, str]:
         "GROUP": GROUPS[start.gpu],
         "GPU": start.gpu,
         "SERVED": _scalar(served),
+        "SMOKE": _smoke(smoke_language(start)),
         "ENV": '  VLLM_CPU_KVCACHE_SPACE: "1" # GiB; without it vLLM takes most of the memory'
         if start.gpu == "CPU"
         else "",
     }
+
+
+def smoke_language(start: Start) -> str:
+    """The code of the language that the recording speaks; empty: there is none that the model surely hears right."""
+    folder = model_folder(start.folder, start.model)
+    if folder is not None:
+        try:
+            return ENGLISH if vocabulary(folder) >= WHOLE_VOCABULARY else ""
+        except Unusable:
+            return ""  # the checks of the stack say what is wrong with it
+    if catalog.model(start.model):
+        return ENGLISH
+    named = {languages.code(word) for word in re.split(r"[^a-z]+", start.model.lower()) if len(word) > 1}
+    return next((language for language in _sentences() if language in named), ENGLISH)
+
+
+def _sentences() -> Mapping[str, str]:
+    text = (shipped("templates") / "init" / RECORDINGS / "sentences.json").read_text(encoding="utf-8")
+    found: dict[str, str] = json.loads(text)
+    return found
+
+
+def _recording_name(language: str) -> str:
+    return f"samples/{language}.flac"
+
+
+def _recording(language: str) -> bytes:
+    return (shipped("templates") / "init" / RECORDINGS / f"{language}.flac").read_bytes()
+
+
+def _smoke(language: str) -> str:
+    """The lines of `rollout.smoke`."""
+    if not language:
+        return (
+            "  # smoke: # a recording that this model hears right: then apply succeeds only if it is transcribed\n"
+            "  #   audio: samples/hello.wav\n  #   expect: hello world\n  #   max_wer: 0.2"
+        )
+    lines = (
+        "  smoke: # apply succeeds only if the new endpoint transcribes this recording; better is one of your own",
+        f"    audio: {_recording_name(language)}",
+        f"    expect: {json.dumps(_sentences()[language], ensure_ascii=False)}",
+        f"    max_wer: {MAX_WER.get(language, PLAIN_VOICE_MAX_WER)} # the share of its words that may be wrong",
+        f"    language: {language}",
+    )
+    return "\n".join(lines)
 
 
 def _is_folder(start: Start) -> bool:
@@ -184,22 +244,26 @@ def stack_name(folder: Path) -> str:
 
 
 @contextmanager
-def _written(folder: Path, files: Mapping[str, str]) -> Iterator[dict[str, Path]]:
-    """Write the files under other names; give them theirs when the block succeeds, else leave nothing behind."""
+def _written(folder: Path, files: Mapping[str, bytes]) -> Iterator[dict[str, Path]]:
+    """Write the files under other names; give them theirs, the stack file when the block succeeds.
+
+    What a stack file names must lie beside it when the block reads it. A failure leaves nothing behind.
+    """
     made = [path for name in files for path in _missing_folders(folder / name)]
     partial = {name: (folder / name).with_name(f".{Path(name).name}.{os.getpid()}.yaml") for name in files}
     placed: list[Path] = []
     try:
-        for name, text in files.items():
+        for name, content in files.items():
             if not is_below(partial[name].parent, folder):
                 raise WhisperctlError(f"{folder / name} is behind a link out of {folder}: nothing is written.")
             partial[name].parent.mkdir(parents=True, exist_ok=True)
-            with partial[name].open("x", encoding="utf-8") as file:
-                file.write(text)
+            with partial[name].open("xb") as file:
+                file.write(content)
+        for name in [name for name in files if name != STACK_FILE]:
+            placed.append(_linked(partial[name], folder / name))
         yield partial
-        for name, path in partial.items():
-            os.link(path, folder / name)  # unlike a rename, this fails if the name has been taken meanwhile
-            placed.append(folder / name)
+        if STACK_FILE in files:
+            placed.append(_linked(partial[STACK_FILE], folder / STACK_FILE))
     except BaseException:
         for path in placed:
             path.unlink(missing_ok=True)
@@ -209,6 +273,11 @@ def _written(folder: Path, files: Mapping[str, str]) -> Iterator[dict[str, Path]
                 path.rmdir()
         raise
     _remove(partial.values())
+
+
+def _linked(partial: Path, final: Path) -> Path:
+    os.link(partial, final)  # unlike a rename, this fails if the name has been taken meanwhile
+    return final
 
 
 def _missing_folders(file: Path) -> list[Path]:

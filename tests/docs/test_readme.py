@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -40,6 +41,8 @@ def test_every_command_has_its_test_here() -> None:
 def test_the_stack_gives_the_plan_that_is_shown(shell: Shell) -> None:
     stack = README.read_text().partition("```yaml\n")[2].partition("```")[0]
     file = shell.folder / "stack.yaml"
+    (shell.folder / "samples").mkdir()
+    shutil.copy(ROOT / "templates/init/recordings/en.flac", shell.folder / "samples")
     file.write_text(stack.replace("maximum_instances: 2", "maximum_instances: 1"))
     printed, code = shell.type("whisperctl apply --yes")
     assert code == 0, printed

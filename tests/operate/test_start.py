@@ -23,7 +23,7 @@ def files(folder: Path) -> list[str]:
 
 def test_the_defaults_are_a_valid_stack_named_after_the_folder(newcomer: Operator) -> None:
     ran = newcomer.good("init", "Call Center_2")
-    assert ran.out == "Call Center_2/stack.yaml\nCall Center_2/.gitignore\n"
+    assert ran.out == "Call Center_2/stack.yaml\nCall Center_2/.gitignore\nCall Center_2/samples/en.flac\n"
     text = (newcomer.folder / "Call Center_2/stack.yaml").read_text()
     stack = yaml.safe_load(text)
     assert stack["stack"] == stack["deployment"]["name"] == "call-center-2"
@@ -37,7 +37,9 @@ def test_the_defaults_are_a_valid_stack_named_after_the_folder(newcomer: Operato
 
 def test_it_can_be_applied_as_it_is(newcomer: Operator) -> None:
     newcomer.good("init", ".")
-    newcomer.good("apply", "--yes")
+    applied = newcomer.good("apply", "--yes").out
+    proof = "healthy and serving openai/whisper-small; nothing was transcribed: The emulator runs with --runtime none"
+    assert proof in applied
     assert newcomer.run("plan", "--detailed-exitcode").code == 0
 
 
@@ -124,7 +126,7 @@ def test_nothing_is_overwritten_and_nothing_half_written(newcomer: Operator, tak
 def test_the_gitignore_of_a_repository_is_kept(newcomer: Operator) -> None:
     newcomer.write("mine\n", ".gitignore")
     ran = newcomer.good("init", "--ci", "gitlab")
-    assert ran.out == "stack.yaml\n.gitlab-ci.yml\n"
+    assert ran.out == "stack.yaml\n.gitlab-ci.yml\nsamples/en.flac\n"
     assert "note: .gitignore was there and is left alone: let it hold *.plan and .env.\n" in ran.err
     assert (newcomer.folder / ".gitignore").read_text() == "mine\n"
 
@@ -147,7 +149,7 @@ def test_a_folder_that_cannot_be_written_is_told(newcomer: Operator) -> None:
 def test_a_token_never_stands_in_a_file(newcomer: Operator) -> None:
     newcomer.good("init", "repo", "--ci", "github")
     for name in files(newcomer.folder):
-        assert newcomer.emulator.token not in (newcomer.folder / name).read_text()
+        assert newcomer.emulator.token.encode() not in (newcomer.folder / name).read_bytes()
 
 
 def test_nothing_is_written_through_a_link(newcomer: Operator) -> None:
@@ -159,3 +161,37 @@ def test_nothing_is_written_through_a_link(newcomer: Operator) -> None:
     assert (ran.code, "is behind a link out of here: nothing is written" in ran.err) == (1, True), ran
     assert list(outside.iterdir()) == []
     assert not (newcomer.folder / "here/stack.yaml").exists()
+
+
+@pytest.mark.parametrize(
+    ("model", "language"),
+    [
+        ("openai/whisper-small.en", "en"),
+        ("openai/whisper-large-v3", "en"),
+        ("primeline/whisper-large-v3-german", "de"),
+        ("bofenghuang/whisper-large-v2-french", "fr"),
+        ("me/whisper-small-nl", "nl"),
+        ("me/whisper-small-japanese", "en"),  # no recording in that language: English, which every such model has seen
+    ],
+)
+def test_the_recording_speaks_the_models_language(newcomer: Operator, model: str, language: str) -> None:
+    newcomer.good("init", ".", "--model", model, "--gpu", "L4")
+    smoke = yaml.safe_load((newcomer.folder / "stack.yaml").read_text())["rollout"]["smoke"]
+    assert smoke["language"] == language
+    recording = (newcomer.folder / smoke["audio"]).read_bytes()
+    assert recording[:4] == b"fLaC"
+    assert 2 < samples(recording) / 16_000 < 6
+
+
+def samples(flac: bytes) -> int:
+    """The number of samples in a FLAC file's STREAMINFO (RFC 9639, 8.2); it must be 16 kHz in mono."""
+    fields = int.from_bytes(flac[18:26], "big")
+    assert (fields >> 44, (fields >> 41) & 7) == (16_000, 0)
+    return fields & (1 << 36) - 1
+
+
+def test_a_folder_with_words_of_its_own_gets_no_recording(newcomer: Operator) -> None:
+    nano = Path(__file__).resolve().parents[2] / "specs/whisper-nano"
+    newcomer.good("init", ".", "--gpu", "CPU", "--model", str(nano))
+    assert "smoke" not in yaml.safe_load((newcomer.folder / "stack.yaml").read_text())["rollout"]
+    assert not (newcomer.folder / "samples").exists()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -61,6 +62,7 @@ def test_the_tutorials_stack_from_nothing_to_nothing(
     monkeypatch.chdir(tmp_path)
     file = tmp_path / "stack.yaml"
     file.write_text(TUTORIAL.read_text())
+    shutil.copytree(TUTORIAL.parent / "samples", file.parent / "samples")
 
     def step(name: str, *args: str) -> Ran:
         ran = project.cli(*args, HF_TOKEN="hf_canary")

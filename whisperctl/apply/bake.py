@@ -15,7 +15,7 @@ from whisperctl.apply.switch import back_out
 from whisperctl.apply.versions import rollout_in
 from whisperctl.endpoint.client import Endpoint
 from whisperctl.endpoint.gate import Bake
-from whisperctl.endpoint.probe import recording
+from whisperctl.endpoint.probe import no_model_behind, recording
 from whisperctl.endpoint.transcription import Ask, read, request
 from whisperctl.endpoint.wer import word_error_rate
 from whisperctl.errors import GateFailed, Unhealthy, WhisperctlError
@@ -98,7 +98,7 @@ def _check(stack: Stack, endpoint: Endpoint, smoke: Smoke | None) -> str | None:
         health = endpoint.get("/health", HEALTH_SECONDS)
         if health.status not in (200, BUSY):
             return f"GET {endpoint.url}/health answers {health}"
-        if smoke is None or health.status == BUSY:
+        if smoke is None or health.status == BUSY or no_model_behind(health):
             return None
         ask = Ask(model=stack.model.served_name, task=stack.model.task, language=smoke.language)
         answer = request(endpoint, ask, (smoke.audio.name, recording(smoke.audio)))

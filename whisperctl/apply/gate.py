@@ -18,7 +18,7 @@ from whisperctl.apply.proof import check_own_health
 from whisperctl.apply.versions import read, record_of, rollout_in, sleep, wake_up, write_record
 from whisperctl.endpoint.client import Endpoint
 from whisperctl.endpoint.gate import Transcribe, figures, judge, measure
-from whisperctl.endpoint.probe import probe, recording
+from whisperctl.endpoint.probe import probe, recording, unheard_text
 from whisperctl.endpoint.readiness import WAKING, Wait
 from whisperctl.endpoint.transcription import ROUTES, Ask, request
 from whisperctl.endpoint.transcription import read as transcript
@@ -95,7 +95,7 @@ def _measured(job: Job, address: Address, token: str) -> tuple[RolloutRecord, li
         new = closing.enter_context(
             Endpoint(closing.enter_context(_preview(job)), token, job.api.rest.timeout, home=job.api.host)
         )
-        probe(
+        probed = probe(
             new,
             served_name=stack.model.served_name,
             smoke=None,
@@ -105,7 +105,8 @@ def _measured(job: Job, address: Address, token: str) -> tuple[RolloutRecord, li
             listen=lambda line: job.say(address, line),
         )
         samples = stack.rollout.smokes
-        if not samples:
+        if not samples or probed.untried:
+            job.proved = unheard_text(stack.model.served_name, probed.untried)
             return record_of(job, "passed"), []
         beside = _serving(job, token)
         serving = closing.enter_context(beside) if beside else None
@@ -116,6 +117,7 @@ def _measured(job: Job, address: Address, token: str) -> tuple[RolloutRecord, li
             job.clock.monotonic,
         )
     job.say(address, figures(measured, compared))
+    job.proved = f"transcribed {', '.join(smoke.audio.name for smoke in samples)}: {figures(measured, compared)}"
     if compared is None:
         job.say(address, "nothing that serves could be compared with: only max_wer counts")
     reasons = judge(samples, stack.rollout.gate, measured, compared)

@@ -55,6 +55,8 @@ class Job:
     """How long this apply's start of an instance took, from its waking; None where none had to be started."""
     woken: str = ""
     """The new version of a line from its waking until the switch begins: it sleeps again if the run ends before."""
+    proved: str = ""
+    """What the endpoint has shown that it does, in words; empty as long as it was not asked."""
     lock: threading.RLock = field(default_factory=threading.RLock)
     """Held around each read-change-write of the labels of the deployment or the version. No renewal waits for it."""
 

@@ -35,6 +35,8 @@ class Outcome:
     error: str = ""
     """What went wrong outside any operation."""
     interrupted: bool = False
+    proved: str = ""
+    """What the endpoint has shown that it does, and what not; empty where it was not asked."""
 
     @property
     def stack(self) -> str:

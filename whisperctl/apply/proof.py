@@ -15,6 +15,7 @@ from whisperctl.apply.polling import wait_for
 from whisperctl.control.api import Json
 from whisperctl.endpoint.client import Endpoint
 from whisperctl.endpoint.probe import probe as probe_endpoint
+from whisperctl.endpoint.probe import proof_text
 from whisperctl.endpoint.readiness import WAKING, Wake, check_woken, reports_health
 from whisperctl.errors import TimedOut, Unhealthy
 from whisperctl.plan.operations import Operation
@@ -50,6 +51,7 @@ def prove(job: Job, operation: Operation, token: str) -> None:
     if not served:
         check_own_health(address, wake.wait(job.clock, job.timeout, str(address)))
         job.say(address, "the deployment request answers: healthy")
+        job.proved = "a deployment request answered: healthy; nothing was transcribed: no service leads to the server"
     if not is_running:
         job.started(begun)
 
@@ -93,17 +95,21 @@ def _probe_service(
         raise Unhealthy(f"service/{service.name} has no endpoint yet.\n  Apply again in a minute.")
     needs_token = token if service.authentication_required else None
     with Endpoint(url, needs_token, job.api.rest.timeout, home=job.api.host) as endpoint:
-        probed = probe_endpoint(
-            endpoint,
-            served_name=stack.model.served_name,
-            smoke=stack.rollout.smoke,
-            task=stack.model.task,
-            clock=job.clock,
-            timeout=job.timeout,
-            listen=lambda line: job.say(address, f"{service.name}: {line}"),
-            checks=checks,
-        )
-    job.say(address, f"{url} is up after {probed.seconds:.0f} s")
+        passed = [
+            probe_endpoint(
+                endpoint,
+                served_name=stack.model.served_name,
+                smoke=smoke,
+                task=stack.model.task,
+                clock=job.clock,
+                timeout=job.timeout,
+                listen=lambda line: job.say(address, f"{service.name}: {line}"),
+                checks=checks,
+            )
+            for smoke in stack.rollout.smokes or (None,)
+        ]
+    job.say(address, f"{url} is up after {sum(probed.seconds for probed in passed):.0f} s")
+    job.proved = "; ".join(dict.fromkeys(proof_text(stack.model.served_name, probed) for probed in passed))
 
 
 def check_own_health(address: Address, answer: Mapping[str, Any]) -> None:

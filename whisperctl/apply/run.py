@@ -224,4 +224,4 @@ class Run:
         results = tuple(self.schedule.results[operation.id] for operation in job.plan.operations)
         interrupted = any(result.status == "interrupted" for result in results)
         error = "" if interrupted else self.errors.get(job, "")
-        return Outcome(plan=job.plan, results=results, error=error, interrupted=interrupted)
+        return Outcome(plan=job.plan, results=results, error=error, interrupted=interrupted, proved=job.proved)

@@ -18,8 +18,10 @@ from whisperctl.endpoint.transcription import ROUTES, Ask, Task, read, request
 from whisperctl.endpoint.wer import word_error_rate
 from whisperctl.errors import Unhealthy
 from whisperctl.files import Unreadable, read_file
+from whisperctl.output import clean
 from whisperctl.spec import Smoke
 
+LONGEST_TRANSCRIPT = 100
 LARGEST_SAMPLE = 512 << 20
 """Bytes of a recording that an apply ends with."""
 
@@ -34,6 +36,8 @@ class Probed:
     transcript: str | None
     """None without a smoke transcription."""
     wer: float | None
+    untried: str = ""
+    """Why a smoke transcription that there is was not asked for, in the host's own words."""
 
 
 def probe(
@@ -64,13 +68,42 @@ def probe(
         TimedOut: it did not come up in `timeout` seconds.
     """
     wait = Wait(endpoint, clock, timeout, listen, checks)
-    wait.until_ok(HEALTH_PATH, lambda seconds: endpoint.get("/health", seconds))
+    health = wait.until_ok(HEALTH_PATH, lambda seconds: endpoint.get("/health", seconds))
     listen("healthy")
     models = model_names(wait.until_ok("GET /v1/models", lambda seconds: endpoint.get("/v1/models", seconds)), endpoint)
     check_served(models, served_name, endpoint)
     listen(f"serves {served_name}")
-    transcript, wer = (None, None) if smoke is None else _smoke(wait, smoke, served_name, task)
-    return Probed(seconds=wait.waited(), models=models, transcript=transcript, wer=wer)
+    untried = no_model_behind(health) if smoke else ""
+    transcript, wer = (None, None) if smoke is None or untried else _smoke(wait, smoke, served_name, task)
+    return Probed(seconds=wait.waited(), models=models, transcript=transcript, wer=wer, untried=untried)
+
+
+def no_model_behind(health: Answer) -> str:
+    """Why nothing can be transcribed, where the answer of /health itself says that no package runs; else empty.
+
+    Only the local emulator says so, in books-only operation. vLLM's /health has no body.
+    """
+    body = health.json()
+    note = body.get("note") if isinstance(body, dict) else None
+    return clean(note) if isinstance(note, str) and "no code was executed" in note else ""
+
+
+def proof_text(served_name: str, probed: Probed) -> str:
+    """What a passed probe has proved, and what not, for the last words of an apply."""
+    if probed.transcript is not None:
+        return f"transcribed {shortened(probed.transcript)!r} (word error rate {probed.wer:.2f})"
+    return unheard_text(served_name, probed.untried)
+
+
+def unheard_text(served_name: str, why: str) -> str:
+    """The proof of an endpoint that transcribed nothing."""
+    return f"healthy and serving {served_name}; nothing was transcribed: {why or 'no rollout.smoke'}"
+
+
+def shortened(text: str) -> str:
+    """The start of a transcript, for one line."""
+    line = clean(" ".join(text.split()))
+    return line if len(line) <= LONGEST_TRANSCRIPT else line[: LONGEST_TRANSCRIPT - 1] + "…"
 
 
 def model_names(answer: Answer, endpoint: Endpoint) -> tuple[str, ...]:

@@ -111,6 +111,18 @@ def _shape(folder: Path, config: dict[str, Any]) -> KnownModel:
     )
 
 
+def vocabulary(folder: Path) -> int:
+    """How many tokens the folder's model knows.
+
+    Raises:
+        Unusable: its config.json does not say.
+    """
+    try:
+        return _number(_config(folder), "vocab_size")
+    except (KeyError, ValueError) as error:
+        raise Unusable("its config.json lacks a usable vocab_size") from error
+
+
 def _number(config: Mapping[str, Any], key: str) -> int:
     value = config[key]
     if type(value) is not int or not 1 <= value <= 10**6:

@@ -45,7 +45,8 @@ def _outcome_text(plan: Proposal, outcome: Outcome) -> str:
         if not outcome.results:
             return f"{outcome.stack}: nothing to do."
         proof = "" if plan.destroy else " Nothing differs any more."
-        return f"{what} {outcome.stack}" + (f": {counts}." if counts else ".") + proof + _stale(outcome)
+        shown = f"\n  {outcome.proved}" if outcome.proved else ""
+        return f"{what} {outcome.stack}" + (f": {counts}." if counts else ".") + proof + _stale(outcome) + shown
     return "\n".join(_failure_lines(plan, outcome))
 
 
@@ -113,6 +114,8 @@ def _stack_document(outcome: Outcome) -> dict[str, Any]:
     document["outcome"] = "succeeded" if outcome.succeeded else "interrupted" if outcome.interrupted else "failed"
     document["remaining"] = _remaining(outcome)
     document["stale_instances"] = outcome.stale_instances
+    if outcome.proved:
+        document["proved"] = outcome.proved
     if outcome.error:
         document["error"] = outcome.error
     return document

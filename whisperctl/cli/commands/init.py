@@ -39,7 +39,10 @@ GPUS = ("T4", "L4", "A10", "A100", "H100", "H200", "CPU")
 )
 @click.pass_context
 def init(ctx: click.Context, folder: Path, model: str, gpu: str, ci: str | None, source: str | None) -> int:
-    """Write a commented stack.yaml and a .gitignore into DIR [.], and with --ci a pipeline.
+    """Write a commented stack.yaml, a recording and a .gitignore into DIR [.], and with --ci a pipeline.
+
+    The recording is transcribed at the end of each apply, as the proof that the endpoint works. It is a synthetic
+    voice, in the language that the model's name tells, else in English.
 
     With --from the file describes a live deployment, as small as it can be, with a question where something cannot be
     told; `adopt` then takes the deployment over, and `plan` shows what would change.

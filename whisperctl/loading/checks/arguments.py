@@ -66,6 +66,21 @@ INSTEAD = {
     "--enable-chunked-prefill": "vLLM switches it off for Whisper.",
 }
 
+IGNORED = frozenset({
+    "--enable-chunked-prefill", "--enable-prefix-caching", "--limit-mm-per-prompt", "--mm-processor-cache-gb",
+})  # fmt: skip
+"""What vLLM takes and switches off for encoder-decoder models (its log: `Encoder-decoder models do not support chunked
+prefill nor prefix caching; disabling both.`); one recording a request is the most that Whisper takes."""
+
+
+def ignored(stack: Stack) -> Iterator[Finding]:
+    """Options that change nothing for a Whisper are told of."""
+    for key, value in stack.vllm.args.items():
+        name = option_name(key)
+        if name in IGNORED and value is not False and name in catalog.options(stack.vllm.version):
+            message = f"vLLM {stack.vllm.version} ignores {name} for Whisper"
+            yield warning(("vllm", "args", key), "ignored-option", message, "Leave it out.")
+
 
 def arguments(stack: Stack) -> Iterator[Finding]:
     """Every option in `vllm.args` exists in the release and is not set elsewhere."""
@@ -230,4 +245,4 @@ def extra_arguments(stack: Stack) -> Iterator[Finding]:
                 yield from _unknown_option(stack.vllm.version, path, name)
 
 
-CHECKS = (arguments, extra_arguments)
+CHECKS = (arguments, ignored, extra_arguments)

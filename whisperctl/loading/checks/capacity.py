@@ -49,6 +49,22 @@ def number_format(stack: Stack) -> Iterator[Finding]:
         yield warning(("vllm", "dtype"), "cpu-float16", message, "Write bfloat16, float32, or auto.")
 
 
+HOPPER = ("H100", "H200")
+
+
+def cache_format(stack: Stack) -> Iterator[Finding]:
+    """FlashAttention 3, which Hopper GPUs use, takes an fp8 cache with bfloat16 only."""
+    args = stack.vllm.args.items()
+    fp8 = [key for key, value in args if option_name(key) == "--kv-cache-dtype" and "fp8" in str(value)]
+    chosen, known = dtype(stack), known_model(stack.model)
+    if chosen is None and stack.instance_type_group.gpu in HOPPER and known is not None:
+        chosen = "bfloat16" if known.stored_dtype == "bfloat16" else "float16"
+    if chosen in ("float16", "half"):
+        for key in fp8:
+            message = 'an fp8 cache needs bfloat16 (FlashAttention: "For FP8 input, output must have dtype BF16")'
+            yield Finding(("vllm", "args", key), message, "Write vllm.dtype: bfloat16, or leave this out.")
+
+
 def decoder_length(stack: Stack) -> Iterator[Finding]:
     """A Whisper decoder has 448 positions, or what its folder's config says."""
     known = known_model(stack.model)
@@ -175,4 +191,4 @@ def cpu_cache(stack: Stack) -> Iterator[Finding]:
         yield Finding(path, message, f'Write env: {CPU_CACHE}: "{ceil(needs)}", or fewer max_num_batched_tokens.')
 
 
-CHECKS = (backend, number_format, decoder_length, batch, split, copies, front_ends, memory, cpu_cache)
+CHECKS = (backend, number_format, cache_format, decoder_length, batch, split, copies, front_ends, memory, cpu_cache)

@@ -24,6 +24,25 @@ from whisperctl.spec import Path_, Stack
 
 NAME = ("model", "name")
 _HUB_ID = re.compile(r"^[A-Za-z0-9][\w.-]*/[\w.-]+$", re.ASCII)
+WEIGHTS_OF_OTHERS = {
+    "ct2": "CTranslate2",
+    "ctranslate2": "CTranslate2",
+    "ggml": "whisper.cpp (GGML)",
+    "gguf": "llama.cpp (GGUF)",
+    "mlx": "Apple's MLX",
+    "onnx": "ONNX Runtime",
+}
+"""Words of a model's name that say for which other program its weights were converted."""
+OTHER_FAMILIES = {
+    "canary-": "Canary",
+    "granite-speech": "Granite Speech",
+    "parakeet": "Parakeet",
+    "qwen3-asr": "Qwen3-ASR",
+    "voxtral": "Voxtral",
+    "wav2vec": "wav2vec",
+}
+"""Other families of speech recognition; only Whisper is rendered and checked for (vllm-whisper reference, 3)."""
+OTHERWISE = "Name a Whisper in the format of transformers, such as openai/whisper-small."
 _COMMIT = re.compile(r"^[0-9a-f]{40}$")
 
 
@@ -34,9 +53,24 @@ def hub_name(stack: Stack) -> Iterator[Finding]:
     if not _HUB_ID.match(stack.model.name):
         hint = "Write a Hugging Face id such as openai/whisper-small, or a folder such as ./models/mine."
         yield Finding(NAME, "this is neither a Hugging Face id (owner/name) nor a folder beside this file", hint)
+    elif refused := _unservable(stack.model.name):
+        yield Finding(NAME, f"{stack.model.name} {refused}", OTHERWISE)
     elif known_model(stack.model) is None:
+        near = catalog.near_model(stack.model.name)
         hint = "Its size, its heads and its languages are not checked; a fine-tuned Whisper works all the same."
+        hint = f"Did you mean {near}? {hint}" if near else hint
         yield warning(NAME, "unknown-model", f"the catalogue does not know the model {stack.model.name}", hint)
+
+
+def _unservable(name: str) -> str:
+    """Why the server cannot load what the name promises, or would not serve it as a Whisper; empty: it may."""
+    if "faster-whisper" in name.lower():
+        return f"has weights for {WEIGHTS_OF_OTHERS['ct2']}, which vLLM cannot load"
+    words = set(re.split(r"[^a-z0-9]+", name.lower()))
+    if found := words & WEIGHTS_OF_OTHERS.keys():
+        return f"has weights for {WEIGHTS_OF_OTHERS[min(found)]}, which vLLM cannot load"
+    family = next((family for family in OTHER_FAMILIES if family in name.lower()), "")
+    return f"is a {OTHER_FAMILIES[family]}, not a Whisper" if family and "whisper" not in words else ""
 
 
 def revision(stack: Stack) -> Iterator[Finding]:
@@ -53,6 +87,10 @@ def revision(stack: Stack) -> Iterator[Finding]:
     elif not _COMMIT.match(pinned):
         hint = "Write the 40-digit commit that it stands for now."
         yield warning(path, "revision-branch", f"`{pinned}` is a branch or tag, which can move", hint)
+    elif (whose := catalog.revision_of(pinned)) and whose.lower() != stack.model.name.lower():
+        hint = "Take the commit from the page of the model that you mean, or leave the line out."
+        message = f"this is a commit of {whose}, and the model is {stack.model.name}"
+        yield warning(path, "other-models-revision", message, hint)
 
 
 def folder(stack: Stack) -> Iterator[Finding]:

@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
@@ -152,6 +153,18 @@ def model(name: str) -> KnownModel | None:
     """The catalogued model called `name`, in any spelling of its case."""
     row = next((row for row in _rows("models") if row["name"].lower() == name.lower()), None)
     return KnownModel(**row) if row else None
+
+
+def near_model(name: str) -> str:
+    """The catalogued model that `name` is probably a misspelling of; empty: none is."""
+    known = {row["name"].lower(): str(row["name"]) for row in _rows("models")}
+    near = get_close_matches(name.lower(), known, n=1, cutoff=0.9)
+    return known[near[0]] if near else ""
+
+
+def revision_of(commit: str) -> str:
+    """The catalogued model whose repository has this commit; empty: none is known to."""
+    return next((str(row["name"]) for row in _rows("models") if row.get("revision") == commit), "")
 
 
 def cannot_translate(d_model: int, encoder_layers: int, decoder_layers: int) -> bool:
