@@ -255,7 +255,7 @@ def _effect(wanted: Wanted, address: Address, action: Action, fields: Sequence[F
         case Kind.PACKAGE, _:
             return "new revision: instances are replaced"
         case Kind.ENV_VAR, _ if wanted.stack.rollout.restart_on_env_change and wanted.paused is None:
-            return "running instances are replaced, one after the other, and those that start from then on see it"
+            return "instances that start from then on see it; running ones are replaced, one after the other"
         case Kind.ENV_VAR, _:
             return "instances that start from then on see it; running ones keep the old value"
         case _, "create":
