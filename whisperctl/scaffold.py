@@ -259,11 +259,13 @@ def _written(folder: Path, files: Mapping[str, bytes]) -> Iterator[dict[str, Pat
             partial[name].parent.mkdir(parents=True, exist_ok=True)
             with partial[name].open("xb") as file:
                 file.write(content)
-        for name in [name for name in files if name != STACK_FILE]:
-            placed.append(_linked(partial[name], folder / name))
-        yield partial
-        if STACK_FILE in files:
-            placed.append(_linked(partial[STACK_FILE], folder / STACK_FILE))
+        for name in sorted(files, key=STACK_FILE.__eq__):
+            if name == STACK_FILE:
+                yield partial
+            os.link(partial[name], folder / name)  # unlike a rename, this fails if the name has been taken meanwhile
+            placed.append(folder / name)
+        if STACK_FILE not in files:
+            yield partial
     except BaseException:
         for path in placed:
             path.unlink(missing_ok=True)
@@ -273,11 +275,6 @@ def _written(folder: Path, files: Mapping[str, bytes]) -> Iterator[dict[str, Pat
                 path.rmdir()
         raise
     _remove(partial.values())
-
-
-def _linked(partial: Path, final: Path) -> Path:
-    os.link(partial, final)  # unlike a rename, this fails if the name has been taken meanwhile
-    return final
 
 
 def _missing_folders(file: Path) -> list[Path]:

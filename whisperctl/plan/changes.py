@@ -314,7 +314,7 @@ def _effect(wanted: Wanted, address: Address, action: Action, fields: Sequence[F
 
 def _env_var_effect(wanted: Wanted) -> str:
     if wanted.stack.rollout.restart_on_env_change and wanted.paused is None:
-        return "running instances are replaced, one after the other, and those that start from then on see it"
+        return "instances that start from then on see it; running ones are replaced, one after the other"
     return "instances that start from then on see it; running ones keep the old value"
 
 
