@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.endpoint.fake_vllm import MODEL
 from tests.transcribe.bench import Bench, texts
 from whisperctl.endpoint.transcription import Ask
 from whisperctl.errors import WhisperctlError
@@ -31,7 +32,7 @@ def written(folder: Path, *lines: object) -> str:
 
 def run(bench: Bench, *lines: object) -> list[Result]:
     found = find([], bench.folder, manifest.listed(written(bench.folder, *lines)))
-    wishes = Wishes(ask=Ask(model="tones", timed=True))
+    wishes = Wishes(ask=Ask(model=MODEL, timed=True))
     return list(Batch(wishes, bench.patient(), 2, bench.clock, bench.notes, spool=bench.folder).run(found))
 
 

@@ -13,7 +13,7 @@ import stat
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import count, takewhile
 from pathlib import Path
 
@@ -37,7 +37,7 @@ class Recording:
     """Where its transcript goes inside an output folder, without the format's suffix."""
     folder: str | None = None
     """The folder that was named, if it is only there because of that: it may be no recording at all."""
-    url: str | None = None
+    url: str | None = field(default=None, repr=False)
     """Where it is, if not here; `path` then only names it."""
     listed: bool = False
     """Whether a manifest names it: then it is a regular file or a URL, and no pipe."""
