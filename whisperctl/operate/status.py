@@ -142,7 +142,7 @@ def read_status(api: Api, stack: Stack) -> Status:
     with ThreadPoolExecutor(8) as pool:
         seen = _look(api, stack, pool)
         up = any(instance["status"] == "running" for instance, _ in seen.instances)
-        doors = list(pool.map(lambda pair: _door(api, *pair, up), _built(seen)))
+        doors = list(pool.map(lambda pair: _door(api, pair[0], pair[1], up), _built(seen)))
     raw = seen.version or {}
     lease = Labels.of(seen.deployment).lease
     return Status(
