@@ -33,7 +33,7 @@ with testing.running("--runtime", "none", "--speed", "1000", data=Path("ubiops")
     whisperctl("init", ".", "--model", "openai/whisper-small", "--gpu", "T4")
     whisperctl("validate")
     print(whisperctl("plan").splitlines()[-1])
-    print(whisperctl("apply", "--yes").splitlines()[-2])
+    print(whisperctl("apply", "--yes").splitlines()[-3])
     print(whisperctl("plan").splitlines()[-1])
 """
 
