@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from tests.refusals import refusal
 from whisperctl.loading.checks.arguments import NUMBERS, OURS, REFUSED
+from whisperctl.loading.checks.arguments import UNSET
 from whisperctl.serving import catalog
 
 from .conftest import surroundings, vllm_version

@@ -13,7 +13,7 @@ from tests.harness.sweeps import EXHAUSTIVE
 
 PHASES = (Phase.explicit, Phase.reuse, Phase.generate)
 """Without shrinking: each example takes a second, and a pair of stacks is read easily as it is."""
-TYPES = ("12288mb-t4", "16384mb", "16384mb-l4")
+TYPES = ("12288mb-t4", "16384mb")
 text = st.sampled_from(["", "x", 'quotes " and {braces} é 🎙️', "two\nlines"])
 labels = st.dictionaries(st.sampled_from(["team", "cost", "a.b"]), st.sampled_from(["1", "speech"]), max_size=2)
 
