@@ -130,6 +130,7 @@ def _transcribe_with(job: Job, endpoint: Endpoint) -> Transcribe:
     wait = Wait(endpoint, job.clock, job.timeout, lambda _line: None)
 
     def transcribe(smoke: Smoke) -> str:
+        job.clock.sleep(0)  # who was interrupted asks for no more
         ask = Ask(model=stack.model.served_name, task=stack.model.task, language=smoke.language)
         upload = (smoke.audio.name, recording(smoke.audio))
         answer = wait.until_ok(f"POST {route}", lambda seconds: request(endpoint, ask, upload, seconds), patient=True)

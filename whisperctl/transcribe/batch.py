@@ -164,6 +164,7 @@ class Batch:
         with _local(recording, self._spool) as path, audio.opened(path, wishes.track) as sound:
             if sound is None:
                 return self._whole(wishes.ask, recording, path, turn), []
+            self._listener.opened(recording, sound.seconds)
             lanes = Lanes(wishes.ask, wishes.channels, self._submit, self._listener.heard, turn)
             transcript, notes = lanes.transcribed(sound, words=wishes.words)
         if len(sound.tracks) > 1 and wishes.track is None:
