@@ -66,10 +66,13 @@ def test_a_unix_socket_stays(opened: ExitStack, tmp_path: Path) -> None:
 def test_where_none_can_stand_beside_it_the_socket_is_shared(
     opened: ExitStack, caplog: pytest.LogCaptureFixture
 ) -> None:
-    taken = as_vllm_binds(opened, shareable=False)
-    taken.listen()
-    taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-    assert plugin.apart(taken) is taken
+    class Elsewhere(socket.socket):
+        def getsockname(self) -> Any:
+            return ("203.0.113.1", 8080)  # no address of this machine (RFC 5737)
+
+    shared = opened.enter_context(Elsewhere())
+    shared.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    assert plugin.apart(shared) is shared
     assert "whisperctl: this API server shares its socket: " in caplog.text
 
 

@@ -57,7 +57,10 @@ def test_objects_that_left_the_file_are_deleted_with_the_reason() -> None:
     plan = planned(BEFORE, applied(old))
     assert changes(plan) == ["delete env_var/speech/v1/A", "delete service/side"]
     assert [(change.reason, change.effect) for change in plan.changes] == [
-        ("no longer in stack.yaml", "running instances keep it until they are replaced"),
+        (
+            "no longer in stack.yaml",
+            "running instances are replaced one after the other: maximum_instances leaves room for one more",
+        ),
         ("no longer in stack.yaml", "the endpoint is gone"),
     ]
 
