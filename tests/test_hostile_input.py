@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -141,9 +142,7 @@ def test_nothing_is_written_or_removed_through_a_link(folder: Path) -> None:
     (outside / "deployment.py").write_text("mine")
     assert cli("render", "-o", "out", folder=folder).code == 0
     [package] = [path.parent for path in (folder / "out").rglob("deployment.py")]
-    for file in package.iterdir():
-        file.unlink()
-    package.rmdir()
+    shutil.rmtree(package)
     package.symlink_to(outside)
     ran = cli("render", "-o", "out", folder=folder)
     assert (ran.code, "is a link, or behind one: nothing is written or removed there" in ran.err) == (1, True)

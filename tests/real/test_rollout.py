@@ -17,6 +17,7 @@ import httpx
 import pytest
 import yaml
 
+from tests.harness.sweeps import whole
 from tests.harness.traffic import Heard, asking
 from tests.real.conftest import SAMPLES, SPOKEN, surroundings
 from ubiops_emulator import testing
@@ -98,6 +99,7 @@ def asked_during_apply(line: Line) -> tuple[int, str, Heard]:
     return code, out + err, heard
 
 
+@whole  # three starts of vLLM, and minutes of requests on two cores
 def test_nobody_notices_a_rollout_nor_one_that_fails(line: Line) -> None:
     [first] = line.history()
     line.document["vllm"]["max_num_seqs"] = 32
