@@ -33,7 +33,7 @@ def test_the_man_page_is_one() -> None:
     page = [groff, "-man", "-Tutf8", "-ww", str(ROOT / "man/whisperctl.1")]
     done = subprocess.run(page, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
-    assert "EXIT STATUS" in done.stdout
+    assert "EXIT STATUS" in re.sub(".\x08", "", done.stdout)  # bold is a letter struck twice
 
 
 def test_every_page_is_reached_from_the_first() -> None:

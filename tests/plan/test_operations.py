@@ -192,7 +192,8 @@ def test_names_are_claimed_before_and_recorded_after_env_vars_are_set(
     assert changes(plan) == []
     plan = planned(wanted(stack(**after)), applied(wanted(stack(**before))))  # type: ignore[arg-type]
     done = [f"{o.kind} {o.address}" for o in plan.operations]
-    proof = [] if not after else ["probe version/speech/v1"]  # what a deletion changes shows when instances start
+    # What a deletion changes shows when instances start.
+    proof = ["restart version/speech/v1", *(["probe version/speech/v1"] if after else [])]
     assert done == [*operations, *proof, "seal deployment/speech"]
     first, *others = plan.operations[: len(operations)]
     assert all(first.id in operation.needs or operation.id - 1 in operation.needs for operation in others)

@@ -38,8 +38,13 @@ def with_downtime(wanted: Wanted, live: Live, changes: Sequence[Change]) -> list
 def _downtime(wanted: Wanted, live: Live) -> str:
     """What follows `instances are replaced`."""
     stack = wanted.stack
-    fields = wanted.state[version_address(stack.deployment.name, stack.version.name)].fields
-    minimum, maximum = int(fields["minimum_instances"] or 0), int(fields["maximum_instances"] or 0)
+    address = version_address(stack.deployment.name, stack.version.name)
+    there = live.state.get(address)
+    fields = {
+        **(there.fields if there else {}),
+        **wanted.state[address].fields,
+    }  # `ignore_changes` leaves what is there
+    minimum, maximum = (int(fields.get(f"{bound}_instances") or 0) for bound in ("minimum", "maximum"))
     if wanted.paused is not None:
         return ", and a paused stack has none"
     if maximum > max(minimum, 1):

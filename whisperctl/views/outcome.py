@@ -55,8 +55,9 @@ def _stale(outcome: Outcome) -> str:
     count = outcome.stale_instances
     if not count:
         return ""
-    what = "1 running instance still has" if count == 1 else f"{count} running instances still have"
-    return f" {what} the old value of a changed env var: `whisperctl restart` replaces them."
+    value = "the old value of a changed env var"
+    what = f"1 running instance still has {value}" if count == 1 else f"{count} running instances still have {value}"
+    return f" {what}: `whisperctl restart` replaces them."
 
 
 def _failure_lines(plan: Proposal, outcome: Outcome) -> list[str]:
