@@ -55,8 +55,10 @@ def _stale(outcome: Outcome) -> str:
     count = outcome.stale_instances
     if not count:
         return ""
-    value = "the old value of a changed env var"
-    what = f"1 running instance still has {value}" if count == 1 else f"{count} running instances still have {value}"
+    if count == 1:
+        what = "1 running instance still has the old value of a changed env var"
+    else:
+        what = f"{count} running instances still have the old value of a changed env var"
     return f" {what}: `whisperctl restart` replaces them."
 
 
