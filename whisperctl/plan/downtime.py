@@ -40,10 +40,8 @@ def _downtime(wanted: Wanted, live: Live) -> str:
     stack = wanted.stack
     address = version_address(stack.deployment.name, stack.version.name)
     there = live.state.get(address)
-    fields = {
-        **(there.fields if there else {}),
-        **wanted.state[address].fields,
-    }  # `ignore_changes` leaves what is there
+    # What `ignore_changes` names is left as it is there.
+    fields = {**(there.fields if there else {}), **wanted.state[address].fields}
     minimum, maximum = (int(fields.get(f"{bound}_instances") or 0) for bound in ("minimum", "maximum"))
     if wanted.paused is not None:
         return ", and a paused stack has none"
