@@ -36,6 +36,7 @@ def test_what_has_ended_stays_and_logs_are_folded_away(project: Project) -> None
         "service/alpha: created (T)",
         "version/alpha/v1: the endpoint works (T)",
         "Applied alpha: 6 created. Nothing differs any more.",
+        "  healthy and serving openai/whisper-small; nothing was transcribed: no rollout.smoke",
     ]
     assert not terminal.screen.cursor.hidden
     again = project.terminal("destroy", "--yes", file)
