@@ -74,7 +74,8 @@ def test_make_does_what_it_says(command: Command, tmp_path: Path) -> None:
 
 def test_make_check_is_what_the_pipeline_runs_before_the_tests() -> None:
     """A minute's work on everything: beside the tests it would be done twice."""
-    recipe = subprocess.run(["make", "-n", "check"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    command = ["make", "--no-print-directory", "-n", "check"]  # `make test` lets this one say where it is
+    recipe = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
 
     assert recipe.splitlines()[-1] == "scripts/check"
     assert "scripts/check" in (ROOT / ".ci" / "run").read_text().splitlines()
