@@ -12,6 +12,7 @@ from ubiops.utils import wait_for_deployment_version, wait_for_environment, wait
 from ubiops.utils.exceptions import StatusError
 
 from tests.emulator.conftest import BASE, LIVE, PROJECT, built, environment_package, package, written
+from tests.harness.notebook import VERSION_FIELDS
 from ubiops_emulator.testing import Emulator
 
 TUTORIAL = """
@@ -86,20 +87,7 @@ def create_as_the_notebook_does(api: ubiops.CoreApi, name: str) -> None:
     """Deployment, version and environment variables."""
     deployment = {"name": name, "description": "Whisper with vLLM", "input_type": "plain", "output_type": "plain"}
     api.deployments_create(project_name=PROJECT, data=deployment)
-    version = {
-        "version": "v1",
-        "environment": "python3-12",
-        "instance_type_group_name": "12288 MB + NVIDIA Tesla T4",
-        "maximum_instances": 1,
-        "minimum_instances": 0,
-        "maximum_idle_time": 900,
-        "labels": {
-            "openai-compatible": "true",
-            "openai-model-names": "openai/whisper-small",
-            "model-type": "speech-to-text",
-        },
-    }
-    api.deployment_versions_create(project_name=PROJECT, deployment_name=name, data=version)
+    api.deployment_versions_create(project_name=PROJECT, deployment_name=name, data=VERSION_FIELDS)
     for key, value in {"VLLM_ATTENTION_BACKEND": "TRITON_ATTN", "MAX_MODEL_LEN": "448"}.items():
         variable = ubiops.EnvironmentVariableCreate(name=key, value=value, secret=False)
         api.deployment_version_environment_variables_create(PROJECT, name, "v1", variable)

@@ -12,8 +12,8 @@ import pytest
 import ubiops
 import yaml
 
+from tests.harness import notebook
 from tests.harness.operator import Operator
-from tests.operate import notebook
 from tests.operate.conftest import writes
 from ubiops_emulator.testing import Emulator
 from whisperctl.control.api import Api

@@ -8,13 +8,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.harness.drawn import loaded_stack
 from tests.harness.sweeps import EXHAUSTIVE
 from tests.package.conftest import StackOf, text_of
-from whisperctl.errors import SpecError
-from whisperctl.loading import load_stacks
 from whisperctl.serving import catalog
 from whisperctl.serving.launch import launch, replicas
 from whisperctl.spec import Stack
@@ -66,12 +65,7 @@ STACKS = st.fixed_dictionaries(
 @settings(max_examples=4000 if EXHAUSTIVE else 120, deadline=None, suppress_health_check=list(HealthCheck))
 @given(written=STACKS)
 def test_what_is_let_through_can_start(tmp_path: Path, written: dict[str, object]) -> None:
-    file = tmp_path / "stack.yaml"
-    file.write_text(json.dumps(written, ensure_ascii=False).replace("$", "$$"), encoding="utf-8")
-    try:
-        [stack] = load_stacks([file], {}).stacks
-    except SpecError:
-        assume(False)
+    stack = loaded_stack(tmp_path, written)
     start, source = launch(stack), text_of(stack)
     compile(source, "deployment.py", "exec")
     assert config_of(source) == start.as_data()

@@ -13,6 +13,20 @@ from typing import Any
 import ubiops
 
 DEPLOYMENT, VERSION, SERVICE = "whisper-vllm", "v1", "whisper-service"
+VERSION_FIELDS = {
+    "version": VERSION,
+    "environment": "python3-12",
+    "instance_type_group_name": "12288 MB + NVIDIA Tesla T4",
+    "maximum_instances": 1,
+    "minimum_instances": 0,
+    "maximum_idle_time": 900,
+    "labels": {
+        "openai-compatible": "true",
+        "openai-model-names": "openai/whisper-small",
+        "model-type": "speech-to-text",
+    },
+}
+"""What the notebook creates its version with."""
 REQUIREMENTS = "vllm[audio]\nopenai\nrequests\n"
 APT = "apt:\n  packages:\n    - build-essential\n    - python3-dev\n    - ffmpeg\n"
 CODE = """\
@@ -61,20 +75,7 @@ def run_cells(api: ubiops.CoreApi, project: str, folder: Path) -> str:
             "output_type": "plain",
         },
     )
-    version = {
-        "version": VERSION,
-        "environment": "python3-12",
-        "instance_type_group_name": "12288 MB + NVIDIA Tesla T4",
-        "maximum_instances": 1,
-        "minimum_instances": 0,
-        "maximum_idle_time": 900,
-        "labels": {
-            "openai-compatible": "true",
-            "openai-model-names": "openai/whisper-small",
-            "model-type": "speech-to-text",
-        },
-    }
-    api.deployment_versions_create(project_name=project, deployment_name=DEPLOYMENT, data=version)
+    api.deployment_versions_create(project_name=project, deployment_name=DEPLOYMENT, data=VERSION_FIELDS)
     variables = {"VLLM_ATTENTION_BACKEND": "TRITON_ATTN", "WHISPER_TASK": "transcription", "MAX_MODEL_LEN": "448"}
     for name, value in variables.items():
         variable = ubiops.EnvironmentVariableCreate(name=name, value=value, secret=False)
