@@ -200,51 +200,6 @@ def test_a_protected_stack_plans_and_drifts_as_any_other_and_hides_none(project:
     assert "deployment/beta" not in project.names()
 
 
-# --- earlier versions -------------------------------------------------------------------------------------------------
-
-EARLIER = ("stack", "digest", "applied", "group", "version", "env", "fields", "tags")
-
-
-def earlier(raw: dict[str, Any]) -> dict[str, str]:
-    """The labels as version 0.1.0 wrote them: no id, no origin, no tool, no protection."""
-    names = tuple(f"whisperctl-{name}" for name in EARLIER)
-    return {
-        name: text
-        for name, text in raw["labels"].items()
-        if name in names or name.startswith(("whisperctl-secret-", "whisperctl-revision-")) or "whisperctl" not in name
-    }
-
-
-def test_a_stack_of_an_earlier_version_is_taken_over_without_a_deletion_a_build_or_a_question(project: Project) -> None:
-    secret = {"HUB": {"value": "canary-canary", "secret": True}, "PLAIN": "1"}
-    group = {"name": "mine", "gpu": "T4", "instance_types": ["12288mb-t4"]}
-    changes: dict[str, Any] = {"env": secret, "instance_type_group": group, "deployment": {"labels": {"team": "a"}}}
-    project.apply(**changes)
-    api = project.api()
-    for raw in api.deployments():
-        api.update_deployment(raw["name"], {"labels": earlier(raw)})
-        for version in api.versions(raw["name"]):
-            api.update_version(raw["name"], version["version"], {"labels": earlier(version)})
-    for raw in api.services():
-        api.update_service(raw["name"], {"labels": earlier(raw)})
-    shared = api.environment(ENVIRONMENT) or {}
-    api.update_environment(ENVIRONMENT, {"labels": earlier(shared)})
-    assert all(found.id is None and found.origin is None for found in labels(project).values())
-    before = project.books()
-    [plan] = project.plan(file := project.write(protect=True, **changes))
-    assert plan.changes == ()
-    assert [operation.kind for operation in plan.operations] == ["seal"]
-    project.forget()
-    ran = project.cli("apply", str(file))  # without --yes and without a terminal
-    assert ran.code == 0, ran.err
-    assert not [e for e in project.journal() if e["method"] in ("POST", "DELETE") and "/_emulator/" not in e["path"]]
-    assert project.books() == before
-    assert all(found.id for found in labels(project).values())
-    deployment = labels(project)["deployment/alpha"]
-    assert (deployment.origin, deployment.tool, deployment.protect) == ("stack.yaml", __version__, True)
-    assert project.cli("plan", "--detailed-exitcode", str(file)).out.endswith("resources match.\n")
-
-
 # --- projects ---------------------------------------------------------------------------------------------------------
 
 

@@ -7,6 +7,7 @@ is resolved by reading its name. Waits for builds are in `builds`, for the endpo
 from __future__ import annotations
 
 from contextlib import nullcontext, suppress
+from dataclasses import replace
 
 from whisperctl import __version__
 from whisperctl.apply.fresh import LOOK_PAUSES, access_to, create_once, read_now, unchanged
@@ -371,10 +372,19 @@ def _seal_one(job: Job, address: Address) -> None:
         return
     labels = Labels.of(raw)
     written = labels.written(id=raw["id"])
+    if address == version_address(job.deployment, job.version) and job.plan.wanted.keeps_package:
+        written = _as_rendered_now(job, Labels(written))
     if address.kind is not Kind.VERSION:  # whose digest is its package's
         written = Labels(written).written(digest=digest_of({address: job.plan.wanted.state[address]}))
     if written != labels.all:
         job.saw(address, access_to(job, address).change(raw, {"labels": written}))
+
+
+def _as_rendered_now(job: Job, labels: Labels) -> dict[str, str]:
+    """Labels that tell the package that runs as what the stack file says, although it was rendered otherwise."""
+    digest = job.plan.wanted.package.digest
+    newest, *older = labels.revisions
+    return labels.written(revisions=[replace(newest, digest=digest), *older], digest=digest)
 
 
 def _create_group(job: Job, address: Address) -> None:

@@ -14,6 +14,7 @@ from whisperctl.plan.changes import ORDER, Action, Change
 from whisperctl.plan.plan import Plan
 from whisperctl.plan.safeguards import lifts_protection
 from whisperctl.spec import Stack
+from whisperctl.state.desired import digest_of
 from whisperctl.state.diff import FieldChange
 from whisperctl.state.fingerprints import live_digest
 from whisperctl.state.labels import Labels
@@ -104,7 +105,7 @@ def _turned_field(field: FieldChange) -> FieldChange:
 
 def _basis(plan: Plan) -> Basis:
     sealed = _labels(plan).digest
-    if sealed == plan.wanted.digest:
+    if sealed in (plan.wanted.digest, digest_of(plan.wanted.unsettled)):
         if any(lifts_protection(change) for change in plan.changes):
             return "moved on"
         return "moved on" if any(_has_another_secret(plan, change) for change in plan.changes) else "applied"

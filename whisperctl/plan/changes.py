@@ -258,7 +258,8 @@ def _why_moved(stack: Stack, live: Live, address: Address, fields: Sequence[Fiel
 
 def _other_tool(wanted: Wanted, live: Live) -> str:
     """That another version of this tool rendered what is live, to follow the reason; empty if it was this one."""
-    tool = Labels.of(live.owned.get(deployment_address(wanted.stack.deployment.name))).tool
+    labels = Labels.of(live.owned.get(deployment_address(wanted.stack.deployment.name)))
+    tool = "0.1" if labels.is_of_first_version else labels.tool
     return f"; rendered by {tool}, this is {__version__}" if tool and tool != __version__ else ""
 
 

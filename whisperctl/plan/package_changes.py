@@ -31,14 +31,18 @@ from whisperctl.plan.plan import Plan
 from whisperctl.serving import catalog
 from whisperctl.serving.launch import option_name
 from whisperctl.spec import Path_
+from whisperctl.state.desired import Wanted
 from whisperctl.state.diff import FieldChange
 from whisperctl.state.labels import Labels
+from whisperctl.state.live import Live
 from whisperctl.state.resources import Kind, Masked, version_address
 
 LARGEST = 16 << 20
 """Bytes of a package that is still fetched to explain a plan; one that carries a model is larger."""
 _CODE = "deployment.py"
 _TEXT = (".txt", ".yaml")
+_OUR_PLUGINS = "whisperctl_plugins-"
+"""The folder that tells vLLM of our modules."""
 PATIENCE = 10.0
 """Seconds that a plan waits for the package, once."""
 _PLAIN = re.compile(r"on|None|[\d.]+|auto|half|b?float(16|32)?")
@@ -74,15 +78,15 @@ def _explained(plan: Plan, api: Api) -> Plan:
 def _by_tool_alone(change: Change) -> Change:
     """The change; of a package that differs in our own files alone, with the tool's two versions as the reason."""
     _, separator, versions = change.reason.partition("; rendered by ")
-    if not (separator and change.contents and all(_is_our_file(item) for item in change.contents)):
+    if not (separator and change.contents and all(is_our_file(item) for item in change.contents)):
         return change
     text = f"rendered by {versions}: what the stack file says is the same"
     return replace(change, reason=text)
 
 
-def _is_our_file(change: FieldChange) -> bool:
+def is_our_file(change: FieldChange) -> bool:
     """Whether what differs is a file of the templates, and no setting, requirement or model."""
-    return change.path.endswith(".py") and "/" not in change.path
+    return (change.path.endswith(".py") and "/" not in change.path) or change.path.startswith(_OUR_PLUGINS)
 
 
 def _reader(change: Change) -> Callable[[Plan, Change, Api], tuple[FieldChange, ...]] | None:
@@ -97,15 +101,20 @@ def _is_new_package(change: Change) -> bool:
 
 
 def _contents(plan: Plan, change: Change, api: Api) -> tuple[FieldChange, ...]:
-    deployment, version = change.address.names
-    labels = Labels.of(plan.live.owned.get(version_address(deployment, version)))
+    return recorded_differences(plan.wanted, plan.live, api, str(change.fields[0].before))
+
+
+def recorded_differences(wanted: Wanted, live: Live, api: Api, digest: str) -> tuple[FieldChange, ...]:
+    """What the wanted package changes in the recorded one of that digest; empty where it cannot be read."""
+    deployment, version = wanted.stack.deployment.name, wanted.stack.version.name
+    labels = Labels.of(live.owned.get(version_address(deployment, version)))
     # Only what we uploaded is read: somebody else's package may hold what must not be shown.
-    ours = [item.revision for item in labels.revisions if item.digest == change.fields[0].before]
+    ours = [item.revision for item in labels.revisions if item.digest == digest]
     if not ours:
         return ()
     files = read_package(api, deployment, version, ours[0])
     try:
-        return _differences(files, plan.wanted.package, plan.wanted.stack.substituted) if files else ()
+        return _differences(files, wanted.package, wanted.stack.substituted) if files else ()
     except (AttributeError, TypeError):
         return ()  # the literal of another whisperctl has another shape
 

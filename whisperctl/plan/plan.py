@@ -40,7 +40,7 @@ from whisperctl.state.desired import Wanted
 from whisperctl.state.fingerprints import combined
 from whisperctl.state.live import Live, is_proven
 from whisperctl.state.moves import Moves
-from whisperctl.state.resources import Address, version_address
+from whisperctl.state.resources import Address, package_address, version_address
 from whisperctl.state.rollout import Rollout, is_of_the_rollout, rollout_of
 
 
@@ -146,7 +146,18 @@ def _warnings(wanted: Wanted, live: Live, destroy: bool) -> list[Remark]:
         for address, why in sorted(live.copies.items())
         if address not in wanted.state
     ]
-    return [*copies, *_paused(wanted, destroy)]
+    return [*copies, *_kept_package(wanted, destroy), *_paused(wanted, destroy)]
+
+
+def _kept_package(wanted: Wanted, destroy: bool) -> list[Remark]:
+    if destroy or not wanted.keeps_package:
+        return []
+    address = package_address(wanted.stack.deployment.name, wanted.stack.version.name)
+    text = (
+        f"{address} was rendered by whisperctl 0.1 from what the stack file says: it stays, and is rendered anew with "
+        "the next change of it"
+    )
+    return [Remark(source=str(address), text=text)]
 
 
 def _paused(wanted: Wanted, destroy: bool) -> list[Remark]:

@@ -52,6 +52,12 @@ class Wanted:
     paused: int | None = None
     """minimum_instances that `resume` puts back, as the label of a pause says it; None when the stack is awake."""
 
+    @property
+    def keeps_package(self) -> bool:
+        """Whether the package that runs stays although this version renders another one (`plan.takeover`)."""
+        address = package_address(self.stack.deployment.name, self.stack.version.name)
+        return bool(self.state[address].fields["digest"] != self.package.digest)
+
 
 def desired(stack: Stack, package: Package, build: EnvironmentBuild | None) -> Wanted:
     """The state that `stack` wants, every managed field present."""

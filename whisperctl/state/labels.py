@@ -183,6 +183,11 @@ class Labels:
         return self.all.get(_TOOL)
 
     @property
+    def is_of_first_version(self) -> bool:
+        """Whether a deployment was applied by whisperctl 0.1, and by none since: later ones write their version."""
+        return self.tool is None and self.id is None and self.digest is not None
+
+    @property
     def protect(self) -> bool:
         """Whether the stack is protected, whatever the file says now; on the deployment."""
         return self.all.get(_PROTECT) == "true"

@@ -8,7 +8,7 @@ from whisperctl.control.api import Api, Json
 from whisperctl.state.desired import Wanted
 from whisperctl.state.labels import KEPT_REVISIONS, SHARED, Labels, owner
 from whisperctl.state.live import ENVIRONMENT, Live
-from whisperctl.state.resources import Address, Kind, environment_address, tag_address, version_address
+from whisperctl.state.resources import Address, Kind, environment_address, package_address, tag_address, version_address
 from whisperctl.state.rollout import rollout_of
 
 
@@ -36,7 +36,8 @@ def needed_tags(wanted: Wanted, live: Live, destroy: bool) -> set[str]:
         return set()
     stack = wanted.stack
     recorded = Labels.of(live.owned.get(version_address(stack.deployment.name, stack.version.name))).revisions
-    uploads = not recorded or recorded[0].digest != wanted.package.digest
+    package = wanted.state[package_address(stack.deployment.name, stack.version.name)]
+    uploads = not recorded or recorded[0].digest != package.fields["digest"]
     kept = {item.tag for item in (recorded[: KEPT_REVISIONS - 1] if uploads else recorded)}
     rollout = rollout_of(wanted, live)
     asleep = [version_address(rollout.deployment, name) for name in rollout.kept] if rollout else []

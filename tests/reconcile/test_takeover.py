@@ -1,0 +1,128 @@
+"""Stacks that whisperctl 0.1 applied are taken over without a deletion, a build or a question.
+
+The labels are those that 0.1 wrote, letter for letter; the package differs from today's as its did, in the code alone.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.harness.project import Project, actions
+from whisperctl import __version__
+from whisperctl.package.build import Package, build_package
+from whisperctl.state.labels import Labels
+
+SECRET = "canary-canary-1"
+CHANGES: dict[str, Any] = {
+    "env": {"HUB": {"value": SECRET, "secret": True}, "PLAIN": "1"},
+    "instance_type_group": {"name": "mine", "gpu": "T4", "instance_types": ["12288mb-t4"]},
+    "deployment": {"labels": {"team": "a"}},
+}
+DEPLOYMENT = {
+    "team": "a",
+    "whisperctl-stack": "alpha",
+    "whisperctl-fields": "description;labels.team",
+    "whisperctl-digest": "bceac9a096a05191218bfabffb1e6bd5",
+    "whisperctl-applied": "afb507dc9bf6183e34564e9fab50e51a",
+    "whisperctl-version": "v1",
+}
+VERSION = {
+    "openai-compatible": "true",
+    "openai-model-names": "openai/whisper-small",
+    "whisperctl-stack": "alpha",
+    "whisperctl-fields": "health_check;labels.openai-compatible;labels.openai-model-names",
+    "whisperctl-env": "HUB;PLAIN",
+    "whisperctl-secret-HUB": "083d98f86da1af71.6db5d0453b4f93aa4f4ff26f865d023c",
+}
+SERVICE = {"whisperctl-stack": "alpha", "whisperctl-digest": "26fe0bc81d72a60c2f83b2f7be55f298"}
+SHARED = {"whisperctl-stack": "shared", "whisperctl-digest": "4fa3eeee3bbaa3369c4f5f4d171b7c70"}
+
+
+def older(package: Package) -> Package:
+    """What 0.1 rendered: the same settings in one file of code, and nothing beside it."""
+    code = package.files["deployment.py"]
+    assert isinstance(code, bytes)
+    files = {name: content for name, content in package.files.items() if not name.startswith("whisperctl_")}
+    return Package(files={**files, "deployment.py": code.replace(b"whisperctl_supervisor", b"no_supervisor")})
+
+
+@pytest.fixture
+def file(project: Project) -> Path:
+    """The file of a stack that was last applied by 0.1."""
+    project.apply(**CHANGES)
+    file = project.folder / "stack.yaml"
+    api = project.api()
+    [stack] = project.load(file)
+    package = older(build_package(stack))
+    revision = api.upload("alpha", "v1", package)
+    while (raw := api.version("alpha", "v1") or {})["active_revision"] != revision:
+        time.sleep(0.02)
+    tag, [group] = raw["environment_tag"], [item["id"] for item in api.groups() if item["name"] == "mine"]
+    recorded = {"whisperctl-revision-1": f"{revision} {package.digest} {tag}", "whisperctl-digest": package.digest}
+    api.update_version("alpha", "v1", {"labels": VERSION | recorded})
+    api.update_deployment("alpha", {"labels": DEPLOYMENT | {"whisperctl-tags": tag, "whisperctl-group": group}})
+    api.update_service("alpha", {"labels": SERVICE})
+    api.update_environment("whisperctl", {"labels": SHARED})
+    return file
+
+
+def test_a_stack_of_0_1_is_taken_over_without_a_deletion_a_build_or_a_question(project: Project, file: Path) -> None:
+    before = project.books()
+    project.write(protect=True, **CHANGES)
+    [plan] = project.plan(file)
+    assert plan.changes == ()
+    assert [operation.kind for operation in plan.operations] == ["seal"]
+    shown = project.cli("plan", "--detailed-exitcode", str(file))
+    assert (shown.code, "package/alpha/v1 was rendered by whisperctl 0.1" in shown.out) == (0, True)
+    project.forget()
+    ran = project.cli("apply", str(file))  # without --yes and without a terminal
+    assert ran.code == 0, ran.err
+    assert not [e for e in project.journal() if e["method"] in ("POST", "DELETE") and "/_emulator/" not in e["path"]]
+    assert project.books() == before
+    api = project.api()
+    for raw in (api.deployment("alpha"), api.version("alpha", "v1"), api.find_service("alpha")):
+        assert raw is not None
+        assert Labels.of(raw).id == raw["id"]
+    deployment = Labels.of(api.deployment("alpha"))
+    assert (deployment.origin, deployment.tool, deployment.protect) == ("stack.yaml", __version__, True)
+
+
+def test_a_taken_over_stack_is_planned_like_any_other(project: Project, file: Path) -> None:
+    assert project.cli("apply", str(file)).code == 0
+    with project.counted() as asked:
+        ran = project.cli("plan", "--detailed-exitcode", str(file))
+    assert ran.out.endswith("resources match.\n")
+    assert not [line for line in asked if "/download" in line]
+    assert project.cli("drift", str(file)).out.endswith("the project is as it was last applied.\n")
+
+
+def test_what_else_changes_leaves_the_package_of_0_1(project: Project, file: Path) -> None:
+    project.write(version={"maximum_instances": 3}, **CHANGES)
+    [plan] = project.plan(file)
+    assert actions(plan) == {"version/alpha/v1": "update"}
+    [outcome] = project.perform(file)
+    assert outcome.succeeded
+    [plan] = project.plan(file)
+    assert (plan.changes, plan.operations) == ((), ())
+
+
+def test_a_setting_brings_todays_package(project: Project, file: Path) -> None:
+    project.write(vllm={"max_model_len": 400}, **CHANGES)
+    [plan] = project.plan(file)
+    assert actions(plan) == {"package/alpha/v1": "update"}
+    assert plan.changes[0].reason.endswith(f"; rendered by 0.1, this is {__version__}")
+    assert "max_model_len" in {item.path for item in plan.changes[0].contents}
+
+
+def test_tags_that_0_1_keeps_for_a_rollback_are_kept(project: Project, file: Path) -> None:
+    api = project.api()
+    raw = api.version("alpha", "v1") or {}
+    kept = {f"whisperctl-revision-{n}": f"0000-{n} {n}f tag-{n}" for n in (2, 3)}
+    api.update_version("alpha", "v1", {"labels": raw["labels"] | kept})
+    assert project.cli("apply", str(file)).code == 0
+    tags = Labels.of(api.deployment("alpha")).tags
+    assert {"tag-2", "tag-3", raw["environment_tag"]} == set(tags)

@@ -1,0 +1,39 @@
+"""Stacks of whisperctl 0.1: a package that only this version's own files would change stays, until something else does.
+
+To take a stack over must build nothing and replace no instance. Whether only our files differ shows in the package that
+runs, which is read for that: its settings, requirements and model are those of the stack file, or it is replaced like
+any other. The apply then records it as what the stack file says (`apply.writes.seal`), so that this is asked once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from whisperctl.control.api import Api
+from whisperctl.plan.package_changes import is_our_file, recorded_differences
+from whisperctl.state.desired import Wanted
+from whisperctl.state.labels import Labels
+from whisperctl.state.line import is_line
+from whisperctl.state.live import Live
+from whisperctl.state.resources import deployment_address, package_address
+
+
+def with_kept_package(wanted: Wanted, live: Live, api: Api) -> Wanted:
+    """What is wanted, with the package that runs where it is one of whisperctl 0.1 that differs in our own files alone.
+
+    Raises:
+        Interrupted: the user interrupted.
+    """
+    stack = wanted.stack
+    address = package_address(stack.deployment.name, stack.version.name)
+    active, labels = live.owned.get(address), Labels.of(live.owned.get(deployment_address(stack.deployment.name)))
+    if active is None or is_line(stack) or not labels.is_of_first_version:
+        return wanted
+    if active["digest"] == wanted.package.digest or address in live.renamed:
+        return wanted
+    found = recorded_differences(wanted, live, api, active["digest"])
+    if not found or not all(is_our_file(item) for item in found):
+        return wanted
+    fields = {"digest": active["digest"]}
+    kept = {address: replace(wanted.state[address], fields=fields)}
+    return replace(wanted, state={**wanted.state, **kept}, unsettled={**wanted.unsettled, **kept})
