@@ -1,6 +1,7 @@
 """Every command of the README, as it stands: the plan, `make`'s targets, and the way from pip to an apply.
 
-`make test` is what runs this file, so that here it is handed one small file of tests; `make demo` runs in full.
+`make test` is what runs this file, so that here it is handed one small file of tests. What the pipeline runs before the
+tests (`make check`, `make demo`) is run here by `make test-exhaustive` only.
 """
 
 from __future__ import annotations
@@ -55,7 +56,8 @@ def target(command: Command) -> str:
     return command.text.partition("#")[0].strip()
 
 
-MARKS = {"make demo": VLLM, "make check": (pytest.mark.exhaustive, whole)}
+PIPELINE = (pytest.mark.exhaustive, whole)
+MARKS = {"make demo": (*VLLM, *PIPELINE), "make check": PIPELINE}
 
 
 @MADE_BY_MAKE
@@ -72,13 +74,15 @@ def test_make_does_what_it_says(command: Command, tmp_path: Path) -> None:
     assert proof.get(target(command), " passed in ") in printed
 
 
-def test_make_check_is_what_the_pipeline_runs_before_the_tests() -> None:
-    """A minute's work on everything: beside the tests it would be done twice."""
-    command = ["make", "--no-print-directory", "-n", "check"]  # `make test` lets this one say where it is
+@pytest.mark.parametrize(("name", "script"), [("check", "scripts/check"), ("demo", ".venv/bin/python scripts/demo.py")])
+def test_what_takes_a_minute_is_run_by_the_pipeline_before_the_tests(name: str, script: str) -> None:
+    """Beside the tests it would be done twice."""
+    command = ["make", "--no-print-directory", "-n", name]  # `make test` lets this one say where it is
     recipe = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    pipeline = (ROOT / ".ci" / "run").read_text().splitlines()
 
-    assert recipe.splitlines()[-1] == "scripts/check"
-    assert "scripts/check" in (ROOT / ".ci" / "run").read_text().splitlines()
+    assert recipe.splitlines()[-1] == script
+    assert {script, f"make {name}"} & set(pipeline[: pipeline.index("make test")])
 
 
 @pytest.fixture

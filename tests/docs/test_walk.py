@@ -1,8 +1,9 @@
-"""The tutorial and the notebook's page, typed into a shell as they stand: one emulator, one real vLLM for both.
+"""The main job on real parts: the tutorial and the notebook's page, typed into a shell as they stand.
 
-The tutorial is followed to its last section but one, then every section of the notebook's page on the endpoint that the
-tutorial made, then the tutorial's clean-up. Each section is a test of its own, and can be run alone: what it needs has
-run before it.
+One emulator and one endpoint for both, whose instances are real vLLMs. The tutorial is followed to its last section but
+one, then every section of the notebook's page on the endpoint that the tutorial made, then what no page shows
+(`ASKED`), then the tutorial's clean-up. Each section is a test of its own, and can be run alone: what it needs has run
+before it.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import pytest
 from tests.docs.blocks import Command, sections
 from tests.docs.conftest import MADE_BY_MAKE, with_checkout
 from tests.docs.shell import ROOT, Shell, opened_shell
+from tests.real.family import descendants, remaining
 
 TUTORIAL = ROOT / "docs" / "tutorial.md"
 NOTEBOOK = ROOT / "docs" / "from-the-notebook.md"
@@ -26,43 +28,68 @@ pytestmark = [
     pytest.mark.xdist_group("vllm"),  # one server at a time, in turn with the other tests that start one
     MADE_BY_MAKE,
 ]
-LAST = ("Clean up", "On UbiOps itself")
+CLEAN_UP, ELSEWHERE = "Clean up", "On UbiOps itself"
+ASKED = {
+    "apply again": "whisperctl apply --yes --format json",
+    "another token": "UBIOPS_API_TOKEN='Token 0123456789' bash transcribe.sh",
+    "plan after clean-up": "whisperctl plan --destroy --detailed-exitcode specs/demo.yaml",
+}
+"""Commands that no page shows, on the endpoint that the pages made."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(kw_only=True, slots=True)
 class Walk:
     """What each section printed, or why it did not do what it says."""
 
     folder: Path
     printed: dict[str, str] = field(default_factory=dict, repr=False)
     failed: dict[str, AssertionError] = field(default_factory=dict, repr=False)
+    answers: dict[str, tuple[str, int]] = field(default_factory=dict, repr=False)
+    """What each command of `ASKED` printed on stdout, and its exit code."""
+    first_server: set[int] = field(default_factory=set)
+    """The processes below the emulator once the tutorial's first apply has ended."""
+    left: list[int] = field(default_factory=list)
+    """The processes of servers that still ran after the clean-up."""
 
 
 @pytest.fixture(scope="module")
 def walk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Walk]:
     """Both pages, followed once."""
-    told = Walk(folder=tmp_path_factory.mktemp("walk"))
-    with opened_shell(told.folder) as shell:
+    walked = Walk(folder=tmp_path_factory.mktemp("walk"))
+    with opened_shell(walked.folder) as shell:
         with_checkout(shell)
         tutorial = sections(TUTORIAL)
-        last = {name: tutorial.pop(name) for name in LAST}
-        follow(shell, tutorial, told)
-        if "Apply" in told.printed:
+        last = {name: tutorial.pop(name) for name in (CLEAN_UP, ELSEWHERE)}
+        follow(shell, tutorial, walked)
+        if "Apply" in walked.printed:
             # The same stack under another file's name: whoever means that says so, on the way there and back.
             shell.type("cd specs && cp demo.yaml stack.yaml && whisperctl apply --yes --allow-delete stack.yaml")
-            follow(shell, sections(NOTEBOOK), told)
-            shell.type("whisperctl apply --yes --allow-delete demo.yaml && cd ..")
-        follow(shell, last, told)
-        yield told
+            follow(shell, sections(NOTEBOOK), walked)
+            ask(shell, walked, "apply again", "another token")
+            servers = descendants(shell.behind[0].pid) | walked.first_server
+            # A paused stack is not proved: back without another start.
+            shell.type("whisperctl pause && whisperctl apply --yes --allow-delete demo.yaml && cd ..")
+            follow(shell, {CLEAN_UP: last[CLEAN_UP]}, walked)
+            ask(shell, walked, "plan after clean-up")
+            walked.left = remaining(servers)
+        follow(shell, {ELSEWHERE: last[ELSEWHERE]}, walked)
+        yield walked
 
 
-def follow(shell: Shell, pages: dict[str, list[Command]], told: Walk) -> None:
+def ask(shell: Shell, walked: Walk, *names: str) -> None:
+    for name in names:
+        walked.answers[name] = shell.type(f"{{ {ASKED[name]}; }} 2> /dev/null")
+
+
+def follow(shell: Shell, pages: dict[str, list[Command]], walked: Walk) -> None:
     """Run section by section; a failure ends its section only."""
     for name, block in pages.items():
         try:
-            told.printed[name] = "".join(shell.run(command) for command in block)
+            walked.printed[name] = "".join(shell.run(command) for command in block)
         except AssertionError as failure:
-            told.failed[name] = failure
+            walked.failed[name] = failure
+        if name == "Apply":
+            walked.first_server = descendants(shell.behind[0].pid)
 
 
 @pytest.mark.parametrize("section", [*sections(TUTORIAL), *sections(NOTEBOOK)])
@@ -117,3 +144,26 @@ def test_the_files_that_were_written_hold_what_they_should(walk: Walk) -> None:
     assert "whisper-demo" in (here / "status.json").read_text()
     assert "UBIOPS_API_TOKEN" in (here / "transcribe.sh").read_text()
     assert "river empty" in (here.parent / "subtitles" / "forty-seconds.srt").read_text()
+    assert "00:00:38," in (here.parent / "subtitles" / "forty-seconds.srt").read_text()
+
+
+def test_a_second_apply_does_nothing(walk: Walk) -> None:
+    printed, code = walk.answers["apply again"]
+
+    assert (code, json.loads(printed)["stacks"][0]["operations"]) == (0, [])
+
+
+def test_the_service_wants_the_token(walk: Walk) -> None:
+    printed, code = walk.answers["another token"]
+
+    assert code == 22  # curl's, for an HTTP error
+    assert "text" not in printed
+
+
+def test_no_process_of_a_server_outlives_its_stack(walk: Walk) -> None:
+    assert len(walk.first_server) >= 4, "two supervisors, the front end and its engine"
+    assert walk.left == []
+
+
+def test_nothing_is_left_to_destroy(walk: Walk) -> None:
+    assert walk.answers["plan after clean-up"][1] == 0

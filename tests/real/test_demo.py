@@ -1,4 +1,4 @@
-"""`make demo`'s script when it is interrupted; tests/docs/test_readme.py runs it to its end."""
+"""`make demo`'s script when it is interrupted; .ci/run runs it to its end before the tests."""
 
 from __future__ import annotations
 
