@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, assert_never
 
 from whisperctl import __version__
 from whisperctl.assets import shipped
@@ -231,8 +231,10 @@ def _version_note(gpu: Gpu) -> str:
             return "the last for CUDA 12: newer ones need driver 580 on the host; keep the service authenticated"
         case "CPU":
             return "the newest that is built for CPUs"
-        case _:
+        case "L4" | "A10" | "A100" | "H100" | "H200":
             return "for CUDA 13: the host needs driver 580; 0.19.1 is the last for older ones"
+        case _:
+            assert_never(gpu)
 
 
 def stack_name(folder: Path) -> str:

@@ -14,7 +14,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from itertools import groupby
 
-from whisperctl.apply import bake, builds, gate, proof, replacement, switch, writes
+from whisperctl.apply import bake, bookkeeping, builds, deletions, gate, proof, renames, replacement, switch, writes
 from whisperctl.apply.events import Listen, announced, seconds_since
 from whisperctl.apply.job import Job
 from whisperctl.apply.lease import Lease, renewing
@@ -41,10 +41,10 @@ def _without_token(perform: Callable[[Job, Operation], None]) -> Perform:
 PERFORM: Mapping[OperationKind, Perform] = {
     "create": _without_token(writes.create),
     "update": _without_token(writes.update),
-    "delete": _without_token(writes.delete),
-    "claim": _without_token(writes.claim),
-    "record": _without_token(writes.record),
-    "rename": _without_token(writes.rename),
+    "delete": _without_token(deletions.delete),
+    "claim": _without_token(bookkeeping.claim),
+    "record": _without_token(bookkeeping.record),
+    "rename": _without_token(renames.rename),
     "upload": _without_token(builds.upload),
     "gate": gate.gate,
     "switch": _without_token(switch.switch),
@@ -52,7 +52,7 @@ PERFORM: Mapping[OperationKind, Perform] = {
     "retire": _without_token(switch.retire),
     "restart": _without_token(replacement.restart),
     "probe": proof.prove,
-    "seal": _without_token(writes.seal),
+    "seal": _without_token(bookkeeping.seal),
 }
 
 

@@ -6,7 +6,7 @@ Reads only.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, assert_never
 
 from whisperctl.control.api import Api, Json
 from whisperctl.errors import WhisperctlError
@@ -94,8 +94,10 @@ def _use(raw: Json, record: RolloutRecord | None, serves: str) -> Use:
             return "rolled back"
         case "begun" | "passed":
             return "unfinished"
-        case _:
+        case "served" | "kept":
             return "sleeps"
+        case _ as state:
+            assert_never(state)
 
 
 def chosen(versions: list[LineVersion], to: str | None) -> LineVersion:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, assert_never
 
 from whisperctl import __version__
 from whisperctl.errors import NotOwned, Problem
@@ -282,35 +282,41 @@ _VERSION_EFFECTS: Mapping[str, str] = {
     "instance_processes": INSTANCES_REPLACED,
 }
 
+_REPLACED: Mapping[Kind, str] = {
+    Kind.DEPLOYMENT: "the endpoint is down until everything below it is made again; the service gets a new URL",
+    Kind.SERVICE: "the endpoint gets a new URL",
+    Kind.VERSION: "made again with its deployment",
+    Kind.PACKAGE: "made again with its deployment",
+}
+
 
 def _effect(wanted: Wanted, address: Address, action: Action, fields: Sequence[FieldChange]) -> str:
     if action == "update" and _is_renamed(address, fields):
         what = "requests to its endpoint go on" if address.kind is Kind.SERVICE else _PATHS
         return f"renamed in place: its id stays; {what}"
-    match address.kind, action:
-        case Kind.DEPLOYMENT, "replace":
-            return "the endpoint is down until everything below it is made again; the service gets a new URL"
-        case Kind.SERVICE, "replace":
-            return "the endpoint gets a new URL"
-        case Kind.VERSION | Kind.PACKAGE, "replace":
-            return "made again with its deployment"
-        case Kind.ENVIRONMENT_TAG, _:
+    if action == "replace" and address.kind in _REPLACED:
+        return _REPLACED[address.kind]
+    match address.kind:
+        case Kind.ENVIRONMENT_TAG:
             return "environment build, 10 to 15 minutes"
-        case Kind.PACKAGE, "create":
-            return f"first revision: {_first_start(wanted)}"
-        case Kind.PACKAGE, _:
-            return f"new revision: {INSTANCES_REPLACED}"
-        case Kind.ENV_VAR, _:
+        case Kind.PACKAGE:
+            first = f"first revision: {_first_start(wanted)}"
+            return first if action == "create" else f"new revision: {INSTANCES_REPLACED}"
+        case Kind.ENV_VAR:
             return _env_var_effect(wanted)
-        case _, "create":
-            return "new"
-        case Kind.SERVICE, _ if any(item.path in ("version", "deployment") for item in fields):
+        case Kind.VERSION:
+            return "new" if action == "create" else _version_effect(fields)
+        case Kind.SERVICE if action != "create" and any(item.path in ("version", "deployment") for item in fields):
             return "in place: the endpoint keeps its URL and routes to the new version"
-        case Kind.VERSION, _:
-            effects = {_VERSION_EFFECTS.get(item.path.split(".")[0], _IN_PLACE) for item in fields}
-            return "; ".join(sorted(effects, reverse=True)) if len(effects) < 2 else INSTANCES_REPLACED
-        case _:
-            return _IN_PLACE
+        case Kind.SERVICE | Kind.DEPLOYMENT | Kind.ENVIRONMENT | Kind.INSTANCE_TYPE_GROUP:
+            return "new" if action == "create" else _IN_PLACE
+        case _ as kind:
+            assert_never(kind)
+
+
+def _version_effect(fields: Sequence[FieldChange]) -> str:
+    effects = {_VERSION_EFFECTS.get(item.path.split(".")[0], _IN_PLACE) for item in fields}
+    return "; ".join(sorted(effects, reverse=True)) if len(effects) < 2 else INSTANCES_REPLACED
 
 
 def _env_var_effect(wanted: Wanted) -> str:

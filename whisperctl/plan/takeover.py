@@ -2,7 +2,7 @@
 
 To take a stack over must build nothing and replace no instance. Whether only our files differ shows in the package that
 runs, which is read for that: its settings, requirements and model are those of the stack file, or it is replaced like
-any other. The apply then records it as what the stack file says (`apply.writes.seal`), so that this is asked once.
+any other. The apply then records it as what the stack file says (`apply.bookkeeping.seal`), so that this is asked once.
 """
 
 from __future__ import annotations

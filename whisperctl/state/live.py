@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, assert_never
 
 from whisperctl.control.api import Api, Json
 from whisperctl.spec import Stack
@@ -354,8 +354,18 @@ def managed_fields(address: Address, raw: Json) -> dict[str, Any]:
             return {"instance_types": {item["name"]: item for item in raw["instance_types"]}}
         case Kind.ENV_VAR if raw["secret"]:
             return {"value": Masked.SECRET, "secret": True}
-        case _:
+        case (
+            Kind.ENV_VAR
+            | Kind.ENVIRONMENT
+            | Kind.ENVIRONMENT_TAG
+            | Kind.DEPLOYMENT
+            | Kind.VERSION
+            | Kind.PACKAGE
+            | Kind.SERVICE
+        ):
             return {**raw, "labels": Labels.of(raw).all}
+        case _ as kind:
+            assert_never(kind)
 
 
 def _fingerprints(wanted: Wanted, owned: Mapping[Address, Json]) -> dict[Address, str]:

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
+from typing import assert_never
 
 import numpy as np
 
@@ -172,7 +173,12 @@ def _explained(found: Doubt, piece: Piece) -> str:
             return "the text repeats itself, also when asked again"
         case "is empty":
             return "no text, though someone speaks, also when asked again"
-    return f"the text ends at {_clock(piece.start + found.start)}, though the sound goes on, also when asked again"
+        case "ends early":
+            return (
+                f"the text ends at {_clock(piece.start + found.start)}, though the sound goes on, also when asked again"
+            )
+        case _:
+            assert_never(found.kind)
 
 
 def _joined(spans: list[tuple[float, float]]) -> list[tuple[float, float]]:

@@ -1,0 +1,122 @@
+"""What an apply writes on objects to remember: the names of env vars before they are made, success afterwards.
+
+Labels only, in the words of `state.labels`. A crash between the two leaves what was made ours and its success unsaid,
+so that the next plan finds what is left to do.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from whisperctl import __version__
+from whisperctl.apply.fresh import access_to, read_now, unchanged
+from whisperctl.apply.job import Job
+from whisperctl.apply.payloads import (
+    is_group,
+    wanted_labels,
+)
+from whisperctl.errors import StalePlan
+from whisperctl.plan.operations import Operation
+from whisperctl.state import secret
+from whisperctl.state.desired import digest_of
+from whisperctl.state.fingerprints import live_digest
+from whisperctl.state.labels import Changes, Labels
+from whisperctl.state.live import LABELLED, read_live
+from whisperctl.state.resources import Address, Kind, env_var_address, version_address
+from whisperctl.state.tags import needed_tags
+
+SEAL_READS = 4
+"""Requests at a time while what was applied is read back."""
+
+
+def claim(job: Job, operation: Operation) -> None:
+    """Write the names of new env vars on the version before they are created: a crash in between leaves them ours.
+
+    Fingerprints of secrets that are about to be set go: until they are recorded nobody knows which value is there.
+    """
+    secrets = {variable.name for variable in job.plan.wanted.stack.env if variable.secret}
+    touched = {c.address.names[2] for c in job.plan.changes if c.address.kind is Kind.ENV_VAR and c.action != "delete"}
+    known = Labels.of(job.plan.live.owned.get(operation.address)).secrets
+    kept = {name: text for name, text in known.items() if name not in secrets & touched}
+    _patch_version_labels(job, operation.address, {"secrets": kept})
+
+
+def record(job: Job, operation: Operation) -> None:
+    """Write which env vars are ours and the fingerprints of the secrets that were just set."""
+    stack = job.plan.wanted.stack
+    known = Labels.of(job.plan.live.owned.get(operation.address)).secrets
+    secrets = {}
+    for variable in stack.env:
+        if variable.secret:
+            written = known.get(variable.name, "")
+            address = env_var_address(job.deployment, job.version, variable.name)
+            theirs = bool(written) and () in job.plan.wanted.state[address].ignored
+            kept = theirs or secret.matches(variable.value, written)
+            secrets[variable.name] = (
+                written if kept else secret.fingerprint(variable.value, job.plan.project, job.plan.stack, variable.name)
+            )
+    names = [variable.name for variable in stack.env]
+    _patch_version_labels(job, operation.address, {"secrets": secrets, "env_names": names})
+
+
+def _patch_version_labels(job: Job, address: Address, changes: Changes) -> None:
+    with job.lock:
+        raw = unchanged(job, address) or {}
+        body = {"labels": Labels(wanted_labels(job, address, raw)).written(**changes)}
+        job.saw(address, job.api.update_version(address.names[0], address.names[1], body))
+
+
+def seal(job: Job, operation: Operation) -> None:
+    """Record success on the services and the deployment, and give the lease back: always the last write."""
+    for address in job.plan.wanted.state:
+        if address.kind in LABELLED and address.kind is not Kind.DEPLOYMENT:
+            _seal_one(job, address)
+    [live] = read_live(job.api, [job.plan.wanted], SEAL_READS)
+    with job.lock:
+        raw = job.api.deployment(job.deployment)
+        if raw is None:
+            raise StalePlan(f"{operation.address} disappeared while it was applied.\n  Plan again.")
+        group = [
+            found["id"]
+            for found in (read_now(job, address) for address in job.plan.wanted.state if is_group(address))
+            if found
+        ]
+        start_seconds = job.start_seconds or Labels.of(raw).start_seconds
+        labels = Labels.of(raw).written(
+            id=raw["id"],
+            start_seconds=start_seconds,
+            origin=job.plan.origin,
+            tool=__version__,
+            protect=job.plan.wanted.stack.protect or Labels.of(raw).protect,
+            served=bool(job.plan.wanted.stack.services),
+            digest=job.plan.wanted.digest,
+            applied=live_digest(live.owned, job.plan.wanted.state),
+            version=job.version,
+            group_ids=group,
+            groups_begun=[],
+            tags=sorted(needed_tags(job.plan.wanted, job.plan.live, False)),
+            lease=None,
+        )
+        with job.lease.ending():
+            job.saw(operation.address, job.api.update_deployment(job.deployment, {"labels": labels}))
+
+
+def _seal_one(job: Job, address: Address) -> None:
+    raw = read_now(job, address)
+    if raw is None:
+        return
+    labels = Labels.of(raw)
+    written = labels.written(id=raw["id"])
+    if address == version_address(job.deployment, job.version) and job.plan.wanted.keeps_package:
+        written = _as_rendered_now(job, Labels(written))
+    if address.kind is not Kind.VERSION:  # whose digest is its package's
+        written = Labels(written).written(digest=digest_of({address: job.plan.wanted.state[address]}))
+    if written != labels.all:
+        job.saw(address, access_to(job, address).change(raw, {"labels": written}))
+
+
+def _as_rendered_now(job: Job, labels: Labels) -> dict[str, str]:
+    """Labels that tell the package that runs as what the stack file says, although it was rendered otherwise."""
+    digest = job.plan.wanted.package.digest
+    newest, *older = labels.revisions
+    return labels.written(revisions=[replace(newest, digest=digest), *older], digest=digest)
