@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.harness import program
 from ubiops_emulator import testing
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -54,6 +55,10 @@ def test_a_server_that_fails_to_start_three_times_ends_the_apply_with_its_own_wo
             timeout=120,
             check=False,
         )
+        seen = {
+            command: program.run(command, str(spec), environ=program.environment(emulator)).all
+            for command in ("status", "doctor")
+        }
     finally:
         emulator.stop()
 
@@ -63,5 +68,10 @@ def test_a_server_that_fails_to_start_three_times_ends_the_apply_with_its_own_wo
     assert "  The cause: RuntimeError: no CUDA GPUs are available for (secret)\n" in told
     assert "driver does not fit the wheel" in told
     assert "version/whisper-nano/v1: | (APIServer pid=1)   line 3 of a traceback\n" in done.stderr  # as it comes
-    assert "very-secret-word" not in done.stdout + done.stderr
+    cause = "failed: RuntimeError: no CUDA GPUs are available for (secret)\n"
+    assert f"The last start {cause}" in seen["status"]
+    assert cause in seen["doctor"].partition("whisper-demo: last start")[2]
+    for text in seen.values():
+        assert "driver does not fit the wheel" in text
+    assert "very-secret-word" not in done.stdout + done.stderr + "".join(seen.values())
     assert "deployment.py" not in done.stderr.partition("failed to start 3 times")[2]

@@ -336,6 +336,16 @@ class Api:
         found: list[Json] = self._find("deployment_version_environment_variables_list", deployment, version) or []
         return found
 
+    def deployment_env_vars(self, deployment: str) -> list[Json]:
+        """A deployment's own env vars and the project's; [] if there is no such deployment."""
+        found: list[Json] = self._find("deployment_environment_variables_list", deployment) or []
+        return found
+
+    def project_env_vars(self) -> list[Json]:
+        """The project's own env vars."""
+        found: list[Json] = self._call("project_environment_variables_list")
+        return found
+
     def create_env_var(self, deployment: str, version: str, body: Mapping[str, Any]) -> Json:
         """Create an env var."""
         method = "deployment_version_environment_variables_create"

@@ -93,6 +93,8 @@ _NEEDED: Mapping[str, tuple[str, ...]] = {
     "instance_type_groups": ("id", "name"),
     "instance_types": ("name",),
     "deployment_version_environment_variables": ("id", "name"),
+    "deployment_environment_variables": ("id", "name"),
+    "project_environment_variables": ("id", "name"),
     "revisions": ("id", "status", "creation_date"),
     "instances": ("id", "status", "time_updated"),
     "project_instances": ("id", "status"),

@@ -18,6 +18,7 @@ WarningName = Literal[
     "group-types",
     "idle-gpus",
     "ignored-option",
+    "inherited-variable",
     "invisible-character",
     "no-smoke",
     "no-value",

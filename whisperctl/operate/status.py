@@ -21,8 +21,10 @@ from whisperctl.operate.inventory import VersionUse, own_services, read_lists, s
 from whisperctl.operate.versions import LineVersion, read_versions
 from whisperctl.package.build import build_environment
 from whisperctl.plan.changes import Remark, remarks
+from whisperctl.plan.inherited import inherited_remarks
 from whisperctl.serving.failures import Cause
 from whisperctl.spec import Service, Stack
+from whisperctl.state.inherited import inherited_variables
 from whisperctl.state.labels import Labels, owner
 from whisperctl.state.line import is_line
 from whisperctl.state.resources import (
@@ -111,6 +113,8 @@ class Status:
     """Every version of the stack's deployment: the one that serves, kept ones, failed ones, those that leak."""
     failed_start: Cause | None = None
     """Why the newest start failed, where instances should run and none does."""
+    inherited: Sequence[Remark] = ()
+    """Env vars of the deployment or the project that steer what runs, and are not in the file."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -164,8 +168,14 @@ def read_status(api: Api, stack: Stack) -> Status:
         line=read_versions(api, stack) if is_line(stack) and seen.version else (),
         applying=holder_in_words(lease) if lease and not is_gone(lease) else "",
         versions=_versions(api, stack, seen),
-        failed_start=None if up or not _should_run(raw, seen) else _failed_start(api, stack),
+        failed_start=None if up else failed_start(api, stack, raw, seen.instances),
+        inherited=_inherited(api, stack) if seen.version is not None else (),
     )
+
+
+def _inherited(api: Api, stack: Stack) -> tuple[Remark, ...]:
+    listed = api.env_vars(stack.deployment.name, stack.version.name)
+    return tuple(inherited_remarks(stack, inherited_variables(listed), api.project))
 
 
 def _versions(api: Api, stack: Stack, seen: _Seen) -> list[VersionUse]:
@@ -178,12 +188,17 @@ def _versions(api: Api, stack: Stack, seen: _Seen) -> list[VersionUse]:
     return version_uses(api, seen.deployment, raws, lists, serves)
 
 
-def _should_run(version: Json, seen: _Seen) -> bool:
-    return bool(version.get("minimum_instances") or seen.instances)
+def failed_start(api: Api, stack: Stack, version: Json, instances: Sequence[object]) -> Cause | None:
+    """Why the newest start of the last hour failed; None where none should run, or the log tells of no failed one.
 
-
-def _failed_start(api: Api, stack: Stack) -> Cause | None:
-    """Why the newest start of the last hour failed; None where the log tells of no failed one."""
+    Args:
+        api: the control plane.
+        stack: with the names of deployment and version.
+        version: as UbiOps tells it.
+        instances: those that there are; none of them runs.
+    """
+    if not (version.get("minimum_instances") or instances):
+        return None
     clock = SystemClock()
     since = int((clock.time() - START_SECONDS) * 1e9)
     return last_failure(api, stack.deployment.name, stack.version.name, since, latest_moment(clock))

@@ -23,6 +23,8 @@ from whisperctl.plan.changes import (
 )
 from whisperctl.plan.cost import stack_cost
 from whisperctl.plan.downtime import with_downtime
+from whisperctl.plan.inherited import inherited_remarks
+from whisperctl.plan.instance_types import group_refusals, group_warning
 from whisperctl.plan.moving import finished_moves, move_refusals
 from whisperctl.plan.operations import Operations
 from whisperctl.plan.proposal import Proposal
@@ -114,6 +116,7 @@ def make_plan(
     refused = protection_refusals(wanted, live, changes, rollout)
     refused += refusals(wanted, live, changes, cost, max_credits)
     refused += move_refusals(wanted, live, moved, declared)
+    refused += [] if destroy else group_refusals(stack, live)
     is_refused = provenance.contradicts and not allow_delete
     if is_refused:
         refused.insert(0, other_origin(wanted, provenance))
@@ -131,7 +134,7 @@ def make_plan(
         proven=is_proven(live, stack.deployment.name),
         file_warnings=remarks(stack.warnings),
         origin=provenance.to_write,
-        warnings=(*warnings, *finished_moves(wanted, live, moved), *_warnings(wanted, live, destroy), *moves),
+        warnings=(*warnings, *finished_moves(wanted, live, moved), *_warnings(wanted, live, project, destroy), *moves),
         cost=cost,
         refused=tuple(refused),
         wanted=wanted,
@@ -140,17 +143,21 @@ def make_plan(
     )
 
 
-def _warnings(wanted: Wanted, live: Live, destroy: bool) -> list[Remark]:
+def _warnings(wanted: Wanted, live: Live, project: str, destroy: bool) -> list[Remark]:
     copies = [
         Remark(source=str(address), text=f"{address} carries the label of this stack, but {why}: it is left alone")
         for address, why in sorted(live.copies.items())
         if address not in wanted.state
     ]
-    return [*copies, *_kept_package(wanted, destroy), *_paused(wanted, destroy)]
+    if destroy:
+        return copies
+    inherited = inherited_remarks(wanted.stack, live.inherited, project)
+    beside = (*inherited, *group_warning(wanted.stack, live.group_types))
+    return [*copies, *_kept_package(wanted), *_paused(wanted), *beside]
 
 
-def _kept_package(wanted: Wanted, destroy: bool) -> list[Remark]:
-    if destroy or not wanted.keeps_package:
+def _kept_package(wanted: Wanted) -> list[Remark]:
+    if not wanted.keeps_package:
         return []
     address = package_address(wanted.stack.deployment.name, wanted.stack.version.name)
     text = (
@@ -160,8 +167,8 @@ def _kept_package(wanted: Wanted, destroy: bool) -> list[Remark]:
     return [Remark(source=str(address), text=text)]
 
 
-def _paused(wanted: Wanted, destroy: bool) -> list[Remark]:
-    if destroy or wanted.paused is None:
+def _paused(wanted: Wanted) -> list[Remark]:
+    if wanted.paused is None:
         return []
     version = version_address(wanted.stack.deployment.name, wanted.stack.version.name)
     text = "the stack is paused: minimum_instances stays 0 until `whisperctl resume`"

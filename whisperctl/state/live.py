@@ -15,6 +15,8 @@ from whisperctl.control.api import Api, Json
 from whisperctl.spec import Stack
 from whisperctl.state.desired import Wanted
 from whisperctl.state.fingerprints import fingerprint
+from whisperctl.state.group_types import missing_types, project_types, wanted_types
+from whisperctl.state.inherited import Inherited, inherited_variables, project_variables, to_be_inherited
 from whisperctl.state.labels import SHARED, Labels, is_copy, is_made_by_us, new, owner
 from whisperctl.state.line import is_line
 from whisperctl.state.resources import (
@@ -64,6 +66,12 @@ class Live:
     """Objects that are listed under the name that they will have -> their names on UbiOps until then."""
     groups: Sequence[Json] = ()
     """All groups with their instance types, for what instances cost."""
+    group_types: Sequence[Json] = ()
+    """The instance types that the stack's group has, or will have."""
+    missing_types: Sequence[str] = ()
+    """Instance types that the file names and the project lacks."""
+    inherited: Sequence[Inherited] = ()
+    """Env vars of the deployment or the project that steer what runs in the wanted version."""
     stacks: Mapping[str, str] = field(default_factory=dict)
     """Every stack that has a deployment in the project -> where it was applied from; empty where that is not known."""
 
@@ -133,8 +141,13 @@ def read_live(api: Api, wanted: Sequence[Wanted], parallelism: int, destroy: boo
             )
             for version, variables, services in zip(versions, env_vars, details, strict=True)
         ]
+        groups = [w.stack.instance_type_group for w in wanted]
+        more = _More(
+            variables=project_variables(api) if any(each.version is None for each in named) else (),
+            types=project_types(api, project.groups, groups),
+        )
         return list(
-            pool.map(lambda pair: _live(api, project, pair[0], pair[1], destroy), zip(wanted, named, strict=True))
+            pool.map(lambda pair: _live(api, project, pair[0], pair[1], destroy, more), zip(wanted, named, strict=True))
         )
 
 
@@ -147,6 +160,14 @@ class _Named:
     services: Mapping[str, Json | None]
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _More:
+    """Lists of the project that only a stack that is new, or whose group is, needs; else empty."""
+
+    variables: Sequence[Json]
+    types: Sequence[Json]
+
+
 def _services_to_detail(wanted: Wanted) -> list[str]:
     """The services whose list entry does not tell every wanted field."""
     return [
@@ -156,7 +177,7 @@ def _services_to_detail(wanted: Wanted) -> list[str]:
     ]
 
 
-def _live(api: Api, project: Project, wanted: Wanted, named: _Named, destroy: bool) -> Live:
+def _live(api: Api, project: Project, wanted: Wanted, named: _Named, destroy: bool, more: _More) -> Live:
     stack = wanted.stack
     found: dict[Address, Json] = {}
     found |= _deployments(project, stack)
@@ -192,6 +213,9 @@ def _live(api: Api, project: Project, wanted: Wanted, named: _Named, destroy: bo
         group_found=group_found,
         group_names=[group["name"] for group in project.groups],
         groups=project.groups,
+        group_types=wanted_types(project.groups, more.types, stack.instance_type_group),
+        missing_types=missing_types(project.groups, more.types, stack.instance_type_group),
+        inherited=_inherited(api, project, stack, named, more.variables),
         stacks={
             str(owner(raw)): Labels.of(raw).origin or ""
             for raw in project.deployments.values()
@@ -297,6 +321,18 @@ def _env_vars(
             if name not in own
         },
     )
+
+
+def _inherited(
+    api: Api, project: Project, stack: Stack, named: _Named, variables: Sequence[Json]
+) -> tuple[Inherited, ...]:
+    """Those that the file does not set either: it would hide them."""
+    name, own = stack.deployment.name, {var.name for var in stack.env}
+    if named.version is not None:
+        found = inherited_variables(named.env_vars)
+    else:
+        found = to_be_inherited(api, name if name in project.deployments else None, variables)
+    return tuple(var for var in found if var.name not in own)
 
 
 def _package(version: Address, raw: Json) -> dict[Address, Json]:

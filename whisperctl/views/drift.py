@@ -16,7 +16,7 @@ from whisperctl.plan.values import planned, shown
 from whisperctl.state.diff import FieldChange
 from whisperctl.state.resources import Masked
 from whisperctl.views.plan import SIGNS
-from whisperctl.views.plan_markdown import fenced
+from whisperctl.views.plan_markdown import fenced, quoted
 
 _BASIS = {
     "applied": "The stack file is what was last applied: every difference was made on UbiOps.",
@@ -58,6 +58,7 @@ def _name(entry: Drift) -> str:
 
 
 def _lines(entry: Drift, color: bool) -> Iterator[str]:
+    yield from (f"warning: {remark.text}" for remark in entry.plan.warnings)
     if not entry.drifted:
         yield _nothing(entry)
         return
@@ -123,6 +124,7 @@ def _step(field: FieldChange) -> str:
 def _section(entry: Drift) -> str:
     icon = "⚠️" if entry.drifted else "🟰"
     parts = [f"### {icon} `{entry.plan.stack}` in project `{entry.plan.project}`"]
+    parts += [quoted(f"warning: {remark.text}") for remark in entry.plan.warnings]
     if not entry.drifted:
         return "\n\n".join([*parts, _nothing(entry)])
     body = "\n".join(

@@ -77,9 +77,9 @@ def _without(plan: Proposal, *actions: str) -> Proposal:
 def _section(plan: Proposal) -> str:
     icon = "🟰" if not plan.is_pending else "🗑️" if plan.destroy else "📝"
     lines = [f"### {icon} `{plan.stack}` in project `{plan.project}`\n\n{summary(plan)}"]
-    lines += [_quoted(f"⚠️ {remark.source}: {remark.text}") for remark in (*plan.file_warnings, *plan.warnings)]
-    lines += [_quoted(f"⛔ `apply` refuses this: {remark.source}: {remark.text}") for remark in plan.refused]
-    lines += [_quoted(line) for line in (*left_out_text(plan), *cost_text(plan))]
+    lines += [quoted(f"⚠️ {remark.source}: {remark.text}") for remark in (*plan.file_warnings, *plan.warnings)]
+    lines += [quoted(f"⛔ `apply` refuses this: {remark.source}: {remark.text}") for remark in plan.refused]
+    lines += [quoted(line) for line in (*left_out_text(plan), *cost_text(plan))]
     if steps := steps_text(plan):
         lines.append("\n".join([steps[0], "", "```", *(line.strip() for line in steps[1:]), "```"]))
     if plan.changes:
@@ -94,7 +94,8 @@ def fenced(body: str) -> str:
     return f"{fence}diff\n{_as_diff(body)}\n{fence}"
 
 
-def _quoted(text: str) -> str:
+def quoted(text: str) -> str:
+    """A block quote."""
     return "\n".join(f"> {line.strip()}" for line in text.splitlines())
 
 

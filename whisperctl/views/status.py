@@ -43,6 +43,7 @@ def _lines(status: Status, color: bool) -> Iterator[str]:
     yield from (f"  {text}" for text in _failures(status.line))
     if status.credits_per_hour is not None:
         yield f"  Credits: {status.credits_per_hour:g} per hour for the instances that run now"
+    yield from (f"  warning: {remark.text}".replace("\n", "\n  ") for remark in status.inherited)
     yield f"  Whether this is what the file says: whisperctl plan {status.file}"
 
 
@@ -122,7 +123,7 @@ def _document(status: Status) -> dict[str, Any]:
             if status.failed_start
             else None
         ),
-        "warnings": remarks_document(status.warnings),
+        "warnings": remarks_document((*status.warnings, *status.inherited)),
     }
 
 

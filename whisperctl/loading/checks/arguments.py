@@ -6,6 +6,7 @@ import json
 import shlex
 from collections.abc import Iterator, Sequence
 from difflib import SequenceMatcher, get_close_matches
+from itertools import pairwise
 from typing import Any
 
 from whisperctl.loading.checks.finding import Finding, history, is_hidden, said, warning
@@ -227,6 +228,21 @@ def _nearest_first(word: str, choices: Sequence[str]) -> Sequence[str]:
     return sorted(choices, key=lambda choice: -SequenceMatcher(None, word.upper(), choice.upper()).ratio())
 
 
+def extra_options(stack: Stack) -> list[tuple[str, str]]:
+    """The options in VLLM_EXTRA_ARGS with their values, in their order; none where it cannot be split."""
+    try:
+        given = [var.value for var in stack.env if var.name == "VLLM_EXTRA_ARGS" and not var.secret]
+        words = [word for value in given for word in shlex.split(value)]
+    except ValueError:
+        return []
+    found = []
+    for word, following in pairwise([*words, ""]):
+        if word.startswith("--"):
+            name, equals, value = word.partition("=")
+            found.append((option_name(name), value if equals else "" if following.startswith("--") else following))
+    return found
+
+
 def extra_arguments(stack: Stack) -> Iterator[Finding]:
     """VLLM_EXTRA_ARGS holds words that the release understands."""
     for var in stack.env:
@@ -234,11 +250,11 @@ def extra_arguments(stack: Stack) -> Iterator[Finding]:
             continue
         path = ("env", var.name)
         try:
-            words = shlex.split(var.value)
+            shlex.split(var.value)
         except ValueError:
             yield Finding(path, "this cannot be split into words as a shell would", "Close every quote.")
             continue
-        for name in (option_name(word.partition("=")[0]) for word in words if word.startswith("--")):
+        for name, _ in extra_options(stack):
             if name in NOT_AT_START:
                 yield Finding(path, f"VLLM_EXTRA_ARGS cannot set {name}", NOT_AT_START[name])
             elif catalog.release(stack.vllm.version) is not None:

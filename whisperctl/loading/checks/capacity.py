@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from math import ceil
 
+from whisperctl.loading.checks.arguments import extra_options
 from whisperctl.loading.checks.finding import Finding, warning
 from whisperctl.serving import catalog
 from whisperctl.serving.catalog import KnownModel
@@ -19,7 +20,7 @@ from whisperctl.serving.launch import (
     server_environment,
     written_options,
 )
-from whisperctl.spec import Stack
+from whisperctl.spec import Path_, Stack
 
 OVERHEAD_GIB = 1.5
 """CUDA context, kernels and the encoder's activations: assumed."""
@@ -54,15 +55,18 @@ HOPPER = ("H100", "H200")
 
 def cache_format(stack: Stack) -> Iterator[Finding]:
     """FlashAttention 3, which Hopper GPUs use, takes an fp8 cache with bfloat16 only."""
-    args = stack.vllm.args.items()
-    fp8 = [key for key, value in args if option_name(key) == "--kv-cache-dtype" and "fp8" in str(value)]
+    options: list[tuple[Path_, str, object]] = [
+        (("vllm", "args", key), option_name(key), value) for key, value in stack.vllm.args.items()
+    ]
+    options += [(("env", "VLLM_EXTRA_ARGS"), name, value) for name, value in extra_options(stack)]
+    fp8 = [path for path, name, value in options if name == "--kv-cache-dtype" and "fp8" in str(value)]
     chosen, known = dtype(stack), known_model(stack.model)
     if chosen is None and stack.instance_type_group.gpu in HOPPER and known is not None:
         chosen = "bfloat16" if known.stored_dtype == "bfloat16" else "float16"
     if chosen in ("float16", "half"):
-        for key in fp8:
+        for path in fp8:
             message = 'an fp8 cache needs bfloat16 (FlashAttention: "For FP8 input, output must have dtype BF16")'
-            yield Finding(("vllm", "args", key), message, "Write vllm.dtype: bfloat16, or leave this out.")
+            yield Finding(path, message, "Write vllm.dtype: bfloat16, or leave this out.")
 
 
 def decoder_length(stack: Stack) -> Iterator[Finding]:

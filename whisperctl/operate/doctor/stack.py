@@ -1,21 +1,31 @@
-"""What one stack needs of its project: instance types, a base environment, names that are free or its own."""
+"""One stack in its project: instance types, base environment, names that are free or its own, what it inherits, and
+how its last start ended.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 from whisperctl.control.api import Api, Json
 from whisperctl.errors import ApiError
-from whisperctl.operate.doctor.check import Check, failed, ok, skipped
+from whisperctl.operate.doctor.check import Check, failed, ok, skipped, warning
+from whisperctl.operate.status import failed_start
+from whisperctl.plan.changes import Remark
+from whisperctl.plan.inherited import NAME as INHERITED
+from whisperctl.plan.inherited import inherited_remarks
+from whisperctl.plan.instance_types import group_warning, in_words, no_type_fits
 from whisperctl.spec import Stack
+from whisperctl.state.group_types import missing_types, wanted_types
+from whisperctl.state.inherited import inherited_variables, to_be_inherited
 from whisperctl.state.labels import SHARED, owner
 from whisperctl.state.live import ENVIRONMENT
 from whisperctl.state.resources import deployment_address, environment_address, service_address, version_address
+from whisperctl.state.serving import serving
 
 
 def checks(api: Api, stack: Stack, answering: bool) -> Iterator[Check]:
     """Each thing that the stack needs; all skipped when the project cannot be read."""
-    for name, look in (("instance types", _group), ("base environment", _base), ("names", _names)):
+    for name, look in LOOKS.items():
         title = f"{stack.name}: {name}"
         yield _looked(title, look, api, stack) if answering else skipped(title, "the project cannot be read")
 
@@ -29,18 +39,26 @@ def _looked(title: str, look: Callable[[str, Api, Stack], Check], api: Api, stac
 
 def _group(title: str, api: Api, stack: Stack) -> Check:
     group = stack.instance_type_group
-    if not group.instance_types:
-        names = sorted({item["name"] for item in api.groups()})
-        if group.name in names:
-            return ok(title, f"the group {group.name!r} exists")
+    groups, types = api.groups(), api.instance_types()
+    names, known = sorted({item["name"] for item in groups}), sorted(item["name"] for item in types)
+    if not group.instance_types and group.name not in names:
         fix = f"{stack.source('instance_type_group', 'name')}: name one of {_listed(names)}, or list instance_types"
         return failed(title, f"there is no group {group.name!r}", fix)
-    known = sorted(item["name"] for item in api.instance_types())
-    missing = [choice.name for choice in group.instance_types if choice.name not in known]
-    if missing:
+    if missing := missing_types(groups, types, group):
         fix = f"{stack.source('instance_type_group', 'instance_types')}: the project has {_listed(known)}"
         return failed(title, f"there is no instance type {_listed(missing)}", fix)
-    return ok(title, f"{_listed([choice.name for choice in group.instance_types])} for the group {group.name!r}")
+    chosen = wanted_types(groups, types, group)
+    for remark in no_type_fits(stack, chosen, groups):
+        return failed(title, *_with_fix(remark))
+    for remark in group_warning(stack, chosen):
+        return warning(title, remark.text, f"{remark.source}: leave those out, or see that the server starts there")
+    return ok(title, f"the group {group.name!r}: {', '.join(map(in_words, chosen))}")
+
+
+def _with_fix(remark: Remark) -> tuple[str, str]:
+    """What is wrong, and what to do where."""
+    text, _, fix = remark.text.partition("\n  ")
+    return text, f"{remark.source}: {fix}"
 
 
 def _listed(names: list[str]) -> str:
@@ -81,3 +99,45 @@ def _names(title: str, api: Api, stack: Stack) -> Check:
     if any(whose for _, whose in taken):
         return failed(title, f"taken: {told}", "choose other names in the stack file")
     return failed(title, f"taken: {told}", f"take them over with whisperctl adopt {stack.file}, or choose other names")
+
+
+def _inherited(title: str, api: Api, stack: Stack) -> Check:
+    """Env vars that the version gets from elsewhere; of one that is yet to be made, those that it will get."""
+    names = (stack.deployment.name, stack.version.name)
+    if api.version(*names) is not None:
+        found = inherited_variables(api.env_vars(*names))
+    else:
+        there = names[0] if api.deployment(names[0]) is not None else None
+        found = to_be_inherited(api, there, () if there else api.project_env_vars())
+    own = {var.name for var in stack.env}
+    told = list(inherited_remarks(stack, [var for var in found if var.name not in own], api.project))
+    if not told:
+        return ok(title, "none steers the server")
+    texts = [" ".join(line.strip() for line in remark.text.splitlines()[:-1]) for remark in told]
+    fix = f"set them under env: in {stack.file}, take them away there, or acknowledge: [{INHERITED}]"
+    return warning(title, " ".join(texts), fix)
+
+
+def _start(title: str, api: Api, stack: Stack) -> Check:
+    """Whether instances that should run do, and why the newest start failed."""
+    stack = serving(api, stack)
+    version = api.version(stack.deployment.name, stack.version.name)
+    if version is None:
+        return skipped(title, "there is no version yet")
+    instances = api.instances(stack.deployment.name, stack.version.name)
+    if any(instance["status"] == "running" for instance in instances):
+        return ok(title, "an instance runs")
+    cause = failed_start(api, stack, version, instances)
+    if cause is None:
+        return ok(title, "no failed start in the last hour")
+    rest = f"whisperctl logs --instance {stack.file} shows the rest"
+    return warning(title, f"failed: {cause.error}", f"{cause.advice} {rest}" if cause.advice else rest)
+
+
+LOOKS: Mapping[str, Callable[[str, Api, Stack], Check]] = {
+    "instance types": _group,
+    "base environment": _base,
+    "names": _names,
+    "inherited variables": _inherited,
+    "last start": _start,
+}
