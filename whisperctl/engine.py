@@ -30,6 +30,7 @@ from whisperctl.plan.package_changes import explained
 from whisperctl.plan.plan import Plan, make_plan
 from whisperctl.plan.proposal import new_changes
 from whisperctl.plan.refusals import refuse
+from whisperctl.plan.selection import EVERYTHING, Selection
 from whisperctl.plan.survey import surveyed
 from whisperctl.plan.takeover import with_kept_package
 from whisperctl.spec import Moved, Stack
@@ -59,6 +60,8 @@ class World:
     listen: Listen
     max_credits: float | None = None
     """Credits an hour that no stack may cost; None is no limit."""
+    selection: Selection = EVERYTHING
+    """The part of each stack that is planned and performed."""
     max_failures: int = 0
     """Stacks that may have failed when the next wave of an apply begins."""
     allow_delete: bool = False
@@ -127,6 +130,7 @@ def _plan_project(
             allow_delete=world.allow_delete,
             moved=moves.get(position),
             declared={stack.name for stack in stacks},
+            selection=world.selection,
         )
         for position, (wanted, live, tags) in enumerate(zip(settled, lives, retired[: len(settled)], strict=True))
     ]

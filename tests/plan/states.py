@@ -12,6 +12,7 @@ from whisperctl.control.api import Json
 from whisperctl.package.build import EnvironmentBuild, Package
 from whisperctl.plan.operations import Operation
 from whisperctl.plan.plan import Plan, make_plan
+from whisperctl.plan.selection import Selection
 from whisperctl.spec import (
     Deployment,
     Environment,
@@ -174,13 +175,23 @@ def planned(
     destroy: bool = False,
     retired: Sequence[Address] = (),
     ids: Iterator[int] | None = None,
+    only: Sequence[str] = (),
+    exclude: Sequence[str] = (),
 ) -> Plan:
     """The plan from this state to what is wanted, as the engine makes it."""
     # Only the wanted tag is read of the shared environment.
     shared = (Kind.ENVIRONMENT, Kind.ENVIRONMENT_TAG)
     state = without(state, *(a for a in state.owned if a.kind in shared and a not in what.state))
     settled = settle(what, state.labels)
-    return make_plan(settled, state, project="p", ids=ids or count(1), retired_tags=retired, destroy=destroy)
+    return make_plan(
+        settled,
+        state,
+        project="p",
+        ids=ids or count(1),
+        retired_tags=retired,
+        destroy=destroy,
+        selection=Selection(only=tuple(only), exclude=tuple(exclude)),
+    )
 
 
 def changes(plan: Plan) -> list[str]:

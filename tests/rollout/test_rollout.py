@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.harness.project import Project, report
+from tests.harness.project import Project, merged, report
 from tests.rollout.conftest import line
 from whisperctl.state.labels import Labels
 
@@ -222,3 +222,23 @@ def test_no_more_credits_than_allowed(project: Project) -> None:
     assert ran.code == 1
     assert "--max-credits: the stack would cost up to 80 credits an hour, and 79 are allowed." in ran.err
     assert project.names() == set()
+
+
+def test_a_line_that_is_left_out_serves_on_while_its_service_changes_and_rolls_out_when_asked_for(
+    project: Project,
+) -> None:
+    project.apply(**line())
+    [first] = versions(project)
+    changed = line(env={"HEARS": "Hello, world!"}, service={"rate_limit": 9})
+    file = str(project.write(**changed))
+    ran = project.cli("apply", "--yes", "--only", "service/*", file)
+    assert ran.code == 0, ran
+    assert (list(versions(project)), pointed(project)) == ([first], first)
+    assert (project.api().find_service("alpha") or {})["rate_limit"] == 9
+    file = str(project.write(**merged(changed, {"service": {"rate_limit": 5}})))
+    ran = project.cli("apply", "--yes", "--only", "package/*", file)
+    assert ran.code == 0, ran
+    [second] = versions(project).keys() - {first}
+    assert pointed(project) == second
+    assert (project.api().find_service("alpha") or {})["rate_limit"] == 9
+    assert [str(change.address) for change in project.plan(file)[0].changes] == ["service/alpha"]

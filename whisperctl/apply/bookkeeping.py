@@ -12,6 +12,7 @@ from whisperctl import __version__
 from whisperctl.apply.fresh import access_to, read_now, unchanged
 from whisperctl.apply.job import Job
 from whisperctl.apply.payloads import (
+    coming_tags,
     is_group,
     wanted_labels,
 )
@@ -21,7 +22,7 @@ from whisperctl.state import secret
 from whisperctl.state.desired import digest_of
 from whisperctl.state.fingerprints import live_digest
 from whisperctl.state.labels import Changes, Labels
-from whisperctl.state.live import LABELLED, read_live
+from whisperctl.state.live import LABELLED, Live, read_live
 from whisperctl.state.resources import Address, Kind, env_var_address, version_address
 from whisperctl.state.tags import needed_tags
 
@@ -44,18 +45,24 @@ def claim(job: Job, operation: Operation) -> None:
 def record(job: Job, operation: Operation) -> None:
     """Write which env vars are ours and the fingerprints of the secrets that were just set."""
     stack = job.plan.wanted.stack
-    known = Labels.of(job.plan.live.owned.get(operation.address)).secrets
-    secrets = {}
+    known = Labels.of(job.plan.live.owned.get(operation.address))
+    secrets: dict[str, str] = {}
     for variable in stack.env:
         if variable.secret:
-            written = known.get(variable.name, "")
+            written = known.secrets.get(variable.name, "")
             address = env_var_address(job.deployment, job.version, variable.name)
+            if address in job.plan.left_out:
+                secrets |= {variable.name: written} if written else {}
+                continue
             theirs = bool(written) and () in job.plan.wanted.state[address].ignored
             kept = theirs or secret.matches(variable.value, written)
             secrets[variable.name] = (
                 written if kept else secret.fingerprint(variable.value, job.plan.project, job.plan.stack, variable.name)
             )
     names = [variable.name for variable in stack.env]
+    if job.plan.selection:  # one that is left out may leave the file, and is ours until it is deleted
+        gone = {change.address for change in job.plan.changes if change.action == "delete"}
+        names += [n for n in known.env_names if env_var_address(job.deployment, job.version, n) not in gone]
     _patch_version_labels(job, operation.address, {"secrets": secrets, "env_names": names})
 
 
@@ -68,8 +75,10 @@ def _patch_version_labels(job: Job, address: Address, changes: Changes) -> None:
 
 def seal(job: Job, operation: Operation) -> None:
     """Record success on the services and the deployment, and give the lease back: always the last write."""
+    performed = {change.address for change in job.plan.changes}
     for address in job.plan.wanted.state:
-        if address.kind in LABELLED and address.kind is not Kind.DEPLOYMENT:
+        asked = not job.plan.selection or address in performed
+        if asked and address.kind in LABELLED and address.kind is not Kind.DEPLOYMENT:
             _seal_one(job, address)
     [live] = read_live(job.api, [job.plan.wanted], SEAL_READS)
     with job.lock:
@@ -97,8 +106,26 @@ def seal(job: Job, operation: Operation) -> None:
             tags=sorted(needed_tags(job.plan.wanted, job.plan.live, False)),
             lease=None,
         )
+        if job.plan.selection:
+            labels = Labels(labels).written(**_of_a_part(job, live))
         with job.lease.ending():
             job.saw(operation.address, job.api.update_deployment(job.deployment, {"labels": labels}))
+
+
+def _of_a_part(job: Job, live: Live) -> Changes:
+    """What the deployment's labels say after a part of the stack was applied: of the rest, what they said before."""
+    plan, before = job.plan, job.before
+    version = version_address(job.deployment, job.version)
+    as_left = before.applied == live_digest(plan.live.owned, plan.wanted.state)
+    return {
+        "digest": before.digest,
+        # Of what others changed meanwhile nothing is forgotten.
+        "applied": live_digest(live.owned, plan.wanted.state) if as_left else before.applied,
+        "version": job.version if version in live.owned and version not in plan.left_out else before.version,
+        "served": before.served or any(address.kind is Kind.SERVICE for address in live.owned),
+        "group_ids": [str(raw["id"]) for address, raw in live.owned.items() if is_group(address)],
+        "tags": coming_tags(job),
+    }
 
 
 def _seal_one(job: Job, address: Address) -> None:

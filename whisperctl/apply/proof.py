@@ -21,7 +21,7 @@ from whisperctl.errors import TimedOut, Unhealthy
 from whisperctl.plan.operations import Operation
 from whisperctl.serving.launch import server_port
 from whisperctl.spec import Service
-from whisperctl.state.resources import Address
+from whisperctl.state.resources import Address, service_address
 
 OLD_SECONDS = 300.0
 """How long the instances of an old revision are waited for."""
@@ -39,7 +39,8 @@ def prove(job: Job, operation: Operation, token: str) -> None:
     since = int(job.clock.time() * 1e9)
     begun = job.clock.monotonic()
     wake = Wake(lambda: _request(job, address, since))
-    served = [service for service in stack.services if service.port == server_port(stack)]
+    there = [service for service in stack.services if service_address(service.name) not in job.plan.absent]
+    served = [service for service in there if service.port == server_port(stack)]
     checks: list[Callable[[], None]] = [Starts(job, address).look]
     is_running = _is_running(job)
     if not (served and is_running):  # else a service shows the health of what runs

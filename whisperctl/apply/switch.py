@@ -57,7 +57,8 @@ def switch(job: Job, operation: Operation) -> None:
 
 def _point(job: Job, operation: Operation, service: Address) -> None:
     """Version and port, and what else of the service the file changes, in one request; a rollback changes no more."""
-    if not rollout_in(job).back:
+    rollout = rollout_in(job)
+    if not (rollout.back or service.names[0] in rollout.only_pointed):
         writes.update(job, Operation(id=operation.id, kind="update", address=service))
         return
     fields = job.plan.wanted.state[service].fields

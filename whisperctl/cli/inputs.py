@@ -20,7 +20,11 @@ if TYPE_CHECKING:
     from whisperctl.control.rate_limit import RateLimit
     from whisperctl.engine import World
     from whisperctl.plan.plan import Plan
+    from whisperctl.plan.selection import Selection
     from whisperctl.spec import Stack
+
+LISTED = 12
+"""Addresses that are named where a glob matches none."""
 
 
 def read_stacks(paths: Sequence[str], *, secrets: bool = True, warn: bool = True) -> tuple[Stack, ...]:
@@ -142,6 +146,7 @@ def open_world(
     max_credits: float | None = None,
     allow_delete: bool = False,
     max_failures: int = 0,
+    selection: Selection | None = None,
 ) -> World:
     """What the engine works with: one control plane for each project that the stacks are in.
 
@@ -156,6 +161,7 @@ def open_world(
     from whisperctl.engine import World
     from whisperctl.errors import SpecError
     from whisperctl.loading.checks import between
+    from whisperctl.plan.selection import EVERYTHING
     from whisperctl.views.progress import Lines
 
     def project_of(stack: Stack) -> str:
@@ -179,13 +185,33 @@ def open_world(
         max_credits=max_credits,
         max_failures=max_failures,
         allow_delete=allow_delete,
+        selection=selection or EVERYTHING,
     )
 
 
 def planned(stacks: Sequence[Stack], world: World, destroy: bool = False) -> list[Plan]:
-    """The plans of the stacks; Ctrl-C ends the reading at once."""
+    """The plans of the stacks; Ctrl-C ends the reading at once.
+
+    Raises:
+        click.UsageError: a glob of the selection matches no address.
+    """
     from whisperctl.cli.signals import interrupt_ends_waits
     from whisperctl.engine import plan_stacks
 
     with interrupt_ends_waits(world.clock):
-        return plan_stacks(stacks, world, destroy)
+        plans = plan_stacks(stacks, world, destroy)
+    check_globs(world, plans)
+    return plans
+
+
+def check_globs(world: World, plans: Sequence[Plan]) -> None:
+    """Return if each glob of `--only` and `--exclude` matches an address of one of the stacks.
+
+    Raises:
+        click.UsageError: one matches none.
+    """
+    known = sorted({str(address) for plan in plans for address in plan.addresses})
+    if unmatched := world.selection.unmatched(address for plan in plans for address in plan.addresses):
+        named = ", ".join(map(repr, unmatched))
+        near = ", ".join(known[:LISTED]) + (", ..." if len(known) > LISTED else "")
+        raise click.UsageError(f"No address matches {named}. There are {near}.")

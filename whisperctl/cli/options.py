@@ -205,6 +205,10 @@ ALLOW_DELETE = click.option(
     is_flag=True,
     help="Take over a stack that was applied from another file, and delete what is not in this one.",
 )
+ONLY = click.option(
+    "--only", multiple=True, metavar="GLOB", help="Only addresses that match, and what those need and is not there yet."
+)
+EXCLUDE = click.option("--exclude", multiple=True, metavar="GLOB", help="Leave out addresses that match.")
 PARALLELISM = click.option(
     "--parallelism", type=click.IntRange(1, 64), default=10, show_default=True, help="Requests in flight at a time."
 )

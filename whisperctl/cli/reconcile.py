@@ -31,11 +31,15 @@ def reconcile(
     max_credits: float | None = None,
     allow_delete: bool = False,
     max_failures: int = 0,
+    only: tuple[str, ...] = (),
+    exclude: tuple[str, ...] = (),
 ) -> int:
     from whisperctl.plan.refusals import refuse
+    from whisperctl.plan.selection import Selection
 
     stacks = read_stacks(paths, secrets=not destroy)
-    world = open_world(settings, stacks, parallelism, max_credits, allow_delete, max_failures)
+    selection = Selection(only=only, exclude=exclude)
+    world = open_world(settings, stacks, parallelism, max_credits, allow_delete, max_failures, selection)
     plans = planned(stacks, world, destroy)
     # With JSON the one document on stdout comes at the end; people still see the plan.
     click.echo(rendered(plans, "text", settings), err=form == "json")
@@ -82,8 +86,11 @@ def _exit_code(outcomes: Sequence[Outcome]) -> int:
 
 def _echo_endpoints(outcomes: Sequence[Outcome], world: World) -> None:
     """Where the endpoints are."""
+    from whisperctl.state.resources import service_address
+
     for outcome in outcomes:
         stack = outcome.plan.wanted.stack
         if outcome.succeeded and not outcome.plan.destroy:
-            for service in stack.services:
+            there = (s for s in stack.services if service_address(s.name) not in outcome.plan.absent)
+            for service in there:
                 click.echo(f"  {service.name}: {world.api(stack).service(service.name).get('endpoint')}")

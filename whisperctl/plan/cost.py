@@ -7,7 +7,7 @@ of a line that do not serve sleep, and are counted only where they keep instance
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from whisperctl.control.api import Json
@@ -63,6 +63,12 @@ def stack_cost(wanted: Wanted, live: Live, rollout: Rollout | None, destroy: boo
     ]
     after = [] if destroy else [_bounds(wanted.state[address].fields, rate)]
     return cost(before, after)
+
+
+def unchanged_cost(cost: Cost) -> Cost:
+    """What a stack costs whose version is left as it is."""
+    minimum, maximum = cost.minimum.before, cost.maximum.before
+    return replace(cost, minimum=Price(before=minimum, after=minimum), maximum=Price(before=maximum, after=maximum))
 
 
 def _bounds(fields: Mapping[str, Any], rate: float | None) -> Bounds:

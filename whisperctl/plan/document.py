@@ -32,19 +32,27 @@ def plan_document(plans: Sequence[Proposal]) -> dict[str, Any]:
 def stack_document(plan: Proposal) -> dict[str, Any]:
     """The plan of one stack."""
     counts = {action: plan.count(action) for action in ("create", "update", "replace", "delete")}
+    selects = bool(plan.selection)
     return {
         "stack": plan.stack,
         "project": plan.project,
         "origin": plan.origin,
         "fingerprint": plan.fingerprint,
-        "summary": counts | {"unchanged": plan.unchanged},
+        "summary": counts | {"unchanged": plan.unchanged, **({"left_out": len(plan.left_out)} if selects else {})},
         "changes": changes_document(plan.changes),
         "operations": [_operation(operation) for operation in plan.operations],
         **({"ignored": [{"address": str(a), "path": path} for a, path in plan.ignored]} if plan.ignored else {}),
+        **({"selection": _selection(plan)} if selects else {}),
         **({"cost": _cost(plan.cost)} if plan.cost else {}),
         "warnings": remarks_document((*plan.file_warnings, *plan.warnings)),
         "refused": remarks_document(plan.refused),
     }
+
+
+def _selection(plan: Proposal) -> dict[str, list[str]]:
+    addresses = {"left_out": plan.left_out, "along": plan.along}
+    globs = {"only": list(plan.selection.only), "exclude": list(plan.selection.exclude)}
+    return globs | {name: [str(address) for address in found] for name, found in addresses.items()}
 
 
 def changes_document(changes: Iterable[Change]) -> list[dict[str, Any]]:

@@ -12,6 +12,7 @@ from whisperctl.plan.changes import Change, Remark
 from whisperctl.plan.cost import Cost, Price
 from whisperctl.plan.operations import Operation
 from whisperctl.plan.proposal import Proposal
+from whisperctl.plan.selection import Selection
 from whisperctl.state.diff import FieldChange
 from whisperctl.state.resources import Address, Kind, Masked
 
@@ -27,6 +28,9 @@ def encode(plan: Proposal) -> dict[str, Any]:
         "changes": [_encode_change(change) for change in plan.changes],
         "operations": [_encode_operation(operation) for operation in plan.operations],
         "ignored": [[_encode_address(address), path] for address, path in plan.ignored],
+        "selection": asdict(plan.selection),
+        "left_out": list(map(_encode_address, plan.left_out)),
+        "along": list(map(_encode_address, plan.along)),
         "cost": asdict(plan.cost) if plan.cost else None,
     }
 
@@ -44,8 +48,15 @@ def decode(data: Mapping[str, Any]) -> Proposal:
         changes=tuple(_decode_change(change) for change in data["changes"]),
         operations=tuple(_decode_operation(operation) for operation in data["operations"]),
         ignored=tuple((_decode_address(address), str(path)) for address, path in data.get("ignored", ())),
+        selection=_decode_selection(data.get("selection", {})),
+        left_out=tuple(map(_decode_address, data.get("left_out", ()))),
+        along=tuple(map(_decode_address, data.get("along", ()))),
         cost=_decode_cost(data["cost"]) if data["cost"] else None,
     )
+
+
+def _decode_selection(data: Mapping[str, Any]) -> Selection:
+    return Selection(**{name: tuple(map(str, globs)) for name, globs in data.items()})
 
 
 def _decode_cost(data: Mapping[str, Any]) -> Cost:
@@ -57,7 +68,8 @@ def structure(plan: Proposal) -> Any:
     bare = [replace(change, reason="", effect="", source="", contents=()) for change in plan.changes]
     silent = [replace(operation, reason="", effect="", seconds=None) for operation in plan.operations]
     plan = replace(plan, changes=tuple(bare), operations=tuple(silent), origin=None, cost=None)
-    return json.loads(json_text(encode(replace(plan, file_warnings=(), warnings=(), refused=(), ignored=()))))
+    plan = replace(plan, file_warnings=(), warnings=(), refused=(), ignored=(), left_out=(), along=())
+    return json.loads(json_text(encode(plan)))
 
 
 def _encode_operation(operation: Operation) -> list[Any]:

@@ -15,7 +15,7 @@ from whisperctl.state.desired import Wanted
 from whisperctl.state.labels import Labels
 from whisperctl.state.live import Live, is_proven, is_sealed
 from whisperctl.state.moves import other_owners
-from whisperctl.state.resources import Address, Kind, deployment_address, version_address
+from whisperctl.state.resources import Address, Kind, deployment_address, package_address, version_address
 from whisperctl.state.rollout import Rollout
 
 SHARED_KINDS = (Kind.ENVIRONMENT_TAG, Kind.ENVIRONMENT)
@@ -76,6 +76,8 @@ class Operations:
     rollout: Rollout | None = None
     marked: bool = True
     """Whether the labels tell already where the stack comes from, whether it is protected, and each object's id."""
+    partial: bool = False
+    """Whether the changes are a part that was asked for: then the deployment's digest is not written."""
     made: list[Operation] = field(default_factory=list)
     early: set[Address] = field(default_factory=set)
     """What is deleted before anything is made."""
@@ -90,7 +92,8 @@ class Operations:
         made = self._creations(by_kind, self._replacements(by_kind, renamed)) if not destroy else []
         probe = [] if destroy else self._rolled_out(made, by_kind) if self._rolls() else self._probe(made)
         after = self._deletions(by_kind, made + probe)
-        if not destroy and (self.made or not self.marked or not is_sealed(self.wanted, self.live)):
+        unsealed = not (self.partial or (self.marked and is_sealed(self.wanted, self.live)))
+        if not destroy and (self.made or unsealed):
             stack = self.wanted.stack
             self._add("seal", deployment_address(stack.deployment.name), made + probe + after)
         return self.made
@@ -98,6 +101,8 @@ class Operations:
     def _renames(self) -> list[int]:
         """The deployment first: the names of its versions are told below its own. With it go the labels of owners."""
         deployment = deployment_address(self.wanted.stack.deployment.name)
+        if self.partial and not self.changes:
+            return []
         addresses = list(self.live.renamed)
         if other_owners(self.wanted.stack, self.live.owned):
             addresses.append(deployment)
@@ -204,6 +209,8 @@ class Operations:
         stack = self.wanted.stack
         here = (stack.deployment.name, stack.version.name)
         changes = [change for change in changes if change.address.names[:2] == here]
+        if self.partial and not changes:
+            return []
         version = version_address(*here)
         actions = {change.action for change in version_changes if change.address == version}
         secrets = {variable.name for variable in stack.env if variable.secret}
@@ -268,9 +275,19 @@ class Operations:
             return []
         running = (Kind.VERSION, Kind.ENV_VAR, Kind.PACKAGE, Kind.SERVICE)
         touched = any(change.address.kind in running and change.action != "delete" for change in self.changes)
-        if not touched and is_proven(self.live, stack.deployment.name):
+        proven = is_proven(self.live, stack.deployment.name)
+        if not touched and (proven or self.partial):
             return []
-        return [self._add("probe", version_address(stack.deployment.name, stack.version.name), made)]
+        if self.partial and not self._answers():
+            return []  # there is nothing in it that could be asked
+        return [self._add("probe", self._version, made)]
+
+    def _answers(self) -> bool:
+        """Whether the stack's version serves, or will after these changes: it has a package, and passed its gate."""
+        package = package_address(*self._version.names)
+        made = any(change.address == package and change.action != "delete" for change in self.changes)
+        record = Labels.of(self.live.owned.get(self._version)).rollout
+        return (made or package in self.live.owned) and (record is None or record.state in ("passed", "served"))
 
     def _deletions(self, by_kind: Mapping[Kind, Sequence[Change]], needs: list[int]) -> list[int]:
         """What left the spec goes once its successor is proven: children before parents, the deployment last."""

@@ -21,7 +21,7 @@ from whisperctl.plan.changes import (
     kept_deployments,
     remarks,
 )
-from whisperctl.plan.cost import stack_cost
+from whisperctl.plan.cost import stack_cost, unchanged_cost
 from whisperctl.plan.downtime import with_downtime
 from whisperctl.plan.inherited import inherited_remarks
 from whisperctl.plan.instance_types import group_refusals, group_warning
@@ -38,6 +38,7 @@ from whisperctl.plan.safeguards import (
     provenance_of,
     with_protection_lifted,
 )
+from whisperctl.plan.selection import EVERYTHING, Selection, selected
 from whisperctl.state.desired import Wanted
 from whisperctl.state.fingerprints import combined
 from whisperctl.state.live import Live, is_proven
@@ -54,6 +55,16 @@ class Plan(Proposal):
     live: Live
     rollout: Rollout | None = None
     """Where the stack's line of versions stands; None for a stack that is changed in place."""
+
+    @property
+    def addresses(self) -> set[Address]:
+        """Of everything that the stack wants, has, or is to lose."""
+        return {*self.wanted.state, *self.live.owned, *self.left_out, *(change.address for change in self.changes)}
+
+    @property
+    def absent(self) -> set[Address]:
+        """What is left out of the plan and not on UbiOps."""
+        return {address for address in self.left_out if address not in self.live.owned}
 
     @property
     def is_pending(self) -> bool:
@@ -75,6 +86,7 @@ def make_plan(
     allow_delete: bool = False,
     moved: Moves | None = None,
     declared: AbstractSet[str] = frozenset(),
+    selection: Selection = EVERYTHING,
 ) -> Plan:
     """Compare, order, explain.
 
@@ -90,6 +102,7 @@ def make_plan(
         allow_delete: unless it may be taken over, with all that this deletes.
         moved: what has an earlier name, where the file says that something had one.
         declared: the names of all stacks that are planned together.
+        selection: the part of the stack that is asked for.
 
     Raises:
         NotOwned: a wanted name is taken by something that is not ours.
@@ -112,16 +125,23 @@ def make_plan(
     changes.sort(key=lambda change: change.address)
     touched = {change.address for change in changes}
     cost = stack_cost(wanted, live, rollout, destroy)
+    part = selected(selection, wanted, live, rollout, changes)
+    wanted, changes, rollout = part.wanted, list(part.changes), part.rollout
     stack = wanted.stack
+    if version_address(stack.deployment.name, stack.version.name) in part.left_out:
+        cost = unchanged_cost(cost)
     refused = protection_refusals(wanted, live, changes, rollout)
     refused += refusals(wanted, live, changes, cost, max_credits)
     refused += move_refusals(wanted, live, moved, declared)
     refused += [] if destroy else group_refusals(stack, live)
+    refused += part.refused
     is_refused = provenance.contradicts and not allow_delete
     if is_refused:
         refused.insert(0, other_origin(wanted, provenance))
     moves = [moved_origin(wanted, provenance)] if provenance.moves and not (destroy or is_refused) else []
-    operations = Operations(wanted, live, changes, ids, rollout, marked=is_marked(stack, live, provenance))
+    operations = Operations(
+        wanted, live, changes, ids, rollout, marked=is_marked(stack, live, provenance), partial=bool(selection)
+    )
     return Plan(
         stack=stack.name,
         project=project,
@@ -130,6 +150,9 @@ def make_plan(
         changes=tuple(sorted(changes, key=lambda change: ORDER[change.action])),
         operations=tuple(operations.ordered(destroy)),
         ignored=() if destroy else ignored_differences(wanted, live),
+        selection=selection,
+        left_out=part.left_out,
+        along=part.along,
         unchanged=sum(address not in touched for address in live.owned),
         proven=is_proven(live, stack.deployment.name),
         file_warnings=remarks(stack.warnings),

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from whisperctl.plan.changes import Action, Change, Remark
 from whisperctl.plan.cost import Cost
 from whisperctl.plan.operations import Operation
+from whisperctl.plan.selection import EVERYTHING, Selection
 from whisperctl.state.resources import Address
 
 
@@ -28,6 +29,12 @@ class Proposal:
     """Owned objects that stay as they are."""
     ignored: tuple[tuple[Address, str], ...] = ()
     """What differs and is left as it is (`ignore_changes`): object, and path of the field."""
+    selection: Selection = EVERYTHING
+    """The part of the stack that was asked for."""
+    left_out: tuple[Address, ...] = ()
+    """Objects with changes that were not asked for, and are not made."""
+    along: tuple[Address, ...] = ()
+    """Objects with changes that were not asked for and come along, since what was asked for needs them."""
     proven: bool = True
     """Whether the last apply that had something to prove did so."""
     cost: Cost | None = None

@@ -25,6 +25,7 @@ from whisperctl.output import json_text
 from whisperctl.plan.encoding import decode, encode, structure
 from whisperctl.plan.plan import Plan
 from whisperctl.plan.proposal import Proposal
+from whisperctl.plan.selection import EVERYTHING, Selection
 from whisperctl.state import secret
 from whisperctl.state.resources import env_var_address
 
@@ -43,6 +44,8 @@ class Saved:
     destroy: bool
     allow_delete: bool
     """Whether a stack of another file may be taken over."""
+    selection: Selection
+    """The part of the stacks that it is of."""
     plans: tuple[Proposal, ...]
     wanted: tuple[str, ...]
     secrets: Mapping[str, str]
@@ -69,7 +72,7 @@ def check_target(file: str) -> None:
         )
 
 
-def save(file: str, plans: Sequence[Plan], paths: Sequence[str], allow_delete: bool = False) -> None:
+def save(file: str, plans: Sequence[Plan], paths: Sequence[str], allow_delete: bool, selection: Selection) -> None:
     """Write the plan file, readable by its owner only; a crash leaves the old file or the new one.
 
     Raises:
@@ -81,6 +84,8 @@ def save(file: str, plans: Sequence[Plan], paths: Sequence[str], allow_delete: b
         "paths": list(paths),
         "destroy": any(plan.destroy for plan in plans),
         "allow_delete": allow_delete,
+        "only": list(selection.only),
+        "exclude": list(selection.exclude),
         "wanted": [_wanted(plan) for plan in plans],
         "secrets": {address: secret.fingerprint(value) for address, value in _secrets(plans).items()},
         "plans": [encode(plan) for plan in plans],
@@ -110,13 +115,16 @@ def load(file: str) -> Saved:
     if content.get("format_version") != FORMAT_VERSION:
         paths = content.get("paths")
         named = [path for path in paths if isinstance(path, str)] if isinstance(paths, list) else []
-        advice = _plan_again(file, named, content.get("destroy") is True)
+        advice = _plan_again(file, named, content.get("destroy") is True, EVERYTHING)
         raise WhisperctlError(f"{file} was made by another version of whisperctl.\n  {advice}")
     try:
         return Saved(
             paths=tuple(map(_text, content["paths"])),
             destroy=content["destroy"] is True,
             allow_delete=content["allow_delete"] is True,
+            selection=Selection(
+                only=tuple(map(_text, content.get("only", ()))), exclude=tuple(map(_text, content.get("exclude", ())))
+            ),
             plans=tuple(decode(plan) for plan in content["plans"]),
             wanted=tuple(map(_text, content["wanted"])),
             secrets={_text(address): _text(written) for address, written in content["secrets"].items()},
@@ -149,9 +157,10 @@ def refuse_missing(file: str, saved: Saved) -> None:
         )
 
 
-def _plan_again(file: str, paths: Sequence[str], destroy: bool) -> str:
+def _plan_again(file: str, paths: Sequence[str], destroy: bool, selection: Selection) -> str:
     """The command that made the plan file."""
-    command = ["whisperctl", "plan", *(["--destroy"] if destroy else []), "-o", file, *paths]
+    globs = [f"--only={glob}" for glob in selection.only] + [f"--exclude={glob}" for glob in selection.exclude]
+    command = ["whisperctl", "plan", *(["--destroy"] if destroy else []), *globs, "-o", file, *paths]
     return f"Plan again: {shlex.join(command)}"
 
 
@@ -177,7 +186,7 @@ def check(file: str, saved: Saved, plans: Sequence[Plan]) -> None:
     Raises:
         StalePlan: the stack files, the secrets or the live objects changed since.
     """
-    advice = f"  Nothing was changed. {_plan_again(file, saved.paths, saved.destroy)}"
+    advice = f"  Nothing was changed. {_plan_again(file, saved.paths, saved.destroy, saved.selection)}"
     if saved.wanted != tuple(_wanted(plan) for plan in plans):
         raise StalePlan(f"{file} is stale: the stack files or the model changed since it was made.\n{advice}")
     for address, value in _secrets(plans).items():

@@ -49,6 +49,8 @@ class Rollout:
     """Whether the gate compares with the version that serves: it is awake and answers."""
     back: bool = False
     """Whether it is a rollback: services get version and port only, and the version that leaves is marked so."""
+    only_pointed: tuple[str, ...] = ()
+    """Services that get no more than version and port, since their other changes are left out."""
 
     @property
     def is_over(self) -> bool:

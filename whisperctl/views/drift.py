@@ -15,7 +15,7 @@ from whisperctl.plan.document import changes_document, remarks_document, stack_d
 from whisperctl.plan.values import planned, shown
 from whisperctl.state.diff import FieldChange
 from whisperctl.state.resources import Masked
-from whisperctl.views.plan import SIGNS
+from whisperctl.views.plan import SIGNS, left_out_text
 from whisperctl.views.plan_markdown import fenced, quoted
 
 _BASIS = {
@@ -66,12 +66,15 @@ def _lines(entry: Drift, color: bool) -> Iterator[str]:
         yield ""
         yield from _change_lines(change, entry.last_changes.get(change.address), color)
     yield ""
+    yield from left_out_text(entry.plan)
     yield from _conclusion(entry)
 
 
 def _nothing(entry: Drift) -> str:
     if entry.basis == "absent":
         return _absent(entry)
+    if entry.plan.left_out:
+        return " ".join(["No drift in what was asked for.", *left_out_text(entry.plan)])
     return _AS_APPLIED if entry.as_applied and entry.plan.changes else _NONE[entry.basis]
 
 
@@ -132,7 +135,7 @@ def _section(entry: Drift) -> str:
         for change in entry.changes
         for line in _change_lines(change, entry.last_changes.get(change.address), color=False)
     )
-    return "\n\n".join([*parts, fenced(body), *_conclusion(entry)])
+    return "\n\n".join([*parts, fenced(body), *left_out_text(entry.plan), *_conclusion(entry)])
 
 
 def drift_document(found: Sequence[Drift]) -> dict[str, Any]:
@@ -147,7 +150,7 @@ def _stack_document(entry: Drift) -> dict[str, Any]:
     if entry.unread:
         warnings.append({"source": "audit", "text": f"the audit trail cannot be read: {entry.unread}"})
     return plan | {
-        "summary": counts | {"unchanged": entry.plan.unchanged},
+        "summary": plan["summary"] | counts,
         "changes": [
             document | _who(entry.last_changes.get(change.address))
             for change, document in zip(entry.changes, changes_document(entry.changes), strict=True)

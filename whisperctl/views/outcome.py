@@ -44,7 +44,8 @@ def _outcome_text(plan: Proposal, outcome: Outcome) -> str:
         )
         if not outcome.results:
             return f"{outcome.stack}: nothing to do."
-        proof = "" if plan.destroy else " Nothing differs any more."
+        what_was_asked = "Nothing that was asked for" if plan.selection else "Nothing"
+        proof = "" if plan.destroy else f" {what_was_asked} differs any more."
         shown = f"\n  {outcome.proved}" if outcome.proved else ""
         return f"{what} {outcome.stack}" + (f": {counts}." if counts else ".") + proof + _stale(outcome) + shown
     return "\n".join(_failure_lines(plan, outcome))

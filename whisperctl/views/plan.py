@@ -33,7 +33,7 @@ def most_lost_first(plans: Sequence[Proposal]) -> list[Proposal]:
 
 def is_quiet(plan: Proposal) -> bool:
     """Whether there is nothing to say about a stack but that it is as its file says."""
-    return plan.is_empty and not (plan.is_pending or plan.warnings or plan.refused)
+    return plan.is_empty and not (plan.is_pending or plan.warnings or plan.refused or plan.left_out)
 
 
 def unchanged_line(plans: Sequence[Proposal]) -> str:
@@ -62,11 +62,23 @@ def _plan_text(plan: Proposal, color: bool) -> str:
 
 
 def left_out_text(plan: Proposal) -> list[str]:
-    """What differs and is left as it is, in a line."""
-    if not plan.ignored:
-        return []
-    names = ", ".join(f"{address} {path}" for address, path in plan.ignored)
-    return [f"{len(plan.ignored)} ignored (ignore_changes): {names}."]
+    """What differs and is left as it is, in a line each, and what comes along with the part that was asked for."""
+    lines = []
+    if plan.selection:
+        globs = [f"--only {glob}" for glob in plan.selection.only]
+        globs += [f"--exclude {glob}" for glob in plan.selection.exclude]
+        names = f": {', '.join(map(str, plan.left_out))}" if plan.left_out else ""
+        lines.append(f"{_counted(len(plan.left_out))} left out ({' '.join(globs)}){names}.")
+    if plan.along:
+        lines.append(f"Comes along, since the rest needs it: {', '.join(map(str, plan.along))}.")
+    if plan.ignored:
+        names = ", ".join(f"{address} {path}" for address, path in plan.ignored)
+        lines.append(f"{len(plan.ignored)} ignored (ignore_changes): {names}.")
+    return lines
+
+
+def _counted(changes: int) -> str:
+    return f"{changes or 'No'} change{'' if changes == 1 else 's'}"
 
 
 def change_text(change: Change, color: bool) -> Iterator[str]:
@@ -113,6 +125,8 @@ def summary(plan: Proposal) -> str:
             f"No changes ({plan.unchanged} resources match), but the last apply did not finish its proof: "
             "apply goes on with it."
         )
+    if plan.left_out:
+        return "No changes in what is asked for."
     matching = f"No changes: {plan.unchanged} resources match."
     return matching if plan.is_empty else f"{matching} Apply only records the stack file as it is now."
 

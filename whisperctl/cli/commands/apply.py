@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import click
 
 from whisperctl.cli.inputs import open_world, planned, read_stacks
-from whisperctl.cli.options import ALLOW_DELETE, PARALLELISM, PATHS, Settings
+from whisperctl.cli.options import ALLOW_DELETE, EXCLUDE, ONLY, PARALLELISM, PATHS, Settings
 from whisperctl.cli.output import rendered
 from whisperctl.cli.reconcile import perform, reconcile
 
@@ -29,6 +29,8 @@ from whisperctl.cli.reconcile import perform, reconcile
     metavar="N",
     help="Begin the next wave (rollout.wave) also after N stacks have failed.",
 )
+@ONLY
+@EXCLUDE
 @ALLOW_DELETE
 @click.pass_obj
 def apply(
@@ -40,11 +42,15 @@ def apply(
     parallelism: int,
     max_credits: float | None,
     max_failures: int,
+    only: tuple[str, ...],
+    exclude: tuple[str, ...],
     allow_delete: bool,
 ) -> int:
     """Show the plan, ask, perform it, and prove that the endpoint transcribes and that nothing differs any more."""
     if saved and paths:
         raise click.UsageError("Pass either PATH or --plan FILE, not both.")
+    if saved and (only or exclude):
+        raise click.UsageError("A saved plan is performed as it is: pass --only and --exclude to `plan -o FILE`.")
     if saved:
         return _apply_saved(settings, saved, form, parallelism, max_credits, allow_delete, max_failures)
     return reconcile(
@@ -57,6 +63,8 @@ def apply(
         max_credits=max_credits,
         allow_delete=allow_delete,
         max_failures=max_failures,
+        only=only,
+        exclude=exclude,
     )
 
 
@@ -74,7 +82,8 @@ def _apply_saved(
     document = load(file)
     refuse_missing(file, document)
     stacks = read_stacks(document.paths, secrets=not document.destroy)
-    world = open_world(settings, stacks, parallelism, max_credits, allow_delete or document.allow_delete, max_failures)
+    allow_delete = allow_delete or document.allow_delete
+    world = open_world(settings, stacks, parallelism, max_credits, allow_delete, max_failures, document.selection)
     plans = planned(stacks, world, document.destroy)
     check(file, document, plans)
     click.echo(rendered(plans, "text", settings), err=form == "json")

@@ -9,13 +9,23 @@ from typing import TYPE_CHECKING
 import click
 
 from whisperctl.cli.inputs import open_world, planned, read_stacks
-from whisperctl.cli.options import ALLOW_DELETE, DEFAULT_PATH, PARALLELISM, PATHS, PLAN_FORMAT, Settings
+from whisperctl.cli.options import (
+    ALLOW_DELETE,
+    DEFAULT_PATH,
+    EXCLUDE,
+    ONLY,
+    PARALLELISM,
+    PATHS,
+    PLAN_FORMAT,
+    Settings,
+)
 from whisperctl.cli.output import rendered
 from whisperctl.errors import EXIT_CHANGES_PENDING, EXIT_DONE
 
 if TYPE_CHECKING:
     from whisperctl.plan.orphans import Orphan
     from whisperctl.plan.plan import Plan
+    from whisperctl.plan.selection import Selection
 
 FORMATS = {"text": "text", "json": "json", "markdown": "markdown", "md": "markdown"}
 """What nobody calls a file -> the format that is meant."""
@@ -27,6 +37,8 @@ FORMATS = {"text": "text", "json": "json", "markdown": "markdown", "md": "markdo
 @PLAN_FORMAT
 @click.option("--detailed-exitcode", is_flag=True, help="Exit 2 when changes are pending.")
 @click.option("--destroy", is_flag=True, help="Plan what `destroy` would do.")
+@ONLY
+@EXCLUDE
 @PARALLELISM
 @ALLOW_DELETE
 @click.pass_obj
@@ -37,16 +49,22 @@ def plan(
     form: str,
     detailed_exitcode: bool,
     destroy: bool,
+    only: tuple[str, ...],
+    exclude: tuple[str, ...],
     parallelism: int,
     allow_delete: bool,
 ) -> int:
     """Read the live project and show what apply would change. PATH is a stack file or a directory [stack.yaml]."""
+    from whisperctl.plan.selection import Selection
+
     _check_target(out)
+    selection = Selection(only=only, exclude=exclude)
     stacks = read_stacks(paths, secrets=not destroy)
-    plans = planned(stacks, open_world(settings, stacks, parallelism, allow_delete=allow_delete), destroy)
+    world = open_world(settings, stacks, parallelism, allow_delete=allow_delete, selection=selection)
+    plans = planned(stacks, world, destroy)
     click.echo(rendered(plans, form, settings, _orphans(paths, plans)))
     if out is not None:
-        _save(out, plans, paths or (DEFAULT_PATH,), allow_delete)
+        _save(out, plans, paths or (DEFAULT_PATH,), allow_delete, selection)
     pending = any(entry.is_pending for entry in plans)
     return EXIT_CHANGES_PENDING if detailed_exitcode and pending else EXIT_DONE
 
@@ -75,10 +93,10 @@ def _check_target(out: str | None) -> None:
     check_target(out)
 
 
-def _save(out: str, plans: Sequence[Plan], paths: Sequence[str], allow_delete: bool) -> None:
+def _save(out: str, plans: Sequence[Plan], paths: Sequence[str], allow_delete: bool, selection: Selection) -> None:
     import shlex
 
     from whisperctl.plan.saved import save
 
-    save(out, plans, paths, allow_delete)
+    save(out, plans, paths, allow_delete, selection)
     click.echo(f"Saved to {out}. Perform exactly this with\n  whisperctl apply --plan {shlex.quote(out)}", err=True)

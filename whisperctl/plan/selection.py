@@ -1,0 +1,246 @@
+"""`--only` and `--exclude`: the part of a plan that is asked for, and what it cannot be without. Pure.
+
+GLOBs match addresses, and `*` also matches `/`. What does not exist yet and an included address needs comes along; a
+pending change of what exists does not. Versions, packages and env vars of a line are one unit: it rolls out as a whole,
+or its services go on leading where they lead. Nothing is deleted that something left out still uses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+
+from whisperctl.plan.changes import DEPLOYMENT_REPLACED, OWNER, Change, Remark
+from whisperctl.state.desired import Wanted
+from whisperctl.state.line import is_line
+from whisperctl.state.live import Live
+from whisperctl.state.resources import (
+    Address,
+    Kind,
+    State,
+    deployment_address,
+    package_address,
+    version_address,
+)
+from whisperctl.state.rollout import Rollout
+
+_OF_A_VERSION = (Kind.VERSION, Kind.ENV_VAR, Kind.PACKAGE)
+_RUNS = (Kind.VERSION, Kind.PACKAGE)
+_SHARED = (Kind.ENVIRONMENT, Kind.ENVIRONMENT_TAG)
+ROUTE = ("deployment", "version", "port")
+"""The fields of a service that say where it leads."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Selection:
+    """Which addresses a plan is asked for; without a glob, all."""
+
+    only: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.only or self.exclude)
+
+    def includes(self, addresses: Iterable[Address]) -> bool:
+        """Whether a unit of these addresses is asked for: one is, and none is excluded."""
+        texts = [str(address) for address in addresses]
+        asked = not self.only or any(fnmatchcase(text, glob) for text in texts for glob in self.only)
+        return asked and not any(fnmatchcase(text, glob) for text in texts for glob in self.exclude)
+
+    def unmatched(self, addresses: Iterable[Address]) -> list[str]:
+        """The globs that match none of these addresses."""
+        texts = {str(address) for address in addresses}
+        globs = dict.fromkeys((*self.only, *self.exclude))
+        return [glob for glob in globs if not any(fnmatchcase(text, glob) for text in texts)]
+
+
+EVERYTHING = Selection()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Selected:
+    """The part of a plan that is performed."""
+
+    wanted: Wanted
+    """Services that do not follow a rollout that is left out want to lead nowhere else."""
+    changes: tuple[Change, ...]
+    rollout: Rollout | None
+    left_out: tuple[Address, ...] = ()
+    """Where something differs that is left as it is."""
+    along: tuple[Address, ...] = ()
+    """What was not asked for and comes along, since something that was needs it."""
+    refused: tuple[Remark, ...] = ()
+    """Why this part cannot be performed by itself."""
+
+
+def selected(
+    selection: Selection, wanted: Wanted, live: Live, rollout: Rollout | None, changes: Sequence[Change]
+) -> Selected:
+    """The changes that are asked for, with those that they need."""
+    if not selection:
+        return Selected(wanted=wanted, changes=tuple(changes), rollout=rollout)
+    parts = _Parts(selection, wanted, live, rollout, {change.address: change for change in changes})
+    return parts.selected()
+
+
+class _Parts:
+    """The changes of one plan, as far as they are asked for."""
+
+    def __init__(
+        self,
+        selection: Selection,
+        wanted: Wanted,
+        live: Live,
+        rollout: Rollout | None,
+        changes: Mapping[Address, Change],
+    ) -> None:
+        self.selection, self.wanted, self.live, self.rollout, self.changes = selection, wanted, live, rollout, changes
+        known = dict.fromkeys((*wanted.state, *live.owned, *changes))
+        self.line = [a for a in known if is_line(wanted.stack) and self._is_of_the_line(a)]
+        """The unit of a line."""
+        self.asked = {address for address in changes if selection.includes(self._unit(address))}
+        self.rolls = bool(self.line) and selection.includes(self.line)
+        """Whether the line is asked for."""
+
+    def selected(self) -> Selected:
+        chosen = self._without_what_is_used(self._with_needs(self.asked))
+        kept = {address: change for address, change in self.changes.items() if address in chosen}
+        wanted, rollout, pointed = self.wanted, self.rollout, set[Address]()
+        if rollout is not None and not rollout.is_over:
+            pending = {a for a, c in self.changes.items() if self._leads_elsewhere(c)}
+            if self.rolls:
+                pointed = pending - kept.keys()
+                kept |= {address: _only_route(self.changes[address]) for address in pointed}
+                rollout = replace(rollout, only_pointed=tuple(sorted(address.names[0] for address in pointed)))
+            else:
+                kept |= {address: _without_route(kept[address]) for address in pending & kept.keys()}
+                kept = {a: change for a, change in kept.items() if a not in pending or change.fields}
+                wanted, rollout = replace(wanted, state=_led_as_now(wanted.state, pending)), None
+        return Selected(
+            wanted=wanted,
+            changes=tuple(kept.values()),
+            rollout=rollout,
+            left_out=tuple(sorted(self.changes.keys() - kept.keys())),
+            along=tuple(sorted(kept.keys() - self.asked)),
+            refused=tuple(self._refusals(kept.keys())),
+        )
+
+    def _is_of_the_line(self, address: Address) -> bool:
+        return address.kind in _OF_A_VERSION and address.names[0] == self.wanted.stack.deployment.name
+
+    def _unit(self, address: Address) -> Sequence[Address]:
+        """What is taken together with it: the line, or a version that leaves with all that hangs on it."""
+        if self._is_of_the_line(address) and self.line:
+            return self.line
+        return self._goes_with(address) or [address]
+
+    def _goes_with(self, address: Address) -> Sequence[Address]:
+        """The version that is deleted, of what hangs on it."""
+        version = self.changes.get(version_address(*address.names[:2])) if address.kind in _OF_A_VERSION else None
+        return [version.address] if version is not None and version.action == "delete" else []
+
+    def _leads_elsewhere(self, change: Change) -> bool:
+        paths = {field.path for field in change.fields}
+        return change.address.kind is Kind.SERVICE and change.action == "update" and not paths.isdisjoint(ROUTE)
+
+    def _with_needs(self, asked: Iterable[Address]) -> set[Address]:
+        """With what does not exist yet and is needed."""
+        found, look_at = set[Address](), list(asked)
+        while look_at:
+            address = look_at.pop()
+            if address in found:
+                continue
+            found.add(address)
+            if address in self.line:
+                self.rolls = True
+            if self.changes[address].action != "delete":
+                needed = (need for need in self._needs(address) if need in self.changes)
+                look_at += [need for need in needed if self.changes[need].action == "create" or need in self.line]
+        return found
+
+    def _needs(self, address: Address) -> Iterator[Address]:
+        """What an object cannot be made or changed without, by the references of UbiOps' objects."""
+        stack = self.wanted.stack
+        deployment, here = deployment_address(stack.deployment.name), (stack.deployment.name, stack.version.name)
+        if address.kind is not Kind.DEPLOYMENT:
+            yield deployment
+        if address in self.line:
+            yield from self.line
+            # Which version serves is told by the services: a line is not rolled out before it has them.
+            yield from (a for a in self.wanted.state if a.kind is Kind.SERVICE and a not in self.live.owned)
+        if address.kind is Kind.ENVIRONMENT_TAG:
+            yield from (a for a in self.wanted.state if a.kind is Kind.ENVIRONMENT)
+        if address.kind in _OF_A_VERSION:
+            yield version_address(*here)
+        if address.kind is Kind.VERSION:
+            yield from (a for a in self.wanted.state if a.kind in (*_SHARED, Kind.INSTANCE_TYPE_GROUP))
+        if address.kind is Kind.SERVICE and address not in self.live.owned:
+            yield version_address(*here)
+        elif address.kind is Kind.SERVICE and not self.line and self._leads_elsewhere(self.changes[address]):
+            # Where requests go on to, there must be all that answers them.
+            yield from (version_address(*here), package_address(*here))
+            yield from (a for a in self.wanted.state if a.kind is Kind.ENV_VAR and a.names[:2] == here)
+
+    def _without_what_is_used(self, chosen: set[Address]) -> set[Address]:
+        """Without deletions of what something that stays as it is still uses."""
+        while True:
+            left_out = self.changes.keys() - chosen
+            used = {
+                address
+                for address in chosen
+                if self.changes[address].action == "delete"
+                and (any(self._users(address, left_out)) or not left_out.isdisjoint(self._goes_with(address)))
+            }
+            if not used:
+                return chosen
+            chosen = chosen - used
+
+    def _users(self, address: Address, left_out: Iterable[Address]) -> Iterator[Address]:
+        """Those of `left_out` that hold on to an object, or may do so."""
+        for other in left_out:
+            raw = self.live.owned.get(other, {})
+            below = other.kind in _OF_A_VERSION and other.names[0] == address.names[0]
+            leads = other.kind is Kind.SERVICE and raw.get("deployment") == address.names[0]
+            match address.kind:
+                case Kind.DEPLOYMENT if below or leads or self.changes[other].action == "delete":
+                    yield other  # a managed group and its id go with the deployment that tells them
+                case Kind.VERSION if leads and raw.get("version") in (None, address.names[1]):
+                    yield other
+                case Kind.INSTANCE_TYPE_GROUP | Kind.ENVIRONMENT_TAG | Kind.ENVIRONMENT if other.kind in _RUNS:
+                    yield other
+
+    def _refusals(self, kept: Iterable[Address]) -> Iterator[Remark]:
+        """Names that move, and a deployment that is made again, take everything along or nothing."""
+        kept = set(kept)
+        left_out = self.changes.keys() - kept
+        whole = {
+            "it has still its earlier name, or owner": [a for a, c in self.changes.items() if self._is_renamed(a, c)],
+            DEPLOYMENT_REPLACED: [
+                a for a, c in self.changes.items() if a.kind is Kind.DEPLOYMENT and c.action == "replace"
+            ]
+            + [a for a, c in self.changes.items() if c.reason == DEPLOYMENT_REPLACED],
+        }
+        for reason, addresses in whole.items():
+            missing = sorted(left_out.intersection(addresses))
+            if kept and missing and not (reason == DEPLOYMENT_REPLACED and kept.isdisjoint(addresses)):
+                names = ", ".join(map(str, missing))
+                text = f"the selection leaves out {names}: {reason}.\n  Select it as well, or apply the whole first."
+                yield Remark(source="--only, --exclude", text=text)
+
+    def _is_renamed(self, address: Address, change: Change) -> bool:
+        return address in self.live.renamed or any(field.path == OWNER for field in change.fields)
+
+
+def _only_route(change: Change) -> Change:
+    return replace(change, fields=tuple(field for field in change.fields if field.path in ROUTE))
+
+
+def _without_route(change: Change) -> Change:
+    return replace(change, fields=tuple(field for field in change.fields if field.path not in ROUTE))
+
+
+def _led_as_now(state: State, services: Iterable[Address]) -> State:
+    """The wanted state in which these services say nothing of where they lead."""
+    fields = {a: {n: v for n, v in state[a].fields.items() if n not in ROUTE} for a in services}
+    return {a: replace(r, fields=fields[a]) if a in fields else r for a, r in state.items()}
