@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from tests.harness.project import QuickClock
 from whisperctl.apply.holder import new_holder, process_started
-from whisperctl.state.labels import LeaseHolder, packed_lease
+from whisperctl.state.records import LeaseHolder, packed_lease
 
 SOMEWHERE = LeaseHolder("", "feedfeedfeedfeed", 3, "01234567-89ab-cdef-0123-456789abcdef", "4026531836", 4242, "1234")
 """A holder on another machine, at work."""

@@ -23,7 +23,7 @@ from whisperctl.engine import World, apply_plans, plan_stacks
 from whisperctl.loading import load_stacks
 from whisperctl.plan.plan import Plan
 from whisperctl.spec import Stack
-from whisperctl.state.labels import OWN_PREFIX
+from whisperctl.state.label_text import OWN_PREFIX
 
 T4 = "12288 MB + NVIDIA Tesla T4"
 CPU = "16384 MB + 4 vCPU"

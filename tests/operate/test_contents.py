@@ -23,7 +23,8 @@ from whisperctl.loading import load_stacks
 from whisperctl.package.build import Package, build_package
 from whisperctl.plan.package_changes import LARGEST, differences
 from whisperctl.state.diff import FieldChange
-from whisperctl.state.labels import Labels, RecordedRevision
+from whisperctl.state.labels import Labels
+from whisperctl.state.records import RecordedRevision
 
 CHANGED = SECOND.replace("max_model_len: 448", "max_model_len: 440, args: {seed: 7, enforce-eager: true}")
 HIDDEN = "(not shown: from an environment variable)"

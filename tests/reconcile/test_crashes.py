@@ -20,7 +20,7 @@ from tests.harness import leases
 from tests.harness.project import T4, Project, QuickClock, report
 from tests.harness.sweeps import EXHAUSTIVE
 from whisperctl.engine import World, apply_plans, plan_stacks
-from whisperctl.state.labels import lease_of
+from whisperctl.state.records import lease_of
 
 TYPES = ["12288mb-t4", "16384mb"]
 FULL: dict[str, Any] = {

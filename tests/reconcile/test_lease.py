@@ -19,7 +19,8 @@ from whisperctl.apply.lease import Lease, held, renewing
 from whisperctl.engine import apply_plans, plan_stacks
 from whisperctl.errors import StalePlan
 from whisperctl.operate.scaling import pause
-from whisperctl.state.labels import Labels, LeaseHolder, packed_lease
+from whisperctl.state.labels import Labels
+from whisperctl.state.records import LeaseHolder, packed_lease
 
 
 def nothing(_line: str) -> None:

@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 import whisperctl
 from whisperctl.errors import WhisperctlError
 from whisperctl.state import labels as module
-from whisperctl.state.labels import MAX_LENGTH, Labels, LeaseHolder, RecordedRevision, lease_of, new
+from whisperctl.state.label_text import MAX_LENGTH, OWN_PREFIX
+from whisperctl.state.labels import Labels, new
+from whisperctl.state.records import LeaseHolder, RecordedRevision, lease_of
 
 WORD = st.text(alphabet="abcdef0123456789-", min_size=1, max_size=36)
 NAME = st.text(min_size=1, max_size=19).filter(lambda text: max(text) < "\ud800" or max(text) > "\udfff")
@@ -122,7 +124,7 @@ def test_null_labels_are_none() -> None:
 
 def test_no_other_module_names_a_label_or_takes_its_text_apart() -> None:
     names = {text for name, text in vars(module).items() if isinstance(text, str) and text.startswith("whisperctl-")}
-    names.discard(module.OWN_PREFIX)
+    names.discard(OWN_PREFIX)
     assert len(names) == 22
     root = Path(whisperctl.__file__).parent
     wrong = []

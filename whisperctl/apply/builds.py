@@ -22,7 +22,8 @@ from whisperctl.errors import ApiError, BuildFailed, NotFound, WhisperctlError
 from whisperctl.package.build import EnvironmentBuild
 from whisperctl.plan.operations import Operation
 from whisperctl.state.desired import digest_of
-from whisperctl.state.labels import SHARED, Labels, RecordedRevision, owner
+from whisperctl.state.labels import SHARED, Labels, owner
+from whisperctl.state.records import RecordedRevision
 from whisperctl.state.resources import Address, environment_address, version_address
 
 LAST_LINES = 20

@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from whisperctl.state.labels import LeaseHolder
+from whisperctl.state.records import LeaseHolder
 
 
 def new_holder() -> LeaseHolder:

@@ -15,7 +15,9 @@ from whisperctl.serving.launch import launch
 from whisperctl.state import labels
 from whisperctl.state.desired import tracked_names
 from whisperctl.state.ignored import with_theirs
-from whisperctl.state.labels import SHARED, Labels, RolloutRecord
+from whisperctl.state.label_text import cut
+from whisperctl.state.labels import SHARED, Labels
+from whisperctl.state.records import RolloutRecord
 from whisperctl.state.resources import IMMUTABLE, Address, Kind, deployment_address, env_var_address, version_address
 from whisperctl.state.rollout import OPENAI_LABELS
 from whisperctl.state.tags import touched_tags
@@ -65,12 +67,12 @@ def made_from(job: Job) -> list[str]:
     commit, flags = commit_of(stack.file, os.environ), " ".join(launch(stack).arguments)
     texts = [
         f"vllm {stack.vllm.version}",
-        labels.cut(f"model {stack.model.name}"),
-        labels.cut(f"flags {flags}") if flags else "",
+        cut(f"model {stack.model.name}"),
+        cut(f"flags {flags}") if flags else "",
         f"commit {commit}" if commit else "",
     ]
     served = f"served {stack.model.served_name}"  # a rollback serves under that name: it is whole, or not there
-    return [*filter(None, texts), *([served] if labels.cut(served) == served else [])]
+    return [*filter(None, texts), *([served] if cut(served) == served else [])]
 
 
 def change(job: Job, address: Address, raw: Json) -> Json:

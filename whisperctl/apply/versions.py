@@ -13,7 +13,8 @@ from whisperctl.apply.job import Job
 from whisperctl.control.api import Json
 from whisperctl.endpoint.gate import Measured
 from whisperctl.errors import GateFailed
-from whisperctl.state.labels import Labels, RolloutRecord, RolloutState
+from whisperctl.state.labels import Labels
+from whisperctl.state.records import RolloutRecord, RolloutState
 from whisperctl.state.resources import Address, deployment_address, version_address
 from whisperctl.state.rollout import Rollout
 

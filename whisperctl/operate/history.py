@@ -12,8 +12,9 @@ from datetime import datetime
 from whisperctl.control.api import Api, Json
 from whisperctl.operate.owned import absent
 from whisperctl.spec import Stack
-from whisperctl.state.labels import KEPT_REVISIONS, Labels, RecordedRevision
+from whisperctl.state.labels import KEPT_REVISIONS, Labels
 from whisperctl.state.live import ENVIRONMENT
+from whisperctl.state.records import RecordedRevision
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -8,8 +8,9 @@ from dataclasses import replace
 from whisperctl.plan.changes import Change, Remark, deletion
 from whisperctl.state.desired import Wanted
 from whisperctl.state.diff import FieldChange
-from whisperctl.state.labels import Labels, RolloutRecord
+from whisperctl.state.labels import Labels
 from whisperctl.state.live import Live
+from whisperctl.state.records import RolloutRecord
 from whisperctl.state.resources import IMMUTABLE, Kind, deployment_address, version_address
 from whisperctl.state.rollout import OPENAI_LABELS, Rollout, sleeps, version_of
 

@@ -13,7 +13,8 @@ from whisperctl.plan.changes import Change, Remark
 from whisperctl.spec import Stack
 from whisperctl.state.desired import Wanted
 from whisperctl.state.diff import FieldChange
-from whisperctl.state.labels import Labels, shortened
+from whisperctl.state.label_text import shortened
+from whisperctl.state.labels import Labels
 from whisperctl.state.live import Live, lacks_ids
 from whisperctl.state.resources import Address, Kind, deployment_address, version_address
 from whisperctl.state.rollout import Rollout

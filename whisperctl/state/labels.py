@@ -4,26 +4,36 @@ No other module knows a label's name or splits its text: `Labels.of(raw)` unpack
 `labels.written(digest=…, tags=…)` packs changes into the whole map that a PATCH needs (UbiOps replaces the map), with
 everybody else's labels kept. Reads and writes nothing itself.
 
-A value is at most 255 characters of `[A-Za-z0-9._/ +;:-]`: what UbiOps accepts beyond that is not documented. Lists
-are joined with `;`, any other character inside an item is written as `:XX` (hexadecimal UTF-8), and a list too long for
-one label goes on in `NAME-2`, `NAME-3`, ….
+How text is packed is told by `label_text`, what a label tells beyond a name or a number by `records`.
 """
 
 from __future__ import annotations
 
-import hashlib
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal, TypedDict, Unpack, cast, get_args
+from typing import Any, Final, TypedDict, Unpack
 from urllib.parse import unquote
 
-from whisperctl.errors import WhisperctlError
+from whisperctl.state.label_text import (
+    OWN_PREFIX,
+    checked,
+    escaped_items,
+    in_labels,
+    is_one_of,
+    items,
+    shortened,
+    unescaped,
+)
+from whisperctl.state.records import (
+    LeaseHolder,
+    RecordedRevision,
+    RolloutRecord,
+    lease_of,
+    packed_lease,
+    packed_rollout,
+    rollout_of,
+)
 
-OWN_PREFIX: Final = "whisperctl-"
-"""What all of our labels begin with."""
-MAX_LENGTH: Final = 255
-"""Characters of a value."""
 SHARED: Final = "shared"
 """Owner of a managed environment: every stack of the project may use it."""
 KEPT_REVISIONS: Final = 3
@@ -56,60 +66,6 @@ _BOOKKEEPING: Final = (_DIGEST, _VERSION, _TAGS, _LEASE, _ID, _ORIGIN, _TOOL, _P
 """Labels of the deployment that say nothing about what it is like."""
 _CREATING: Final = "creating "
 """In the group label, before a name: a managed group is about to be created, its id is not known yet."""
-_REFUSED: Final = re.compile(r"[^A-Za-z0-9._/ +;:-]")
-_ESCAPED: Final = re.compile(r"[^A-Za-z0-9._/ +-]")
-_CODES: Final = re.compile(r"(?::[0-9A-F]{2})+")
-
-
-@dataclass(frozen=True, slots=True)
-class RecordedRevision:
-    """One of the last revisions that we uploaded, as the version's labels tell."""
-
-    revision: str
-    digest: str
-    tag: str
-    """The environment tag that it ran in; empty in mode `package`."""
-
-
-RolloutState = Literal["begun", "passed", "served", "left", "kept", "failed"]
-"""Of a version of a line. begun: it is being made; passed: its gate; served: its rollout succeeded; left: a rollback
-went away from it; kept: UbiOps refused to delete it, since something uses it; failed: see the stage."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class RolloutRecord:
-    """How far a version of a line has come, and what its gate measured."""
-
-    state: RolloutState
-    stage: str = ""
-    """What failed: `start`, `gate`, `switch` or `bake`."""
-    wer: float | None = None
-    """Word error rate of this version over all words of its gate."""
-    serving_wer: float | None = None
-    """That of the version that served then."""
-    latency: float | None = None
-    """Median seconds of a transcription."""
-    serving_latency: float | None = None
-    at: str = ""
-    """When, in ISO 8601 with Z."""
-
-
-@dataclass(frozen=True, slots=True)
-class LeaseHolder:
-    """Who works on a stack, as the lease label of its deployment tells."""
-
-    text: str
-    """The label as it stands: it changes with every renewal."""
-    nonce: str = ""
-    """Random, of one holder only; empty where the text is of another version of this tool."""
-    renewals: int = 0
-    boot: str = ""
-    """The boot id of the holder's machine."""
-    namespace: str = ""
-    """Its pid namespace."""
-    pid: int = 0
-    started: str = ""
-    """When that process started, in the kernel's ticks since the boot."""
 
 
 class Changes(TypedDict, total=False):
@@ -175,7 +131,7 @@ class Labels:
     def origin(self) -> str | None:
         """Where the stack file comes from, on the deployment; as `shortened` if that is long."""
         text = self.all.get(_ORIGIN)
-        return _unescaped(text) if text else None
+        return unescaped(text) if text else None
 
     @property
     def tool(self) -> str | None:
@@ -211,13 +167,20 @@ class Labels:
     @property
     def group_ids(self) -> list[str]:
         """Ids of the managed instance type groups, on the deployment."""
-        return [entry for entry in _items(self.all, _GROUPS) if not entry.startswith(_CREATING)]
+        return [entry for entry in self._groups if not entry.startswith(_CREATING)]
 
     @property
     def groups_begun(self) -> list[str]:
         """Names of groups that are about to be created, whose ids are not known yet; on the deployment."""
-        begun = (entry for entry in _items(self.all, _GROUPS) if entry.startswith(_CREATING))
+        begun = (entry for entry in self._groups if entry.startswith(_CREATING))
         return [entry.removeprefix(_CREATING) for entry in begun]
+
+    @property
+    def _groups(self) -> list[str]:
+        entries = escaped_items(self.all, _GROUPS)
+        # Earlier versions of this tool escaped the names that are about to be created with %XX.
+        old = {entry for entry in entries if entry.startswith(_CREATING) and "%" in entry}
+        return [unquote(entry) if entry in old else unescaped(entry) for entry in entries]
 
     @property
     def version(self) -> str | None:
@@ -227,7 +190,7 @@ class Labels:
     @property
     def env_names(self) -> list[str]:
         """Names of the env vars that are ours, on the version."""
-        return _items(self.all, _ENV_NAMES)
+        return items(self.all, _ENV_NAMES)
 
     @property
     def secrets(self) -> dict[str, str]:
@@ -243,7 +206,7 @@ class Labels:
     @property
     def tracked(self) -> list[str]:
         """Optional fields and `labels.NAME` that we set, so that leaving them out of the spec resets them."""
-        return _items(self.all, _TRACKED)
+        return items(self.all, _TRACKED)
 
     @property
     def tracked_fields(self) -> set[str]:
@@ -258,7 +221,7 @@ class Labels:
     @property
     def tags(self) -> list[str]:
         """Environment tags that the stack uses, keeps for a rollback or has still to delete, on the deployment."""
-        return _items(self.all, _TAGS)
+        return items(self.all, _TAGS)
 
     @property
     def paused_minimum(self) -> int | None:
@@ -281,17 +244,17 @@ class Labels:
     def rollout(self) -> RolloutRecord | None:
         """How far a version of a line has come; None where it was made in place, or by hand."""
         text = self.all.get(_ROLLOUT)
-        return _rollout_of(text) if text else None
+        return rollout_of(text) if text else None
 
     @property
     def made(self) -> list[str]:
         """What a version was made from, for its history: `vllm 0.32.0`, `model NAME`, `commit HASH`."""
-        return _items(self.all, _MADE)
+        return items(self.all, _MADE)
 
     @property
     def listed(self) -> dict[str, str]:
         """Labels that list a version at the project's OpenAI-compatible endpoint, while it sleeps without them."""
-        return dict(item.split("=", 1) for item in _items(self.all, _LISTED) if "=" in item)
+        return dict(item.split("=", 1) for item in items(self.all, _LISTED) if "=" in item)
 
     @property
     def start_seconds(self) -> int | None:
@@ -314,13 +277,13 @@ class Labels:
     @property
     def without_bookkeeping(self) -> dict[str, str]:
         """Everything but what taking, renewing and giving back a lease may change."""
-        return {name: text for name, text in self.all.items() if not _is_one_of(name, _BOOKKEEPING)}
+        return {name: text for name, text in self.all.items() if not is_one_of(name, _BOOKKEEPING)}
 
     def bookkeeping_of(self, other: Labels) -> dict[str, str | None]:
         """What puts back the digest, version and tags that `other` tells, as changes of single labels."""
         names = (_DIGEST, _VERSION, _TAGS)
-        ours = {name: None for name in self.all if _is_one_of(name, names)}
-        return ours | {name: text for name, text in other.all.items() if _is_one_of(name, names)}
+        ours = {name: None for name in self.all if is_one_of(name, names)}
+        return ours | {name: text for name, text in other.all.items() if is_one_of(name, names)}
 
     def written(self, **changes: Unpack[Changes]) -> dict[str, str]:
         """The whole map to send: everything that is there, with `changes` in it.
@@ -347,11 +310,11 @@ class Labels:
         for key in given.keys() & _TEXTS.keys():
             name, text = _TEXTS[key]
             found[name] = None if given[key] is None else text(given[key])
-        return {name: _checked(name, text) for name, text in found.items()}
+        return {name: checked(name, text) for name, text in found.items()}
 
     def _list(self, name: str, items: Iterable[str]) -> dict[str, str | None]:
-        before: dict[str, str | None] = {known: None for known in self.all if _is_one_of(known, (name,))}
-        return before | _in_labels(name, items)
+        before: dict[str, str | None] = {known: None for known in self.all if is_one_of(known, (name,))}
+        return before | in_labels(name, items)
 
 
 def owner(raw: Mapping[str, Any] | None) -> str | None:
@@ -385,118 +348,9 @@ def new(**changes: Unpack[Changes]) -> dict[str, str]:
     return Labels({}).written(**changes)
 
 
-def packed_lease(holder: LeaseHolder) -> str:
-    """The text of the lease label."""
-    return " ".join(
-        (holder.nonce, str(holder.renewals), holder.boot, holder.namespace, str(holder.pid), holder.started)
-    )
-
-
-def lease_of(text: str) -> LeaseHolder:
-    """Who the text of a lease label names; of an unknown form only the text itself."""
-    match text.split(" "):
-        case [nonce, renewals, boot, namespace, pid, started] if renewals.isdecimal() and pid.isdecimal():
-            return LeaseHolder(text, nonce, int(renewals), boot, namespace, int(pid), started)
-        case _:
-            return LeaseHolder(text)
-
-
 def lease_change(holder: LeaseHolder | None) -> dict[str, str | None]:
     """The change of the lease label alone."""
     return {_LEASE: packed_lease(holder) if holder else None}
-
-
-def _is_one_of(name: str, labels: Sequence[str]) -> bool:
-    """Whether `name` is one of our `labels`, or a continuation of a list in one."""
-    return any(
-        name == label or (name.startswith(f"{label}-") and name[len(label) + 1 :].isdecimal()) for label in labels
-    )
-
-
-def _items(labels: Mapping[str, str], name: str) -> list[str]:
-    """The items of a list that begins in the label `name`."""
-    texts = [labels.get(name, "")]
-    while (further := f"{name}-{len(texts) + 1}") in labels:
-        texts.append(labels[further])
-    return [_unescaped(item) for text in texts for item in text.split(";") if item]
-
-
-def _in_labels(name: str, items: Iterable[str]) -> dict[str, str]:
-    """A list as one label or several; an item is never cut."""
-    texts: list[str] = []
-    for item in dict.fromkeys(_escaped(item) for item in items if item):
-        if texts and len(texts[-1]) + 1 + len(item) <= MAX_LENGTH:
-            texts[-1] += ";" + item
-        else:
-            texts.append(item)
-    return {name if number == 1 else f"{name}-{number}": text for number, text in enumerate(texts, 1)}
-
-
-def cut(item: str) -> str:
-    """The item of a list, cut to what one label holds of it; an ellipsis tells that something is missing."""
-    if len(_escaped(item)) <= MAX_LENGTH:
-        return item
-    while len(_escaped(item + "...")) > MAX_LENGTH:
-        item = item[:-1]
-    return item + "..."
-
-
-def _escaped(item: str) -> str:
-    return _ESCAPED.sub(lambda match: "".join(f":{byte:02X}" for byte in match[0].encode()), item)
-
-
-def _unescaped(item: str) -> str:
-    if item.startswith(_CREATING) and "%" in item:
-        return unquote(item)  # as earlier versions of this tool wrote it
-    return _CODES.sub(lambda match: bytes.fromhex(match[0].replace(":", "")).decode(errors="replace"), item)
-
-
-def shortened(origin: str) -> str:
-    """An origin as its label holds it: cut on the left, with a hash, if it is too long."""
-    text = _ESCAPED.sub(lambda match: "".join(f":{byte:02X}" for byte in match[0].encode()), origin)
-    if len(text) <= MAX_LENGTH:
-        return text
-    return f"-{hashlib.sha256(text.encode()).hexdigest()[:16]}-{text[len(text) - MAX_LENGTH + 18 :]}"
-
-
-def _checked(name: str, text: str | None) -> str | None:
-    if text is None or not name.startswith(OWN_PREFIX):
-        return text
-    if len(text) > MAX_LENGTH or _REFUSED.search(text):
-        raise WhisperctlError(
-            f"The label {name} cannot hold {text[:60]!r}: UbiOps takes at most {MAX_LENGTH} characters of letters,\n"
-            "  digits and ._/ +;:- there. Choose a shorter name."
-        )
-    return text
-
-
-_NONE: Final = "-"
-
-
-def _pack_rollout(record: RolloutRecord) -> str:
-    figures = (record.wer, record.serving_wer, record.latency, record.serving_latency)
-    numbers = [_NONE if figure is None else f"{figure:.4f}" for figure in figures]
-    return " ".join([record.state, record.stage or _NONE, *numbers, record.at or _NONE])
-
-
-def _rollout_of(text: str) -> RolloutRecord | None:
-    """The record in a label; None for a malformed one."""
-    try:
-        state, stage, *numbers, at = text.split(" ")
-        wer, serving_wer, latency, serving_latency = (None if n == _NONE else float(n) for n in numbers)
-    except ValueError:
-        return None
-    if state not in get_args(RolloutState):
-        return None
-    return RolloutRecord(
-        state=cast("RolloutState", state),
-        stage="" if stage == _NONE else stage,
-        wer=wer,
-        serving_wer=serving_wer,
-        latency=latency,
-        serving_latency=serving_latency,
-        at="" if at == _NONE else at,
-    )
 
 
 def _pack_revisions(revisions: Sequence[RecordedRevision]) -> dict[str, str]:
@@ -505,7 +359,7 @@ def _pack_revisions(revisions: Sequence[RecordedRevision]) -> dict[str, str]:
 
 
 def _pack_listed(labels: Mapping[str, str]) -> dict[str, str]:
-    return _in_labels(_LISTED, (f"{name}={text}" for name, text in labels.items()))
+    return in_labels(_LISTED, (f"{name}={text}" for name, text in labels.items()))
 
 
 def _pack_secrets(secrets: Mapping[str, str]) -> dict[str, str]:
@@ -531,6 +385,6 @@ _TEXTS: Final[Mapping[str, tuple[str, Callable[[Any], str | None]]]] = {
     "version": (_VERSION, str),
     "paused_minimum": (_PAUSED, str),
     "restart": (_RESTART, lambda bounds: f"{bounds[0]} {bounds[1]}"),
-    "rollout": (_ROLLOUT, _pack_rollout),
+    "rollout": (_ROLLOUT, packed_rollout),
     "start_seconds": (_START_SECONDS, str),
 }

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from whisperctl.control.api import Json
 from whisperctl.spec import Stack
 from whisperctl.state.desired import Wanted
-from whisperctl.state.labels import Labels, RolloutRecord
+from whisperctl.state.labels import Labels
 from whisperctl.state.line import is_line, is_of_line, line_of
 from whisperctl.state.live import Live
+from whisperctl.state.records import RolloutRecord
 from whisperctl.state.resources import Address, Kind, service_address, version_address
 
 PREVIEW_SUFFIX = "-preview"

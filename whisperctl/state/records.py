@@ -1,0 +1,106 @@
+"""What a label can tell beyond a name or a number: a revision, a rollout's record, who holds a lease; and their texts.
+
+Pure values. Which label holds which, and whether a text fits into one, is known by `labels` and `label_text`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Literal, cast, get_args
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedRevision:
+    """One of the last revisions that we uploaded, as the version's labels tell."""
+
+    revision: str
+    digest: str
+    tag: str
+    """The environment tag that it ran in; empty in mode `package`."""
+
+
+RolloutState = Literal["begun", "passed", "served", "left", "kept", "failed"]
+"""Of a version of a line. begun: it is being made; passed: its gate; served: its rollout succeeded; left: a rollback
+went away from it; kept: UbiOps refused to delete it, since something uses it; failed: see the stage."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RolloutRecord:
+    """How far a version of a line has come, and what its gate measured."""
+
+    state: RolloutState
+    stage: str = ""
+    """What failed: `start`, `gate`, `switch` or `bake`."""
+    wer: float | None = None
+    """Word error rate of this version over all words of its gate."""
+    serving_wer: float | None = None
+    """That of the version that served then."""
+    latency: float | None = None
+    """Median seconds of a transcription."""
+    serving_latency: float | None = None
+    at: str = ""
+    """When, in ISO 8601 with Z."""
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseHolder:
+    """Who works on a stack, as the lease label of its deployment tells."""
+
+    text: str
+    """The label as it stands: it changes with every renewal."""
+    nonce: str = ""
+    """Random, of one holder only; empty where the text is of another version of this tool."""
+    renewals: int = 0
+    boot: str = ""
+    """The boot id of the holder's machine."""
+    namespace: str = ""
+    """Its pid namespace."""
+    pid: int = 0
+    started: str = ""
+    """When that process started, in the kernel's ticks since the boot."""
+
+
+def packed_lease(holder: LeaseHolder) -> str:
+    """The text of the lease label."""
+    return " ".join(
+        (holder.nonce, str(holder.renewals), holder.boot, holder.namespace, str(holder.pid), holder.started)
+    )
+
+
+def lease_of(text: str) -> LeaseHolder:
+    """Who the text of a lease label names; of an unknown form only the text itself."""
+    match text.split(" "):
+        case [nonce, renewals, boot, namespace, pid, started] if renewals.isdecimal() and pid.isdecimal():
+            return LeaseHolder(text, nonce, int(renewals), boot, namespace, int(pid), started)
+        case _:
+            return LeaseHolder(text)
+
+
+_NONE: Final = "-"
+
+
+def packed_rollout(record: RolloutRecord) -> str:
+    """The text of the rollout label."""
+    figures = (record.wer, record.serving_wer, record.latency, record.serving_latency)
+    numbers = [_NONE if figure is None else f"{figure:.4f}" for figure in figures]
+    return " ".join([record.state, record.stage or _NONE, *numbers, record.at or _NONE])
+
+
+def rollout_of(text: str) -> RolloutRecord | None:
+    """The record in a label; None for a malformed one."""
+    try:
+        state, stage, *numbers, at = text.split(" ")
+        wer, serving_wer, latency, serving_latency = (None if n == _NONE else float(n) for n in numbers)
+    except ValueError:
+        return None
+    if state not in get_args(RolloutState):
+        return None
+    return RolloutRecord(
+        state=cast("RolloutState", state),
+        stage="" if stage == _NONE else stage,
+        wer=wer,
+        serving_wer=serving_wer,
+        latency=latency,
+        serving_latency=serving_latency,
+        at="" if at == _NONE else at,
+    )
