@@ -9,9 +9,9 @@ import pytest
 from tests.plan.states import NOTHING, applied, changed, changes, live, planned, relabelled, stack, steps, wanted
 from whisperctl.plan.plan import Plan
 from whisperctl.spec import Stack
-from whisperctl.state.labels import RolloutRecord
 from whisperctl.state.line import named
 from whisperctl.state.live import Live
+from whisperctl.state.records import RolloutRecord
 from whisperctl.state.resources import deployment_address, service_address, tag_address, version_address
 
 NEW = stack(group=["t4-small"], env={"A": "1"})
