@@ -44,11 +44,12 @@ class Server:
 
     async def serve(self) -> None:
         """Take one request's time."""
-        if self.running >= self.capacity:
+        if self.running >= self.capacity or self.waiting:
             turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self.waiting.append(turn)
             await turn
-        self.running += 1
+        else:
+            self.running += 1
         self.most = max(self.most, self.running)
         if self.seconds:
             await asyncio.sleep(self.seconds)
@@ -59,6 +60,7 @@ class Server:
     def admit(self) -> None:
         """Let those in line start, as far as there is room."""
         for _ in range(min(len(self.waiting), self.capacity - self.running)):
+            self.running += 1  # now, not when its task goes on: somebody else may come before
             self.waiting.popleft().set_result(None)
 
     def refuses(self) -> float | None:

@@ -59,6 +59,19 @@ def checked_channels(_context: click.Context, _option: click.Parameter, text: st
         raise click.BadParameter(f"{text!r} is not {error}.") from error
 
 
+def checked_upload(_context: click.Context, _option: click.Parameter, encoding: str) -> str:
+    """How sound is sent.
+
+    Raises:
+        click.BadParameter: nothing here makes FLAC.
+    """
+    from whisperctl.transcribe.uploads import can_encode
+
+    if encoding == "flac" and not can_encode():
+        raise click.BadParameter("FLAC needs soundfile: `pip install 'whisperctl-ubiops[audio]'`.")
+    return encoding
+
+
 def checked(stack: Stack, wishes: Wishes) -> Wishes:
     """`wishes` as far as the stack's model and release can fulfil them; a warning for what they do silently.
 

@@ -20,6 +20,7 @@ import httpx
 
 from whisperctl.endpoint.answers import end_answers, ending, read_whole
 from whisperctl.endpoint.blanking import Blanking
+from whisperctl.endpoint.link import delivery_rate
 from whisperctl.errors import Unhealthy, Unreachable
 from whisperctl.hosts import refuse_foreign, refuse_plain
 from whisperctl.output import TOKEN, clean, learn_token
@@ -114,6 +115,8 @@ class Endpoint:
         self._origin = _origin(self.url)
         self._auth = _TokenFor(self._origin, token) if token else None
         self._token, self._say = token, say
+        self.link_rate: float | None = None
+        """Bytes a second that one request gets through, by TCP's own measure; None until it is known."""
         self.blanking = Blanking(token)
         """Takes the token out of what is shown to others."""
         if token:
@@ -230,6 +233,8 @@ class Endpoint:
         with self._clients.taken() as client, self._own_errors(verb, url, seconds), ending(seconds):
             request = client.build_request(verb, url, timeout=limit, **body)
             response = client.send(request, auth=self._auth, stream=True)
+            if body and (rate := delivery_rate(response)):
+                self.link_rate = rate if self.link_rate is None else 0.8 * self.link_rate + 0.2 * rate
             read_whole(response)
         self._say(f"{verb} {url} -> {response.status_code} ({response.elapsed.total_seconds():.2f} s)")
         return response

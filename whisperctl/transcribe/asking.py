@@ -9,12 +9,13 @@ from dataclasses import replace
 from whisperctl.endpoint.client import Answer, Upload
 from whisperctl.endpoint.transcription import ROUTES, Ask, Transcript, lacks_times, read
 from whisperctl.errors import Interrupted, Unhealthy, WhisperctlError
-from whisperctl.transcribe import guard, speech, wav
+from whisperctl.transcribe import guard, speech
 from whisperctl.transcribe.levels import SECONDS, is_quiet
 from whisperctl.transcribe.pieces import Piece
 from whisperctl.transcribe.retries import Patient
-from whisperctl.transcribe.sound import RATE, Samples
+from whisperctl.transcribe.sound import RATE
 from whisperctl.transcribe.stitch import stitch
+from whisperctl.transcribe.uploads import Encoding, Uploads
 
 _WARM, _HOT = 0.4, 0.8
 """Temperatures of the second and the third try."""
@@ -26,14 +27,18 @@ _LEAD = 1.0
 class Asker:
     """Sends pieces; safe to share between threads. After a refused token nothing more is sent."""
 
-    def __init__(self, patient: Patient, say: Callable[[str], None], *, needs_times: bool) -> None:
+    def __init__(
+        self, patient: Patient, say: Callable[[str], None], *, needs_times: bool, encoding: Encoding = "auto"
+    ) -> None:
         """Send nothing yet.
 
         Args:
             patient: sends requests.
             say: gets what is worth a line.
             needs_times: whether segments are wanted for themselves, and not only to judge answers by.
+            encoding: of what is sent.
         """
+        self._uploads = Uploads(encoding)
         self._patient, self._say, self._needs_times = patient, say, needs_times
         self._untimed = threading.Event()
         self._lock = threading.Lock()
@@ -51,7 +56,7 @@ class Asker:
             Unhealthy: the server refused, or gave no transcript.
             Unreachable: no answer came.
         """
-        first = self._judged(self.asked(ask, _upload(piece.samples)), piece)
+        first = self._judged(self.asked(ask, self._upload(piece)), piece)
         if first[1] is None:
             return first
         kept = first
@@ -105,7 +110,7 @@ class Asker:
     def _again(self, ask: Ask, piece: Piece) -> tuple[Transcript, guard.Doubt | None] | None:
         """Another try; None if the server does not like it: there is an answer already."""
         try:
-            return self._judged(self.asked(ask, _upload(piece.samples)), piece)
+            return self._judged(self.asked(ask, self._upload(piece)), piece)
         except Interrupted:
             raise
         except WhisperctlError:
@@ -132,6 +137,9 @@ class Asker:
         joined = stitch([(before, heard), (rest, again[0])])
         return replace(joined, language=heard.language), None
 
+    def _upload(self, piece: Piece) -> Upload:
+        return self._uploads.upload(piece.samples, self._patient.endpoint.link_rate)
+
     def _judged(self, transcript: Transcript, piece: Piece) -> tuple[Transcript, guard.Doubt | None]:
         return transcript, guard.doubt(transcript, piece.levels, lambda: _is_spoken(piece))
 
@@ -139,7 +147,3 @@ class Asker:
 def _is_spoken(piece: Piece) -> bool:
     """Whether someone speaks in `piece`, as far as can be told here."""
     return speech.has_speech(piece.samples) if speech.can_tell() else not is_quiet(piece.levels)
-
-
-def _upload(samples: Samples) -> Upload:
-    return "audio.wav", (wav.header(samples), samples.data.cast("B"))

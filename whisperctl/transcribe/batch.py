@@ -70,7 +70,8 @@ class Batch:
         """
         self._wishes, self._patient, self._clock, self._listener = wishes, patient, clock, listener
         self._spool, self._written = spool, Written(wishes, ledger)
-        self._asker = Asker(patient, listener.say, needs_times=bool(TIMED & set(wishes.formats)) or wishes.words)
+        needs_times = bool(TIMED & set(wishes.formats)) or wishes.words
+        self._asker = Asker(patient, listener.say, needs_times=needs_times, encoding=wishes.upload)
         self._slots = Slots(Pace(parallelism), clock, listener.paced)
         patient.tell(self._slots.seen)
         self._files = Threads(2 * MOST, "recording")

@@ -1,15 +1,17 @@
 """How many requests to have in flight, told by what came of the last ones. Pure: times are handed in.
 
-A level is kept until as many requests as it allows were begun and answered under it; of their later half the mean
-latency gives the throughput (Little's law: level / latency). Throughput decides: the level doubles while that brings
+A level is kept until as many requests as it allows were begun and answered under it (half as many while it doubles: those
+that it came with); the mean latency of the last of them gives the throughput (Little's law: level / latency). Throughput decides: the level doubles while that brings
 more, then moves by a quarter up and down. A server that batches answers each request later the more it has, and does
-more all the same, so that latency alone would stop too early. Three signs act at once: a refusal (429, or 503 while
-others are answered), and at a level that was judged before, twice its latency: then the capacity has gone.
+more all the same, so that latency alone would stop too early. Two signs act at once: a refusal (429, or 503 while
+others are answered), and a quarter of a level's answers that take nearly twice as long as its number explains: then the
+capacity has gone.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import inf
 from typing import Literal
 
 FIRST, MOST = 8, 1024
@@ -21,8 +23,10 @@ _DOUBLED, _STEPPED = 1.12, 1.04
 _AS_GOOD = 0.97
 """Throughput over that before, from which on fewer at a time are as good."""
 _GONE = 1.8
-"""Latency over that before at the same level, from which on capacity has gone."""
+"""Latency over what the level explains, from which on capacity has gone."""
 _STEP = 1.25
+_IDLE = 1.3
+"""Latency over the shortest ever, up to which nobody can have waited in line."""
 _LONGEST_REST = 8
 """Judgements of one level between two tries of another, at most."""
 
@@ -50,6 +54,7 @@ class Pace:
         self._fixed = fixed is not None
         self._since = 0.0
         self._answered: list[tuple[float, float]] = []
+        self._shortest = inf
         self._trying: Literal["twice", "half", "more", "less"] | None = "twice"
         self._best: _Judged | None = None
         self._rest, self._rested, self._next_up = 1, 0, True
@@ -66,10 +71,27 @@ class Pace:
         if self._fixed or begun < self._since or not full:
             return
         self._answered.append((begun, ended - begun))
-        if len(self._answered) >= max(self.level, _FEWEST):
-            later = sorted(self._answered)[len(self._answered) // 2 :]
+        self._shortest = min(self._shortest, max(ended - begun, 1e-6))
+        if self._has_gone(ended):
+            return
+        doubles = self._trying == "twice" and self._best is not None
+        if len(self._answered) >= max(self.level // 2 if doubles else self.level, _FEWEST):
+            later = sorted(self._answered)[len(self._answered) * (3 if doubles else 2) // 4 :]
             latency = max(sum(took for _, took in later) / len(later), 1e-6)
             self._judge(_Judged(self.level, self.level / latency), ended)
+
+    def _has_gone(self, now: float) -> bool:
+        """Follow a capacity that has gone, seen by the last answers alone."""
+        last = self._answered[-max(self.level // 4, _FEWEST) :]
+        if self._best is None or len(last) < max(self.level // 4, _FEWEST):
+            return False
+        latency = sum(took for _, took in last) / len(last)
+        explained = self._best.latency * max(1.0, self.level / self._best.level)
+        if latency <= _GONE * explained:
+            return False
+        self._best, self._trying, self._rest = None, None, 1
+        self._move(round(self.level * explained / latency * 1.1), now)
+        return True
 
     def refused(self, begun: float, now: float) -> None:
         """A request was refused for being one too many; a burst of them counts once."""
@@ -99,12 +121,8 @@ class Pace:
             self._back(best, now)
 
     def _keep(self, seen: _Judged, now: float) -> None:
-        """The level was kept: go on resting, or try another, or follow a capacity that has gone."""
-        before, self._best = self._best, seen
-        if before and before.level == seen.level and seen.latency > _GONE * before.latency:
-            self._best, self._trying, self._rest = None, None, 1
-            self._move(round(seen.level * before.latency / seen.latency * 1.1), now)
-            return
+        """The level was kept: go on resting, or try another."""
+        self._best = seen
         if self._trying == "twice":
             self._try("twice", now)
             return
@@ -121,7 +139,7 @@ class Pace:
         if seen.throughput >= best.throughput * _DOUBLED:
             self._best = seen
             self._try("twice", now)
-        elif best.level == FIRST:  # it may be too much already; and the very first answers came from an idle server
+        elif best.level == FIRST and best.latency > _IDLE * self._shortest:  # it may be too much already; and the very first answers came from an idle server
             self._best = _Judged(FIRST, min(best.throughput, seen.throughput))
             self._try("half", now)
         else:

@@ -14,8 +14,8 @@ import numpy.typing as npt
 RATE = 16_000
 """Samples a second: what Whisper hears."""
 
-BLOCK = 32_000
-"""Frames of one block, about: two seconds."""
+BLOCK = 64_000
+"""Frames of one block, about: four seconds."""
 
 Samples = npt.NDArray[np.int16]
 """One channel, shape (samples,); or a block of all channels, shape (frames, channels)."""

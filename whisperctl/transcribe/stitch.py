@@ -8,9 +8,11 @@ a word.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from difflib import SequenceMatcher
 from itertools import groupby
+from math import inf
+from typing import NamedTuple
 
 from whisperctl.endpoint.transcription import Segment, Transcript, timed
 from whisperctl.endpoint.wer import WORD, words
@@ -23,8 +25,7 @@ _SLACK = 1.0
 """Seconds by which a model's times may be off."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Word:
+class _Word(NamedTuple):
     """A word of a segment with its time, told from its place in the text."""
 
     segment: int
@@ -97,8 +98,8 @@ def _joined(
     before: list[Segment], after: list[Segment], shared_from: float, shared_to: float
 ) -> tuple[list[Segment], list[Segment]]:
     """Both sides without what the other says as well; the shared sound is from `shared_from` to `shared_to`."""
-    left = [word for word in _words(before) if word.end > shared_from - _SLACK]
-    right = [word for word in _words(after) if word.start < shared_to + _SLACK]
+    left = _words(before, since=shared_from - _SLACK)
+    right = _words(after, until=shared_to + _SLACK)
     match = SequenceMatcher(
         None, [word.sound for word in left], [word.sound for word in right], autojunk=False
     ).find_longest_match()
@@ -113,14 +114,18 @@ def _joined(
     return kept, _following(after, right, go)
 
 
-def _words(segments: list[Segment]) -> list[_Word]:
-    found = []
+def _words(segments: list[Segment], since: float = -inf, until: float = inf) -> list[_Word]:
+    """The words that end after `since` and start before `until`; the rest is not even taken apart."""
+    found: list[_Word] = []
     for index, segment in enumerate(segments):
-        pace = (segment.end - segment.start) / max(1, len(segment.text))
+        if segment.end <= since or segment.start >= until:
+            continue
+        begin, pace = segment.start, (segment.end - segment.start) / max(1, len(segment.text))
         for match in WORD.finditer(segment.text):
-            if sound := "".join(words(match.group())):
-                start, end = (segment.start + at * pace for at in match.span())
-                found.append(_Word(index, *match.span(), start, end, sound))
+            first, after = match.span()
+            start, end = begin + first * pace, begin + after * pace
+            if end > since and start < until and (sound := "".join(words(match.group()))):
+                found.append(_Word(index, first, after, start, end, sound))
     return found
 
 

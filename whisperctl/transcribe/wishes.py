@@ -11,6 +11,7 @@ from whisperctl.transcribe.channels import Channels
 from whisperctl.transcribe.cues import Limits
 from whisperctl.transcribe.formats import SUFFIXES
 from whisperctl.transcribe.recordings import Recording
+from whisperctl.transcribe.uploads import Encoding
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -30,6 +31,8 @@ class Wishes:
     """Whether words get times."""
     limits: Limits = field(default_factory=Limits)
     """Of subtitles."""
+    upload: Encoding = "auto"
+    """How what is sent is encoded; both ways are lossless, so that it changes no transcript."""
     revision: str | None = None
     """The model's: another one hears other words."""
 

@@ -9,11 +9,12 @@ import click
 
 from whisperctl.cli.options import DEFAULT_PATH, Settings
 from whisperctl.cli.target import live, route
-from whisperctl.cli.wishes import checked, checked_channels, checked_formats, checked_language
+from whisperctl.cli.wishes import checked, checked_channels, checked_formats, checked_language, checked_upload
 from whisperctl.errors import EXIT_DONE, EXIT_FAILED
 
 if TYPE_CHECKING:
     from whisperctl.transcribe.channels import Channels
+    from whisperctl.transcribe.uploads import Encoding
 
 
 @click.command()
@@ -58,6 +59,13 @@ if TYPE_CHECKING:
 )
 @click.option("--prompt", metavar="TEXT", help="Text to begin with; no vLLM up to 0.33 can: refused there.")
 @click.option(
+    "--upload",
+    type=click.Choice(["wav", "flac", "auto"]),
+    default="auto",
+    callback=checked_upload,
+    help="How sound is sent; auto: as FLAC where the link is the slower part [auto].",
+)
+@click.option(
     "--line-width", type=click.IntRange(min=10), default=42, metavar="N", help="Characters of a subtitle's line [42]."
 )
 @click.option("--line-count", type=click.IntRange(min=1), default=2, metavar="N", help="Lines of a subtitle [2].")
@@ -89,6 +97,7 @@ def transcribe(
     words: bool,
     temperature: float,
     prompt: str | None,
+    upload: Encoding,
     line_width: int,
     line_count: int,
     cue_seconds: float,
@@ -129,6 +138,7 @@ def transcribe(
             track=track,
             words=words,
             limits=Limits(width=line_width, lines=line_count, seconds=cue_seconds),
+            upload=upload,
             revision=model.revision,
         )
         work = Work(audio=audio, manifest=manifest, parallelism=parallelism, cluster=cluster)
