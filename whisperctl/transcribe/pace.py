@@ -1,11 +1,11 @@
 """How many requests to have in flight, told by what came of the last ones. Pure: times are handed in.
 
-A level is kept until as many requests as it allows were begun and answered under it (half as many while it doubles: those
-that it came with); the mean latency of the last of them gives the throughput (Little's law: level / latency). Throughput decides: the level doubles while that brings
-more, then moves by a quarter up and down. A server that batches answers each request later the more it has, and does
-more all the same, so that latency alone would stop too early. Two signs act at once: a refusal (429, or 503 while
-others are answered), and a quarter of a level's answers that take nearly twice as long as its number explains: then the
-capacity has gone.
+A level is kept until as many requests as it allows were begun and answered under it (half as many while it doubles:
+those that it came with); the mean latency of the last of them gives the throughput (Little's law: level / latency).
+Throughput decides: the level doubles while that brings more, then moves by a quarter up and down. A server that batches
+answers each request later the more it has, and does more all the same, so that latency alone would stop too early. Two
+signs act at once: a refusal (429, or 503 while others are answered), and a quarter of a level's answers that take nearly
+twice as long as its number explains: then the capacity has gone.
 """
 
 from __future__ import annotations
@@ -139,7 +139,8 @@ class Pace:
         if seen.throughput >= best.throughput * _DOUBLED:
             self._best = seen
             self._try("twice", now)
-        elif best.level == FIRST and best.latency > _IDLE * self._shortest:  # it may be too much already; and the very first answers came from an idle server
+        elif best.level == FIRST and best.latency > _IDLE * self._shortest:
+            # It may be too much already; and the very first answers came from an idle server.
             self._best = _Judged(FIRST, min(best.throughput, seen.throughput))
             self._try("half", now)
         else:
