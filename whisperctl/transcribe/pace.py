@@ -4,8 +4,8 @@ A level is kept until as many requests as it allows were begun and answered unde
 those that it came with); the mean latency of the last of them gives the throughput (Little's law: level / latency).
 Throughput decides: the level doubles while that brings more, then moves by a quarter up and down. A server that batches
 answers each request later the more it has, and does more all the same, so that latency alone would stop too early. Two
-signs act at once: a refusal (429, or 503 while others are answered), and a quarter of a level's answers that take nearly
-twice as long as its number explains: then the capacity has gone.
+signs act at once: a refusal (429, or 503 while others are answered), and a quarter of the level's answers that take
+nearly twice as long as its number explains: then the capacity has gone.
 """
 
 from __future__ import annotations
