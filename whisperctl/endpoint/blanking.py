@@ -1,7 +1,7 @@
 """Text of the endpoint on its way to a browser, without the token in it: headers, and bodies as they stream.
 
 What is taken out is replaced by as many asterisks, so that a counted body keeps its length. The token is known as it
-is, and in every form that no output of ours may hold (`output.forms`).
+is, and in every form that no output of ours may hold (`spellings.forms`).
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
-from whisperctl.output import forms
+from whisperctl.spellings import forms
 
 
 class Blanking:

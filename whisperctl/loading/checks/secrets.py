@@ -14,8 +14,9 @@ from whisperctl.loading.checks.finding import Finding, warning
 from whisperctl.loading.document import Value
 from whisperctl.loading.paths import dotted
 from whisperctl.loading.warnings import WarningName
-from whisperctl.output import COMMON, SHORTEST, looks_secret, tokens_in
+from whisperctl.output import COMMON, looks_secret, tokens_in
 from whisperctl.spec import Path_, Stack
+from whisperctl.spellings import SHORTEST
 
 FREE = (("apiVersion",), ("acknowledge",), ("ignore_changes",), ("whisperctl",))
 """What is shown to nobody but the reader of the file, or says nothing."""

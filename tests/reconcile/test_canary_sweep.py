@@ -1,0 +1,163 @@
+"""Secrets and the token through every command, format and level, against a UbiOps that repeats them: none is seen.
+
+Looked at are both streams and every file that a command writes. `make test-exhaustive` refuses every request of every
+command, one after the other; else a few of them are.
+"""
+
+from __future__ import annotations
+
+import random
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.endpoint import tones
+from tests.harness import program
+from tests.harness.echo import Echo, echoing, seen
+from tests.harness.program import Ran
+from tests.harness.project import Project
+from tests.harness.sweeps import EXHAUSTIVE
+from ubiops_emulator.testing import Emulator
+
+SECRET = 'CANARY secret/VALUE+12"34'
+PEM = "-----BEGIN CANARY KEY-----\nCANARYaBcDeFgH12345\nshort\n-----END CANARY KEY-----"
+UNMARKED = "CANARYunmarkedVALUE5678"
+GIVEN = {"HUB": SECRET, "CERT": PEM, "MY_TOKEN": UNMARKED}
+ENV = {
+    "HUB": {"value": "${HUB}", "secret": True},
+    "CERT": {"value": "${CERT}", "secret": True},
+    "MY_TOKEN": "${MY_TOKEN}",
+}
+WORDS = (SECRET, PEM)
+"""What is marked: an unmarked value is masked by its name, where it is ours to show."""
+
+COMMANDS = [
+    "validate", "validate --format json", "validate --format github", "validate --format sarif", "render -o out",
+    "plan", "plan --format json", "plan --format markdown", "plan -o p.plan", "show p.plan",
+    "show --format json p.plan",
+    "show --format markdown p.plan", "apply --yes", "apply --yes --format json", "apply --yes --plan p.plan",
+    "drift", "drift --format json", "drift --format markdown", "drift --write", "status", "status --format json",
+    "history", "history --format json", "doctor", "logs", "logs --tail 5", "list", "list --format json", "output",
+    "output url", "output --format json", "usage", "usage --format json", "usage --format csv", "curl",
+    "curl --for openai", "curl --for litellm", "curl --for open-webui", "curl --for n8n", "curl --for langchain",
+    "smoke --audio hello.wav", "smoke --audio hello.wav --format json", "transcribe hello.wav",
+    "transcribe hello.wav -o out --format verbose_json --format srt", "transcribe --manifest list.txt -o out",
+    "bench --audio hello.wav --seconds 0.1 --concurrency 1", "scale --max 2", "pause", "resume", "restart",
+    "rollback --yes", "adopt --yes stack.yaml", "init --from alpha new", "init --from * all", "destroy --yes",
+]  # fmt: skip
+QUICK = {
+    "validate --format sarif", "plan --format json", "plan --format markdown", "plan -o p.plan", "show p.plan",
+    "drift --format markdown", "history", "logs", "list", "output", "usage --format csv", "curl --for litellm",
+    "smoke --audio hello.wav", "transcribe hello.wav -o out --format verbose_json --format srt",
+    "bench --audio hello.wav --seconds 0.1 --concurrency 1", "init --from alpha new",
+}  # fmt: skip
+"""Those that run each time: the others wait, or are much like one of these."""
+NO_FILE = ("list", "init")
+"""They read no stack file: the token is all that they know."""
+REFUSALS = (400, 401, 403, 404, 409, 422, 500, 503) if EXHAUSTIVE else (400, 401, 403, 409)
+"""What is retried takes seconds each time."""
+
+
+@pytest.fixture(scope="module")
+def project(books_only: Emulator, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A stack that was applied twice; `restore` brings it back."""
+    found = Project(emulator=books_only, folder=tmp_path_factory.mktemp("canaries"))
+    found.calm()
+    found.control("POST", "reset")
+    found.control("PATCH", "switches", {"rate_limit": 0})
+    for length in (400, 448):
+        file = str(found.write(env=ENV, vllm={"max_model_len": length}))
+        ran = found.cli("apply", "--yes", file, **GIVEN)
+        assert ran.code == 0, ran.err
+    found.control("POST", "snapshot", {"name": "applied"})
+    tones.write(found.folder / "hello.wav", [["ba"]])
+    (found.folder / "list.txt").write_text("hello.wav\n")
+    file = str(found.write(env=ENV, deployment={"description": "another"}))
+    assert found.cli("plan", "-o", str(found.folder / "p.plan"), file, **GIVEN).code == 0
+    return found
+
+
+@pytest.fixture(scope="module")
+def echo(project: Project) -> Iterator[Echo]:
+    """A UbiOps that repeats what it is given."""
+    with echoing(project.emulator, WORDS) as server:
+        yield server
+
+
+@pytest.fixture
+def folder(project: Project, tmp_path: Path) -> Path:
+    """A stack file, a recording, a list of recordings and a saved plan."""
+    return Path(shutil.copytree(project.folder, tmp_path / "here"))
+
+
+def run(project: Project, echo: Echo, folder: Path, command: str, *level: str) -> Ran:
+    """A command in the folder, which asks the echo; the project is as applied when it begins."""
+    project.control("POST", "restore", {"name": "applied"})
+    echo.asked.clear()
+    environ = project.environ(**GIVEN, UBIOPS_API_HOST=f"{echo.url}/v2")
+    return program.run("--timeout", "20", *level, *command.split(), environ=environ, folder=folder)
+
+
+def leaks(folder: Path, echo: Echo, ran: Ran, command: str) -> list[str]:
+    """The canaries in what was printed and in what stands in the folder."""
+    words = echo.words[-1:] if command.startswith(NO_FILE) else echo.words
+    texts = [ran.all, *(path.read_bytes().decode("latin-1") for path in folder.rglob("*") if path.is_file())]
+    return sorted({form for text in texts for form in seen(words, text)})
+
+
+def nothing_is_refused(_number: int, _verb: str, _path: str) -> bool:
+    return False
+
+
+def from_request(first: int) -> Callable[[int, str, str], bool]:
+    return lambda number, _verb, _path: number >= first
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("command", [one for one in COMMANDS if EXHAUSTIVE or one in QUICK])
+def test_what_ubiops_and_the_endpoint_repeat_is_not_seen(
+    project: Project, echo: Echo, folder: Path, command: str
+) -> None:
+    chance = random.Random(command)
+    echo.refuses, echo.endpoint = nothing_is_refused, 200
+    ran = run(project, echo, folder, command, "-vv")
+    assert ran.code in (0, 1, 2), ran
+    assert leaks(folder, echo, ran, command) == [], command
+    if not EXHAUSTIVE:
+        return
+    total, uses_endpoint = len(echo.asked), any("/endpoint" in line for line in echo.asked)
+    for number in range(1, total + 1):
+        echo.status = chance.choice(REFUSALS)
+        echo.refuses = from_request(number)
+        ran = run(project, echo, folder, command, *chance.choice(([], ["-v"], ["-vv"])))
+        assert ran.code in (0, 1, 2), ran
+        assert leaks(folder, echo, ran, command) == [], f"{command}: {echo.status} from request {number} of {total} on"
+    echo.refuses = nothing_is_refused
+    for echo.endpoint in REFUSALS if uses_endpoint else ():
+        ran = run(project, echo, folder, command, "-v")
+        assert leaks(folder, echo, ran, command) == [], f"{command}: the endpoint answers {echo.endpoint}"
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_a_value_that_ubiops_refuses_and_repeats_is_blanked(
+    project: Project, echo: Echo, folder: Path, form: str
+) -> None:
+    """REST frameworks repeat values that they refuse, and headers."""
+    Project(project.emulator, folder).write(env=ENV | {"NEW": {"value": "${HUB}", "secret": True}})
+    echo.endpoint, echo.status = 200, 400
+    echo.refuses = lambda _number, verb, path: verb == "POST" and path.endswith("/environment-variables")
+    ran = run(project, echo, folder, f"apply --yes --format {form}")
+    assert (ran.code, "answered 400" in ran.all) == (1, True), ran
+    assert leaks(folder, echo, ran, "apply") == []
+
+
+@pytest.mark.parametrize("command", ["transcribe hello.wav", "smoke --audio hello.wav --format json"])
+def test_an_error_of_the_endpoint_that_repeats_the_token_is_blanked(
+    project: Project, echo: Echo, folder: Path, command: str
+) -> None:
+    echo.refuses, echo.endpoint = nothing_is_refused, 403
+    ran = run(project, echo, folder, command, "-v")
+    assert (ran.code, "403" in ran.all) == (1, True), ran
+    assert leaks(folder, echo, ran, command) == []
