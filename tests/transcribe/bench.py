@@ -58,7 +58,7 @@ class Bench:
 
     def patient(self) -> Patient:
         alarm = Alarm(self.endpoint, self.ring, self.clock, self.timeout, self.notes.say)
-        return Patient(self.endpoint, self.clock, alarm, chance=lambda: 1.0)
+        return Patient(self.endpoint, self.clock, alarm, chance=lambda: 0.0)
 
     def run(
         self, *named: str | Path, shape: str = "text", out: Path | None = None, parallelism: int = 4, **more: Any

@@ -9,9 +9,10 @@ from __future__ import annotations
 import random
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 
-from whisperctl.clock import Clock
+from whisperctl.clock import Backoff, Clock
 from whisperctl.endpoint.client import Answer, Endpoint, TooSlow, Upload
 from whisperctl.endpoint.readiness import Alarm, advice
 from whisperctl.endpoint.transcription import Ask, request
@@ -25,8 +26,7 @@ _TRIES_IF_SLOW = 3
 """Requests that got no answer in time; each next one gets twice the time, for a server that is merely busy."""
 _LONGEST_PATIENCE = 600.0
 """Seconds for one request, unless `--timeout` is longer."""
-_FIRST_PAUSE = 0.5
-_LONGEST_PAUSE = 30.0
+_BACKOFF = Backoff(first=0.5, longest=30.0, jitter=0.5)
 _SLICE = 0.5
 """Seconds after which a pause looks whether it should stop."""
 
@@ -81,11 +81,12 @@ class Patient:
             Interrupted: `stop` was called.
         """
         seen: Counter[int] = Counter()
+        pauses = _BACKOFF.pauses(self._chance)
         while True:
             patience = self._patience(seen[_SLOW])
             self._pause(self._closed_until - self._clock.monotonic())
             begun = self._clock.monotonic()
-            answer = self._reached(lambda ask=ask, seconds=patience: request(self.endpoint, ask, upload, seconds), seen)  # type: ignore[misc]
+            answer = self._reached(partial(request, self.endpoint, ask, upload, patience), seen, pauses)
             if answer is None:
                 continue
             seen[answer.status] += 1
@@ -96,9 +97,10 @@ class Patient:
                 ask = otherwise
             if answer.status in _ASLEEP:
                 self._alarm.wake()
-            if told := _told(answer):  # it holds for everybody: nobody knocks before
-                self._closed_until = max(self._closed_until, self._clock.monotonic() + told)
-            self._pause(told or self._backoff(seen.total()))
+            pause = next(pauses)
+            if wait := _seconds_to_wait(answer):  # it holds for everybody: nobody knocks before
+                self._closed_until = max(self._closed_until, self._clock.monotonic() + wait)
+            self._pause(wait or pause)
 
     def ready(self) -> None:
         """Return when the endpoint is up, waking it if it sleeps.
@@ -109,8 +111,10 @@ class Patient:
             TimedOut: it did not come up.
         """
         seen: Counter[int] = Counter()
+        pauses = _BACKOFF.pauses(self._chance)
         while True:
-            answer = self._reached(lambda: self.endpoint.get("/health", min(10.0, self.endpoint.timeout)), seen)
+            health = partial(self.endpoint.get, "/health", min(10.0, self.endpoint.timeout))
+            answer = self._reached(health, seen, pauses)
             if answer is None:
                 continue
             seen[answer.status] += 1
@@ -119,11 +123,11 @@ class Patient:
             if answer.status in (*_ASLEEP, 500):
                 self._alarm.wake()
             elif answer.status == 429 and seen[429] < _TRIES_AFTER[429]:
-                self._pause(_told(answer) or self._backoff(seen.total()))
+                self._pause(_seconds_to_wait(answer) or next(pauses))
             else:
                 raise Unhealthy(f"GET {self.endpoint.url}/health answered {answer}." + advice(answer.status))
 
-    def _reached(self, ask: Callable[[], Answer], seen: Counter[int]) -> Answer | None:
+    def _reached(self, ask: Callable[[], Answer], seen: Counter[int], pauses: Iterator[float]) -> Answer | None:
         """The answer, or None after a pause when the connection broke or kept silent, which is counted."""
         try:
             return ask()
@@ -132,16 +136,13 @@ class Patient:
             seen[kind] += 1
             if seen[kind] >= limit:
                 raise
-            self._pause(self._backoff(seen.total()))
+            self._pause(next(pauses))
             return None
 
     def _patience(self, slow: int) -> float:
         """Seconds for the next try after `slow` ones that got no answer in time."""
         first = self.endpoint.transcription_timeout
         return float(min(first * 2**slow, max(first, _LONGEST_PATIENCE)))
-
-    def _backoff(self, tries: int) -> float:
-        return float(min(_FIRST_PAUSE * 2 ** (tries - 1), _LONGEST_PAUSE)) * (0.5 + self._chance() / 2)
 
     def _pause(self, seconds: float) -> None:
         until = self._clock.monotonic() + seconds
@@ -151,7 +152,7 @@ class Patient:
             self._clock.sleep(min(left, _SLICE))
 
 
-def _told(answer: Answer) -> float | None:
+def _seconds_to_wait(answer: Answer) -> float | None:
     """The seconds that a 429 says to wait, at most a minute."""
     for name in ("retry-after", "x-ratelimit-reset"):
         if answer.status == 429 and (said := answer.headers.get(name, "")).replace(".", "", 1).isdigit():

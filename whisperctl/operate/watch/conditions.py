@@ -55,7 +55,7 @@ def _wrong(seen: Observation) -> Iterator[Wrong]:
     yield from _of_status(seen)
     for leak in seen.leaks:
         cost = "" if leak.credits_per_hour is None else f" for {leak.credits_per_hour * HOURS:g} credits a day"
-        yield "leak", leak.version, f"it runs or is kept awake{cost} and serves nobody"
+        yield "leak", leak.name, f"it runs or is kept awake{cost} and serves nobody"
     for text in seen.advisories:
         yield "advisory", "", text
 

@@ -13,7 +13,7 @@ from whisperctl.control.api import Api
 from whisperctl.engine import World
 from whisperctl.errors import ApiError, WhisperctlError
 from whisperctl.operate.drift import Drift, find_drift
-from whisperctl.operate.inventory import read_inventory
+from whisperctl.operate.inventory import VersionUse, read_inventory
 from whisperctl.operate.status import Status, read_status
 from whisperctl.spec import Stack
 from whisperctl.state.labels import Labels
@@ -21,15 +21,6 @@ from whisperctl.state.resources import Kind
 from whisperctl.untrusted import printable_lines
 
 HOURS = 24
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Leak:
-    """A version that costs and serves nobody."""
-
-    version: str
-    credits_per_hour: float | None
-    """None where the instance types do not tell."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,7 +34,8 @@ class Observation:
     status: Status | None = None
     failed_starts: tuple[str, ...] = ()
     """Why the server did not come up, as the log of its instances tells; since the round before."""
-    leaks: tuple[Leak, ...] = ()
+    leaks: tuple[VersionUse, ...] = ()
+    """Versions that cost and serve nobody."""
     leased: bool = False
     """Whether a command that writes is at work on it."""
     last_apply: float | None = None
@@ -92,19 +84,14 @@ class Observer:
                 return dict.fromkeys((stack.name for stack in stacks), str(error))
         return {name: found for stack in stacks for name, found in self._drifts(project, [stack]).items()}
 
-    def _leaks(self, project: str) -> dict[str, tuple[Leak, ...]]:
+    def _leaks(self, project: str) -> dict[str, tuple[VersionUse, ...]]:
         try:
             entries = read_inventory(self.world.apis[project], parallelism=self.world.parallelism)
         except WhisperctlError:
             return {}  # whatever cannot be read is told with the stacks
-        return {
-            entry.stack: tuple(
-                Leak(version=use.name, credits_per_hour=use.credits_per_hour) for use in entry.versions if use.leak
-            )
-            for entry in entries
-        }
+        return {entry.stack: entry.leaks for entry in entries}
 
-    def _observation(self, project: str, stack: Stack, drift: Drift, leaks: tuple[Leak, ...]) -> Observation:
+    def _observation(self, project: str, stack: Stack, drift: Drift, leaks: tuple[VersionUse, ...]) -> Observation:
         api = self.world.apis[project]
         status = read_status(api, stack)
         raw = next((raw for address, raw in drift.plan.live.owned.items() if address.kind is Kind.DEPLOYMENT), {})
