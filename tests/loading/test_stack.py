@@ -16,10 +16,10 @@ from ubiops.models import DeploymentVersionCreate, ServiceCreate
 from whisperctl import spec
 from whisperctl.errors import Problem
 from whisperctl.loading import load_stacks
-from whisperctl.loading.document import plain
 from whisperctl.loading.fast_path import accepts
 from whisperctl.loading.merging import merged
 from whisperctl.loading.schema import schema_text
+from whisperctl.loading.values import plain
 from whisperctl.spec import EnvVar, InstanceTypeChoice
 
 SPECS = Path(__file__).parents[1] / "specs"

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from tests.harness.drawn import loaded_stack
 from whisperctl.loading import load_stacks
-from whisperctl.loading.document import parse, plain
+from whisperctl.loading.document import parse
+from whisperctl.loading.values import plain
 from whisperctl.operate.importing.describe import describe
 from whisperctl.operate.importing.objects import Objects
 from whisperctl.operate.importing.server import command_of

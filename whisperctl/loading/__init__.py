@@ -15,8 +15,9 @@ from whisperctl.errors import Problem, SpecError
 from whisperctl.loading import assemble, checks, merging, schema
 from whisperctl.loading.checks import secrets
 from whisperctl.loading.discovery import passed_over, stack_files
-from whisperctl.loading.document import Malformed, Value
+from whisperctl.loading.document import Malformed
 from whisperctl.loading.paths import below
+from whisperctl.loading.values import Value
 from whisperctl.output import learn
 from whisperctl.spec import Path_, Stack
 

@@ -11,8 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from whisperctl.loading.document import Value, plain
 from whisperctl.loading.paths import value_at
+from whisperctl.loading.values import Value, plain
 from whisperctl.serving.launch import SERVER_PORT, written_options
 from whisperctl.spec import (
     Deployment,

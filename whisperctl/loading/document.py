@@ -1,4 +1,4 @@
-"""YAML text -> a tree of values that know where they stand. The one place that knows YAML.
+"""YAML text -> a tree of `values` that know where they stand. The one place that knows YAML.
 
 Stricter than YAML: duplicate keys, keys that are not text, tags, aliases that contain themselves or grow past all
 reason, and numbers that read differently from how they look (`010`, `1:30`) are problems. Nothing of whisperctl's own
@@ -20,6 +20,7 @@ import yaml
 
 from whisperctl.errors import Mark, Problem
 from whisperctl.files import TooLarge, Unreadable, read_file
+from whisperctl.loading.values import Scalar, Value, kind, shown
 
 Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 STANDARD_INPUT = "-"
@@ -31,7 +32,6 @@ MAX_NOTES = 200
 MAX_DIGITS = 40
 """Of a number: no field takes one as long, and Python needs minutes for the longest."""
 
-Scalar = str | int | float | bool | None
 _CORE = "tag:yaml.org,2002:"
 _SCALARS = {_CORE + name for name in ("str", "int", "float", "bool", "null")}
 _CONFUSING = re.compile(r"^[-+]?(?:0[0-9_]+|0[bxo][0-9a-fA-F_]+|[0-9][0-9_]*(?::[0-5]?[0-9])+|[0-9]*_[0-9_]*)$")
@@ -42,31 +42,6 @@ INVISIBLE = re.compile("[\u00a0\u00ad\u1680\u2000-\u200b\u200e\u200f\u2028-\u202
 _ODD_SPACE = "[\u00a0\u2000-\u200a\u202f\u3000]"
 _HIDING = re.compile(f"^\\s*{_ODD_SPACE}|{_ODD_SPACE}\\s*$|[\u00ad\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff]")
 """In a value: odd spaces around it, and what turns or hides text; a no-break space between words may be meant."""
-
-
-@dataclass(frozen=True, slots=True)
-class Value:
-    """A value as written: its data, its place, and how it looked."""
-
-    data: Scalar | dict[str, Value] | list[Value]
-    mark: Mark
-    folder: Path
-    """Folder of the file that holds it: relative paths count from here."""
-    key: Mark | None = None
-    """Place of its key, when it stands in a mapping."""
-    written: str | None = None
-    """A scalar's own text, before anything was put in for `${NAME}`."""
-    quoted: bool = False
-    substituted: bool = False
-    names: tuple[str, ...] = ()
-    """The environment variables that were put in, in their order."""
-    removes: bool = False
-    """A null that takes away what the extended file has."""
-
-    @property
-    def place(self) -> Mark:
-        """Where to point: at the key of a collection, at the value otherwise."""
-        return self.key if self.key is not None and isinstance(self.data, dict | list) else self.mark
 
 
 class Malformed(Exception):
@@ -356,46 +331,3 @@ def resolve(text: str) -> Scalar:
         return text
     tag = _RESOLVER.resolve(yaml.ScalarNode, text, (True, False))
     return _construct(yaml.ScalarNode(tag, text)) if tag in _SCALARS else text
-
-
-def plain(value: Value) -> Any:
-    """The tree as plain Python data."""
-    match value.data:
-        case dict(entries):
-            return {key: plain(entry) for key, entry in entries.items()}
-        case list(items):
-            return [plain(item) for item in items]
-        case scalar:
-            return scalar
-
-
-def shown(data: Any) -> str:
-    """How a scalar is named in a message."""
-    match data:
-        case bool():
-            return "true" if data else "false"
-        case None:
-            return "nothing (null)"
-        case int() | float():
-            return f"the number {data}"
-        case _:
-            return f"`{data}`"
-
-
-def kind(data: Any) -> str:
-    """What sort of value this is, in words."""
-    match data:
-        case dict():
-            return "a mapping"
-        case list():
-            return "a list"
-        case bool():
-            return "true or false"
-        case int():
-            return "a whole number"
-        case float():
-            return "a number"
-        case None:
-            return "nothing"
-        case _:
-            return "text"

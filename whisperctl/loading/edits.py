@@ -14,8 +14,9 @@ from typing import Any
 import yaml
 
 from whisperctl.errors import Problem
-from whisperctl.loading.document import Malformed, parse, plain
+from whisperctl.loading.document import Malformed, parse
 from whisperctl.loading.scalars import key_text, quoted, value_text
+from whisperctl.loading.values import plain
 from whisperctl.spec import Path_
 
 

@@ -10,9 +10,10 @@ from difflib import get_close_matches
 from typing import Any
 
 from whisperctl.errors import Problem
-from whisperctl.loading.document import MAX_DIGITS, Value, kind, resolve, shown
+from whisperctl.loading.document import MAX_DIGITS, resolve
 from whisperctl.loading.paths import dotted, value_at
 from whisperctl.loading.renamed_keys import MOVED
+from whisperctl.loading.values import Value, kind, shown
 from whisperctl.spec import Path_
 
 HINTS = {

@@ -13,8 +13,9 @@ from pathlib import Path
 
 from whisperctl.errors import Mark, Problem
 from whisperctl.files import Missing, Unreadable, home_of, refusal
-from whisperctl.loading.document import Malformed, Value, kind, read
+from whisperctl.loading.document import Malformed, read
 from whisperctl.loading.paths import normalized
+from whisperctl.loading.values import Value, kind
 
 _REFERENCE = re.compile(r"\$(?:(\$)|\{(\{)|\{([^{}]*)(\})?)")
 """`$$`, the start of GitHub's `${{`, or `${` with what follows it, and whether that is closed."""

@@ -8,7 +8,7 @@ from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import Any
 
-from whisperctl.loading.document import Value
+from whisperctl.loading.values import Value
 from whisperctl.spec import Path_
 
 

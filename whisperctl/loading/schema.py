@@ -15,10 +15,11 @@ from typing import Any
 
 from whisperctl.assets import shipped
 from whisperctl.errors import Problem
-from whisperctl.loading.document import Value, plain, resolve
+from whisperctl.loading.document import resolve
 from whisperctl.loading.explain import explain
 from whisperctl.loading.fast_path import accepts
 from whisperctl.loading.paths import below, value_at
+from whisperctl.loading.values import Value, plain
 from whisperctl.spec import Path_
 
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 from whisperctl.errors import Problem
 from whisperctl.loading.checks.finding import Finding, warning
-from whisperctl.loading.document import Value
 from whisperctl.loading.paths import dotted
+from whisperctl.loading.values import Value
 from whisperctl.loading.warnings import WarningName
 from whisperctl.output import COMMON, looks_secret, tokens_in
 from whisperctl.spec import Path_, Stack

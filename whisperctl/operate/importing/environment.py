@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from whisperctl.loading.assemble import APT
-from whisperctl.loading.document import Malformed, parse, plain
+from whisperctl.loading.document import Malformed, parse
+from whisperctl.loading.values import plain
 from whisperctl.operate.importing.draft import Draft
 from whisperctl.operate.importing.launched import REQUIREMENTS, requirement_lines, so_far
 from whisperctl.operate.importing.objects import Objects
