@@ -36,8 +36,9 @@ from whisperctl.plan.takeover import with_kept_package
 from whisperctl.spec import Moved, Stack
 from whisperctl.state.desired import Wanted, desired, settle
 from whisperctl.state.line import content_digest, is_line, line_of, named, version_name
-from whisperctl.state.live import Live, read_live
+from whisperctl.state.live import Live
 from whisperctl.state.moves import Moves
+from whisperctl.state.reading import read_live
 from whisperctl.state.renames import read_moved, read_moves, renamed
 from whisperctl.state.resources import Address, Kind, deployment_address, version_address
 from whisperctl.state.rollout import other_strategy

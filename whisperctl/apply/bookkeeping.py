@@ -22,7 +22,8 @@ from whisperctl.state import secret
 from whisperctl.state.desired import digest_of
 from whisperctl.state.fingerprints import live_digest
 from whisperctl.state.labels import Changes, Labels
-from whisperctl.state.live import LABELLED, Live, read_live
+from whisperctl.state.live import LABELLED, Live
+from whisperctl.state.reading import read_live
 from whisperctl.state.resources import Address, Kind, env_var_address, version_address
 from whisperctl.state.tags import needed_tags
 

@@ -24,7 +24,8 @@ from whisperctl.state.diff import FieldChange
 from whisperctl.state.fingerprints import combined
 from whisperctl.state.labels import Labels
 from whisperctl.state.line import named
-from whisperctl.state.live import Live, read_live
+from whisperctl.state.live import Live
+from whisperctl.state.reading import read_live
 from whisperctl.state.resources import deployment_address, service_address, version_address
 from whisperctl.state.rollout import Rollout, rollout_of
 

@@ -10,8 +10,9 @@ from whisperctl.control.api import Api, Json
 from whisperctl.spec import Stack
 from whisperctl.state.desired import Wanted, desired
 from whisperctl.state.fingerprints import fingerprint
-from whisperctl.state.live import Live, read_live
+from whisperctl.state.live import Live
 from whisperctl.state.moves import Moves, is_declared, moves_of
+from whisperctl.state.reading import read_live
 from whisperctl.state.resources import Address, Kind
 
 T = TypeVar("T")
