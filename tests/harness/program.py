@@ -38,8 +38,12 @@ class Ran:
 
 
 def environment(emulator: Emulator, **more: str) -> dict[str, str]:
-    """This process' variables, those that point to an emulator, and `more`; an empty one is taken away."""
+    """This process' variables, those that point to an emulator, and `more`; an empty one is taken away.
+
+    No command asks the model hub, unless a test lets it.
+    """
     kept = {name: value for name, value in os.environ.items() if not name.startswith("UBIOPS_")}
+    kept["HF_HUB_OFFLINE"] = "1"
     return {name: value for name, value in {**kept, **emulator.environ, **more}.items() if value}
 
 

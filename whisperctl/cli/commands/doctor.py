@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 def doctor(settings: Settings, path: str | None) -> int:
     """Check everything that an apply needs, and say how to mend what is wrong.
 
-    PATH is a stack file or a directory [stack.yaml, if there is one]; without it the project alone is checked. Changes
-    nothing. Exit 1 if a check failed.
+    PATH is a stack file or a directory [stack.yaml, if there is one]; without it the project alone is checked. Asks the
+    model hub (HF_ENDPOINT) for model, revision and token, unless HF_HUB_OFFLINE=1. Changes nothing. Exit 1 if a check
+    failed.
     """
     from whisperctl.operate.doctor import diagnose
     from whisperctl.views.doctor import checks_text

@@ -14,6 +14,7 @@ from whisperctl.errors import Problem, SpecError, WhisperctlError
 from whisperctl.loading import load_stacks
 from whisperctl.operate.doctor import machine, project, stack
 from whisperctl.operate.doctor.check import Check, Verdict, failed, guarded, ok, skipped, warning
+from whisperctl.operate.doctor.hub import hub_check
 from whisperctl.operate.doctor.inventory import inventory_check
 from whisperctl.spec import Stack
 
@@ -58,6 +59,8 @@ def diagnose(
         yield inventory_check(api, {entry.name for entry in stacks} if whole else None)
     for entry in stacks:
         yield from stack.checks(api, entry, answering)
+        inherited = stack.inherited_names(api, entry) if answering else ()
+        yield hub_check(entry, environ, inherited)
 
 
 def _read(path: Path, environ: Mapping[str, str]) -> tuple[tuple[Stack, ...], Check]:

@@ -16,7 +16,7 @@ from whisperctl.plan.inherited import inherited_remarks
 from whisperctl.plan.instance_types import group_warning, in_words, no_type_fits
 from whisperctl.spec import Stack
 from whisperctl.state.group_types import missing_types, wanted_types
-from whisperctl.state.inherited import inherited_variables, to_be_inherited
+from whisperctl.state.inherited import Inherited, inherited_variables, to_be_inherited
 from whisperctl.state.labels import SHARED, owner
 from whisperctl.state.live import ENVIRONMENT
 from whisperctl.state.resources import deployment_address, environment_address, service_address, version_address
@@ -101,7 +101,7 @@ def _names(title: str, api: Api, stack: Stack) -> Check:
     return failed(title, f"taken: {told}", f"take them over with whisperctl adopt {stack.file}, or choose other names")
 
 
-def _inherited(title: str, api: Api, stack: Stack) -> Check:
+def _handed_down(api: Api, stack: Stack) -> list[Inherited]:
     """Env vars that the version gets from elsewhere; of one that is yet to be made, those that it will get."""
     names = (stack.deployment.name, stack.version.name)
     if api.version(*names) is not None:
@@ -110,7 +110,19 @@ def _inherited(title: str, api: Api, stack: Stack) -> Check:
         there = names[0] if api.deployment(names[0]) is not None else None
         found = to_be_inherited(api, there, () if there else api.project_env_vars())
     own = {var.name for var in stack.env}
-    told = list(inherited_remarks(stack, [var for var in found if var.name not in own], api.project))
+    return [var for var in found if var.name not in own]
+
+
+def inherited_names(api: Api, stack: Stack) -> list[str]:
+    """Names of what `_handed_down` gives; none where it cannot be read."""
+    try:
+        return [var.name for var in _handed_down(api, stack)]
+    except ApiError:
+        return []
+
+
+def _inherited(title: str, api: Api, stack: Stack) -> Check:
+    told = list(inherited_remarks(stack, _handed_down(api, stack), api.project))
     if not told:
         return ok(title, "none steers the server")
     texts = [" ".join(line.strip() for line in remark.text.splitlines()[:-1]) for remark in told]
