@@ -199,3 +199,12 @@ def test_a_plan_that_is_made_again_is_compared_by_what_it_does() -> None:
     assert [str(change.address) for change in new_changes(first, other)] == ["version/speech/v1"]
     more = planned(wanted(stack(maximum_instances=5, env={"A": "1"})), applied(BEFORE))
     assert [change.address for change in new_changes(first, more)] == [env_var_address("speech", "v1", "A")]
+
+
+def test_an_env_var_of_a_version_that_is_made_replaces_nothing() -> None:
+    what = wanted(stack(env={"A": "1"}))
+    for plan in (planned(what, NOTHING), planned(what, changed(applied(what), DEPLOYMENT, input_type="structured"))):
+        [effect] = [change.effect for change in plan.changes if change.address == env_var_address("speech", "v1", "A")]
+        assert effect == "the instances of the new version start with it"
+    later = planned(what, changed(applied(what), env_var_address("speech", "v1", "A"), value="2"))
+    assert "running ones are replaced" in later.changes[0].effect

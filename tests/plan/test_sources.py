@@ -17,9 +17,12 @@ from whisperctl.state.resources import Masked
         (FieldChange(path="a", before=1, after="x", names=("A", "B")), '1 -> "x" (from ${A}, ${B})'),
         (
             FieldChange(path="a", before=Masked.UNMARKED, after=Masked.UNMARKED, names=("MY_TOKEN",)),
-            "(not shown) -> (from ${MY_TOKEN})",
+            "(not shown: its name looks like a secret's) -> (from ${MY_TOKEN})",
         ),
-        (FieldChange(path="a", before=None, after=Masked.UNMARKED), "(not set) -> (not shown)"),
+        (
+            FieldChange(path="a", before=None, after=Masked.UNMARKED),
+            "(not set) -> (not shown: its name looks like a secret's)",
+        ),
     ],
 )
 def test_a_value_names_its_variables(change: FieldChange, line: str) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from ubiops import EnvironmentVariableCreate
 
 from tests.harness.official import client_of
-from tests.harness.project import Project
+from tests.harness.project import Project, paths
 
 SET = "is set on the {level}, not in {file}, and reaches the server."
 
@@ -75,3 +77,20 @@ def test_a_group_that_is_to_be_made_of_types_that_are_not_there_is_refused(proje
     ran = project.cli("apply", "--yes", str(project.write(instance_type_group=group)))
     assert ran.code == 1
     assert "this project has no instance type 'no-such-type'." in ran.err
+
+
+def test_what_ubiops_keeps_in_another_form_is_no_change(project: Project) -> None:
+    """A server that trims texts, as Django REST Framework does by default, and one that sorts a set."""
+    changes: dict[str, Any] = {
+        "deployment": {"description": "Two\nlines\n"},
+        "env": {"CERT": "-----BEGIN\n-----END\n"},
+        "service": {"request_logging_excluded_extensions": ["wav", "mp3"]},
+    }
+    project.control("PATCH", "switches", {"trim_text": True})
+    try:
+        project.apply(**changes)
+        project.api().update_service("alpha", {"request_logging_excluded_extensions": ["mp3", "wav"]})
+        assert paths(project.plan_one(**changes)) == []
+        assert (project.api().deployment("alpha") or {})["description"] == "Two\nlines"
+    finally:
+        project.control("PATCH", "switches", {"trim_text": False})

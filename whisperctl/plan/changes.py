@@ -97,7 +97,23 @@ def changes_between(wanted: Wanted, live: Live, kept: set[Address]) -> list[Chan
     # A group that is no longer managed and still wanted is let go of, not deleted.
     kept = kept | {group_address(wanted.stack.instance_type_group.name)}
     leaving = (address for address in live.owned if address not in wanted.state and address not in kept)
+    changes = _with_new_version(changes)
     return changes + [deletion(wanted, address, f"no longer in {wanted.stack.file}") for address in leaving]
+
+
+def _with_new_version(changes: Sequence[Change]) -> list[Change]:
+    """The changes, those of the env vars of a version that is made with what they do: no instance runs yet."""
+    made = {
+        change.address.names
+        for change in changes
+        if change.address.kind is Kind.VERSION and change.action in ("create", "replace")
+    }
+    return [
+        replace(change, effect="the instances of the new version start with it")
+        if change.address.kind is Kind.ENV_VAR and change.address.names[:2] in made
+        else change
+        for change in changes
+    ]
 
 
 def _renaming(live: Live, address: Address) -> tuple[FieldChange, ...]:

@@ -1,7 +1,7 @@
 """State × State → changes of fields. Pure, stupid, and the one place that knows deepdiff.
 
 Only what the desired side names is compared: fields set elsewhere, server-filled defaults and foreign labels are never
-a difference. Both sides come normalised, so nothing here forgives anything.
+a difference, nor is what UbiOps keeps in another form: the order of a set, white space around a text.
 """
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+
+from whisperctl.state.resources import UNORDERED
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,11 +52,20 @@ def normal(value: Any) -> Any:
             return value
 
 
-def _seen_through(live: Any, desired: Any) -> Any:
-    """`live` cut to the keys that `desired` names; a key that is missing is None."""
-    if not isinstance(desired, dict) or not isinstance(live, dict):
-        return live
-    return {key: _seen_through(live.get(key), value) for key, value in desired.items()}
+def _seen_through(live: Any, desired: Any, key: str = "") -> Any:
+    """`live` cut to the keys that `desired` names, and `desired` itself where both mean the same to UbiOps.
+
+    A key that is missing is None.
+    """
+    match live, desired:
+        case dict(), dict():
+            return {key: _seen_through(live.get(key), value, key) for key, value in desired.items()}
+        case str(), str() if live == desired.strip():  # white space around it, which a server may take off
+            return desired
+        case list(), list() if key in UNORDERED and sorted(map(str, live)) == sorted(map(str, desired)):
+            return desired
+        case _:
+            return live
 
 
 def _through_mappings(value: Any, keys: list[Any]) -> list[str]:

@@ -20,7 +20,7 @@ class Masked(Enum):
 
     SECRET = "(secret)"  # noqa: S105 - what is shown instead of one
     SECRET_CHANGED = "(secret, changed)"  # noqa: S105 - what is shown instead of one
-    UNMARKED = "(not shown)"
+    UNMARKED = "(not shown: its name looks like a secret's)"
     FROM_VARIABLE = "(not shown: from an environment variable)"
     MAYBE_FROM_VARIABLE = "(not shown: it may be from an environment variable)"
 
@@ -149,6 +149,8 @@ SERVER_DEFAULTS: Final[Mapping[Kind, Mapping[str, Any]]] = {
     },
 }
 
+UNORDERED: Final = frozenset({"request_logging_excluded_extensions"})
+"""Fields whose list is a set on UbiOps."""
 VERSION_LIST_FIELDS: Final = frozenset(
     {"id", "deployment", "version", "description", "labels", "environment_name", "environment_tag",
      "minimum_instances", "maximum_instances", "maximum_idle_time", "scaling_strategy", "instance_processes",
