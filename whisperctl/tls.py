@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import ssl
 from collections.abc import Mapping
 
 from whisperctl.errors import WhisperctlError
+from whisperctl.untrusted import printable_lines
 
 VARIABLES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_DIR")
 """What names authorities of one's own; the first that is set counts."""
@@ -37,3 +39,17 @@ def client_context() -> ssl.SSLContext:
     except OSError as error:
         why = error.strerror or "it cannot be read"
         raise WhisperctlError(f"{name} names the CA file {path}: {why}.\n  Correct it, or unset {name}.") from None
+
+
+def failure_in_words(error: object) -> str | None:
+    """Why TLS failed, for the end of a sentence, out of what a client library says; None where it was not TLS."""
+    text = str(error)
+    if re.search(r"hostname.*doesn't match|certificate is not valid for|Hostname mismatch", text, re.IGNORECASE):
+        return "its certificate is another host's"
+    if found := re.search(r"certificate verify failed: ([^(\"']+)", text):
+        named = authorities()
+        by = f"{named[0]} ({named[1]})" if named else "this machine"
+        return " ".join(printable_lines(f"its certificate is not trusted by {by}: {found[1].strip()}"))
+    if "WRONG_VERSION_NUMBER" in text or "HTTP_REQUEST" in text:
+        return "it does not speak TLS (is its address http://, or a proxy's?)"
+    return "the TLS handshake failed" if "SSL" in text else None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import http.client
 import io
+import ssl
 import threading
 import time
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import requests
+from requests.adapters import HTTPAdapter
 from requests_toolbelt.adapters.socket_options import TCPKeepAliveAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
@@ -116,28 +118,37 @@ class _TlsPool(HTTPSConnectionPool):
 POOLS = {"http": _PlainPool, "https": _TlsPool}
 
 
-class TimedAdapter(TCPKeepAliveAdapter):  # type: ignore[misc]  # it has no types
-    """Connections whose answers end, directly and through a proxy."""
+class TimedAdapter(HTTPAdapter):
+    """Connections whose answers end, directly and through a proxy, and that are kept alive."""
 
-    def __init__(self, *, ssl_context: Any = None, **more: Any) -> None:
-        self._context = ssl_context
-        super().__init__(**more)
+    def __init__(self, *, ssl_context: ssl.SSLContext | None = None, connections: int) -> None:
+        """Trust whom `ssl_context` trusts, and nobody else; without one there is no TLS to speak."""
+        self._options: dict[str, Any] = {"socket_options": TCPKeepAliveAdapter().socket_options}
+        if ssl_context is not None:
+            self._options["ssl_context"] = ssl_context
+        super().__init__(pool_connections=4, pool_maxsize=connections, max_retries=0)
 
-    def init_poolmanager(self, *args: Any, **more: Any) -> None:
+    def init_poolmanager(self, connections: int, maxsize: int, block: bool = False, **more: Any) -> None:
         """Take our connections, and the trust of this machine."""
-        if self._context is not None:
-            more["ssl_context"] = self._context
-        super().init_poolmanager(*args, **more)
+        super().init_poolmanager(connections, maxsize, block, **more, **self._options)
         self.poolmanager.pool_classes_by_scheme = POOLS
 
-    def proxy_manager_for(self, proxy: str, **more: Any) -> Any:
+    def proxy_manager_for(self, proxy: Any, **more: Any) -> Any:
         """As above, through a proxy; a SOCKS proxy's connections are its library's own."""
-        if self._context is not None:
-            more["ssl_context"] = self._context
-        manager = super().proxy_manager_for(proxy, **more)
+        manager = super().proxy_manager_for(proxy, **more, **self._options)
         if not proxy.lower().startswith("socks"):
             manager.pool_classes_by_scheme = POOLS
         return manager
+
+    def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:
+        """Add no authorities to those of the context: requests would add its own, or those of an environment variable.
+
+        A context is always there, and asks for a certificate: `PooledRest` gives one to every https connection.
+        """
+
+    def send(self, request: Any, *args: Any, **more: Any) -> requests.Response:
+        """Send one request; whom to trust is the context's to say, whatever the session made of the environment."""
+        return super().send(request, *args, **{**more, "verify": True})
 
 
 def read_whole(response: requests.Response, deadline: Deadline, most: int = LARGEST) -> requests.Response:

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import re
 from urllib.parse import urlsplit
+from urllib.request import getproxies
 
 import requests
 from requests.exceptions import RequestException
 
 from whisperctl.errors import Unreachable
-from whisperctl.output import blank, clean
-from whisperctl.tls import authorities
+from whisperctl.output import blank
+from whisperctl.proxies import NO_URL, SILENT, is_broken, refused
+from whisperctl.tls import failure_in_words
 
 _TUNNEL = re.compile(r"Tunnel connection failed: (\d{3})")
 PAGE = "docs/network.md tells how to set proxies and certificate authorities."
@@ -33,9 +35,10 @@ def in_words(error: RequestException, timeout: float) -> str:
     """Why there is no answer, for the end of a sentence."""
     match error:
         case requests.exceptions.SSLError():
-            return _tls(error)
+            return failure_in_words(error) or "the TLS handshake failed"
         case requests.exceptions.ProxyError():
-            return _proxy(error)
+            answered = _TUNNEL.search(str(error))
+            return refused(answered[1]) if answered else SILENT
         case requests.exceptions.ConnectTimeout():
             return "no connection could be made in time"
         case requests.exceptions.Timeout():
@@ -47,7 +50,9 @@ def in_words(error: RequestException, timeout: float) -> str:
         case requests.exceptions.InvalidSchema() if "SOCKS" in str(error):
             return "the environment names a SOCKS proxy, and the package PySocks is missing"
         case requests.exceptions.InvalidProxyURL():
-            return "the address of the proxy in HTTPS_PROXY, HTTP_PROXY or ALL_PROXY is no URL"
+            return NO_URL
+        case requests.exceptions.InvalidURL() if any(is_broken(proxy) for proxy in getproxies().values()):
+            return NO_URL
         case (
             requests.exceptions.InvalidURL() | requests.exceptions.InvalidSchema() | requests.exceptions.MissingSchema()
         ):
@@ -56,30 +61,9 @@ def in_words(error: RequestException, timeout: float) -> str:
             return "the connection broke before an answer came"
 
 
-def _tls(error: RequestException) -> str:
-    text = str(error)
-    if found := re.search(r"certificate verify failed: ([^(\"']+)", text):
-        named = authorities()
-        by = f"{named[0]} ({named[1]})" if named else "this machine"
-        return f"its certificate is not trusted by {clean(by)}: {clean(found[1].strip())}"
-    if "WRONG_VERSION_NUMBER" in text or "HTTP_REQUEST" in text:
-        return "it does not speak TLS: is the address http://, or a proxy's?"
-    return "the TLS handshake failed"
-
-
-def _proxy(error: RequestException) -> str:
-    answered = _TUNNEL.search(str(error))
-    match answered and answered[1]:
-        case "407":
-            return "the proxy wants a login (407): write http://USER:PASSWORD@HOST:PORT into HTTPS_PROXY"
-        case str(status):
-            return f"the proxy refuses the connection ({status})"
-    return "the proxy named by HTTPS_PROXY, HTTP_PROXY or ALL_PROXY does not answer"
-
-
 def unreachable(verb: str, host: str, path: str, error: RequestException, timeout: float) -> Unreachable:
     """The error of a call that got no answer."""
     shown, words = blank(host), in_words(error, timeout)
-    ours = isinstance(error, requests.exceptions.SSLError | requests.exceptions.ProxyError) or "proxy" in words
+    ours = isinstance(error, requests.exceptions.SSLError | requests.exceptions.ProxyError) or "proxy" in words.lower()
     advice = PAGE if ours else f"Check --host or UBIOPS_API_HOST ({urlsplit(shown).netloc or shown}), and the network."
     return Unreachable(verb, path, 0, f"UbiOps at {shown} cannot be reached ({verb} {path}): {words}.", advice)

@@ -36,6 +36,7 @@ from whisperctl.control.faults import PAGE, in_words, never_sent, unreachable
 from whisperctl.control.rate_limit import RateLimit
 from whisperctl.errors import ApiError, Forbidden, NotFound, Unauthorized, Unreachable
 from whisperctl.output import clean
+from whisperctl.proxies import refused
 from whisperctl.tls import client_context
 
 ATTEMPTS = 4
@@ -124,8 +125,8 @@ class PooledRest:
         # A callable as `auth` keeps a ~/.netrc from replacing the token.
         self.session.auth = _leave_headers_alone
         self.session.headers["Accept-Encoding"] = ENCODINGS
-        self._pool = {"pool_connections": 4, "pool_maxsize": connections + MORE_CONNECTIONS, "max_retries": 0}
-        self.session.mount("http://", TimedAdapter(**self._pool))
+        self._connections = connections + MORE_CONNECTIONS
+        self.session.mount("http://", TimedAdapter(connections=self._connections))
         self._trusting = threading.Lock()
 
     def request(
@@ -253,7 +254,9 @@ class PooledRest:
         """Make what https is spoken with: only now, since reading this machine's authorities takes a while."""
         with self._trusting:
             if not isinstance(self.session.get_adapter("https://"), TimedAdapter):
-                self.session.mount("https://", TimedAdapter(ssl_context=client_context(), **self._pool))
+                self.session.mount(
+                    "https://", TimedAdapter(ssl_context=client_context(), connections=self._connections)
+                )
 
     def _pause(self, seconds: float, attempt: int, why: str) -> None:
         self.say(f"{why}; try {attempt + 1} of {ATTEMPTS} in {seconds:.1f} s")
@@ -306,8 +309,7 @@ def api_error(verb: str, path: str, response: requests.Response, tries: int = 1)
     """The error that `response`, the last of `tries`, tells, in UbiOps' own words where it has some."""
     reason = _reason(response)
     if response.status_code == 407:
-        advice = "It wants a login: write http://USER:PASSWORD@HOST:PORT into HTTP_PROXY. " + PAGE
-        return ApiError(verb, path, 407, f"the proxy answered, not UbiOps: {reason}", advice)
+        return Unreachable(verb, path, 0, f"UbiOps cannot be reached ({verb} {path}): {refused(407)}.", PAGE)
     if response.status_code in (401, 403) and _is_page(response):
         advice = "It is a web page, which UbiOps does not send: a proxy or filter on the way refuses this. " + PAGE
         kind = Unauthorized if response.status_code == 401 else Forbidden

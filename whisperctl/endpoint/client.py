@@ -8,6 +8,7 @@ it. An HTTP status is an answer, not an exception: callers decide what a 503 mea
 from __future__ import annotations
 
 import json
+import re
 import secrets
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -24,7 +25,8 @@ from whisperctl.endpoint.link import delivery_rate
 from whisperctl.errors import Unhealthy, Unreachable
 from whisperctl.hosts import refuse_foreign, refuse_plain
 from whisperctl.output import TOKEN, clean, learn_token
-from whisperctl.tls import client_context
+from whisperctl.proxies import SILENT, proxy_for, refused
+from whisperctl.tls import client_context, failure_in_words
 
 
 class TooSlow(Unreachable):
@@ -60,7 +62,7 @@ class Answer:
     @property
     def reason(self) -> str:
         """The server's own words in one short line: an error message, or the start of the body."""
-        found = _message(self.json()) or ("" if "<html" in self.text[:500].lower() else self.text)
+        found = _message(self.json()) or (_page(self.text) if "<html" in self.text[:500].lower() else self.text)
         line = clean(" ".join(found.split()))
         return line if len(line) <= 300 else line[:299] + "…"
 
@@ -236,6 +238,8 @@ class Endpoint:
             if body and (rate := delivery_rate(response)):
                 self.link_rate = rate if self.link_rate is None else 0.8 * self.link_rate + 0.2 * rate
             read_whole(response)
+        if response.status_code == 407:
+            raise Unreachable(verb, url.path, 0, f"{verb} {url.copy_with(query=None)}: {refused(407)}.", NETWORK)
         self._say(f"{verb} {url} -> {response.status_code} ({response.elapsed.total_seconds():.2f} s)")
         return response
 
@@ -248,11 +252,13 @@ class Endpoint:
             reason = f"{asked}: no answer within {seconds:g} s."
             raise TooSlow(verb, url.path, 0, reason, "Pass a larger --timeout.") from error
         except httpx.ProxyError as error:
-            reason = f"{asked}: the proxy refuses the connection ({clean(str(error))})."
-            raise Unreachable(verb, url.path, 0, reason, NETWORK) from error
+            raise Unreachable(verb, url.path, 0, f"{asked}: {_proxy_in_words(error)}.", NETWORK) from error
         except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
-            reason = clean(self._blank(str(error))) or "the connection broke"
-            raise Unreachable(verb, url.path, 0, f"{asked}: {reason}.") from error
+            words = failure_in_words(error)
+            if words is None and isinstance(error, httpx.ConnectError) and proxy_for(str(url)):
+                words = SILENT
+            reason = words or clean(self._blank(str(error))).rstrip(".") or "the connection broke"
+            raise Unreachable(verb, url.path, 0, f"{asked}: {reason}.", NETWORK if words else "") from error
         except RuntimeError as error:  # httpx's word for a client that was closed while a request was on its way
             raise Unreachable(verb, url.path, 0, f"{asked}: stopped.") from error
 
@@ -295,7 +301,7 @@ class _Clients:
         try:
             self._trust = client_context() if encrypted else httpx.create_ssl_context()
             self._idle.append(self._made())
-        except (OSError, ImportError, ValueError) as error:  # proxies and certificates of the environment
+        except (OSError, ImportError, ValueError, httpx.InvalidURL) as error:  # proxies, certificates
             raise Unhealthy(
                 f"No HTTP client can be made of this environment: {clean(str(error)) or type(error).__name__}.\n"
                 f"  Look at SSL_CERT_FILE, ALL_PROXY, HTTPS_PROXY and HTTP_PROXY. {NETWORK}"
@@ -354,6 +360,12 @@ def _quoted(name: str) -> str:
     return name.replace('"', "%22").replace("\r", "%0D").replace("\n", "%0A")
 
 
+def _proxy_in_words(error: httpx.ProxyError) -> str:
+    """A status that a proxy answered a CONNECT with, or what a SOCKS proxy made of its own."""
+    text = clean(str(error))
+    return refused(text[:3]) if text[:3].isdecimal() else f"the proxy refuses the connection ({text})"
+
+
 class _TokenFor(httpx.Auth):
     """Adds the token to requests for one origin."""
 
@@ -380,6 +392,12 @@ def _origin(url: str) -> str:
         raise Unhealthy(f"The endpoint {parsed.copy_with(userinfo=b'')} is not a plain http or https URL.")
     port = parsed.port or {"http": 80, "https": 443}[parsed.scheme]
     return f"{parsed.scheme}://{parsed.host.lower()}:{port}"
+
+
+def _page(text: str) -> str:
+    """What a web page in place of an answer calls itself; a filter or a gateway on the way sent it."""
+    title = re.search(r"<title>(.{1,200}?)</title>", text[:5000], re.IGNORECASE | re.DOTALL)
+    return f"a web page: {title[1].strip()}" if title else "a web page"
 
 
 def _message(body: Any) -> str:
