@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import socket
+import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -169,8 +171,26 @@ def test_what_a_directory_passes_over_is_told(tmp_path: Path) -> None:
     }
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may look into every folder")
-def test_a_folder_that_cannot_be_read_is_told(tmp_path: Path) -> None:
-    (tmp_path / "stack.yaml").write_text(STACK, encoding="utf-8")
-    (tmp_path / "closed").mkdir(mode=0)
-    assert passed_over(tmp_path) == {"closed": "this folder cannot be read and is passed over: Permission denied"}
+@contextmanager
+def nobody() -> Iterator[None]:
+    """Root may look into every folder: for a while this process is somebody else."""
+    root = os.geteuid() == 0
+    if root:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        if root:
+            os.seteuid(0)
+
+
+def test_a_folder_that_cannot_be_read_is_told() -> None:
+    with tempfile.TemporaryDirectory() as named:  # pytest's own folders are for nobody but root
+        folder = Path(named)
+        folder.chmod(0o755)
+        (folder / "stack.yaml").write_text(STACK, encoding="utf-8")
+        assert passed_over(folder) == {}
+        (folder / "closed").mkdir(mode=0)
+        with nobody():
+            found = passed_over(folder)
+    assert found == {"closed": "this folder cannot be read and is passed over: Permission denied"}

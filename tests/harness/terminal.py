@@ -7,6 +7,7 @@ import os
 import pty
 import re
 import select
+import signal
 import struct
 import termios
 import time
@@ -80,6 +81,11 @@ class Terminal:
     def type(self, text: str) -> None:
         """As somebody at the keyboard would."""
         os.write(self._ours, text.encode())
+
+    def hang_up(self) -> None:
+        """As an ssh connection does that breaks."""
+        os.close(self._ours)
+        self.process.send_signal(signal.SIGHUP)
 
     def end(self) -> int:
         """The exit code, once everything is read."""

@@ -6,9 +6,12 @@ import hashlib
 import io
 import json
 import os
+import resource
+import shutil
 import subprocess
 import sys
 import zipfile
+from collections.abc import Callable
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -23,10 +26,12 @@ ROOT = Path(__file__).parents[2]
 SPECS = ROOT / "tests" / "specs"
 
 
-def run(*args: str, cwd: Path, **environ: str) -> subprocess.CompletedProcess[str]:
+def run(
+    *args: str, cwd: Path, preexec_fn: Callable[[], None] | None = None, **environ: Any
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "whisperctl", *args],
-        cwd=cwd, text=True, capture_output=True, timeout=60, check=False,
+        cwd=cwd, text=True, capture_output=True, timeout=60, check=False, preexec_fn=preexec_fn,
         env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "HOME": str(cwd), **environ},
     )  # fmt: skip
 
@@ -103,6 +108,31 @@ def test_output_that_cannot_be_written_is_told(args: tuple[str, ...], unbuffered
         )  # fmt: skip
     assert ran.returncode == 1
     assert ran.stderr == "error: The output cannot be written: No space left on device.\n"
+
+
+@pytest.mark.parametrize(
+    ("args", "told"),
+    [
+        (("render", "minimal.yaml", "-o", "out"), "error: out cannot be written: File too large."),
+        (("init", "out"), "error: out cannot be written to: File too large."),
+    ],
+)
+def test_what_does_not_fit_on_a_disk_is_told_and_leaves_nothing(
+    tmp_path: Path, args: tuple[str, ...], told: str
+) -> None:
+    """A file that may have no more than a block is as good as a disk without room."""
+    shutil.copy(SPECS / "valid" / "minimal.yaml", tmp_path)
+
+    def full() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (512, 512))
+
+    # Python itself would leave half of what it compiled.
+    ran = run(*args, cwd=tmp_path, preexec_fn=full, PYTHONDONTWRITEBYTECODE="1")
+    assert ran.returncode == 1
+    assert told in ran.stderr
+    assert "Traceback" not in ran.stderr
+    assert [path for path in (tmp_path / "out").rglob("*") if path.is_file()] == []
+    assert run(*args, cwd=tmp_path).returncode == 0
 
 
 @pytest.mark.parametrize("args", [*SCREENS, ("plan",)], ids=" ".join)

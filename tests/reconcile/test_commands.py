@@ -315,18 +315,33 @@ def test_no_secret_and_no_token_is_ever_said(project: Project) -> None:
     assert "f" * 40 not in said
 
 
-def test_ctrl_c_ends_the_waiting_says_what_builds_and_the_next_apply_finishes(project: Project) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)
+def test_a_signal_ends_the_waiting_says_what_builds_and_leaves_no_lease(
+    project: Project, number: signal.Signals
+) -> None:
     file = str(project.write())
     project.fault("build-endless", count=1)
     process = project.spawn("apply", "--yes", file)
     assert process.stderr is not None
     while "building on" not in process.stderr.readline():
         assert process.poll() is None
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     _, err = process.communicate(timeout=20)
     assert process.returncode == 130
     assert "Still building on UbiOps: environment_tag/whisperctl/" in err
     assert "Traceback" not in err
+    assert "whisperctl-lease" not in (project.api().deployment("alpha") or {})["labels"]
+
+
+def test_a_terminal_that_hangs_up_leaves_no_lease(project: Project) -> None:
+    """An ssh connection that breaks: a signal, and nobody takes what is written any more."""
+    project.fault("build-endless", count=1)
+    terminal = project.terminal("apply", "--yes", str(project.write()))
+    terminal.until("environment_tag/whisperctl/")
+    while "whisperctl-lease" not in (project.api().deployment("alpha") or {"labels": {}})["labels"]:
+        assert terminal.process.poll() is None
+    terminal.hang_up()
+    assert terminal.process.wait(20) in (1, 130)
     assert "whisperctl-lease" not in (project.api().deployment("alpha") or {})["labels"]
 
 

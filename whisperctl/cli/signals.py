@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from types import FrameType
 
 from whisperctl.clock import StoppableClock
@@ -37,13 +37,19 @@ def interrupt_ends_waits(clock: StoppableClock) -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
+def _ending_signals() -> Sequence[int]:
+    """What asks a program to end; a hang-up (the terminal or the ssh connection is gone) unless `nohup` ignores it."""
+    hung_up = () if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN else (signal.SIGHUP,)
+    return (signal.SIGINT, signal.SIGTERM, *hung_up)
+
+
 ENDING_SECONDS = 0.7
 """After a signal, until a process that only looks is ended without waiting for the answers on their way."""
 
 
 @contextmanager
 def ended_by_signals(clock: StoppableClock) -> Iterator[None]:
-    """While this lasts, SIGTERM ends the program with exit code 0, SIGINT with that of an interrupt; within a second.
+    """While this lasts, SIGTERM ends the program with exit code 0, SIGINT and SIGHUP as an interrupt; within a second.
 
     For what goes on until somebody ends it. What it was about to write is left to the next one, as after a kill.
     """
@@ -61,7 +67,7 @@ def ended_by_signals(clock: StoppableClock) -> Iterator[None]:
         too_late.start()
         raise SystemExit(code)
 
-    before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, end) for number in _ending_signals()}
     try:
         yield
     finally:
@@ -73,8 +79,8 @@ def ended_by_signals(clock: StoppableClock) -> Iterator[None]:
 def second_interrupt_exits(
     clock: StoppableClock, show: Callable[[str], None], leave: Callable[[], None]
 ) -> Iterator[None]:
-    """While this lasts, SIGINT and SIGTERM stop `clock` and `show` says so; the second one calls `leave` and ends the
-    process at once.
+    """While this lasts, SIGINT, SIGTERM and SIGHUP stop `clock` and `show` says so; a second one calls `leave` and
+    ends the process at once.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -85,9 +91,10 @@ def second_interrupt_exits(
             leave()
             os._exit(EXIT_INTERRUPTED)
         clock.stop.set()
-        show("\nInterrupted: nothing more is started. Press Ctrl-C again to leave at once.")
+        with suppress(OSError):  # a terminal that hung up takes no more
+            show("\nInterrupted: nothing more is started. Press Ctrl-C again to leave at once.")
 
-    before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, interrupt) for number in _ending_signals()}
     try:
         yield
     finally:

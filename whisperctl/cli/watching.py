@@ -8,10 +8,11 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Any
 
+from whisperctl.apply.events import Event, Listen
 from whisperctl.cli.options import Settings
 from whisperctl.cli.signals import second_interrupt_exits
 from whisperctl.clock import Clock
@@ -35,7 +36,17 @@ def watched(
     # -vv names every request, from below and straight to stderr: lines for a log, not for a view that moves.
     view = _view(world.clock, live and settings.verbose < 2, options)
     with second_interrupt_exits(world.clock, view.show, view.close), view:
-        yield replace(world, listen=view), view.show
+        yield replace(world, listen=_listening(view)), view.show
+
+
+def _listening(view: Lines) -> Listen:
+    """What cannot be shown ends no work: a terminal that hung up, a full disk behind stderr."""
+
+    def listen(event: Event) -> None:
+        with suppress(OSError):
+            view(event)
+
+    return listen
 
 
 def _view(clock: Clock, live: bool, options: dict[str, Any]) -> Lines:

@@ -156,19 +156,20 @@ def _syntax_problem(error: yaml.YAMLError, text: str, name: str) -> Problem:
         return Problem(
             where=where, path="", message="this file holds several documents", hint="Write one stack per file."
         )
-    lines = text.split("\n")[max(where.line - 2, 0) : where.line]
-    hint = _syntax_hint(lines, where.column)
+    begun = getattr(error, "context_mark", None)  # of what was being read: a line that does not look like the fault
+    first = min(where.line - 2, begun.line) if begun is not None else where.line - 2
+    hint = _syntax_hint(text.split("\n")[max(first, 0) : where.line], where)
     return Problem(where=where, path="", message=f"this is not valid YAML: {said}", hint=hint)
 
 
-def _syntax_hint(lines: list[str], column: int) -> str:
-    """What the two last lines that were read show."""
-    if lines and lines[-1][column - 1 :].startswith("\t"):
+def _syntax_hint(lines: list[str], at: Mark) -> str:
+    """What the last lines that were read show."""
+    if lines and lines[-1][at.column - 1 :].startswith("\t"):
         return "YAML indents with spaces, not tabs."
-    for line in reversed(lines):
+    for back, line in enumerate(reversed(lines)):
         if character := INVISIBLE.search(line):
-            where = character.start() + 1
-            return f"Column {where} holds an invisible character ({code_point(character[0])}): write a plain space."
+            where = f"Line {at.line - back}, column {character.start() + 1}"
+            return f"{where} holds an invisible character ({code_point(character[0])}): write a plain space."
         if _UNQUOTED_IN_FLOW.search(line):
             return 'Between { } and [ ] a ${NAME} stands in quotes: {minimum_instances: "${N}"}.'
     return ""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from whisperctl.errors import WhisperctlError
@@ -38,6 +39,9 @@ def write_render(stacks: Sequence[Stack], folder: Path) -> list[str]:
         _clear(folder, files)
         write_files({**files, MANIFEST: json.dumps(sorted(files), indent=1).encode() + b"\n"}, folder)
     except OSError as error:
+        for name in (*files, MANIFEST):  # half a render would be in the way of the next one
+            with suppress(OSError):
+                (folder / name).unlink(missing_ok=True)
         raise WhisperctlError(f"{error.filename or folder} cannot be written: {error.strerror}.") from error
     return [*said, *(f"  {folder / name}" for name in sorted(files))]
 
@@ -62,7 +66,7 @@ def _clear(folder: Path, files: Mapping[str, bytes | Path]) -> None:
     if folder.exists() and not folder.is_dir():
         raise WhisperctlError(f"{folder} is not a folder.")
     earlier = _earlier(folder)
-    present = any(folder.iterdir()) if folder.exists() else False
+    present = any(not path.is_dir() for path in folder.rglob("*"))
     if present and earlier is None:
         raise WhisperctlError(f"{folder} holds files that whisperctl did not write.\n  Name an empty or a new folder.")
     for name in (*files, *(earlier or ()), MANIFEST):

@@ -10,6 +10,7 @@ import os
 import sys
 from collections import deque
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import assert_never
 
@@ -62,7 +63,8 @@ class Screen(Lines):
         """Wipe away what is in progress."""
         with self._lock:
             self._rows.clear()
-        self._live.stop()
+        with suppress(OSError):  # a terminal that hung up has nothing left to wipe
+            self._live.stop()
 
     def __call__(self, event: Event) -> None:
         """Take in what happened; print what stays."""
