@@ -186,7 +186,7 @@ def test_render_writes_what_would_be_uploaded(tmp_path: Path) -> None:
 
 def test_render_replaces_its_own_render_and_nothing_else(tmp_path: Path) -> None:
     everything = str(SPECS / "valid" / "everything.yaml")
-    environ = {"WHISPERCTL_TEST_TOKEN": "x"}
+    environ: dict[str, Any] = {"WHISPERCTL_TEST_TOKEN": "x"}
     assert run("render", everything, "-o", "out", cwd=tmp_path, **environ).returncode == 0
     assert (tmp_path / "out" / "deployment_package" / "requirements.txt").exists()
     assert run("render", str(SPECS / "valid" / "minimal.yaml"), "-o", "out", cwd=tmp_path).returncode == 0

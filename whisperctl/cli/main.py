@@ -58,9 +58,15 @@ ELSEWHERE = {
     "get": "status", "describe": "status", "ls": "list", "ps": "list", "outputs": "output", "refresh": "drift",
     "import": "adopt", "install": "apply", "upgrade": "apply", "deploy": "apply", "create": "apply", "up": "apply",
     "uninstall": "destroy", "delete": "destroy", "down": "destroy", "undo": "rollback", "log": "logs",
-    "port-forward": "proxy", "test": "smoke", "rollout": "history", "new": "init",
+    "port-forward": "proxy", "test": "smoke", "rollout": "history", "new": "init", "taint": "restart", "state": "list",
 }  # fmt: skip
 """What Terraform, kubectl and Helm call it -> our command."""
+
+OPTIONS_ELSEWHERE = {
+    "auto-approve": "Write `--yes`.", "target": "Write `--only`.", "out": "Write `-o FILE`.",
+    "f": "Write the PATH alone.", "filename": "Write the PATH alone.", "dry-run": "`whisperctl plan` is that.",
+}  # fmt: skip
+"""Terraform's and kubectl's options -> what to write here, where it has another name."""
 
 UNWRITABLE = (errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 """What stdout answers where it takes no more. Commands that write files themselves tell of those by name."""
@@ -150,7 +156,7 @@ def _exit_code(arguments: Sequence[str] | None, settings: Settings) -> int:
     try:
         code: Any = whisperctl.main(arguments, standalone_mode=False, obj=settings, prog_name="whisperctl")
     except click.UsageError as error:
-        error.show()
+        _respelt(error, arguments).show()
         code = EXIT_USAGE
     except click.ClickException as error:
         error.show()
@@ -168,6 +174,20 @@ def _exit_code(arguments: Sequence[str] | None, settings: Settings) -> int:
     except Exception as error:
         return _unexpected(error, settings)
     return code if isinstance(code, int) else EXIT_DONE
+
+
+def _respelt(error: click.UsageError, arguments: Sequence[str] | None) -> click.UsageError:
+    """The error; of an option that is another tool's, or has one dash as Terraform's have, with our spelling."""
+    if not isinstance(error, click.NoSuchOption) or error.ctx is None:
+        return error
+    known = {name for parameter in error.ctx.command.params for name in parameter.opts}
+    for word in sys.argv[1:] if arguments is None else arguments:
+        given = word.partition("=")[0]
+        name = given.lstrip("-")
+        advice = OPTIONS_ELSEWHERE.get(name) or (f"Write `--{name}`." if f"--{name}" in known else "")
+        if advice and error.option_name in (given, given[:2]):
+            return click.UsageError(f"No such option {given!r}. {advice}", error.ctx)
+    return error
 
 
 def _unexpected(error: Exception, settings: Settings) -> int:
