@@ -37,11 +37,15 @@ class Deployment:
 
 def package() -> bytes:
     """The test server as a deployment package."""
+    return package_of(DEPLOYMENT, *(Path(str(module.__file__)) for module in (fake_vllm, tones)))
+
+
+def package_of(deployment: str, *sources: Path) -> bytes:
+    """A deployment package of this code, with modules beside it."""
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w") as archive:
-        archive.writestr("deployment_package/deployment.py", DEPLOYMENT)
-        for module in (fake_vllm, tones):
-            source = Path(str(module.__file__))
+        archive.writestr("deployment_package/deployment.py", deployment)
+        for source in sources:
             text = source.read_text().replace("from tests.endpoint import", "import")
             archive.writestr(f"deployment_package/{source.name}", text)
     return stream.getvalue()
@@ -50,8 +54,8 @@ def package() -> bytes:
 class Project:
     """A project in which `tones` is deployed, asleep until a request wakes it."""
 
-    def __init__(self, emulator: Emulator) -> None:
-        self.emulator = emulator
+    def __init__(self, emulator: Emulator, content: bytes) -> None:
+        self.emulator, self.content = emulator, content
         self.api = Api(emulator.host, "demo", emulator.token)
 
     def deploy(self) -> None:
@@ -78,7 +82,7 @@ class Project:
         told = httpx.post(
             f"{self.emulator.host}/projects/demo/deployments/tones/versions/v1/revisions",
             headers={"Authorization": f"Token {self.emulator.token}"},
-            files={"file": ("package.zip", package(), "application/zip")},
+            files={"file": ("package.zip", self.content, "application/zip")},
         )
         return str(told.json()["revision"])
 
@@ -100,11 +104,11 @@ def until(met: Any, seconds: float = 30) -> None:
 
 
 @contextmanager
-def deployed(data: Path) -> Iterator[Project]:
-    """A project of its own, with an instance that is awake, until the block ends."""
+def deployed(data: Path, content: bytes | None = None) -> Iterator[Project]:
+    """A project of its own, with an instance of a package that is awake (the test server's), until the block ends."""
     emulator = testing.start("--speed", "1000", data=data)
     try:
-        found = Project(emulator)
+        found = Project(emulator, content or package())
         found.deploy()
         found.api.create_request("tones", "v1", "wake up", 60)
         until(lambda: found.api.service_status("tones-service")["ready"])

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.endpoint import stacks, tones
-from tests.endpoint.project import Project, deployed, until
+from tests.endpoint.project import Project, deployed, package, until
 from tests.harness import program
 from ubiops_emulator import testing
 from whisperctl.endpoint.client import Endpoint
@@ -38,7 +38,7 @@ def folder(tmp_path: Path) -> Path:
 def test_a_sleeping_deployment_is_woken(tmp_path_factory: pytest.TempPathFactory, folder: Path) -> None:
     emulator = testing.start("--speed", "1000", data=tmp_path_factory.mktemp("asleep"))
     try:
-        asleep = Project(emulator)
+        asleep = Project(emulator, package())
         asleep.deploy()
         told = asleep.run(folder, "transcribe", "hello.wav")
         assert (told.returncode, told.stdout) == (0, "ba ke mo\n"), told.stderr

@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 
 from tests.endpoint import stacks, tones
-from tests.endpoint.project import Project, deployed
+from tests.endpoint.project import Project, deployed, until
 from tests.harness import program
+from whisperctl.transcribe import output
 
 
 @pytest.fixture(scope="module")
@@ -75,6 +76,29 @@ def test_several_formats_at_once_and_again(project: Project, folder: Path) -> No
     assert "skipped" in project.run(folder, "transcribe", "hello.wav", *wishes).stderr
     assert "s of audio" in project.run(folder, "transcribe", "hello.wav", *wishes, "--overwrite").stderr
     assert "s of audio" in project.run(folder, "transcribe", "hello.wav", *wishes, "--language", "de").stderr
+
+
+def test_a_killed_run_leaves_nothing_and_the_next_goes_on(
+    project: Project, folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    (folder / "many").mkdir()
+    for number in range(60):
+        (folder / "many" / f"{number:02}.wav").hardlink_to(folder / "hello.wav")
+    out, spool = folder / "out", tmp_path_factory.mktemp("spool")
+    environment = {**project.environment(), "TMPDIR": str(spool), "PYTHONPATH": str(Path.cwd())}
+    command = ("transcribe", "many", "-o", "out", "--parallelism", "1")
+    with program.start(*command, environ=environment, folder=folder) as killed:
+        until(lambda: len(list(out.glob("*.txt"))) >= 5)
+        killed.kill()
+    done = len(list(out.glob("*.txt")))
+    (out / f".whisperctl-{output.host()}-{killed.pid}-7.part").write_text("ba k")  # killed in the middle of a file
+    with program.start(*command, environ=environment, folder=folder) as second:
+        told = second.communicate(timeout=60)[1]
+    assert second.returncode == 0, told
+    assert 5 <= told.count("skipped") <= done < 60
+    assert {path.read_text() for path in out.glob("*.txt")} == {"ba ke mo\n"}
+    assert {path.name for path in out.iterdir() if path.suffix != ".txt"} == {".whisperctl.sqlite"}
+    assert not list(spool.iterdir())
 
 
 def test_a_manifest_here_and_on_a_cluster(project: Project, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -38,7 +38,7 @@ def clear(folder: Path) -> None:
     for part in folder.glob(".whisperctl-*.part"):
         where, pid, _ = (*part.name.removeprefix(".whisperctl-").split("-"), "", "")[:3]
         try:
-            is_litter = not _runs(pid) if where == host() else time.time() - part.stat().st_mtime > _OLD
+            is_litter = not runs(pid) if where == host() else time.time() - part.stat().st_mtime > _OLD
             if is_litter:
                 part.unlink(missing_ok=True)
         except FileNotFoundError:
@@ -50,7 +50,7 @@ def host() -> str:
     return f"{zlib.crc32(socket.gethostname().encode()):08x}"
 
 
-def _runs(pid: str) -> bool:
+def runs(pid: str) -> bool:
     """Whether another process of that number runs here; containers give the same few numbers again and again."""
     if not pid.isdecimal() or int(pid) == os.getpid():
         return False

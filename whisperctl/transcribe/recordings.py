@@ -18,10 +18,13 @@ from itertools import count, takewhile
 from pathlib import Path
 
 from whisperctl.errors import WhisperctlError
+from whisperctl.transcribe import output
 from whisperctl.transcribe.channels import Channels
 from whisperctl.transcribe.containers import HEAD, SUFFIXES, is_recording
 
 STDIN = "-"
+_SPOOL = "whisperctl"
+"""What the name of a temporary folder begins with; this machine and the process follow."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -152,9 +155,10 @@ def _in_folder(name: str, folder: Path) -> list[Named]:
     unread: list[OSError] = []
     files = sorted(_files(str(folder), set(), unread))
     found: list[Named] = [_missing(str(error.filename), f"cannot be read: {error.strerror}") for error in unread]
+    inside = len(os.path.join(folder, ""))  # noqa: PTH118 - names as they come, without an object for each
     for path in files:
-        one = _recording(str(Path(path)), Path(os.path.relpath(path, folder)))
-        found.append(replace(one, folder=name))
+        given = path if folder.parts else path[inside:]
+        found.append(_recording(given, Path(path[inside:]), folder=name))
     return found
 
 
@@ -189,10 +193,9 @@ def _is_fork(name: str) -> bool:
     return name.startswith(("._", ".whisperctl")) or name in (".DS_Store", "__MACOSX")
 
 
-def _recording(name: str, place: Path) -> Recording:
-    return Recording(
-        name=printable(name), given=name, path=Path(name), place=place.with_suffix("") if place.suffix else place
-    )
+def _recording(name: str, place: Path, folder: str | None = None) -> Recording:
+    place = place.with_suffix("") if place.suffix else place
+    return Recording(name=printable(name), given=name, path=Path(name), place=place, folder=folder)
 
 
 def _missing(name: str, reason: str) -> Missing:
@@ -211,6 +214,8 @@ def _from_stdin(spool: Path) -> Recording:
 
 def printable(name: str) -> str:
     """`name` with `?` for what no terminal should get: control characters, and bytes that are no text."""
+    if name.isprintable():
+        return name
     return "".join(character if character.isprintable() else "?" for character in name)
 
 
@@ -249,5 +254,8 @@ def _longer(one: Recording, kept: int) -> Recording:
 
 
 def temporary() -> tempfile.TemporaryDirectory[str]:
-    """A folder for standard input, gone after use."""
-    return tempfile.TemporaryDirectory(prefix="whisperctl-")
+    """A folder for what must be kept meanwhile, gone after use; those that killed processes have left are deleted."""
+    for old in Path(tempfile.gettempdir()).glob(f"{_SPOOL}-{output.host()}-*"):
+        if not output.runs(old.name.split("-")[2]):
+            shutil.rmtree(old, ignore_errors=True)  # somebody else's is left to them
+    return tempfile.TemporaryDirectory(prefix=f"{_SPOOL}-{output.host()}-{os.getpid()}-")
