@@ -18,7 +18,7 @@ from whisperctl.transcribe.sound import RATE
 from whisperctl.transcribe.uploads import Encoding, Uploads
 
 soundfile: Any = pytest.importorskip("soundfile")
-SAMPLES = np.frombuffer(tones.speak([["ba", "be", "bi"]] * 6), np.int16)
+SAMPLES = np.frombuffer(tones.speak([["ba", "be", "bi"]] * 16), np.int16)
 GIGABIT, SLOW = 125e6, 1e6
 
 

@@ -39,6 +39,8 @@ Upload = tuple[str, bytes | Sequence[bytes | memoryview]]
 NETWORK = "docs/network.md tells how to set proxies and certificate authorities."
 _REDIRECTS = 5
 _CONNECT_SECONDS = 10.0
+_TELLING = 256 << 10
+"""Bytes of a body from which on the time that it took tells about the link, and not about the two machines."""
 _PATIENT_SECONDS = 600.0
 """How long a relayed answer may keep silent: a stream does, between two events."""
 
@@ -235,7 +237,7 @@ class Endpoint:
         with self._clients.taken() as client, self._own_errors(verb, url, seconds), ending(seconds):
             request = client.build_request(verb, url, timeout=limit, **body)
             response = client.send(request, auth=self._auth, stream=True)
-            if body and (rate := delivery_rate(response)):
+            if len(body.get("content", b"")) >= _TELLING and (rate := delivery_rate(response)):
                 self.link_rate = rate if self.link_rate is None else 0.8 * self.link_rate + 0.2 * rate
             read_whole(response)
         if response.status_code == 407:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass, field, replace
 from typing import assert_never
 
 import numpy as np
 
 from whisperctl.endpoint.transcription import Ask, Transcript, timed
-from whisperctl.errors import WhisperctlError
+from whisperctl.errors import Interrupted, WhisperctlError
 from whisperctl.serving import languages
 from whisperctl.transcribe import speech
 from whisperctl.transcribe.channels import Channels
@@ -130,8 +130,10 @@ class Lanes:
         """What was heard, or the failure that came first: pieces after it are not even sent."""
         try:
             return future.result()
-        except BaseException:
+        except (Interrupted, CancelledError):
             raise self._failure or WhisperctlError("was given up.") from None
+        except BaseException as error:  # who waits for a future may be quicker than what is to be done when it ends
+            raise (self._failure or error) from None
 
     def _stitched(self, lane: _Lane, *, words: bool) -> Transcript:
         heard = [(piece, self._result(future)[0]) for piece, future in lane.waiting]
