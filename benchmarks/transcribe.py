@@ -43,6 +43,7 @@ from whisperctl.transcribe.batch import Batch
 from whisperctl.transcribe.recordings import Recording, find
 from whisperctl.transcribe.results import Failed, Result
 from whisperctl.transcribe.retries import Patient
+from whisperctl.transcribe.servers import Server
 from whisperctl.transcribe.sound import RATE
 from whisperctl.transcribe.wishes import Wishes
 
@@ -210,7 +211,7 @@ def transcribed(url: str, model: str, path: Path, parallelism: int | None, *, ig
     with Timed(url, ignores_text=ignores_text) as endpoint, tempfile.TemporaryDirectory() as spool:
         patient = Patient(endpoint, clock, Alarm(endpoint, None, clock, 600, heard.say))
         wishes = Wishes(ask=Ask(model=model, timed=True, language="en"))
-        batch = Batch(wishes, patient, parallelism, clock, heard, spool=Path(spool))
+        batch = Batch(wishes, [Server(patient, model)], parallelism, clock, heard, spool=Path(spool))
         began = cpu()
         for result in batch.run(find([str(path)], Path(spool))):
             if isinstance(result, Failed):

@@ -13,11 +13,12 @@ from tests.endpoint.hand_clock import HandClock
 from whisperctl.endpoint.client import Endpoint
 from whisperctl.endpoint.readiness import Alarm
 from whisperctl.endpoint.transcription import Ask
-from whisperctl.transcribe import ledger
+from whisperctl.transcribe import outputs
 from whisperctl.transcribe.batch import Batch
 from whisperctl.transcribe.recordings import Recording, find
 from whisperctl.transcribe.results import Done, Result
 from whisperctl.transcribe.retries import Patient
+from whisperctl.transcribe.servers import Server
 from whisperctl.transcribe.wishes import Wishes
 
 _ASKED = ("task", "language", "temperature", "prompt")
@@ -60,18 +61,21 @@ class Bench:
         alarm = Alarm(self.endpoint, self.ring, self.clock, self.timeout, self.notes.say)
         return Patient(self.endpoint, self.clock, alarm, chance=lambda: 0.0)
 
+    def server(self) -> Server:
+        return Server(self.patient(), MODEL)
+
     def run(
         self, *named: str | Path, shape: str = "text", out: Path | None = None, parallelism: int = 4, **more: Any
     ) -> list[Result]:
         """Transcribe what is named; `more` is fields of Ask and Wishes."""
         asked = {name: more.pop(name) for name in _ASKED if name in more}
         formats = more.pop("formats", (shape,))
-        wishes = Wishes(ask=Ask(model=MODEL, timed=True, **asked), formats=formats, folder=out, **more)
+        wishes = Wishes(ask=Ask(model=MODEL, timed=True, **asked), formats=formats, **more)
         found = find([str(name) for name in named], self.folder)
         if out:
             out.mkdir(exist_ok=True)
-        with ledger.opened(out) if out else nullcontext() as kept:
-            batch = Batch(wishes, self.patient(), parallelism, self.clock, self.notes, spool=self.folder, ledger=kept)
+        with outputs.opened(out) if out else nullcontext() as kept:
+            batch = Batch(wishes, [self.server()], parallelism, self.clock, self.notes, spool=self.folder, output=kept)
             return list(batch.run(found))
 
     def say(self, name: str, sentences: list[list[str]], pause: float = tones.PAUSE) -> Path:

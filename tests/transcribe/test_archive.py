@@ -5,92 +5,188 @@ from __future__ import annotations
 import os
 import pickle
 import signal
+import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.endpoint import tones
-from tests.endpoint.fake_vllm import MODEL, TOKEN
+from tests.endpoint.fake_vllm import MODEL, TOKEN, serving
+from tests.endpoint.project import until
 from tests.transcribe.bench import Bench, Notes
 from whisperctl.endpoint.transcription import Ask
-from whisperctl.transcribe import ledger
+from whisperctl.transcribe import outputs
 from whisperctl.transcribe.recordings import find
 from whisperctl.transcribe.results import Done, Failed, Result, Skipped
 from whisperctl.transcribe.wishes import Wishes
 
 pytest.importorskip("distributed")
+from tests.transcribe import archive_run
 from whisperctl.transcribe import archive
 
-RECORDINGS = 1000 if os.environ.get("WHISPERCTL_EXHAUSTIVE") else 90
-LEASES = 8
+MANY = 1000
+LEASES = archive_run.LEASES
+IN_FLIGHT = LEASES + archive.AHEAD
+"""Recordings that a cluster has at once: what a kill may have paid for twice."""
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _token() -> Iterator[None]:
+    """In this process' environment, which workers that are started here have, too."""
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("UBIOPS_API_TOKEN", TOKEN)
+        yield
 
 
 @pytest.fixture(scope="module")
 def client() -> Iterator[Any]:
-    os.environ["UBIOPS_API_TOKEN"] = TOKEN  # of the workers, which are started here
-    try:
-        with archive.cluster(archive.LOCAL, LEASES) as found:
-            yield found
-    finally:
-        del os.environ["UBIOPS_API_TOKEN"]
+    with archive.cluster(archive.LOCAL, LEASES) as found:
+        yield found
 
 
 class Run:
-    """One folder of recordings, each of another word, and its archive."""
+    """One folder of recordings, each of one word, and its archive."""
 
-    def __init__(self, bench: Bench, client: Any, count: int) -> None:
-        self.bench, self.client, self.out = bench, client, bench.folder / "out"
+    def __init__(self, bench: Bench, count: int) -> None:
+        self.bench, self.out, self.recordings = bench, bench.folder / "out", bench.folder / "recordings"
         self.out.mkdir()
-        recordings = bench.folder / "recordings"
-        recordings.mkdir()
+        self.recordings.mkdir()
         self.words = [tones.VOCABULARY[number % len(tones.VOCABULARY)] for number in range(count)]
+        spoken = {word: tones.write(bench.folder / f"{word}.wav", [[word]]) for word in set(self.words)}
         for number, word in enumerate(self.words):
-            tones.write(recordings / f"{number:04}.wav", [[word]])
+            (self.recordings / f"{number:04}.wav").hardlink_to(spoken[word])
         self.notes = Notes()
 
     @contextmanager
-    def results(self) -> Iterator[Iterator[Result]]:
-        wishes = Wishes(ask=Ask(model=MODEL, timed=True, language="es"), folder=self.out)
-        place = archive.Place(
-            url=self.bench.vllm.url,
-            home="http://127.0.0.1",
-            timeout=30,
-            wake_timeout=60,
-            variables=("UBIOPS_API_TOKEN",),
-        )
-        found = find([str(self.bench.folder / "recordings")], self.bench.folder)
-        with ledger.opened(self.out) as kept:
-            yield archive.Archive(wishes, place, LEASES, self.client, self.notes, kept).run(found)
+    def results(self, client: Any) -> Iterator[Iterator[Result]]:
+        """A run in this process."""
+        wishes = Wishes(ask=Ask(model=MODEL, timed=True, language="es"))
+        places = [archive_run.place(self.bench.vllm.url)]
+        found = find([str(self.recordings)], self.bench.folder)
+        with outputs.opened(self.out) as output:
+            yield archive.Archive(wishes, places, LEASES, client, self.notes, output).run(found)
+
+    def start(self, address: str = archive.LOCAL) -> subprocess.Popen[str]:
+        """A run as a process of its own, once its cluster is up."""
+        command = [sys.executable, "-m", "tests.transcribe.archive_run", self.bench.vllm.url]
+        command += [str(self.recordings), str(self.out), address]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        assert process.stdout is not None
+        assert process.stdout.readline() == "up\n", process.communicate()
+        return process
 
     def written(self) -> list[str]:
         return [path.read_text().strip() for path in sorted(self.out.glob("*.txt"))]
 
+    def until_written(self, count: int) -> None:
+        until(lambda: len(list(self.out.glob("*.txt"))) >= count)
 
-def test_a_killed_worker_and_a_stopped_client_lose_nothing(bench: Bench, client: Any) -> None:
-    run = Run(bench, client, RECORDINGS)
-    with run.results() as results:  # the client stops in the middle
-        first = [next(results) for _ in range(RECORDINGS // 3)]
+
+def children(pid: int) -> list[int]:
+    """The processes that `pid` has started."""
+    told = subprocess.run(["ps", "-o", "pid=,args=", "--ppid", str(pid)], capture_output=True, text=True, check=False)
+    return [int(line.split()[0]) for line in told.stdout.splitlines() if "dask worker" in line or "spawn_main" in line]
+
+
+def runs(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def test_a_killed_worker_and_a_killed_client_lose_nothing(bench: Bench) -> None:
+    """The scheduler is the client's, and killed with it; what runs the workers ends by itself."""
+    run = Run(bench, MANY)
+    with run.start() as first:
+        run.until_written(MANY // 4)
+        workers = children(first.pid)
+        os.kill(workers[0], signal.SIGKILL)
+        run.until_written(MANY // 2)
+        workers += children(first.pid)
+        first.kill()
+    until(lambda: not any(runs(worker) for worker in workers))
+    done = len(run.written())
+    assert MANY // 2 <= done < MANY
+    with run.start() as second:
+        assert second.communicate(timeout=120) == ("", "")
+    assert second.returncode == 0
+    assert run.written() == run.words
+    assert {path.name for path in run.out.iterdir() if path.suffix != ".txt"} == {".whisperctl.sqlite"}
+    assert MANY <= len(bench.vllm.audio_requests) <= MANY + 2 * IN_FLIGHT
+    assert bench.vllm.most_in_flight <= LEASES
+
+
+def test_a_stopped_client_leaves_what_is_not_done_to_the_next(bench: Bench, client: Any) -> None:
+    run = Run(bench, 40)
+    with run.results(client) as results:
+        first = [next(results) for _ in range(15)]
         results.close()  # type: ignore[attr-defined]
     assert all(isinstance(one, Done) for one in first)
-    with run.results() as results:
-        second = [next(results) for _ in range(RECORDINGS // 2)]
-        victim = next(iter(client.run(os.getpid).values()))
-        os.kill(victim, signal.SIGKILL)
-        second += list(results)
+    with run.results(client) as results:
+        second = list(results)
     assert run.written() == run.words
     assert sum(isinstance(one, Skipped) for one in second) == len(first)
-    assert not [one for one in second if isinstance(one, Failed)]
-    paid = len(bench.vllm.audio_requests)
-    assert RECORDINGS <= paid <= RECORDINGS + 2 * (LEASES + archive.AHEAD)  # twice what the cluster had, both times
-    assert bench.vllm.most_in_flight <= LEASES
+    assert 40 <= len(bench.vllm.audio_requests) <= 40 + IN_FLIGHT
+
+
+def test_a_killed_scheduler_is_told_and_loses_nothing(bench: Bench, tmp_path: Path) -> None:
+    run = Run(bench, 60)
+    port = free_port()
+    with cluster_of_its_own(tmp_path, port) as scheduler:
+        with run.start(f"tcp://127.0.0.1:{port}") as client:
+            run.until_written(20)
+            scheduler.kill()
+            told = client.communicate(timeout=60)
+        assert client.returncode == 1
+        assert "The cluster's scheduler is gone" in told[1]
+    done = len(run.written())
+    with cluster_of_its_own(tmp_path, port), run.start(f"tcp://127.0.0.1:{port}") as client:
+        assert client.communicate(timeout=60)[0] == ""
+    assert run.written() == run.words
+    assert 60 <= len(bench.vllm.audio_requests) <= 60 + IN_FLIGHT
+    assert done >= 20
+
+
+@contextmanager
+def cluster_of_its_own(folder: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
+    """A scheduler and a worker, as somebody else starts them."""
+    dask = [sys.executable, "-m", "dask"]
+    at = ["--host", "127.0.0.1", "--port", str(port), "--no-dashboard"]
+    work = [f"tcp://127.0.0.1:{port}", "--nthreads", "4", "--no-dashboard", "--death-timeout", "20"]
+    out = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    with subprocess.Popen([*dask, "scheduler", *at], cwd=folder, **out) as scheduler:  # type: ignore[call-overload]
+        until(lambda: answers(port))
+        with subprocess.Popen([*dask, "worker", *work, "--local-directory", str(folder)], **out) as worker:  # type: ignore[call-overload]
+            try:
+                yield scheduler
+            finally:
+                worker.terminate()
+                scheduler.kill()
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        return int(listening.getsockname()[1])
+
+
+def answers(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), 1).close()
+    except OSError:
+        return False
+    return True
 
 
 def test_a_refused_token_is_told_once_and_nothing_more_is_sent(bench: Bench, client: Any) -> None:
     bench.vllm.token = "another"
-    run = Run(bench, client, 60)
-    with run.results() as results:
+    run = Run(bench, 60)
+    with run.results(client) as results:
         told = list(results)
     assert all(isinstance(one, Failed) for one in told)
     assert len(bench.vllm.audio_requests) < 60
@@ -98,8 +194,32 @@ def test_a_refused_token_is_told_once_and_nothing_more_is_sent(bench: Bench, cli
     assert not run.written()
 
 
+def test_two_endpoints_share_the_recordings(bench: Bench, client: Any) -> None:
+    run = Run(bench, 40)
+    with serving() as other, outputs.opened(run.out) as output:
+        wishes = Wishes(ask=Ask(model=MODEL, timed=True, language="es"))
+        places = [archive_run.place(one.url) for one in (bench.vllm, other)]
+        found = find([str(run.recordings)], bench.folder)
+        results = list(archive.Archive(wishes, places, LEASES, client, run.notes, output).run(found))
+        assert min(len(one.audio_requests) for one in (bench.vllm, other)) >= 10
+    assert all(isinstance(one, Done) for one in results)
+    assert run.written() == run.words
+
+
+def test_one_that_refuses_leaves_its_recordings_to_the_other(bench: Bench, client: Any) -> None:
+    run = Run(bench, 40)
+    with serving() as other, outputs.opened(run.out) as output:
+        other.token = "another"
+        wishes = Wishes(ask=Ask(model=MODEL, timed=True, language="es"))
+        places = [archive_run.place(one.url) for one in (bench.vllm, other)]
+        found = find([str(run.recordings)], bench.folder)
+        list(archive.Archive(wishes, places, LEASES, client, run.notes, output).run(found))
+        assert len(other.audio_requests) <= IN_FLIGHT
+    assert run.written() == run.words
+
+
 def test_tasks_hold_no_token(bench: Bench) -> None:
-    place = archive.Place(url=bench.vllm.url, home="", timeout=1, wake_timeout=1, variables=("UBIOPS_API_TOKEN",))
+    place = archive_run.place(bench.vllm.url)
     (recording,) = find([str(bench.say("a.wav", [["ba"]]))], bench.folder)
     task = archive.Task(recording=recording, wishes=Wishes(ask=Ask(model=MODEL)), place=place, leases=1)  # type: ignore[arg-type]
     assert TOKEN.encode() not in pickle.dumps(task)

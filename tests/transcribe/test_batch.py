@@ -184,7 +184,7 @@ def test_same_names_do_not_share_a_file(bench: Bench) -> None:
     assert written == {"one/x.wav.txt": "ba\n", "two/x.wav.txt": "be\n"}
 
     again = bench.run(*reversed(paths), out=out)
-    assert [one.target.parent.name for one in again if isinstance(one, Skipped)] == ["two", "one"]
+    assert [Path(one.target).parent.name for one in again if isinstance(one, Skipped)] == ["two", "one"]
 
 
 def test_same_names_differ_in_suffix_or_further_up(bench: Bench) -> None:
@@ -284,7 +284,7 @@ def test_interrupted_run_leaves_no_thread_waiting(bench: Bench) -> None:
     bench.vllm.hold.clear()
     wishes = Wishes(ask=Ask(model=MODEL))
     found = find([str(bench.say("a.wav", [["ba"]]))], bench.folder)
-    run = Batch(wishes, bench.patient(), 2, bench.clock, bench.notes, spool=bench.folder).run(found)
+    run = Batch(wishes, [bench.server()], 2, bench.clock, bench.notes, spool=bench.folder).run(found)
     assert isinstance(run, Iterator)
     with contextlib.closing(run):  # type: ignore[type-var]
         pass

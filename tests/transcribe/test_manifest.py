@@ -33,7 +33,7 @@ def written(folder: Path, *lines: object) -> str:
 def run(bench: Bench, *lines: object) -> list[Result]:
     found = find([], bench.folder, manifest.listed(written(bench.folder, *lines)))
     wishes = Wishes(ask=Ask(model=MODEL, timed=True))
-    return list(Batch(wishes, bench.patient(), 2, bench.clock, bench.notes, spool=bench.folder).run(found))
+    return list(Batch(wishes, [bench.server()], 2, bench.clock, bench.notes, spool=bench.folder).run(found))
 
 
 def test_lines(tmp_path: Path) -> None:

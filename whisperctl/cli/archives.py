@@ -7,26 +7,31 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from whisperctl.cli.options import token_variable
 from whisperctl.cli.target import Live
 from whisperctl.cli.transcripts import Printed
-from whisperctl.cli.wishes import make_folder
 from whisperctl.clock import SystemClock
 from whisperctl.endpoint.readiness import Alarm
 from whisperctl.errors import WhisperctlError
 from whisperctl.output import TOKEN_VARIABLE
-from whisperctl.transcribe import ledger, manifest, output
+from whisperctl.transcribe import manifest, outputs
 from whisperctl.transcribe.batch import Batch
 from whisperctl.transcribe.folders import Folders
-from whisperctl.transcribe.ledger import Ledger
+from whisperctl.transcribe.outputs import Output
 from whisperctl.transcribe.recordings import Named, Recording, find, temporary
 from whisperctl.transcribe.results import Failed, Result
 from whisperctl.transcribe.retries import Patient
+from whisperctl.transcribe.servers import Server
+from whisperctl.transcribe.threads import Threads
 from whisperctl.transcribe.wishes import Wishes
 from whisperctl.views.transcription import Lines, passed_over, watched
+
+if TYPE_CHECKING:
+    from whisperctl.transcribe.archive import Place
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -35,22 +40,17 @@ class Work:
 
     audio: Sequence[str]
     manifest: str | None
+    output: str | Path | None
     parallelism: int | None
     cluster: str | None
 
 
-def performed(target: Live, wishes: Wishes, work: Work) -> list[Failed]:
+def performed(targets: Sequence[Live], wishes: Wishes, work: Work) -> list[Failed]:
     """Transcribe everything; the failures, told."""
     listed = manifest.listed(work.manifest) if work.manifest else []
-    make_folder(wishes.folder)
-    if wishes.folder:
-        output.clear(wishes.folder)
-    with (
-        temporary() as spool,
-        ledger.opened(wishes.folder) if wishes.folder else nullcontext() as kept,
-    ):
+    with temporary() as spool, outputs.opened(work.output) if work.output else nullcontext() as output:
         found = find(work.audio, Path(spool), listed)
-        failed = _transcribed(target, wishes, work, found, Path(spool), kept)
+        failed = _transcribed(targets, wishes, work, found, Path(spool), output)
     if len(found) > 1 and failed:
         click.echo(f"{len(failed)} of {len(found)} failed:", err=True)
     for one in failed:
@@ -59,12 +59,12 @@ def performed(target: Live, wishes: Wishes, work: Work) -> list[Failed]:
 
 
 def _transcribed(
-    target: Live, wishes: Wishes, work: Work, found: Sequence[Named], spool: Path, kept: Ledger | None
+    targets: Sequence[Live], wishes: Wishes, work: Work, found: Sequence[Named], spool: Path, output: Output | None
 ) -> list[Failed]:
     folders = Folders(found)
     failed: list[Failed] = []
-    with watched(len(found)) as lines, _results(target, wishes, work, found, spool, kept, lines) as results:
-        printed = Printed(wishes, several=len(found) > 1, holds=lines.holds)
+    with watched(len(found)) as lines, _results(targets, wishes, work, found, spool, output, lines) as results:
+        printed = Printed(wishes, silent=output is not None, several=len(found) > 1, holds=lines.holds)
         for result in results:
             folders.take(result)
             printed.take(result)
@@ -78,29 +78,62 @@ def _transcribed(
 
 @contextmanager
 def _results(
-    target: Live, wishes: Wishes, work: Work, found: Sequence[Named], spool: Path, kept: Ledger | None, lines: Lines
+    targets: Sequence[Live],
+    wishes: Wishes,
+    work: Work,
+    found: Sequence[Named],
+    spool: Path,
+    output: Output | None,
+    lines: Lines,
 ) -> Iterator[Iterator[Result]]:
     clock = SystemClock()
-    alarm = Alarm(target.endpoint, target.rouse, clock, target.stack.rollout.timeout, lines.say)
-    patient = Patient(target.endpoint, clock, alarm)
+    servers = [_server(target, clock, lines) for target in targets]
     if work.cluster is None:
-        patient.ready()
-        yield Batch(wishes, patient, work.parallelism, clock, lines, spool=spool, ledger=kept).run(found)
+        _wait_for(servers)
+        yield Batch(wishes, servers, work.parallelism, clock, lines, spool=spool, output=output).run(found)
         return
     from whisperctl.transcribe import archive
 
     _refuse_signed(found)
-    place = archive.Place(
+    here = work.cluster == archive.LOCAL
+    places = [_place(target, _variables(target, here=here)) for target in targets]
+    leases = work.parallelism or archive.LEASES
+    _wait_for(servers)
+    with archive.cluster(work.cluster, leases * len(places)) as client:
+        yield archive.Archive(wishes, places, leases, client, lines, output).run(found)
+
+
+def _server(target: Live, clock: SystemClock, lines: Lines) -> Server:
+    alarm = Alarm(target.endpoint, target.rouse, clock, target.stack.rollout.timeout, lines.say)
+    return Server(Patient(target.endpoint, clock, alarm), target.stack.model.served_name)
+
+
+def _wait_for(servers: Sequence[Server]) -> None:
+    """Return when every endpoint is up; those that sleep are woken at the same time.
+
+    Raises:
+        WhisperctlError: one does not come up.
+    """
+    threads = Threads(len(servers), "ready")
+    waiting = [threads.submit(server.patient.ready) for server in servers]
+    try:
+        for future in waiting:
+            future.result()
+    finally:
+        threads.dismiss()
+
+
+def _place(target: Live, variables: tuple[str, ...]) -> Place:
+    from whisperctl.transcribe.archive import Place
+
+    return Place(
         url=target.endpoint.url,
+        model=target.stack.model.served_name,
         home=target.api.host,
         timeout=target.endpoint.timeout,
         wake_timeout=target.stack.rollout.timeout,
-        variables=_variables(target, here=work.cluster == archive.LOCAL),
+        variables=variables,
     )
-    leases = work.parallelism or archive.LEASES
-    patient.ready()
-    with archive.cluster(work.cluster, leases) as client:
-        yield archive.Archive(wishes, place, leases, client, lines, kept).run(found)
 
 
 def _variables(target: Live, *, here: bool) -> tuple[str, ...]:

@@ -22,15 +22,16 @@ _DOCUMENTS = ("json", "verbose_json")
 class Printed:
     """Prints results in the order they come; JSON of several when all are there."""
 
-    def __init__(self, wishes: Wishes, *, several: bool, holds: bool) -> None:
+    def __init__(self, wishes: Wishes, *, silent: bool, several: bool, holds: bool) -> None:
         """Print nothing yet.
 
         Args:
-            wishes: with the format; with an output folder nothing is printed at all.
+            wishes: with the format.
+            silent: whether nothing is printed at all: it is written elsewhere.
             several: whether each needs its name.
             holds: whether everything must wait for the end: a progress bar would wipe it away.
         """
-        self._shape, self._limits, self._silent = wishes.formats[0], wishes.limits, wishes.folder is not None
+        self._shape, self._limits, self._silent = wishes.formats[0], wishes.limits, silent
         self._several, self._holds = several, holds
         self._held: list[Result] = []
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -72,22 +72,53 @@ def checked_upload(_context: click.Context, _option: click.Parameter, encoding: 
     return encoding
 
 
-def checked(stack: Stack, wishes: Wishes) -> Wishes:
-    """`wishes` as far as the stack's model and release can fulfil them; a warning for what they do silently.
+def checked_output(_context: click.Context, _option: click.Parameter, where: str | None) -> str | None:
+    """A folder, or the URL of a bucket.
 
     Raises:
-        WhisperctlError: the model or the release cannot do what was asked for; the message says why.
+        click.BadParameter: it is a file, or a URL that nothing is written to.
+    """
+    from whisperctl.transcribe import remote
+
+    if where is None or not remote.is_url(where):
+        if where is not None and Path(where).exists() and not Path(where).is_dir():
+            raise click.BadParameter(f"{where!r} is a file.")
+        return where
+    scheme = where.partition("://")[0]
+    if scheme not in remote.WRITABLE:
+        raise click.BadParameter(f"{scheme}:// is not written to, only a folder, s3:// and gs://.")
+    if reason := remote.problem(where.rstrip("/") + "/x"):
+        raise click.BadParameter(f"{reason}.")
+    return where
+
+
+def checked(stacks: Sequence[Stack], wishes: Wishes) -> Wishes:
+    """`wishes` as far as the stacks' models and releases can fulfil them; a warning for what they do silently.
+
+    Raises:
+        WhisperctlError: a model or a release cannot do what was asked for, or they are not the same model.
     """
     from dataclasses import replace
 
     from whisperctl.serving.capabilities import cannot_detect, cannot_time
 
-    ask = wishes.ask
-    if reason := _refusal(stack, ask):
-        raise WhisperctlError(f"{reason}.")
-    if not ask.language and (reason := cannot_detect(stack)) and reason.startswith("vLLM"):
-        click.echo(f"warning: {reason}. Pass --language.", err=True)
-    return replace(wishes, ask=replace(ask, timed=cannot_time(stack) is None or _needs_times(wishes)))
+    first, ask = stacks[0], wishes.ask
+    for stack in stacks:
+        if (stack.model.name, stack.model.revision) != (first.model.name, first.model.revision):
+            raise WhisperctlError(
+                f"{first.file} serves {_model(first)}, {stack.file} {_model(stack)}: transcripts of one run must not\n"
+                "  depend on which of them had room. Name stacks of one model and revision."
+            )
+        if reason := _refusal(stack, ask):
+            raise WhisperctlError(f"{reason}.")
+        if not ask.language and (reason := cannot_detect(stack)) and reason.startswith("vLLM"):
+            click.echo(f"warning: {reason}. Pass --language.", err=True)
+    timed = all(cannot_time(stack) is None for stack in stacks) or _needs_times(wishes)
+    return replace(wishes, ask=replace(ask, timed=timed))
+
+
+def _model(stack: Stack) -> str:
+    return f"{stack.model.name} at {stack.model.revision}" if stack.model.revision else stack.model.name
 
 
 def _needs_times(wishes: Wishes) -> bool:
@@ -105,18 +136,3 @@ def _refusal(stack: Stack, ask: Ask) -> str | None:
     if ask.prompt and (reason := cannot_prompt(stack)):
         return reason
     return cannot_speak(stack, ask.language) if ask.language else None
-
-
-def make_folder(folder: Path | None) -> None:
-    """Have the output folder before anything is sent.
-
-    Raises:
-        WhisperctlError: it cannot be made or written to.
-    """
-    try:
-        if folder:
-            folder.mkdir(parents=True, exist_ok=True)
-            if not os.access(folder, os.W_OK):
-                raise WhisperctlError(f"{folder} cannot be written to.")
-    except OSError as error:
-        raise WhisperctlError(f"{folder} cannot be made: {error.strerror}.") from error

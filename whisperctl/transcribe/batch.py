@@ -1,4 +1,4 @@
-"""Many recordings through one endpoint: decoded, cut, sent in parallel, stitched, written.
+"""Many recordings through one endpoint or several: decoded, cut, sent in parallel, stitched, written.
 
 As many requests are in flight as there are slots, and little more than that many pieces in memory, however long and
 many the recordings are. Whatever goes wrong with one recording is that recording's failure; one whose transcripts are
@@ -8,7 +8,7 @@ there already, made from it as wished, is skipped.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import replace
@@ -20,16 +20,15 @@ from whisperctl.clock import Clock
 from whisperctl.endpoint.transcription import Ask, Transcript, timed
 from whisperctl.errors import Interrupted, WhisperctlError
 from whisperctl.transcribe import audio, remote
-from whisperctl.transcribe.asking import Asker
 from whisperctl.transcribe.formats import TIMED
-from whisperctl.transcribe.lanes import Heard, Lanes
-from whisperctl.transcribe.ledger import Ledger, Source
-from whisperctl.transcribe.pace import MOST, Pace
+from whisperctl.transcribe.lanes import Heard, Lanes, Send
+from whisperctl.transcribe.ledger import Source
+from whisperctl.transcribe.outputs import Output
+from whisperctl.transcribe.pace import MOST
 from whisperctl.transcribe.pieces import Piece
 from whisperctl.transcribe.recordings import Missing, Named, Recording, is_pipe, looks_recorded, printable, spooled
 from whisperctl.transcribe.results import Done, Failed, Listener, PassedOver, Result
-from whisperctl.transcribe.retries import Patient
-from whisperctl.transcribe.slots import Slots
+from whisperctl.transcribe.servers import Server, Servers, Slot
 from whisperctl.transcribe.threads import Threads
 from whisperctl.transcribe.tracks import listed
 from whisperctl.transcribe.turns import Turn, decoders
@@ -49,41 +48,39 @@ class Batch:
     def __init__(
         self,
         wishes: Wishes,
-        patient: Patient,
+        servers: Sequence[Server],
         parallelism: int | None,
         clock: Clock,
         listener: Listener,
         *,
         spool: Path,
-        ledger: Ledger | None = None,
+        output: Output | None = None,
     ) -> None:
         """Begin nothing yet.
 
         Args:
             wishes: what to make of each recording.
-            patient: sends requests.
-            parallelism: how many are in flight at most; None finds that out.
+            servers: the endpoints, at least one.
+            parallelism: how many requests each has in flight at most; None finds that out.
             clock: times the recordings.
             listener: is told how it goes.
             spool: a folder for what comes through pipes.
-            ledger: of the output folder, if there is one.
+            output: where transcripts are written; None leaves them to whoever reads the results.
         """
-        self._wishes, self._patient, self._clock, self._listener = wishes, patient, clock, listener
-        self._spool, self._written = spool, Written(wishes, ledger)
+        self._wishes, self._clock, self._listener = wishes, clock, listener
+        self._spool, self._written = spool, Written(wishes, output)
         needs_times = bool(TIMED & set(wishes.formats)) or wishes.words
-        self._asker = Asker(patient, listener.say, needs_times=needs_times, encoding=wishes.upload)
-        self._slots = Slots(Pace(parallelism), clock, listener.paced)
-        patient.tell(self._slots.seen)
+        self._servers = Servers(servers, parallelism, clock, listener, needs_times=needs_times, encoding=wishes.upload)
         self._files = Threads(2 * MOST, "recording")
-        self._requests = Threads(MOST, "request")
-        self._turns = threading.Semaphore(min(self._slots.most, decoders()))
+        self._requests = Threads(MOST * len(servers), "request")
+        self._turns = threading.Semaphore(min(self._servers.most, decoders()))
         self._window = threading.Semaphore(_WINDOW)
         self._stopped = False
 
     @property
     def refused(self) -> str | None:
         """Why nothing more is sent, or None."""
-        return self._asker.refused
+        return self._servers.refused
 
     def run(self, found: Iterable[Named]) -> Iterator[Result]:
         """Each one's result, in order, as soon as it and those before it are done."""
@@ -97,10 +94,14 @@ class Batch:
             self._stopped = True
             self._window.release()
             self._turns.release(2 * MOST)
-            self._slots.stop()
-            self._patient.stop()
+            self._servers.stop()
             self._files.dismiss()
             self._requests.dismiss()
+
+    def result(self, one: Named) -> Result:
+        """One recording's result, made in this thread: its pieces are sent one after the other."""
+        self._turns.acquire()
+        return self._finished(one, Turn(self._turns), self._inline)
 
     def _begin(self, found: Iterable[Named], begun: SimpleQueue[Future[Result] | None]) -> None:
         """Begin one recording after the other, each when there is room for its result and it is its turn."""
@@ -111,7 +112,7 @@ class Batch:
                 if self._stopped:
                     return
                 turn = Turn(self._turns)
-                begun.put(self._files.submit(lambda one=one, turn=turn: self._finished(one, turn)))  # type: ignore[misc]
+                begun.put(self._files.submit(lambda one=one, turn=turn: self._finished(one, turn, self._submit)))  # type: ignore[misc]
         except BaseException as error:  # naming the recordings failed: it is for whoever reads the results
             broken: Future[Result] = Future()
             broken.set_exception(error)
@@ -119,21 +120,21 @@ class Batch:
         finally:
             begun.put(None)
 
-    def _finished(self, one: Named, turn: Turn) -> Result:
+    def _finished(self, one: Named, turn: Turn, send: Send) -> Result:
         try:
-            result = self._result(one, turn)
+            result = self._result(one, turn, send)
         finally:
             turn.end()
         self._listener.finished(result)
         return result
 
-    def _result(self, one: Named, turn: Turn) -> Result:
+    def _result(self, one: Named, turn: Turn, send: Send) -> Result:
         if isinstance(one, Missing):
             return Failed(name=one.name, given=one.given, reason=one.reason)
         try:
             if one.folder is not None and not looks_recorded(one):
                 return PassedOver(recording=one)
-            return self._made(one, turn)
+            return self._made(one, turn, send)
         except Interrupted:
             raise
         except WhisperctlError as error:
@@ -144,7 +145,7 @@ class Batch:
             reason = f"cannot be transcribed: {type(error).__name__}: {error}"
         return Failed(name=one.name, given=one.given, reason=reason)
 
-    def _made(self, recording: Recording, turn: Turn) -> Result:
+    def _made(self, recording: Recording, turn: Turn, send: Send) -> Result:
         started = self._clock.monotonic()
         source = state(recording)
         missing = list(self._wishes.formats)
@@ -152,21 +153,21 @@ class Batch:
             missing = self._written.missing(recording, source)
         if not missing:
             return self._written.skipped(recording)
-        if self._asker.refused:
-            raise WhisperctlError(f"was not tried: {self._asker.refused}")
-        transcript, notes = self._transcript(recording, turn)
+        if self._servers.refused:
+            raise WhisperctlError(f"was not tried: {self._servers.refused}")
+        transcript, notes = self._transcript(recording, turn, send)
         self._written.write(recording, missing, transcript, source)
         took = self._clock.monotonic() - started
         return Done(recording=recording, transcript=transcript, took=took, notes=tuple(notes))
 
-    def _transcript(self, recording: Recording, turn: Turn) -> tuple[Transcript, list[str]]:
+    def _transcript(self, recording: Recording, turn: Turn, send: Send) -> tuple[Transcript, list[str]]:
         """What is said, and what its user should know."""
         wishes = self._wishes.of(recording)
         with _local(recording, self._spool) as path, audio.opened(path, wishes.track) as sound:
             if sound is None:
                 return self._whole(wishes.ask, recording, path, turn), []
             self._listener.opened(recording, sound.seconds)
-            lanes = Lanes(wishes.ask, wishes.channels, self._submit, self._listener.heard, turn)
+            lanes = Lanes(wishes.ask, wishes.channels, send, self._listener.heard, turn)
             transcript, notes = lanes.transcribed(sound, words=wishes.words)
         if len(sound.tracks) > 1 and wishes.track is None:
             notes.insert(
@@ -175,15 +176,25 @@ class Batch:
         return transcript, notes
 
     def _submit(self, ask: Ask, piece: Piece, is_over: Callable[[], bool]) -> Future[Heard]:
-        self._slots.take()
-        future = self._requests.submit(lambda: self._heard(ask, piece, is_over))
-        future.add_done_callback(lambda _: self._slots.give_back())
+        slot = self._servers.slot()
+        future = self._requests.submit(lambda: self._heard(slot, ask, piece, is_over))
+        future.add_done_callback(lambda _: slot.give_back())
         return future
 
-    def _heard(self, ask: Ask, piece: Piece, is_over: Callable[[], bool]) -> Heard:
+    def _inline(self, ask: Ask, piece: Piece, is_over: Callable[[], bool]) -> Future[Heard]:
+        slot, future = self._servers.slot(), Future[Heard]()
+        try:
+            future.set_result(self._heard(slot, ask, piece, is_over))
+        except BaseException as error:  # it belongs to whoever asks the future
+            future.set_exception(error)
+        finally:
+            slot.give_back()
+        return future
+
+    def _heard(self, slot: Slot, ask: Ask, piece: Piece, is_over: Callable[[], bool]) -> Heard:
         if is_over():
             raise Interrupted("another piece of the same recording failed")
-        answer = self._asker.transcript(ask, piece)
+        answer = self._servers.ask(slot, ask, lambda asker, own: asker.transcript(own, piece))
         self._listener.heard(piece.end - piece.start)
         return answer
 
@@ -194,15 +205,16 @@ class Batch:
             raise WhisperctlError(f"has {size >> 20} MB and must be cut, which needs a decoder.\n  {audio.INSTALL}")
         ask = replace(ask, timed=bool(TIMED & set(self._wishes.formats)) and ask.timed)
         turn.end()
-        self._slots.take()
+        upload = ("audio" + recording.path.suffix, path.read_bytes())
+        slot = self._servers.slot()
         try:
-            transcript = self._asker.asked(ask, ("audio" + recording.path.suffix, path.read_bytes()))
+            transcript = self._servers.ask(slot, ask, lambda asker, own: asker.asked(own, upload))
         except WhisperctlError as error:
             raise WhisperctlError(
                 f"{error}\n  It was sent as it is: nothing here decodes it. {audio.INSTALL}"
             ) from error
         finally:
-            self._slots.give_back()
+            slot.give_back()
         last = max((one.end for one in transcript.segments or ()), default=0.0)
         duration = transcript.duration or last
         self._listener.heard(duration)

@@ -1,4 +1,4 @@
-"""Recordings at a URL, through fsspec: the only module here that knows it.
+"""Recordings at a URL, and transcripts in a bucket, through fsspec: the only module here that knows it.
 
 A recording is read once, into a file of the spool folder, because decoders need to seek. What is asked for first is its
 size and its ETag or time alone, so that one that is done already is not read at all.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,10 @@ _STATES = ("ETag", "etag", "md5Hash", "LastModified", "updated", "mtime")
 """What file systems call the state of an object, the surest first."""
 
 
+WRITABLE = ("s3", "gs")
+"""Schemes of buckets that transcripts may go to."""
+
+
 def problem(url: str) -> str | None:
     """Why `url` is not read; None where it is."""
     parts = urlsplit(url)
@@ -35,6 +39,11 @@ def problem(url: str) -> str | None:
     if not parts.hostname or not parts.path.strip("/"):
         return "a URL names a host or bucket and an object"
     return None
+
+
+def is_url(where: object) -> bool:
+    """Whether an output is no path."""
+    return "://" in str(where)
 
 
 def shown(url: str) -> str:
@@ -78,16 +87,55 @@ def _opened(url: str) -> tuple[Any, str]:
     return files, str(path)
 
 
+class Objects:
+    """What lies below a URL; safe to share between threads."""
+
+    def __init__(self, url: str) -> None:
+        """Raise WhisperctlError if a package that reads such URLs is missing."""
+        self._url = url
+        with self._told():
+            self._files, root = _opened(url)
+        self._root = root.rstrip("/")
+
+    def names(self) -> set[str]:
+        """The objects there, by their names below the URL."""
+        with self._told():
+            self._files.invalidate_cache()
+            return {str(path).removeprefix(self._root).lstrip("/") for path in self._files.find(self._root)}
+
+    def read(self, names: Sequence[str]) -> dict[str, bytes]:
+        """The content of each object."""
+        if not names:
+            return {}
+        with self._told():
+            contents = self._files.cat([f"{self._root}/{name}" for name in names])
+        return {str(path).removeprefix(self._root).lstrip("/"): content for path, content in contents.items()}
+
+    def write(self, name: str, content: bytes) -> None:
+        """Make an object, or replace it, in one step."""
+        with self._told():
+            self._files.pipe_file(f"{self._root}/{name}", content)
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            with _own_errors(self._url, "cannot be read or written"):
+                yield
+        except WhisperctlError as error:
+            raise WhisperctlError(f"{shown(self._url)} {error}") from error
+
+
 @contextmanager
-def _own_errors(url: str) -> Iterator[None]:
+def _own_errors(url: str, what: str = "cannot be read") -> Iterator[None]:
     scheme = urlsplit(url).scheme
     try:
         yield
     except ImportError as error:
-        package = {"s3": "s3fs", "gs": "gcsfs"}.get(scheme, "whisperctl-ubiops[archive]")
-        raise WhisperctlError(f"{scheme}:// needs a package more.\n  `pip install '{package}'`.") from error
+        extra = scheme if scheme in ("s3", "gs") else "archive"
+        install = f"`pip install 'whisperctl-ubiops[{extra}]'`"
+        raise WhisperctlError(f"cannot be read: {scheme}:// needs a package more.\n  {install}.") from error
     except FileNotFoundError as error:
         raise WhisperctlError("is not there.") from error
     except Exception as error:  # each file system has errors of its own, and their words may hold the URL's query
         text = str(error).replace(url, shown(url))
-        raise WhisperctlError(f"cannot be read: {type(error).__name__}: {text.partition('?')[0]:.200}.") from error
+        raise WhisperctlError(f"{what}: {type(error).__name__}: {text.partition('?')[0]:.200}.") from error

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol
 
 from whisperctl.endpoint.transcription import Transcript
@@ -27,7 +26,8 @@ class Skipped:
     """A recording whose transcripts were there already, made from it as wished."""
 
     recording: Recording
-    target: Path
+    target: str
+    """Its path or URL."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -21,8 +21,6 @@ class Wishes:
     ask: Ask
     formats: tuple[str, ...] = ("text",)
     """text, json, verbose_json, srt, vtt."""
-    folder: Path | None = None
-    """Where each transcript is written; None keeps them."""
     overwrite: bool = False
     channels: Channels = field(default_factory=Channels)
     track: str | None = None
@@ -42,7 +40,7 @@ class Wishes:
         return replace(self, ask=ask, channels=recording.channels or self.channels)
 
     def file(self, place: Path, shape: str) -> Path:
-        """The transcript's file inside the output folder."""
+        """The transcript's file inside the output."""
         return place.with_name(place.name + SUFFIXES[shape])
 
     def written_down(self, shape: str) -> str:

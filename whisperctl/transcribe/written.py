@@ -1,13 +1,15 @@
-"""Transcripts as files of an output folder: which are there already, and writing the others."""
+"""Transcripts as files of an output: which are there already, and writing the others."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from whisperctl.endpoint.transcription import Transcript
-from whisperctl.transcribe import output
 from whisperctl.transcribe.formats import rendered
-from whisperctl.transcribe.ledger import Ledger, Source
+from whisperctl.transcribe.ledger import Source
+from whisperctl.transcribe.outputs import Output
 from whisperctl.transcribe.recordings import Recording
 from whisperctl.transcribe.results import Skipped
 from whisperctl.transcribe.wishes import Wishes
@@ -15,37 +17,40 @@ from whisperctl.transcribe.wishes import Wishes
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """The output folder of one run; none where the wishes name none."""
+    """The output of one run, if it has one."""
 
     wishes: Wishes
-    ledger: Ledger | None
+    output: Output | None
 
     def missing(self, recording: Recording, source: Source) -> list[str]:
         """The formats in which there is no transcript of `recording` yet."""
         wishes = self.wishes.of(recording)
-        if wishes.folder is None or self.ledger is None or wishes.overwrite:
+        if self.output is None or wishes.overwrite:
             return list(wishes.formats)
-        missing = []
-        for shape in wishes.formats:
-            file = wishes.file(recording.place, shape)
-            is_there = (wishes.folder / file).is_file()
-            if not is_there or not self.ledger.is_done(file, source, wishes.written_down(shape)):
-                missing.append(shape)
-        return missing
+        files = self._files(wishes, recording, wishes.formats)
+        missing = self.output.missing(_written_down(wishes, files), source)
+        return [shape for file, shape in files.items() if file in missing]
 
     def skipped(self, recording: Recording) -> Skipped:
         """The result of one of which nothing is missing."""
-        assert self.wishes.folder is not None
+        assert self.output is not None
         last = self.wishes.file(recording.place, self.wishes.formats[-1])
-        return Skipped(recording=recording, target=self.wishes.folder / last)
+        return Skipped(recording=recording, target=self.output.shown(last))
 
     def write(self, recording: Recording, shapes: list[str], transcript: Transcript, source: Source) -> None:
         """Write `transcript` in each format of `shapes`."""
         wishes = self.wishes.of(recording)
-        if wishes.folder is None:
+        if self.output is None:
             return
-        for shape in shapes:
-            file = wishes.file(recording.place, shape)
-            output.write(wishes.folder, wishes.folder / file, rendered(transcript, shape, wishes.limits))
-            if self.ledger:
-                self.ledger.done(file, source, wishes.written_down(shape))
+        files = self._files(wishes, recording, shapes)
+        texts = {file: rendered(transcript, shape, wishes.limits) for file, shape in files.items()}
+        self.output.write(texts, _written_down(wishes, files), source)
+
+    @staticmethod
+    def _files(wishes: Wishes, recording: Recording, shapes: tuple[str, ...] | list[str]) -> dict[Path, str]:
+        """File -> its format."""
+        return {wishes.file(recording.place, shape): shape for shape in shapes}
+
+
+def _written_down(wishes: Wishes, files: Mapping[Path, str]) -> dict[Path, str]:
+    return {file: wishes.written_down(shape) for file, shape in files.items()}

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import click
 
 from whisperctl.cli.options import DEFAULT_PATH, Settings
 from whisperctl.cli.target import live, route
-from whisperctl.cli.wishes import checked, checked_channels, checked_formats, checked_language, checked_upload
+from whisperctl.cli.wishes import (
+    checked,
+    checked_channels,
+    checked_formats,
+    checked_language,
+    checked_output,
+    checked_upload,
+)
 from whisperctl.errors import EXIT_DONE, EXIT_FAILED
 
 if TYPE_CHECKING:
@@ -19,7 +26,14 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("audio", nargs=-1, metavar="AUDIO...")
-@click.option("-f", "--file", "path", default=DEFAULT_PATH, metavar="PATH", help="Stack file [stack.yaml].")
+@click.option(
+    "-f",
+    "--file",
+    "paths",
+    multiple=True,
+    metavar="PATH",
+    help="Stack file [stack.yaml]; several of one model share the work.",
+)
 @click.option("--manifest", metavar="FILE", help="File that lists recordings: a path, URL or JSON object a line.")
 @click.option(
     "--format",
@@ -39,10 +53,9 @@ if TYPE_CHECKING:
 @click.option(
     "-o",
     "--output",
-    "folder",
-    type=click.Path(file_okay=False, path_type=Path),
     metavar="DIR",
-    help="Write one file per recording and format there; those made from it in the same way already are skipped.",
+    callback=checked_output,
+    help="Write a file per recording and format there (s3:// and gs://, too); those made so already are skipped.",
 )
 @click.option("--overwrite", is_flag=True, help="Make all of them again.")
 @click.option(
@@ -85,12 +98,12 @@ if TYPE_CHECKING:
 def transcribe(
     settings: Settings,
     audio: tuple[str, ...],
-    path: str,
+    paths: tuple[str, ...],
     manifest: str | None,
     formats: tuple[str, ...],
     language: str | None,
     translate: bool,
-    folder: Path | None,
+    output: str | None,
     overwrite: bool,
     channels: Channels,
     track: str | None,
@@ -116,15 +129,17 @@ def transcribe(
 
     if not audio and manifest is None:
         raise click.UsageError("Nothing to transcribe: name AUDIO, or pass --manifest FILE.")
-    if cluster is not None and folder is None:
+    if cluster is not None and output is None:
         raise click.UsageError("--cluster writes files: pass -o DIR.")
-    if len(formats) > 1 and folder is None:
+    if len(formats) > 1 and output is None:
         raise click.UsageError("Several formats are several files: pass -o DIR.")
-    with live(settings, path) as target:
-        model = target.stack.model
+    with ExitStack() as opened:
+        targets = [opened.enter_context(live(settings, path)) for path in dict.fromkeys(paths or (DEFAULT_PATH,))]
+        stacks = [target.stack for target in targets]
+        model = stacks[0].model
         ask = Ask(
             model=model.served_name,
-            task="translation" if translate else route(target.stack),
+            task="translation" if translate else route(stacks[0]),
             language=language,
             temperature=temperature,
             prompt=prompt,
@@ -132,7 +147,6 @@ def transcribe(
         wishes = Wishes(
             ask=ask,
             formats=formats,
-            folder=folder,
             overwrite=overwrite,
             channels=channels,
             track=track,
@@ -141,6 +155,6 @@ def transcribe(
             upload=upload,
             revision=model.revision,
         )
-        work = Work(audio=audio, manifest=manifest, parallelism=parallelism, cluster=cluster)
-        failed = performed(target, checked(target.stack, wishes), work)
+        work = Work(audio=audio, manifest=manifest, output=output, parallelism=parallelism, cluster=cluster)
+        failed = performed(targets, checked(stacks, wishes), work)
     return EXIT_FAILED if failed else EXIT_DONE
