@@ -15,9 +15,27 @@ import pytest
 from tests.harness.sweeps import whole
 from tests.real.conftest import SAMPLES, SPOKEN, surroundings, whisperctl
 from tests.real.family import END_TIMEOUT, descendants, remaining
+from tests.transcribe import corpus
+from tests.transcribe.bench import Notes
+from tests.transcribe.corpus import Kind
+from whisperctl.clock import SystemClock
+from whisperctl.endpoint.client import Endpoint
+from whisperctl.endpoint.readiness import Alarm
+from whisperctl.endpoint.transcription import Ask
 from whisperctl.endpoint.wer import word_error_rate
+from whisperctl.transcribe.batch import Batch
+from whisperctl.transcribe.recordings import find
+from whisperctl.transcribe.results import Done
+from whisperctl.transcribe.retries import Patient
+from whisperctl.transcribe.servers import Server
+from whisperctl.transcribe.wishes import Wishes
 
 INSTANCE = Path(__file__).with_name("instance.py")
+REAL_KINDS = {
+    *("wav 24 bit", "wav opposite phase", "wav with an offset", "wav left only", "mp3", "m4a", "flac", "opus"),
+    *("webm of a browser", "mp4 video", "mp4 with late sound", "mkv with late sound"),
+}
+"""Of the corpus that a stand-in hears all of, those that the real server is asked about, too."""
 
 
 @pytest.fixture
@@ -53,9 +71,24 @@ def instance(package: Path, port: int, tmp_path: Path) -> Iterator[subprocess.Po
         process.wait(END_TIMEOUT)
 
 
+def assert_heard(url: str, kind: Kind, folder: Path) -> None:
+    """Each word of real speech, at its time, in a file of this kind."""
+    path = folder / f"recording.{kind.suffix}"
+    kind.make(SAMPLES / "hello-world.wav", path)
+    notes, clock = Notes(), SystemClock()
+    with Endpoint(url, None, 120) as endpoint:
+        server = Server(Patient(endpoint, clock, Alarm(endpoint, None, clock, 60, notes.say)), "whisper-nano")
+        wishes = Wishes(ask=Ask(model="whisper-nano", timed=True, language="en"))
+        (done,) = Batch(wishes, [server], 1, clock, notes, spool=folder).run(find([str(path)], folder))
+    assert isinstance(done, Done), (kind.name, done)
+    assert word_error_rate(SPOKEN["hello-world.wav"]["text"], done.transcript.text) == 0, (kind.name, done)
+    (first, *_) = done.transcript.segments or ()
+    assert first.start == pytest.approx(kind.shifts[0], abs=0.3), (kind.name, done)
+
+
 @pytest.mark.exhaustive
 @whole
-def test_a_package_serves_until_it_is_told_to_end(instance: subprocess.Popen[str], port: int) -> None:
+def test_a_package_serves_until_it_is_told_to_end(instance: subprocess.Popen[str], port: int, tmp_path: Path) -> None:
     wait_for_line(instance, "ready")
     with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=120) as server:
         assert [model["id"] for model in server.get("/v1/models").json()["data"]] == ["whisper-nano"]
@@ -63,6 +96,10 @@ def test_a_package_serves_until_it_is_told_to_end(instance: subprocess.Popen[str
     errors = {name: word_error_rate(said["text"], heard[name]) for name, said in SPOKEN.items()}
     assert errors.pop("forty-seconds.wav") < 0.03  # the sentence that vLLM cuts at 30 s may lose a word
     assert set(errors.values()) == {0.0}, heard
+
+    for kind in corpus.KINDS:
+        if kind.name in REAL_KINDS and not corpus.MISSING:
+            assert_heard(f"http://127.0.0.1:{port}", kind, tmp_path)
 
     assert instance.stdin is not None
     instance.stdin.write("\n")

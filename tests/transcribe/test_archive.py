@@ -84,7 +84,7 @@ class Run:
         return [path.read_text().strip() for path in sorted(self.out.glob("*.txt"))]
 
     def until_written(self, count: int) -> None:
-        until(lambda: len(list(self.out.glob("*.txt"))) >= count)
+        until(lambda: len(list(self.out.glob("*.txt"))) >= count, 120)
 
 
 def children(pid: int) -> list[int]:

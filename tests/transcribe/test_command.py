@@ -78,6 +78,17 @@ def test_several_formats_at_once_and_again(project: Project, folder: Path) -> No
     assert "s of audio" in project.run(folder, "transcribe", "hello.wav", *wishes, "--language", "de").stderr
 
 
+def test_several_stack_files_share_the_work(project: Project, folder: Path) -> None:
+    stack = (folder / "stack.yaml").read_text()
+    (folder / "b.yaml").write_text(stack.replace("stack: tones", "stack: tones-b"))
+    (folder / "c.yaml").write_text(stack.replace("whisper-small", "whisper-base"))
+    told = project.run(folder, "transcribe", "-f", "stack.yaml", "-f", "b.yaml", "hello.wav")
+    assert (told.returncode, told.stdout) == (0, "ba ke mo\n"), told.stderr
+    other = project.run(folder, "transcribe", "-f", "stack.yaml", "-f", "c.yaml", "hello.wav")
+    assert other.returncode == 1
+    assert "Name stacks of one model and revision." in other.stderr
+
+
 def test_a_killed_run_leaves_nothing_and_the_next_goes_on(
     project: Project, folder: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

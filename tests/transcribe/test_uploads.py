@@ -30,6 +30,13 @@ def test_either_way_is_lossless(encoding: Encoding) -> None:
     assert np.array_equal(heard, SAMPLES)
 
 
+@pytest.mark.parametrize(("offset", "left"), [(0, 0), (300, 300), (6554, 0), (-6554, 0)])
+def test_a_constant_offset_is_taken_off(offset: int, left: int) -> None:
+    _, content = Uploads("wav").upload((SAMPLES // 2 + offset).astype(np.int16), None)
+    sent = np.frombuffer(_whole(content)[44:], np.int16)
+    assert np.abs(sent - SAMPLES // 2 - left).max() <= 2
+
+
 @pytest.mark.parametrize(("link", "suffix"), [(None, "wav"), (2 * GIGABIT, "wav"), (SLOW, "flac")])
 def test_auto_asks_the_link(link: float | None, suffix: str) -> None:
     assert Uploads("auto").upload(SAMPLES, link)[0] == f"audio.{suffix}"

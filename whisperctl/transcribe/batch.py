@@ -100,8 +100,8 @@ class Batch:
 
     def result(self, one: Named) -> Result:
         """One recording's result, made in this thread: its pieces are sent one after the other."""
-        self._turns.acquire()
-        return self._finished(one, Turn(self._turns), self._inline)
+        alone = Turn(threading.Semaphore(0))  # whoever calls this decides how many are open at once
+        return self._finished(one, alone, self._inline)
 
     def _begin(self, found: Iterable[Named], begun: SimpleQueue[Future[Result] | None]) -> None:
         """Begin one recording after the other, each when there is room for its result and it is its turn."""

@@ -27,6 +27,8 @@ _GONE = 1.8
 _STEP = 1.25
 _IDLE = 1.3
 """Latency over the shortest ever, up to which nobody can have waited in line."""
+_IN_LINE = 2.0
+"""Latency over the shortest ever, up to which a level is kept when capacity has gone."""
 _LONGEST_REST = 8
 """Judgements of one level between two tries of another, at most."""
 
@@ -54,7 +56,7 @@ class Pace:
         self._fixed = fixed is not None
         self._since = 0.0
         self._answered: list[tuple[float, float]] = []
-        self._shortest = inf
+        self._shortest, self._fell = inf, False
         self._trying: Literal["twice", "half", "more", "less"] | None = "twice"
         self._best: _Judged | None = None
         self._rest, self._rested, self._next_up = 1, 0, True
@@ -89,7 +91,7 @@ class Pace:
         explained = self._best.latency * max(1.0, self.level / self._best.level)
         if latency <= _GONE * explained:
             return False
-        self._best, self._trying, self._rest = None, None, 1
+        self._best, self._trying, self._rest, self._fell = None, None, 1, True
         self._move(round(self.level * explained / latency * 1.1), now)
         return True
 
@@ -122,6 +124,11 @@ class Pace:
 
     def _keep(self, seen: _Judged, now: float) -> None:
         """The level was kept: go on resting, or try another."""
+        if self._fell:  # the first sign of it does not tell how far
+            self._fell = seen.latency > _IN_LINE * self._shortest
+            if self._fell:
+                self._move(round(seen.level * 1.5 * self._shortest / seen.latency), now)
+                return
         self._best = seen
         if self._trying == "twice":
             self._try("twice", now)
