@@ -18,6 +18,8 @@ from tests.docs.conftest import with_specs
 from tests.docs.shell import ROOT, Shell
 
 ALL = sorted((ROOT / "docs").glob("*.md"))
+TOUCHING = ("cp", "mv", "rm", "sed", "mkdir", "cd")
+"""Programs of the tutorial that make, change or remove files."""
 
 
 @pytest.mark.parametrize("page", pages(), ids=lambda page: page.name)
@@ -79,6 +81,19 @@ def test_the_gitops_guide_runs_as_it_stands(shell: Shell) -> None:
     recording.write_bytes((ROOT / "templates" / "init" / "recordings" / "en.flac").read_bytes())
 
     assert len([shell.run(command) for command in commands(ROOT / "docs" / "gitops.md")]) > 5
+
+
+def test_the_tutorial_leaves_the_repository_as_it_was(tmp_path: Path) -> None:
+    """Its commands that touch files, in their order, in a checkout: what git says afterwards."""
+    checkout = tmp_path / "checkout"
+    shutil.copytree(ROOT / "specs", checkout / "specs")
+    shutil.copy(ROOT / ".gitignore", checkout)
+    touching = [c.text for c in commands(ROOT / "docs" / "tutorial.md") if c.text.split()[0] in TOUCHING]
+    assert len(touching) > 5
+    begin = 'git init -q . && git add . && git -c user.name=t -c user.email=t@t commit -q -m "as it was"'
+    lines = ["set -e", begin, *touching, f"cd {checkout}", "git status --porcelain"]
+    ran = subprocess.run(["bash"], input="\n".join(lines), cwd=checkout, capture_output=True, text=True, check=True)
+    assert ran.stdout == ""
 
 
 @pytest.mark.parametrize(
