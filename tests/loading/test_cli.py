@@ -53,7 +53,7 @@ def test_json_is_one_document() -> None:
     ran = run("validate", "unknown-keys.yaml", "--format", "json", cwd=SPECS / "invalid")
     assert (ran.returncode, ran.stderr) == (1, "")
     document = json.loads(ran.stdout)
-    assert document["valid"] is False
+    assert (document["format_version"], document["valid"]) == ("2", False)
     assert document["problems"][0] == {
         "file": "unknown-keys.yaml", "line": 3, "column": 1, "path": "modle", "severity": "error",
         "message": "this key is not known", "hint": "Did you mean `model`?", "name": "",

@@ -16,6 +16,7 @@ from whisperctl.loading import assemble, checks, merging, schema
 from whisperctl.loading.checks import secrets
 from whisperctl.loading.discovery import passed_over, stack_files
 from whisperctl.loading.document import Malformed
+from whisperctl.loading.explain import MISSING
 from whisperctl.loading.paths import below
 from whisperctl.loading.values import Value
 from whisperctl.output import learn
@@ -88,6 +89,8 @@ class _Reading:
         stack = assemble.build(tree, os.fspath(file))
         learn(*(variable.value for variable in stack.env if variable.secret))
         violations += secrets.leaks(tree, stack, self.environ)
+        if any(problem.path == "extends" and problem.severity == "error" for problem in (*unread, *violations)):
+            violations = [problem for problem in violations if not _may_stand_elsewhere(problem)]
         own = self._report(stack, broken, unread, violations)
         return replace(stack, warnings=tuple(problem for problem in own if problem.severity == "warning"))
 
@@ -113,3 +116,8 @@ class _Reading:
         own = list(dict.fromkeys(p for p in told if p.path not in unused and p.name not in known))
         self.problems.extend(own)
         return own
+
+
+def _may_stand_elsewhere(problem: Problem) -> bool:
+    """Whether a missing key may be in a file that is extended: mappings merge, lists are replaced."""
+    return problem.message == MISSING and not any(part.isdecimal() for part in problem.path.split("."))

@@ -16,6 +16,8 @@ from whisperctl.loading.renamed_keys import MOVED
 from whisperctl.loading.values import Value, kind, shown
 from whisperctl.spec import Path_
 
+MISSING = "this key is required"
+
 HINTS = {
     "vllm.version": 'Pin one exact release in quotes, such as version: "0.19.1".',
     "stack": "Use lowercase letters, digits, dashes and dots; start and end with a letter or digit.",
@@ -81,7 +83,7 @@ def _missing(value: Value, path: Path_, error: Any) -> Iterator[tuple[Path_, Pro
             full = (*path, key)
             about = error.schema["properties"][key].get("description", "")
             hint = HINTS.get(dotted(full), "") or about
-            yield full, Problem(where=value.place, path=dotted(full), message="this key is required", hint=hint)
+            yield full, Problem(where=value.place, path=dotted(full), message=MISSING, hint=hint)
 
 
 def _bad_key(value: Value, path: Path_, error: Any) -> tuple[Path_, Problem]:

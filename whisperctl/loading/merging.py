@@ -89,7 +89,10 @@ def _not_extended(parent: Value, target: Path, refused: Unreadable) -> Problem:
 
 
 def _parent_file(parent: Value, environ: Mapping[str, str], problems: list[Problem]) -> Path | None:
+    before = len(problems)
     text = _Substitution(environ, problems).tree(parent, ("extends",)).data
+    if any(problem.severity == "error" for problem in problems[before:]):  # what is not there is no second problem
+        return None
     if not isinstance(text, str) or not text or "\0" in text:
         message = f"must be the path of one file, not {kind(text)}"
         problems.append(Problem(where=parent.place, path="extends", message=message))

@@ -40,7 +40,10 @@ def _summary(stack: Stack) -> str:
 
 
 def _document(checked: Checked) -> dict[str, object]:
+    from whisperctl.plan.document import FORMAT_VERSION  # here, since it brings more than the other forms need
+
     return {
+        "format_version": FORMAT_VERSION,
         "valid": checked.valid,
         "stacks": [{"name": stack.name, "file": stack.file} for stack in checked.stacks],
         "parts": list(checked.parts),
