@@ -139,6 +139,14 @@ def test_immutable_fields(http: httpx.Client, name: str, version: Any) -> None:
     assert error(http.put(f"{P}/deployments/{name}", json={}), 501).endswith(f"PUT {P}/deployments/{name}")
 
 
+def test_a_group_shows_nothing_of_the_emulators_own(http: httpx.Client, name: str) -> None:
+    [first, *_] = http.get(f"{P}/instance-types").json()["results"]
+    made = http.post(f"{P}/instance-type-groups", json={"name": name, "instance_types": [{"id": first["id"]}]}).json()
+    [shown] = http.get(f"{P}/instance-type-groups/{made['id']}").json()["instance_types"]
+    assert not [key for key in shown if key.startswith("_")]
+    http.delete(f"{P}/instance-type-groups/{made['id']}")
+
+
 def test_generated_tag_names(http: httpx.Client, name: str) -> None:
     http.post(f"{P}/environments", json={"name": name})
     made = http.post(f"{P}/environments/{name}/tags", json={}).json()["name"]

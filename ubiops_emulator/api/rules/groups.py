@@ -102,7 +102,7 @@ def members(call: Call, items: list[dict[str, Any]]) -> list[dict[str, Any]]:
         if kind is None:
             raise not_found("Instance type")
         item.setdefault("priority", position)
-        rows.append(kind.body | item)
+        rows.append({key: value for key, value in kind.body.items() if not key.startswith("_")} | item)
     return sorted(rows, key=lambda row: row["priority"])
 
 
