@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from ubiops import EnvironmentVariableCreate
 
 from tests.harness.official import client_of
@@ -94,3 +95,23 @@ def test_what_ubiops_keeps_in_another_form_is_no_change(project: Project) -> Non
         assert (project.api().deployment("alpha") or {})["description"] == "Two\nlines"
     finally:
         project.control("PATCH", "switches", {"trim_text": False})
+
+
+def test_without_a_path_commands_that_look_take_the_folder(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    project.write("stacks/alpha.yaml")
+    monkeypatch.chdir(project.folder)
+    for command in ("validate", "plan", "drift", "status"):
+        ran = project.cli(command)
+        assert (ran.code, "alpha" in ran.out) == (0, True), ran
+    ran = project.cli("apply", "--yes")
+    assert ran.code == 1
+    assert ran.err.endswith("\n  Name one of the stack files below: stacks/alpha.yaml.\n")
+    assert project.names() == set()
+
+
+def test_drift_of_a_protected_stack_is_told(project: Project) -> None:
+    project.apply(protect=True)
+    project.api().update_version("alpha", "v1", {"maximum_instances": 7})
+    ran = project.cli("drift", str(project.folder / "stack.yaml"))
+    assert ran.code == 2
+    assert "maximum_instances : 1 -> 7" in ran.out

@@ -27,6 +27,18 @@ LISTED = 12
 """Addresses that are named where a glob matches none."""
 
 
+def here(paths: Sequence[str]) -> Sequence[str]:
+    """The paths; without any stack.yaml, or, where there is none, the folder if stack files are in or below it.
+
+    For commands that only look: one that writes has its file named.
+    """
+    if paths or os.path.lexists(DEFAULT_PATH):
+        return paths or (DEFAULT_PATH,)
+    from whisperctl.loading.discovery import stack_files
+
+    return (os.curdir,) if stack_files([Path(os.curdir)], []) else (DEFAULT_PATH,)
+
+
 def read_stacks(paths: Sequence[str], *, secrets: bool = True, warn: bool = True) -> tuple[Stack, ...]:
     """The stacks of the given files and directories (default `stack.yaml`).
 

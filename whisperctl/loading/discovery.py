@@ -30,6 +30,8 @@ _NOBODY_ELSES = frozenset({"vllm", "instance_type_group"})
 _ENOUGH_KEYS = 4
 """With fewer, it is a part that others extend, or something else."""
 _OF_TOOLS = frozenset({".git", ".venv", ".tox", ".mypy_cache", ".ruff_cache", ".pytest_cache", ".terraform", ".cache"})
+NAMED = 3
+"""Stack files that a message names."""
 _MOST_HIDDEN = 100
 """Files of one hidden folder that are looked at."""
 
@@ -47,8 +49,17 @@ def _single(path: Path, problems: list[Problem]) -> Iterator[Path]:
     if os.fspath(path) == STANDARD_INPUT or os.path.lexists(path):  # what is there and no file, reading tells
         yield path
     else:
-        hint = "Name the stack file, or make one with `whisperctl init`."
+        hint = _instead(path)
         problems.append(Problem(where=_start(path), path="", message="there is no such file", hint=hint))
+
+
+def _instead(path: Path) -> str:
+    """What to name in place of a file that is not there."""
+    there = [] if path.parent != Path() else list(_below(Path(), []))
+    if not there:
+        return "Name the stack file, or make one with `whisperctl init`."
+    more = f" (and {len(there) - NAMED} more)" if len(there) > NAMED else ""
+    return f"Name one of the stack files below: {', '.join(map(os.fspath, there[:NAMED]))}{more}."
 
 
 def _below(folder: Path, problems: list[Problem]) -> Iterator[Path]:

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from whisperctl.cli.inputs import open_world, planned, read_stacks
+from whisperctl.cli.inputs import here, open_world, planned, read_stacks
 from whisperctl.cli.options import (
     ALLOW_DELETE,
-    DEFAULT_PATH,
     EXCLUDE,
     ONLY,
     PARALLELISM,
@@ -54,17 +53,21 @@ def plan(
     parallelism: int,
     allow_delete: bool,
 ) -> int:
-    """Read the live project and show what apply would change. PATH is a stack file or a directory [stack.yaml]."""
+    """Read the live project and show what apply would change.
+
+    PATH is a stack file or a directory [stack.yaml, or else this folder].
+    """
     from whisperctl.plan.selection import Selection
 
     _check_target(out)
     selection = Selection(only=only, exclude=exclude)
+    paths = here(paths)
     stacks = read_stacks(paths, secrets=not destroy)
     world = open_world(settings, stacks, parallelism, allow_delete=allow_delete, selection=selection)
     plans = planned(stacks, world, destroy)
     click.echo(rendered(plans, form, settings, _orphans(paths, plans)))
     if out is not None:
-        _save(out, plans, paths or (DEFAULT_PATH,), allow_delete, selection)
+        _save(out, plans, paths, allow_delete, selection)
     pending = any(entry.is_pending for entry in plans)
     return EXIT_CHANGES_PENDING if detailed_exitcode and pending else EXIT_DONE
 
@@ -73,7 +76,7 @@ def _orphans(paths: Sequence[str], plans: Sequence[Plan]) -> Sequence[Orphan]:
     """Stacks of the project that no file declares, where a folder was planned: one file is not meant to hold all."""
     from whisperctl.plan.orphans import orphans
 
-    whole = any(Path(path).is_dir() for path in paths) or (not paths and not Path(DEFAULT_PATH).exists())
+    whole = any(Path(path).is_dir() for path in paths)
     return orphans(plans) if whole else ()
 
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import click
 
-from whisperctl.cli.inputs import open_to_look, read_stacks
+from whisperctl.cli.inputs import here, open_to_look, read_stacks
 from whisperctl.cli.options import Settings
 from whisperctl.errors import EXIT_DONE
 from whisperctl.output import json_text
@@ -22,14 +22,15 @@ WATCH_SECONDS = 5.0
 def status(settings: Settings, paths: tuple[str, ...], form: str, watch: bool) -> int:
     """Show what is there: resources, revision, instances and why they wait, endpoint, health, credits per hour.
 
-    PATH is a stack file or a directory [stack.yaml]. Exit 0 whatever the state is; `plan` tells what differs.
+    PATH is a stack file or a directory [stack.yaml, or else this folder]. Exit 0 whatever the state is; `plan` tells
+    what differs.
     """
     from whisperctl.cli.signals import interrupt_ends_waits
     from whisperctl.clock import StoppableClock
     from whisperctl.operate.status import read_status
     from whisperctl.views.status import status_document, status_text
 
-    stacks = read_stacks(paths, secrets=False, warn=False)
+    stacks = read_stacks(here(paths), secrets=False, warn=False)
     clock = StoppableClock()
     apis = [open_to_look(settings, stack, clock) for stack in stacks]
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from whisperctl.cli.inputs import here
 from whisperctl.errors import EXIT_DONE, EXIT_FAILED
 
 FORMATS = click.Choice(["text", "json", "github", "sarif"])
@@ -19,14 +20,15 @@ FORMATS = click.Choice(["text", "json", "github", "sarif"])
 def validate(paths: tuple[Path, ...], form: str) -> int:
     """Check stack files without any connection.
 
-    PATH is a stack file or a directory of them; stack.yaml when none is given. Exit 0 when no error was found,
-    warnings or not; 1 otherwise. Secrets need not be set. A file without `stack:` is checked as a part.
+    PATH is a stack file or a directory of them; when none is given stack.yaml, or else this folder. Exit 0 when no
+    error was found, warnings or not; 1 otherwise. Secrets need not be set. A file without `stack:` is checked as the
+    part that it is.
     """
     from whisperctl.loading.checked import Checked
     from whisperctl.output import workflow_command
     from whisperctl.views.problems import report
 
-    checked = Checked.of(paths or (Path("stack.yaml"),), os.environ)
+    checked = Checked.of([Path(path) for path in here([os.fspath(path) for path in paths])], os.environ)
     out, err = report(checked, form)
     click.echo(err, err=True, nl=False)
     if form == "github":
