@@ -56,6 +56,8 @@ class Pace:
         self._fixed = fixed is not None
         self._since = 0.0
         self._answered: list[tuple[float, float]] = []
+        self._ended = 0
+        """Answers since the level was taken, whenever they were asked for."""
         self._shortest, self._fell = inf, False
         self._trying: Literal["twice", "half", "more", "less"] | None = "twice"
         self._best: _Judged | None = None
@@ -70,6 +72,7 @@ class Pace:
             ended: seconds, now.
             full: whether as many as the level allows were in flight meanwhile: otherwise it says nothing about it.
         """
+        self._ended += 1
         if self._fixed or begun < self._since or not full:
             return
         self._answered.append((begun, ended - begun))
@@ -80,7 +83,10 @@ class Pace:
         if len(self._answered) >= max(self.level // 2 if doubles else self.level, _FEWEST):
             later = sorted(self._answered)[len(self._answered) * (3 if doubles else 2) // 4 :]
             latency = max(sum(took for _, took in later) / len(later), 1e-6)
-            self._judge(_Judged(self.level, self.level / latency), ended)
+            throughput = self.level / latency
+            if doubles:  # a client that is slow to send fills the level bit by bit, and the first are answered sooner
+                throughput = min(throughput, self._ended / max(ended - self._since, 1e-6))
+            self._judge(_Judged(self.level, throughput), ended)
 
     def _has_gone(self, now: float) -> bool:
         """Follow a capacity that has gone, seen by the last answers alone."""
@@ -173,4 +179,4 @@ class Pace:
 
     def _move(self, level: int, now: float) -> None:
         self.level = min(max(1, level), MOST)
-        self._since, self._answered = now, []
+        self._since, self._answered, self._ended = now, [], 0

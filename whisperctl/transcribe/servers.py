@@ -58,8 +58,9 @@ class Servers:
         self._slots = Slots([Pace(parallelism) for _ in servers], clock, listener.paced)
         self._askers = [Asker(one.patient, listener.say, needs_times=needs_times, encoding=encoding) for one in servers]
         self._lock, self._left = threading.Lock(), set[int]()
+        self._clock, self._thread = clock, threading.local()
         for number, one in enumerate(servers):
-            one.patient.tell(partial(self._slots.seen, number))
+            one.patient.tell(partial(self._seen, number))
 
     @property
     def most(self) -> int:
@@ -78,7 +79,7 @@ class Servers:
         Raises:
             Interrupted: `stop` was called.
         """
-        return Slot(self, self._slots.take())
+        return Slot(self, self._slots.take(), self._clock.monotonic())
 
     def stop(self) -> None:
         """Let nobody wait, and send nothing more."""
@@ -95,6 +96,7 @@ class Servers:
         while True:
             number = slot.number
             asker = self._askers[number]
+            self._thread.taken = slot.taken
             try:
                 return send(asker, replace(ask, model=self._servers[number].model))
             except Interrupted:
@@ -104,11 +106,16 @@ class Servers:
                     raise
                 self._leave(number, error)
             slot.give_back()
-            slot.number = self._slots.take()
+            slot.number, slot.taken = self._slots.take(), self._clock.monotonic()
 
     def give_back(self, number: int) -> None:
         """Let somebody else have a slot of that endpoint."""
         self._slots.give_back(number)
+
+    def _seen(self, number: int, begun: float, status: int) -> None:
+        """Count a request from when its slot was taken: on a busy machine it is sent later, and the slot is in use."""
+        taken, self._thread.taken = getattr(self._thread, "taken", None), None
+        self._slots.seen(number, begun if taken is None else taken, status)
 
     def _leave(self, number: int, error: WhisperctlError) -> None:
         with self._lock:
@@ -125,6 +132,8 @@ class Slot:
     servers: Servers
     number: int
     """Of the endpoint; -1 once it was given back."""
+    taken: float
+    """Seconds, when it was taken."""
 
     def give_back(self) -> None:
         """Let somebody else have it; a second time does nothing."""
