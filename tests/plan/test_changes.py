@@ -15,6 +15,7 @@ from whisperctl.state.resources import (
     Masked,
     deployment_address,
     env_var_address,
+    environment_address,
     group_address,
     service_address,
     version_address,
@@ -146,6 +147,19 @@ def test_without_room_for_one_more_nothing_answers_for_a_start(seconds: int, tol
     assert change.effect == f"new revision: {REPLACED}: nothing answers for {told}, as long as the last start took"
     [probe] = [operation for operation in explained_operations(plan).operations if operation.kind == "probe"]
     assert probe.seconds == seconds
+
+
+def test_a_build_is_expected_to_take_as_long_as_the_last_one() -> None:
+    state = applied(BEFORE)
+    for address, seconds in ((environment_address("whisperctl"), 700), (DEPLOYMENT, 40)):
+        state.owned[address]["labels"] |= Labels({}).written(build_seconds=seconds)
+    plan = explained_operations(planned(wanted(stack(), code="two", tag="vllm-2"), state))
+    assert {step.kind: step.seconds for step in plan.operations if step.kind in ("build", "upload")} == {
+        "build": 700,
+        "upload": 40,
+    }
+    [tag] = [change for change in plan.changes if change.action == "create"]
+    assert tag.effect == "environment build, about 12 min, as long as the last one took"
 
 
 @pytest.mark.parametrize(

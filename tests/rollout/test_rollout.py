@@ -44,6 +44,7 @@ def test_a_new_version_takes_over_and_the_earlier_one_sleeps(project: Project) -
     [first] = versions(project)
     steps = {step.kind: step for step in project.plan_one(**line(env={"HEARS": "Hello, world!"})).operations}
     assert (steps["gate"].seconds or 0) >= 1  # as long as the first start took
+    assert (steps["upload"].seconds or 0) >= 1  # as the first build did
     assert steps["gate"].effect.endswith(
         f"heard through service/alpha-preview beside {first}; what serves is not touched"
     )

@@ -81,6 +81,9 @@ def seal(job: Job, operation: Operation) -> None:
         asked = not job.plan.selection or address in performed
         if asked and address.kind in LABELLED and address.kind is not Kind.DEPLOYMENT:
             _seal_one(job, address)
+    for address, known in job.plan.live.owned.items():
+        if address.kind in LABELLED and address not in job.plan.wanted.state and Labels.of(known).id is None:
+            _write_id(job, address)
     [live] = read_live(job.api, [job.plan.wanted], SEAL_READS)
     with job.lock:
         raw = job.api.deployment(job.deployment)
@@ -95,6 +98,7 @@ def seal(job: Job, operation: Operation) -> None:
         labels = Labels.of(raw).written(
             id=raw["id"],
             start_seconds=start_seconds,
+            build_seconds=job.build_seconds or Labels.of(raw).build_seconds,
             origin=job.plan.origin,
             tool=__version__,
             protect=job.plan.wanted.stack.protect or Labels.of(raw).protect,
@@ -141,6 +145,13 @@ def _seal_one(job: Job, address: Address) -> None:
         written = Labels(written).written(digest=digest_of({address: job.plan.wanted.state[address]}))
     if written != labels.all:
         job.saw(address, access_to(job, address).change(raw, {"labels": written}))
+
+
+def _write_id(job: Job, address: Address) -> None:
+    """Of an object that stays although no file names it, as an earlier version of a line does: its own id."""
+    raw = read_now(job, address)
+    if raw is not None:
+        job.saw(address, access_to(job, address).change(raw, {"labels": Labels.of(raw).written(id=raw["id"])}))
 
 
 def _as_rendered_now(job: Job, labels: Labels) -> dict[str, str]:

@@ -60,9 +60,13 @@ def build(job: Job, operation: Operation, locks: TagLocks) -> None:
     if wanted is None:
         raise AssertionError("a plan in mode `package` builds no tag")
     with locks.of(job.api, wanted):
+        begun = job.clock.monotonic()
         started = _start_tag(job, operation.address, wanted)
         if started is not None:
             _wait_for_tag(job, operation.address, wanted, started)
+            # One that built already took longer than it was waited for.
+            whole = started["status"] == "pending"
+            _record_build(job, wanted, max(round(job.clock.monotonic() - begun), 1) if whole else None)
 
 
 def _start_tag(job: Job, address: Address, wanted: EnvironmentBuild) -> Json | None:
@@ -149,12 +153,17 @@ def _wait_for_tag(job: Job, address: Address, wanted: EnvironmentBuild, started:
     logs.more()
     if found["status"] != "available":
         raise BuildFailed(logs.failure(found))
+
+
+def _record_build(job: Job, wanted: EnvironmentBuild, seconds: int | None) -> None:
+    """The environment's digest, and how long a build takes: each stack of the project is told that of the last one."""
     environment = environment_address(wanted.name)
     raw = job.api.environment(wanted.name)
-    digest = digest_of({environment: job.plan.wanted.state[environment]})
     labels = Labels.of(raw)
-    if raw is not None and owner(raw) == SHARED and labels.digest != digest:
-        job.api.update_environment(wanted.name, {"labels": labels.written(digest=digest)})
+    digest = digest_of({environment: job.plan.wanted.state[environment]})
+    written = labels.written(digest=digest, build_seconds=seconds or labels.build_seconds)
+    if raw is not None and owner(raw) == SHARED and written != labels.all:
+        job.api.update_environment(wanted.name, {"labels": written})
 
 
 def upload(job: Job, operation: Operation) -> None:
@@ -167,7 +176,9 @@ def upload(job: Job, operation: Operation) -> None:
     version = job.api.version(job.deployment, job.version) or {}
     active = version.get("active_revision")
     running = {item["id"] for item in job.api.instances(job.deployment, job.version)} if active else set()
-    revision = _already_uploaded(job, version) or _send_package(job, address, version.get("latest_revision"))
+    begun = job.clock.monotonic()
+    uploaded = _already_uploaded(job, version)
+    revision = uploaded or _send_package(job, address, version.get("latest_revision"))
     if revision != active:
         job.outdated |= running
     job.say(address, f"revision {revision} is building")
@@ -196,6 +207,8 @@ def upload(job: Job, operation: Operation) -> None:
         what=f"revision {revision} to become active",
     )
     _record_revision(job, revision)
+    if uploaded is None:
+        job.build_seconds = max(round(job.clock.monotonic() - begun), 1)
 
 
 def _already_uploaded(job: Job, version: Json) -> str | None:

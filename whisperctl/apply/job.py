@@ -53,6 +53,8 @@ class Job:
     """Versions of a line that deployment requests keep awake until the rollout ends."""
     start_seconds: int | None = None
     """How long this apply's start of an instance took, from its waking; None where none had to be started."""
+    build_seconds: int | None = None
+    """How long the build of this apply's package took; None where none was built."""
     woken: str = ""
     """The new version of a line from its waking until the switch begins: it sleeps again if the run ends before."""
     proved: str = ""

@@ -13,12 +13,19 @@ from whisperctl.plan.changes import INSTANCES_REPLACED, Change
 from whisperctl.state.desired import Wanted
 from whisperctl.state.labels import Labels
 from whisperctl.state.live import Live
-from whisperctl.state.resources import deployment_address, version_address
+from whisperctl.state.resources import Address, Kind, deployment_address, version_address
 
 
 def start_seconds(live: Live, deployment: str) -> int | None:
     """How long the stack's last proven start took; None where none was measured."""
     return Labels.of(live.owned.get(deployment_address(deployment))).start_seconds
+
+
+def build_seconds(live: Live, address: Address) -> int | None:
+    """How long the last build of the kind took: of a tag in the project, of a package of the stack."""
+    holders = {Kind.ENVIRONMENT_TAG: Kind.ENVIRONMENT, Kind.PACKAGE: Kind.DEPLOYMENT}
+    holder = Address(holders[address.kind], address.names[:1])
+    return Labels.of(live.owned.get(holder)).build_seconds
 
 
 def told_in_words(seconds: float) -> str:
@@ -31,8 +38,18 @@ def with_downtime(wanted: Wanted, live: Live, changes: Sequence[Change]) -> list
     text = _downtime(wanted, live)
     return [
         replace(change, effect=change.effect + text) if change.effect.endswith(INSTANCES_REPLACED) else change
-        for change in changes
+        for change in (_with_build(live, change) for change in changes)
     ]
+
+
+def _with_build(live: Live, change: Change) -> Change:
+    """A change that builds an environment, with how long the last one took."""
+    if change.address.kind is not Kind.ENVIRONMENT_TAG or change.action != "create":
+        return change
+    seconds = build_seconds(live, change.address)
+    if seconds is None:
+        return change
+    return replace(change, effect=f"environment build, {told_in_words(seconds)}, as long as the last one took")
 
 
 def _downtime(wanted: Wanted, live: Live) -> str:

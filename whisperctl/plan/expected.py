@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from whisperctl.plan.changes import Change
-from whisperctl.plan.downtime import start_seconds
+from whisperctl.plan.downtime import build_seconds, start_seconds
 from whisperctl.plan.operations import Operation, OperationKind
 from whisperctl.plan.plan import Plan
 from whisperctl.state.labels import Labels
@@ -41,6 +41,8 @@ def _explained(plan: Plan, operation: Operation, changes: Mapping[Address, Chang
     if operation.kind in BOOKKEEPING:
         return replace(operation, reason=BOOKKEEPING[operation.kind], effect="none on the endpoint")
     change = changes.get(operation.address)
+    if operation.kind in ("build", "upload"):
+        operation = replace(operation, seconds=build_seconds(plan.live, operation.address))
     return replace(operation, reason=change.reason, effect=change.effect) if change else operation
 
 

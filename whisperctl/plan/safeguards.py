@@ -120,7 +120,7 @@ def protection_refusals(wanted: Wanted, live: Live, changes: Sequence[Change], r
     """Why a protected stack is left as it is."""
     stack, found = wanted.stack, []
     on_ubiops = is_protected(live)
-    lost = [change for change in changes if _takes_away(change, rollout)]
+    lost = [change for change in changes if _takes_away(change, live, rollout)]
     if lost and (stack.protect or on_ubiops):
         names = ", ".join(f"{change.address} ({change.reason})" for change in lost)
         what = "is protected, and this would delete"
@@ -138,16 +138,20 @@ def protection_refusals(wanted: Wanted, live: Live, changes: Sequence[Change], r
     return found
 
 
-def _takes_away(change: Change, rollout: Rollout | None) -> bool:
+def _takes_away(change: Change, live: Live, rollout: Rollout | None) -> bool:
     if change.action not in ("delete", "replace") or change.address.kind not in GUARDED:
         return False
-    if rollout is None or change.address.kind is not Kind.VERSION:
+    if change.address.kind is not Kind.VERSION:
         return True
-    return change.address == _serving(rollout)
+    serving = _led_to(live) if rollout is None else {version_address(rollout.deployment, rollout.serving or "")}
+    return not serving or change.address in serving
 
 
-def _serving(rollout: Rollout) -> Address | None:
-    return version_address(rollout.deployment, rollout.serving) if rollout.serving else None
+def _led_to(live: Live) -> set[Address]:
+    """The versions that serve: a service of the stack leads there, or requests to the deployment do."""
+    services = (raw for address, raw in live.owned.items() if address.kind is Kind.SERVICE)
+    named = {version_address(str(raw.get("deployment")), str(raw["version"])) for raw in services if raw.get("version")}
+    return named | {a for a, raw in live.owned.items() if a.kind is Kind.VERSION and raw.get("default")}
 
 
 def is_marked(stack: Stack, live: Live, provenance: Provenance) -> bool:

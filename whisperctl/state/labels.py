@@ -61,8 +61,11 @@ _ROLLOUT: Final = "whisperctl-rollout"
 _MADE: Final = "whisperctl-made"
 _LISTED: Final = "whisperctl-listed"
 _START_SECONDS: Final = "whisperctl-start-seconds"
+_BUILD_SECONDS: Final = "whisperctl-build-seconds"
 
-_BOOKKEEPING: Final = (_DIGEST, _VERSION, _TAGS, _LEASE, _ID, _ORIGIN, _TOOL, _PROTECT, _SERVED, _START_SECONDS)
+_BOOKKEEPING: Final = (
+    _DIGEST, _VERSION, _TAGS, _LEASE, _ID, _ORIGIN, _TOOL, _PROTECT, _SERVED, _START_SECONDS, _BUILD_SECONDS
+)  # fmt: skip
 """Labels of the deployment that say nothing about what it is like."""
 _CREATING: Final = "creating "
 """In the group label, before a name: a managed group is about to be created, its id is not known yet."""
@@ -94,6 +97,7 @@ class Changes(TypedDict, total=False):
     made: Iterable[str]
     listed: Mapping[str, str]
     start_seconds: int | None
+    build_seconds: int | None
     user: Mapping[str, str | None]
     """Labels of the stack file; a None removes one."""
 
@@ -259,7 +263,15 @@ class Labels:
     @property
     def start_seconds(self) -> int | None:
         """How long the stack's last proven start took, from its waking to an answer, on the deployment."""
-        text = self.all.get(_START_SECONDS, "")
+        return self._seconds(_START_SECONDS)
+
+    @property
+    def build_seconds(self) -> int | None:
+        """How long the last build took: of the stack's package on the deployment, of a tag on the environment."""
+        return self._seconds(_BUILD_SECONDS)
+
+    def _seconds(self, name: str) -> int | None:
+        text = self.all.get(name, "")
         return int(text) if text.isdecimal() else None
 
     # --- many of them -------------------------------------------------------------------------------------------------
@@ -387,4 +399,5 @@ _TEXTS: Final[Mapping[str, tuple[str, Callable[[Any], str | None]]]] = {
     "restart": (_RESTART, lambda bounds: f"{bounds[0]} {bounds[1]}"),
     "rollout": (_ROLLOUT, packed_rollout),
     "start_seconds": (_START_SECONDS, str),
+    "build_seconds": (_BUILD_SECONDS, str),
 }
