@@ -1,9 +1,10 @@
-// What actions/github-script does with its script, in front of a repository's comments and issues that are kept in a file:
+// What actions/github-script does with its script, in front of a repository's comments, issues, branches and pull requests
+// that are kept in a file:
 //     node github_script.js SCRIPT KEPT.json
 // Lists come in pages of 30; a body of more than 65,536 characters is refused, as GitHub refuses it.
 const fs = require('fs')
 const [script, kept] = process.argv.slice(2)
-const { comments, issues: all } = JSON.parse(fs.readFileSync(kept, 'utf8'))
+const { comments, issues: all, branches = {}, requests = [] } = JSON.parse(fs.readFileSync(kept, 'utf8'))
 const repo = { owner: 'me', repo: 'speech' }
 
 function check (given, expected) {
@@ -42,8 +43,47 @@ const issues = {
     Object.assign(all.find(issue => issue.number === number), changed)
   }
 }
+const trees = {}
+const commits = {}
+const git = {
+  async createTree (given) {
+    check(given, { ...repo, base_tree: 'c0ffee' })
+    trees.tree1 = Object.fromEntries(given.tree.map(file => [file.path, file.content]))
+    return { data: { sha: 'tree1' } }
+  },
+  async createCommit (given) {
+    check(given, repo)
+    if (given.parents[0] !== 'c0ffee') throw new Error('not from here')
+    commits.commit1 = trees[given.tree]
+    return { data: { sha: 'commit1' } }
+  },
+  async updateRef (given) {
+    check(given, { ...repo, force: true })
+    const name = given.ref.replace('heads/', '')
+    if (!(name in branches)) throw Object.assign(new Error('Reference does not exist'), { status: 422 })
+    branches[name] = commits[given.sha]
+  },
+  async createRef (given) {
+    check(given, repo)
+    branches[given.ref.replace('refs/heads/', '')] = commits[given.sha]
+  }
+}
+const pulls = {
+  async list (given) {
+    check(given, { ...repo, state: 'open' })
+    return pageOf(requests.filter(each => 'me:' + each.head === given.head), given)
+  },
+  async create (given) {
+    check(given, repo)
+    requests.push({ number: requests.length + 1, title: given.title, body: given.body, head: given.head, base: given.base })
+  },
+  async update (given) {
+    check(given, repo)
+    Object.assign(requests[given.pull_number - 1], { title: given.title, body: given.body })
+  }
+}
 const github = {
-  rest: { issues },
+  rest: { issues, git, pulls },
   async paginate (method, given) {
     const found = []
     for (let page = 1, data; page === 1 || data.length; page++) {
@@ -53,10 +93,10 @@ const github = {
     return found
   }
 }
-const context = { repo, issue: { number: 7 }, workflow: 'whisperctl' }
+const context = { repo, issue: { number: 7 }, workflow: 'whisperctl', sha: 'c0ffee', ref: 'refs/heads/main' }
 const AsyncFunction = (async () => {}).constructor
 const run = new AsyncFunction('require', 'github', 'context', 'core', fs.readFileSync(script, 'utf8'))
 run(require, github, context, {}).then(
-  () => fs.writeFileSync(kept, JSON.stringify({ comments, issues: all })),
+  () => fs.writeFileSync(kept, JSON.stringify({ comments, issues: all, branches, requests })),
   error => { console.error(`Error: ${error.message}`); process.exit(1) }
 )

@@ -29,6 +29,8 @@ class GitLab(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Calls)
         self.notes: list[dict[str, Any]] = [{"id": number, "body": "looks good"} for number in range(1, PAGE + 10)]
         self.issues: list[dict[str, Any]] = []
+        self.requests: list[dict[str, Any]] = []
+        self.commits: list[dict[str, Any]] = []
         self.tokens: set[str] = set()
 
 
@@ -39,7 +41,9 @@ class _Calls(BaseHTTPRequestHandler):
         self.server.tokens.add(str(self.headers["PRIVATE-TOKEN"]))
         given = json.loads(self.rfile.read(int(self.headers.get("Content-Length") or 0)) or "{}")
         path, _, query = self.path.removeprefix("/api/v4/projects/7/").partition("?")
-        kind, number = ("notes", "id") if path.startswith("merge_requests/3/notes") else ("issues", "iid")
+        kinds = {"merge_requests/3/notes": "notes", "merge_requests": "requests", "repository/commits": "commits"}
+        kind = next((kind for begins, kind in kinds.items() if path.startswith(begins)), "issues")
+        number = "id" if kind == "notes" else "iid"
         listed: list[dict[str, Any]] = getattr(self.server, kind)
         asked = dict(part.split("=") for part in query.split("&") if part)
         answer: Any = [each for each in listed if each.get("state", "opened") == asked.get("state", "opened")]
@@ -91,6 +95,7 @@ class Runner:
             "CI_API_V4_URL": f"http://127.0.0.1:{self.server.server_port}/api/v4",
             "CI_PROJECT_ID": "7",
             "CI_JOB_NAME": name,
+            "CI_DEFAULT_BRANCH": "main",
             "UBIOPS_PLAN_TOKEN": self.plan_token,
             # An environment's variables are seen by its jobs alone.
             "UBIOPS_API_TOKEN": self.apply_token if job.get("environment") == "production" else "",
@@ -176,3 +181,28 @@ def test_drift_is_one_issue_that_closes_itself(runner: Runner, gitlab: GitLab) -
     runner.operator.good("apply", "repo", "--yes")
     assert runner.job("drift", **COMMENT).returncode == 0
     assert [issue["state"] for issue in gitlab.issues] == ["closed"]
+
+
+def test_drift_is_one_merge_request_where_that_is_asked_for(runner: Runner, gitlab: GitLab) -> None:
+    runner.job("plan")
+    runner.job("apply")
+    stack = runner.operator.folder / "repo/stack.yaml"
+    before = stack.read_text()
+    asked = COMMENT | {"WHISPERCTL_PROPOSE": "true"}
+    assert runner.job("drift", **asked).returncode == 0
+    assert (gitlab.requests, gitlab.commits) == ([], [])
+    for maximum in ("3", "4"):
+        runner.operator.good("scale", "repo", "--max", maximum)
+        done = runner.job("drift", **asked)
+        assert done.returncode == 0, done
+        (request,) = gitlab.requests
+        assert (request["source_branch"], request["target_branch"]) == ("whisperctl-drift", "main")
+        assert f"-> {maximum}" in request["description"]
+        commit = gitlab.commits[-1]
+        assert (commit["branch"], commit["start_branch"], commit["force"]) == ("whisperctl-drift", "main", True)
+        (action,) = commit["actions"]
+        assert action["file_path"] == "stack.yaml"
+        assert action["content"] == stack.read_text() != before
+        stack.write_text(before)  # a job starts from a clean checkout
+        (runner.operator.folder / "repo/drifted").unlink()
+    assert len(gitlab.issues) == 1

@@ -147,9 +147,35 @@ def test_drift_is_one_issue_that_closes_itself(github: GitHub, newcomer: Operato
         assert issue["body"].startswith(DRIFT_MARK)
         assert re.search(rf"maximum_instances.*\b{maximum}\b", issue["body"])
 
+        assert "```diff" in issue["body"]
+    assert github.job("propose", "schedule") is None  # only where a variable asks for it
+
     newcomer.good("apply", "repo", "--yes")
     github.job("drift", "schedule")
     assert [issue["state"] for issue in issues(github.kept)] == ["closed"]
+
+
+def test_drift_is_one_pull_request_where_that_is_asked_for(github: GitHub, newcomer: Operator) -> None:
+    github.job("plan", "push")
+    github.job("apply", "push")
+    github.variables = {**github.variables, "WHISPERCTL_PROPOSE": "true"}
+    before = (github.folder / "stack.yaml").read_text()
+    github.job("drift", "schedule")
+    assert github.job("propose", "schedule") is None
+    for maximum in ("3", "4"):
+        newcomer.good("scale", "repo", "--max", maximum)
+        github.job("drift", "schedule")
+        assert "failure" not in outcomes(github.job("propose", "schedule")).values()
+        kept = json.loads(github.kept.read_text())
+        (request,) = kept["requests"]
+        assert (request["head"], request["base"]) == ("whisperctl-drift", "main")
+        assert f"{maximum}" in request["body"]
+        (written,) = kept["branches"]["whisperctl-drift"].items()
+        expected = re.sub(r"maximum_instances: \d+", f"maximum_instances: {maximum}", before)
+        assert written == ("stack.yaml", expected)
+        (github.folder / "stack.yaml").write_text(before)  # a job starts from a clean checkout
+    (github.folder / "stack.yaml").write_text(expected)  # and merged, there is nothing left to tell
+    assert newcomer.run("plan", "repo", "--detailed-exitcode").code == 0
 
 
 def test_that_drift_cannot_be_told_is_an_issue_too(github: GitHub) -> None:
@@ -182,7 +208,7 @@ def test_secrets_are_named_once_and_the_token_that_writes_in_one_job(github: Git
     assert workflow["jobs"]["apply"]["environment"] == "production"
     assert workflow["permissions"] == {}
     actions = re.findall(r"uses: (\S+)(.*)", (github.folder / ".github/workflows/whisperctl.yml").read_text())
-    assert len(actions) == 10
+    assert len(actions) == 13
     assert [action for action, _ in actions if not re.fullmatch(r"[\w/-]+@[0-9a-f]{40}", action)] == []
     assert [version for _, version in actions if not re.fullmatch(r" # v\d+\.\d+\.\d+", version)] == []
     assert f"'whisperctl-ubiops=={__version__}'" in workflow["env"]["WHISPERCTL"]
