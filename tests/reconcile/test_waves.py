@@ -9,6 +9,7 @@ import pytest
 
 from tests.harness.official import client_of
 from tests.harness.project import Project, report
+from tests.reconcile.test_documents import check
 from whisperctl.apply.events import Ended, Started
 from whisperctl.apply.outcome import Outcome
 from whisperctl.cli.options import token_variable
@@ -30,6 +31,16 @@ def three_waves(project: Project, **changes: object) -> list[Path]:
 def performed(project: Project, files: list[Path], max_failures: int = 0) -> list[Outcome]:
     world = replace(project.world(), max_failures=max_failures)
     return apply_plans(plan_stacks(project.load(*files), world), world)
+
+
+def test_a_plan_tells_its_waves(project: Project) -> None:
+    files = [str(file) for file in three_waves(project)]
+    line = "Waves, each after the one before has passed: 1: alpha, beta; 2: gamma; 3: delta."
+    for form in ("text", "markdown"):
+        assert line in project.cli("plan", "--format", form, *files).out
+    stacks = check("plan", project.cli("plan", "--format", "json", *files).json)
+    assert [stack.get("wave", 1) for stack in stacks] == [1, 1, 2, 3]
+    assert "Waves" not in project.cli("plan", *files[:2]).out
 
 
 def test_a_wave_begins_when_the_one_before_is_through(project: Project) -> None:

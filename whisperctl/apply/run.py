@@ -58,7 +58,7 @@ PERFORM: Mapping[OperationKind, Perform] = {
 
 def wave_of(job: Job) -> int:
     """The stack's wave; what is destroyed goes in one."""
-    return 1 if job.plan.destroy else job.plan.wanted.stack.rollout.wave
+    return job.plan.wave
 
 
 def waves(jobs: Sequence[Job]) -> list[list[Job]]:

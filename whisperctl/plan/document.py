@@ -37,6 +37,7 @@ def stack_document(plan: Proposal) -> dict[str, Any]:
         "stack": plan.stack,
         "project": plan.project,
         "origin": plan.origin,
+        **({"wave": plan.wave} if plan.wave > 1 else {}),
         "fingerprint": plan.fingerprint,
         "summary": counts | {"unchanged": plan.unchanged, **({"left_out": len(plan.left_out)} if selects else {})},
         "changes": changes_document(plan.changes),

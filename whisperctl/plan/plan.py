@@ -147,6 +147,7 @@ def make_plan(
         project=project,
         fingerprint=combined(live.fingerprints.items()),
         destroy=destroy,
+        wave=1 if destroy else stack.rollout.wave,
         changes=tuple(sorted(changes, key=lambda change: ORDER[change.action])),
         operations=tuple(operations.ordered(destroy)),
         ignored=() if destroy else ignored_differences(wanted, live),

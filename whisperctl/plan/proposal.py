@@ -23,6 +23,8 @@ class Proposal:
     fingerprint: str
     """Of every live object that it was made from."""
     destroy: bool = False
+    wave: int = 1
+    """Of several stacks: it begins when those of the waves before have passed."""
     changes: tuple[Change, ...] = ()
     operations: tuple[Operation, ...] = ()
     unchanged: int = 0

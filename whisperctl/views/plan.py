@@ -23,7 +23,17 @@ def plan_text(plans: Sequence[Proposal], color: bool) -> str:
         return _plan_text(plans[0], color)
     loud = [_plan_text(plan, color) for plan in most_lost_first(plans) if not is_quiet(plan)]
     quiet = [unchanged_line(plans)] if len(loud) < len(plans) else []
-    return "\n\n".join([*loud, *quiet, totals(plans)])
+    return "\n\n".join([*loud, *quiet, *waves(plans), totals(plans)])
+
+
+def waves(plans: Sequence[Proposal]) -> list[str]:
+    """In which order an apply goes through the stacks that it changes; nothing where it takes them all at once."""
+    found: dict[int, list[str]] = {}
+    for plan in sorted(plans, key=lambda plan: (plan.wave, plan.stack)):
+        if not plan.is_empty:
+            found.setdefault(plan.wave, []).append(plan.stack)
+    parts = [f"{wave}: {', '.join(names)}" for wave, names in found.items()]
+    return [f"Waves, each after the one before has passed: {'; '.join(parts)}."] if len(parts) > 1 else []
 
 
 def most_lost_first(plans: Sequence[Proposal]) -> list[Proposal]:

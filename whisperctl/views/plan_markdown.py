@@ -21,6 +21,7 @@ from whisperctl.views.plan import (
     summary,
     totals,
     unchanged_line,
+    waves,
 )
 
 LIMIT = 65_000
@@ -33,7 +34,7 @@ LOSSES = frozenset({"delete", "replace"})
 def plan_markdown(plans: Sequence[Proposal]) -> str:
     """A line of totals, a section a stack with its details folded, the unchanged stacks in one line."""
     loud = [plan for plan in most_lost_first(plans) if len(plans) == 1 or not is_quiet(plan)]
-    before = [totals(plans)] if len(plans) > 1 else []
+    before = ["\n\n".join([totals(plans), *waves(plans)])] if len(plans) > 1 else []
     after = [unchanged_line(plans)] if len(loud) < len(plans) else []
     text = "\n\n".join([*before, *(_section(plan) for plan in loud), *after])
     return text if len(text) <= LIMIT else _cut(loud, before, after)
