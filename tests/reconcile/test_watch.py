@@ -17,12 +17,14 @@ from typing import Any
 
 import httpx
 import pytest
+from prometheus_client import CollectorRegistry, generate_latest
 
 from tests.harness.project import Project
 from whisperctl.operate.watch.conditions import Condition, Notice, Told
 from whisperctl.operate.watch.heal import Healing
 from whisperctl.operate.watch.metrics import Board
 from whisperctl.operate.watch.observation import Observation
+from whisperctl.operate.watch.probing import Probe
 from whisperctl.operate.watch.rounds import Rounds
 
 DOCS = Path(__file__).parents[2] / "docs" / "watch"
@@ -232,6 +234,14 @@ def test_promtool_takes_the_alert_rules_and_the_metrics() -> None:
         ["promtool", "check", "rules", DOCS / "alerts.yml"], capture_output=True, check=False, text=True
     )
     assert (checked.returncode, "6 rules found" in checked.stdout) == (0, True), checked
+    registry, board = CollectorRegistry(auto_describe=False), Board()
+    registry.register(board)
+    good = Probe(stack="a", project="p", seconds=0.5, wer=0.1)
+    board.put([Observation(stack="a", project="p")], [wrong()], {("p", "a"): good}, seconds=1.0, ended=2.0)
+    exposed = generate_latest(registry)
+    assert exposed.count(b"whisperctl_") > 20
+    linted = subprocess.run(["promtool", "check", "metrics"], input=exposed, capture_output=True, check=False)
+    assert (linted.returncode, linted.stderr) == (0, b""), linted
 
 
 def test_a_version_that_runs_and_serves_nobody_is_a_leak(project: Project) -> None:

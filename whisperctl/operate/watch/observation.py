@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from whisperctl.apply.failed_starts import FAILED_START, lines_of
+from whisperctl.apply.failed_starts import FAILED_START, last_failure, lines_of
 from whisperctl.apply.holder import is_gone
 from whisperctl.clock import Clock, latest_moment
 from whisperctl.control.api import Api
@@ -18,9 +18,10 @@ from whisperctl.operate.status import Status, read_status
 from whisperctl.spec import Stack
 from whisperctl.state.labels import Labels
 from whisperctl.state.resources import Kind
-from whisperctl.untrusted import printable_lines
 
 HOURS = 24
+LOOK_BACK = 3600
+"""Seconds of an instance's log in which a failed start is looked for."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -114,18 +115,16 @@ class Observer:
         if not status.deployed or all(instance.status == "running" for instance in status.instances):
             return ()
         key, now = (api.project, stack.name), self.clock.time()
-        since = self.read_until.get(key, now - 3600)
+        since, until = self.read_until.get(key, now - LOOK_BACK), latest_moment(self.clock)
         self.read_until[key] = now
         names = (stack.deployment.name, next((part.address.names[1] for part in status.parts
                                               if part.address.kind is Kind.VERSION), stack.version.name))  # fmt: skip
         query = f"{lines_of(*names)} |= `{FAILED_START}`"
-        entries = api.logs(query, latest_moment(self.clock), int(since * 1e9), 3)
-        return tuple(dict.fromkeys(_reason(str(entry.get("log"))) for entry in entries))
-
-
-def _reason(log: str) -> str:
-    lines = printable_lines(log.partition(FAILED_START)[2])
-    return lines[0].strip() if lines else "the server did not start"
+        if not api.logs(query, until, int(since * 1e9), 1):
+            return ()
+        # What went wrong was logged before the server ended, perhaps before the last round.
+        cause = last_failure(api, *names, int((now - LOOK_BACK) * 1e9), until)
+        return (cause.error,) if cause else ()
 
 
 def _seconds(deployment: Mapping[str, object]) -> float | None:
