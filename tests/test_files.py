@@ -171,6 +171,16 @@ def test_what_a_directory_passes_over_is_told(tmp_path: Path) -> None:
     }
 
 
+def test_a_mounted_config_map_is_read_once_and_nothing_of_it_is_passed_over(tmp_path: Path) -> None:
+    """Kubernetes mounts links to a hidden folder that changes its name with every update."""
+    (tmp_path / "..2026_11_29").mkdir()
+    (tmp_path / "..2026_11_29" / "stack.yaml").write_text(STACK, encoding="utf-8")
+    (tmp_path / "..data").symlink_to("..2026_11_29")
+    (tmp_path / "stack.yaml").symlink_to("..data/stack.yaml")
+    assert len(load_stacks([tmp_path], {}).stacks) == 1
+    assert passed_over(tmp_path) == {}
+
+
 @contextmanager
 def nobody() -> Iterator[None]:
     """Root may look into every folder: for a while this process is somebody else."""

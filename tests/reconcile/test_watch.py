@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import configparser
 import http.server
 import json
 import re
+import shlex
 import shutil
 import signal
 import socket
@@ -17,9 +19,11 @@ from typing import Any
 
 import httpx
 import pytest
+import yaml
 from prometheus_client import CollectorRegistry, generate_latest
 
 from tests.harness.project import Project
+from whisperctl.cli.commands.watch import watch
 from whisperctl.operate.watch.conditions import Condition, Notice, Told
 from whisperctl.operate.watch.heal import Healing
 from whisperctl.operate.watch.metrics import Board
@@ -242,6 +246,18 @@ def test_promtool_takes_the_alert_rules_and_the_metrics() -> None:
     assert exposed.count(b"whisperctl_") > 20
     linted = subprocess.run(["promtool", "check", "metrics"], input=exposed, capture_output=True, check=False)
     assert (linted.returncode, linted.stderr) == (0, b""), linted
+
+
+def test_unit_and_manifest_call_watch_as_it_is_called() -> None:
+    unit = configparser.ConfigParser(strict=False, interpolation=None)
+    unit.read(DOCS / "whisperctl-watch.service")
+    started = shlex.split(unit["Service"]["ExecStart"])[1:]
+    manifest = yaml.safe_load((DOCS / "kubernetes.yaml").read_text())
+    [container] = manifest["spec"]["template"]["spec"]["containers"]
+    for command in (started, container["args"]):
+        assert command[0] == "watch"
+        parsed = watch.make_context("watch", [*command[1:], "--notify", "http://127.0.0.1:1"])
+        assert (parsed.params["metrics_port"][1], parsed.params["form"]) == (9464, "json")
 
 
 def test_a_version_that_runs_and_serves_nobody_is_a_leak(project: Project) -> None:

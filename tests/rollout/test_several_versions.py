@@ -148,6 +148,23 @@ def test_what_a_hand_made_stack_becomes_when_a_line_adopts_it(project: Project) 
     assert (pointed(project), bounds(project)["v1"][0]) == (new, 0)
 
 
+def test_environments_last_as_long_as_a_version_that_may_be_gone_back_to(project: Project) -> None:
+    def tags() -> int:
+        return len(project.api().tags("whisperctl") or [])
+
+    counted = []
+    for packages in (["ffmpeg"], ["ffmpeg", "git"], ["ffmpeg", "curl"]):
+        project.apply(**line(environment={"apt": packages}))
+        counted.append((tags(), len(versions(project))))
+    assert counted == [(1, 1), (2, 2), (2, 2)]
+    serving, file = pointed(project), str(project.folder / "stack.yaml")
+    [kept] = versions(project).keys() - {serving}
+    with project.counted() as made:
+        assert project.cli("rollback", "--yes", file).code == 0
+    assert not [line for line in made if line.startswith("POST") and ("/build" in line or line.endswith("/revisions"))]
+    assert (pointed(project), tags()) == (kept, 2)
+
+
 def test_an_apply_ends_the_leak_that_a_killed_one_made(project: Project) -> None:
     """A version of the line that was woken, is not served, and keeps an instance: the next apply puts it to sleep."""
     file, first, second = two(project)

@@ -90,7 +90,8 @@ def passed_over(paths: Sequence[Path], used: AbstractSet[str]) -> Iterator[Probl
             if os.path.realpath(file) not in used:
                 yield from _overlooked(file, _text(file, home))
         for file in _hidden_files(path):
-            text = _text(file, home)
+            # A Kubernetes ConfigMap is mounted as links to a hidden folder: what they lead to is read.
+            text = _text(file, home) if os.path.realpath(file) not in used else None
             if text is not None and _is_stack(file, text):
                 yield _told(file, "this looks like a stack, and hidden folders are passed over", "Move it, or name it.")
 
