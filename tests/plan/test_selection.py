@@ -113,6 +113,8 @@ def test_a_service_that_is_led_on_takes_all_that_answers_it_along() -> None:
 def test_a_deployment_goes_only_with_everything_below_it() -> None:
     plan = planned(BEFORE, applied(BEFORE), destroy=True, only=["deployment/*"])
     assert (changes(plan), steps(plan)) == ([], [])
+    [warning] = plan.warnings
+    assert warning.text.startswith("deployment/speech is asked for and not deleted: what is left out still uses it")
     plan = planned(BEFORE, applied(BEFORE), destroy=True, only=["service/*"])
     assert steps(plan) == ["1 delete service/door"]
     plan = planned(BEFORE, applied(BEFORE), destroy=True, exclude=["service/*"])
@@ -167,6 +169,9 @@ def test_a_service_of_a_line_goes_on_leading_where_it_leads_while_the_line_is_le
         plan = planned(ROLLED, state, only=only, exclude=exclude)
         assert (changes(plan), steps(plan)) == ([], [])
         assert "service/door" in left_out(plan)
+        assert "service/door stays as it is, and leads where it leads: the new version is left out" in [
+            warning.text for warning in plan.warnings
+        ]
     state = changed(SERVES, service_address("door"), authentication_required=False)
     plan = planned(ROLLED, state, only=["service/*"])
     assert changes(plan) == ["update service/door authentication_required"]

@@ -8,6 +8,7 @@ or its services go on leading where they lead. Nothing is deleted that something
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 
@@ -72,6 +73,8 @@ class Selected:
     """What was not asked for and comes along, since something that was needs it."""
     refused: tuple[Remark, ...] = ()
     """Why this part cannot be performed by itself."""
+    warnings: tuple[Remark, ...] = ()
+    """What was asked for and is not done, since something that is left out stands in its way."""
 
 
 def selected(
@@ -124,7 +127,17 @@ class _Parts:
             left_out=tuple(sorted(self.changes.keys() - kept.keys())),
             along=tuple(sorted(kept.keys() - self.asked)),
             refused=tuple(self._refusals(kept.keys())),
+            warnings=tuple(self._remarks(chosen, kept.keys())),
         )
+
+    def _remarks(self, chosen: AbstractSet[Address], kept: AbstractSet[Address]) -> Iterator[Remark]:
+        for address in sorted(self.asked - chosen):
+            text = f"{address} is asked for and not deleted: what is left out still uses it, or goes with it"
+            yield Remark(source=str(address), text=text)
+        for address in sorted(a for a in self.asked & chosen if self._leads_elsewhere(self.changes[a])):
+            if self.rollout is not None and not (self.rollout.is_over or self.rolls):
+                there = "leads where it leads" if address in kept else "stays as it is, and leads where it leads"
+                yield Remark(source=str(address), text=f"{address} {there}: the new version is left out")
 
     def _is_of_the_line(self, address: Address) -> bool:
         return address.kind in _OF_A_VERSION and address.names[0] == self.wanted.stack.deployment.name
