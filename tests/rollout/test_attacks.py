@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.harness import traffic
-from tests.harness.project import Project, report
+from tests.harness.project import Project, QuickClock, report
 from tests.harness.sweeps import EXHAUSTIVE, whole
 from tests.rollout.conftest import SAMPLE, line
 from tests.rollout.test_rollout import pointed, states, versions
@@ -95,3 +95,26 @@ def test_what_somebody_changes_in_the_middle_is_noticed_and_put_right_by_the_nex
     assert again.code == 0, again
     is_settled(project)
     assert not project.plan(file)[0].is_pending
+
+
+class JumpingClock(QuickClock):
+    """The wall clock is set a day back or forth whenever it is looked at; the others go on as they do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.chance = random.Random(20261129)
+
+    def time(self) -> float:
+        return super().time() + self.chance.choice((-86400.0, 0.0, 86400.0))
+
+
+@whole
+def test_a_wall_clock_that_jumps_changes_nothing_about_a_rollout(project: Project) -> None:
+    project.apply(**line(**GOOD))
+    [first] = versions(project)
+    [bad] = project.perform(project.write(**line(env={"HEARS": "bye moon"})), world=project.world(JumpingClock()))
+    assert "did not pass its gate" in report(bad)
+    assert pointed(project) == first
+    [good] = project.perform(project.write(**line(env={"HEARS": "Hello, world!"})), world=project.world(JumpingClock()))
+    assert good.succeeded, report(good)
+    is_settled(project)
