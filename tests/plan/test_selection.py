@@ -6,7 +6,19 @@ from dataclasses import replace
 
 import pytest
 
-from tests.plan.states import NOTHING, applied, changed, changes, live, planned, relabelled, stack, steps, wanted
+from tests.plan.states import (
+    NOTHING,
+    applied,
+    changed,
+    changes,
+    live,
+    planned,
+    relabelled,
+    stack,
+    steps,
+    wanted,
+    without,
+)
 from whisperctl.plan.plan import Plan
 from whisperctl.spec import Stack
 from whisperctl.state.line import named
@@ -182,6 +194,16 @@ def test_a_service_of_a_line_goes_on_leading_where_it_leads_while_the_line_is_le
 def test_a_line_gets_its_first_service_with_its_first_version() -> None:
     plan = planned(wanted(named(line(), "v1-00000001")), NOTHING, only=["version/*"])
     assert "service/door" in along(plan)
+
+
+def test_no_new_service_leads_to_a_version_that_did_not_pass_its_gate() -> None:
+    what = wanted(named(line(), "v1-00000001"))
+    version = version_address("speech", "v1-00000001")
+    state = without(applied(what), service_address("door"))
+    failed = relabelled(state.owned[version], rollout=RolloutRecord(state="failed", stage="gate"))
+    plan = planned(what, live({**state.owned, version: failed}), only=["service/*"])
+    kinds = [step.kind for step in plan.operations]
+    assert kinds.index("gate") < kinds.index("create")
 
 
 def test_globs_that_match_nothing_are_known() -> None:

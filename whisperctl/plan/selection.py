@@ -165,11 +165,11 @@ class _Parts:
             if address in found:
                 continue
             found.add(address)
-            if address in self.line:
-                self.rolls = True
-            if self.changes[address].action != "delete":
-                needed = (need for need in self._needs(address) if need in self.changes)
-                look_at += [need for need in needed if self.changes[need].action == "create" or need in self.line]
+            needed = list(self._needs(address)) if self.changes[address].action != "delete" else []
+            look_at += [a for a in needed if a in self.changes and self.changes[a].action == "create"]
+            if not set(self.line).isdisjoint([address, *needed]):
+                self.rolls = True  # also where its version is there already: it has still to pass its gate
+                look_at += [a for a in self.line if a in self.changes]
         return found
 
     def _needs(self, address: Address) -> Iterator[Address]:
