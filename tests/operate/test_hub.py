@@ -164,11 +164,18 @@ def test_what_cannot_be_asked_is_skipped_and_says_why(tmp_path: Path, environ: d
     assert told in found.found
 
 
-def test_the_stacks_own_endpoint_is_the_one_that_an_instance_asks(tmp_path: Path, hub: Hub) -> None:
+def test_a_hub_that_only_the_file_names_gets_no_token(tmp_path: Path, hub: Hub) -> None:
+    """It is the one that an instance asks; the file may be a stranger's change request."""
+    named = f"env:\n  HF_ENDPOINT: {hub.address}\n"
+    text = SECOND.replace("env:\n", named)
     hub.asked.clear()
-    text = SECOND.replace("env:\n", f"env:\n  HF_ENDPOINT: {hub.address}\n")
-    assert checked(tmp_path, {"HF_ENDPOINT": "http://127.0.0.1:9"}, text).verdict == "failed"
-    assert len(hub.asked) == 1
+    assert checked(tmp_path, {"HF_ENDPOINT": "http://127.0.0.1:9"}, text).verdict == "ok"
+    gated = checked(tmp_path, {}, declared("acme/gated", "main", GOOD).replace("env:\n", named))
+    assert gated.verdict == "skipped"
+    assert f"export HF_ENDPOINT={hub.address} to send it there" in gated.found
+    assert [bearer for _, bearer in hub.asked] == ["", ""]
+    meant = declared("acme/gated", "main", GOOD).replace("env:\n", named)
+    assert checked(tmp_path, {"HF_ENDPOINT": f"{hub.address}/"}, meant).verdict == "ok"
 
 
 def test_doctor_asks_it_and_shows_no_token(operator: Operator, hub: Hub) -> None:

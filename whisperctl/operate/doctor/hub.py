@@ -37,13 +37,23 @@ def hub_check(stack: Stack, environ: Mapping[str, str], inherited: Collection[st
     own = {var.name: var.value for var in stack.env}
     hub = own.get(ENDPOINT) or environ.get(ENDPOINT) or HUB
     token = own.get(TOKEN) or None
+    withheld = token is not None and not _may_have_the_token(hub, environ)
+    token = None if withheld else token
     try:
         answer = ask_hub(hub, stack.model.name, stack.model.revision or "main", token)
     except WhisperctlError as error:
         return skipped(title, f"{str(error).splitlines()[0]}; model, revision and token are not checked")
+    if withheld and answer.said in ("gated", "no model"):
+        why = f"{ENDPOINT} stands in the file, which may be anybody's"
+        return skipped(title, f"{hub} asks for a token, and gets none: {why}; export {ENDPOINT}={hub} to send it there")
     if token is None and TOKEN in inherited and answer.said in ("gated", "no model"):
         return skipped(title, f"only whoever has the {TOKEN} that the stack inherits can tell: {hub} asks for a token")
     return _verdict(title, stack, hub, answer, token is not None)
+
+
+def _may_have_the_token(hub: str, environ: Mapping[str, str]) -> bool:
+    """Whether who runs this names the hub, or it is the usual one: a file that a change request brought may not."""
+    return hub.rstrip("/") in (HUB, environ.get(ENDPOINT, "").rstrip("/"))
 
 
 def _verdict(title: str, stack: Stack, hub: str, answer: HubAnswer, has_token: bool) -> Check:
