@@ -89,10 +89,8 @@ def test_from_nothing_to_an_answer_and_back(api: ubiops.CoreApi, name: str, tmp_
         assert status.instances_ready == 1
         assert client.get("/docs?x=1").text == "/docs?x=1 hello None"
         assert client.get("/docs", headers={"Authorization": ""}).status_code == 401
-    lines = eventually(
-        lambda: api.logs_list(PROJECT, query=f"| deployment_name=`{deployment}` and system=`false`"), bool
-    )
-    assert lines[0].log == "listening"
+    query = f"| deployment_name=`{deployment}` and system=`false`"
+    eventually(lambda: [line.log for line in api.logs_list(PROJECT, query=query)], lambda logs: "listening" in logs)
     _removed(api, environment, deployment, service)
 
 

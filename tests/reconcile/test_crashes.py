@@ -196,7 +196,7 @@ def test_killed_at_a_request_and_applied_again(project: Project, scenario: str, 
     assert attempt(world, project, destroy)
     total, expected, built = session.count, settled(project), builds(project)
     assert total > 5
-    for point in points(total, 8, scenario, after):
+    for point in points(total, 12, scenario, after):
         project.control("POST", "restore", {"name": "start"})
         project.forget()
         world, _ = dying(project, point, after, counts)
@@ -208,6 +208,16 @@ def test_killed_at_a_request_and_applied_again(project: Project, scenario: str, 
         assert builds(project) == built, f"killed at {point} of {total}: built again"
         groups = Counter(group["name"] for group in project.api().groups())
         assert max(groups.values()) == 1, f"killed at {point} of {total}: {groups}"
+
+
+ONWARDS = [
+    pytest.param(scenario, after, then, id=f"{scenario}-{'after' if after else 'before'}-{then}")
+    for number, scenario in enumerate(["create", "replace", *STACKS])
+    for after in (False, True)
+    for odd, then in enumerate(["the first stack", "nothing"])
+    if EXHAUSTIVE or (number + after + odd) % 2 == 0
+]
+"""How an interrupted apply is followed; in a slice each way with every other scenario, before or after a write."""
 
 
 def goes_on(project: Project, then: str, stack: dict[str, Any]) -> None:
@@ -223,9 +233,7 @@ def goes_on(project: Project, then: str, stack: dict[str, Any]) -> None:
 
 @pytest.mark.exhaustive
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-@pytest.mark.parametrize("then", ["the first stack", "nothing"])
-@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
-@pytest.mark.parametrize("scenario", ["create", "replace", *STACKS])
+@pytest.mark.parametrize(("scenario", "after", "then"), ONWARDS)
 def test_killed_at_a_write_and_then_something_else_is_wanted(
     project: Project, scenario: str, after: bool, then: str
 ) -> None:
