@@ -1,4 +1,7 @@
-"""Real processes that want one stack at the same moment: minutes long, and therefore only in the exhaustive run."""
+"""Real processes that want one stack at the same moment: minutes long, and therefore only in the exhaustive run.
+
+With `-s` each prints its figures; docs/architecture.md has them.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import signal
 import subprocess
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -28,8 +32,14 @@ def is_empty(project: Project, file: Path) -> bool:
     return project.cli("plan", "--detailed-exitcode", str(file)).code == 0
 
 
-def writes(project: Project) -> list[str]:
-    return [e["path"] for e in project.journal() if e["method"] != "GET" and "/_emulator/" not in e["path"]]
+def written(project: Project) -> list[dict[str, Any]]:
+    """Every request that was to change something, in order."""
+    return [e for e in project.journal() if e["method"] != "GET" and "/_emulator/" not in e["path"]]
+
+
+def doubled(project: Project) -> list[str]:
+    """What was made although it was there, or changed although it was gone: UbiOps refuses both."""
+    return [f"{e['method']} {e['path']} {e['status']}" for e in written(project) if e["status"] in (400, 404, 409)]
 
 
 def test_pairs_of_applies_both_end_well_and_one_of_them_wins_whole(project: Project) -> None:
@@ -43,6 +53,8 @@ def test_pairs_of_applies_both_end_well_and_one_of_them_wins_whole(project: Proj
         for code, said in map(ended, pair):
             assert code == 0, f"pair {number}: {said}"
         assert sorted(is_empty(project, file) for file in files) == [False, True], f"pair {number}"
+    assert doubled(project) == []
+    print(f"{PAIRS} pairs of applies at once: {len(written(project))} writes, each pair's second one stands whole")
 
 
 @pytest.mark.parametrize("command", ["destroy", "pause"])
@@ -56,6 +68,8 @@ def test_pairs_of_an_apply_and_something_else_both_end_well(project: Project, co
         for code, said in map(ended, pair):
             assert code == 0, f"pair {number}: {said}"
         project.cli("resume", str(file))
+    assert doubled(project) == []
+    print(f"{PAIRS // 2} pairs of an apply and a {command}: {len(written(project))} writes")
 
 
 def test_an_apply_that_is_stopped_for_longer_than_its_lease_overwrites_nothing(project: Project) -> None:
@@ -76,13 +90,14 @@ def test_an_apply_that_is_stopped_for_longer_than_its_lease_overwrites_nothing(p
     assert code == 0, said
     assert "waiting for another apply" in said
     assert time.monotonic() - start > 59
-    before = writes(project)
+    waited, before = time.monotonic() - start, len(written(project))
     stopped.send_signal(signal.SIGCONT)
     code, said = ended(stopped)
     assert code == 1
     assert "has taken over" in said
-    assert writes(project) == before
+    assert len(written(project)) == before
     assert is_empty(project, theirs)
+    print(f"a holder stopped past its lease: taken over and applied after {waited:.0f} s, no write by it afterwards")
 
 
 def test_an_apply_that_sits_out_a_rate_limit_longer_than_its_lease_keeps_it(project: Project) -> None:
@@ -93,10 +108,14 @@ def test_an_apply_that_sits_out_a_rate_limit_longer_than_its_lease_keeps_it(proj
     one = project.spawn("apply", "--yes", str(first))
     time.sleep(30)
     two = project.spawn("apply", "--yes", str(second))
+    start = time.monotonic()
     code, said = ended(one)
     assert code == 0, said
+    held = time.monotonic() - start + 30
     code, said = ended(two)
     assert code == 0, said
     assert "waiting for another apply" in said
     assert (project.api().version("alpha", "v1") or {})["maximum_instances"] == 5
     assert is_empty(project, second)
+    assert doubled(project) == []
+    print(f"a rate limit of 100 s: the lease was kept for {held:.0f} s, the second apply waited for it")
