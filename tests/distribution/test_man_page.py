@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zipfile
 
-from tests.distribution.conftest import Built
+from tests.harness.release import Built
 from whisperctl import __version__
 
 

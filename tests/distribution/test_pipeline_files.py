@@ -18,8 +18,9 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.distribution.conftest import ROOT, UV, Environment
+from tests.distribution.conftest import UV, Environment
 from tests.harness.pipelines import NODE, GitHub, comments, path_with, programs
+from tests.harness.release import ROOT
 from ubiops_emulator import testing
 from whisperctl import __version__
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.distribution.conftest import ROOT
+from tests.harness.release import ROOT
 from ubiops_emulator import testing
 from ubiops_emulator.testing import Emulator
 

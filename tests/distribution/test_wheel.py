@@ -15,7 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.distribution.conftest import ROOT, UV, Built, Environment, interpreter
+from tests.distribution.conftest import UV, Environment, interpreter
+from tests.harness.release import ROOT, Built
 from whisperctl import __version__
 
 PYTHONS = ("3.11", "3.12", "3.13", "3.14")

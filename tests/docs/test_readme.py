@@ -20,6 +20,7 @@ import pytest
 from tests.docs.blocks import Command, commands, left_out, sections
 from tests.docs.conftest import MADE_BY_MAKE, with_checkout
 from tests.docs.shell import ROOT, Shell, opened_shell
+from tests.harness.release import Built, build
 from tests.harness.sweeps import whole
 
 README = ROOT / "README.md"
@@ -85,6 +86,11 @@ def test_what_takes_a_minute_is_run_by_the_pipeline_before_the_tests(name: str, 
     assert {script, f"make {name}"} & set(pipeline[: pipeline.index("make test")])
 
 
+@pytest.fixture(scope="session")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
+    return build(tmp_path_factory)
+
+
 @pytest.fixture
 def fresh(tmp_path: Path) -> Iterator[Shell]:
     """A shell in a checkout, in a virtual environment with nothing but pip."""
@@ -104,11 +110,10 @@ def with_index(fresh: Shell) -> None:
         pytest.skip(f"no package index can be reached: {printed.splitlines()[-1]}")
 
 
-def test_from_pip_to_an_apply(fresh: Shell) -> None:
+def test_from_pip_to_an_apply(fresh: Shell, built: Built) -> None:
     """The wheel lies where the index will have it once it is released."""
     with_index(fresh)
-    assert fresh.type("pip wheel --quiet --no-deps --wheel-dir ../wheels .")[1] == 0
-    fresh.type(f"export PIP_FIND_LINKS={shlex.quote(str(fresh.folder.parent / 'wheels'))}")
+    fresh.type(f"export PIP_FIND_LINKS={shlex.quote(str(built.wheel.parent))}")
     for command in sections(README)["Use it"]:
         fresh.run(command)
 
@@ -116,11 +121,10 @@ def test_from_pip_to_an_apply(fresh: Shell) -> None:
     assert printed.startswith(str(fresh.folder.parent / "environment"))
 
 
-def test_pipelines_install_this_release_and_nothing_else(fresh: Shell) -> None:
+def test_pipelines_install_this_release_and_nothing_else(fresh: Shell, built: Built) -> None:
     """Above all not the foreign project whose name on PyPI is the command's."""
     with_index(fresh)
-    assert fresh.type("pip wheel --quiet --no-deps --wheel-dir ../wheels .")[1] == 0
-    fresh.type(f"export PIP_NO_DEPS=1 PIP_FIND_LINKS={shlex.quote(str(fresh.folder.parent / 'wheels'))}")
+    fresh.type(f"export PIP_NO_DEPS=1 PIP_FIND_LINKS={shlex.quote(str(built.wheel.parent))}")
     for ci, file in (("github", ".github/workflows/whisperctl.yml"), ("gitlab", ".gitlab-ci.yml")):
         subprocess.run([sys.executable, "-m", "whisperctl", "init", "--ci", ci, fresh.folder / ci], check=True)
         text = (fresh.folder / ci / file).read_text()

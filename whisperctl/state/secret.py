@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import os
+from functools import lru_cache
 
 _COST = 1 << 13
 """scrypt's n; with r=8 each try takes 8 MiB and about 30 ms of one core."""
@@ -33,5 +34,6 @@ def matches(value: str, written: str) -> bool:
     return bool(digest) and hmac.compare_digest(_hash(value, salted), digest)
 
 
+@lru_cache(maxsize=64)  # an apply plans twice, and asks of each secret more than once
 def _hash(value: str, salt: bytes) -> str:
     return hashlib.scrypt(value.encode(), salt=salt, n=_COST, r=8, p=1, dklen=16).hex()
