@@ -39,6 +39,13 @@ def listening(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
         yield started
 
 
+@pytest.fixture(scope="session")
+def books(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
+    """An emulator that keeps the books only: whoever runs is healthy, and nobody transcribes."""
+    with testing.running("--speed", "100000", "--runtime", "none", data=tmp_path_factory.mktemp("books")) as started:
+        yield started
+
+
 def interpreter(folder: Path) -> Path:
     """A Python with a stand-in for vLLM in it."""
     packages = folder / "lib" / f"python{sys.version_info[0]}.{sys.version_info[1]}" / "site-packages"

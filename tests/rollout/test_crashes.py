@@ -6,7 +6,6 @@ Instances are only books here: whoever runs is healthy and nobody transcribes. C
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,6 @@ from tests.harness.project import Project, merged, report
 from tests.harness.sweeps import EXHAUSTIVE
 from tests.reconcile.test_crashes import attempt, builds, bury, dying, is_any, is_write, settled
 from tests.reconcile.test_faults import FAULTS
-from ubiops_emulator import testing
 from ubiops_emulator.testing import Emulator
 from whisperctl.state.labels import Labels
 from whisperctl.state.rollout import preview_name
@@ -27,13 +25,6 @@ FIRST: dict[str, Any] = {
     "service": [{"name": "alpha", "port": 8080}, {"name": "second", "port": 8080}],
 }
 SECOND: dict[str, Any] = merged(FIRST, {"env": {"PLAIN": "2"}, "vllm": {"max_model_len": 300}})
-
-
-@pytest.fixture(scope="session")
-def books(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
-    """An emulator that keeps the books only."""
-    with testing.running("--speed", "100000", "--runtime", "none", data=tmp_path_factory.mktemp("books")) as started:
-        yield started
 
 
 @pytest.fixture

@@ -2,16 +2,33 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.harness.project import Project, report
-from tests.rollout.conftest import line
+from tests.harness.project import Project, merged, report
 from tests.rollout.test_rollout import pointed, states, versions
+from ubiops_emulator.testing import Emulator
 from whisperctl.state.labels import Labels
 
-SECOND: dict[str, Any] = {"env": {"HEARS": "Hello, world!"}}
+LINE: dict[str, Any] = {"env": {"PLAIN": "1"}, "rollout": {"strategy": "blue_green", "bake": 0}}
+SECOND: dict[str, Any] = {"env": {"PLAIN": "2"}}
+
+
+@pytest.fixture
+def project(books: Emulator, tmp_path: Path) -> Project:
+    """A fresh project."""
+    found = Project(emulator=books, folder=tmp_path)
+    found.calm()
+    found.control("POST", "reset")
+    found.control("PATCH", "switches", {"rate_limit": 0})
+    return found
+
+
+def line(**changes: Any) -> dict[str, Any]:
+    """A blue_green stack with changes in it."""
+    return merged(LINE, changes)
 
 
 def two(project: Project, **changes: Any) -> tuple[str, str, str]:
@@ -55,7 +72,7 @@ def test_scale_restart_pause_and_destroy_mean_the_version_that_serves(project: P
 
 def test_a_protected_line_rolls_out_and_loses_no_more_than_what_sleeps(project: Project) -> None:
     file, first, second = two(project, protect=True)
-    project.apply(**line(protect=True, env={"HEARS": "hello, world"}))
+    project.apply(**line(protect=True, env={"PLAIN": "3"}))
     [third] = versions(project).keys() - {first, second}
     assert (pointed(project), set(versions(project))) == (third, {second, third})
     ran = project.cli("destroy", "--yes", file)
@@ -173,7 +190,7 @@ def test_an_apply_ends_the_leak_that_a_killed_one_made(project: Project) -> None
     listed = project.cli("list")
     assert "leak" in listed.out
     assert first in listed.out
-    assert "leak: costs 384 credits per day and serves nobody" in project.cli("status", file).out
+    assert "leak: costs 720 credits per day and serves nobody" in project.cli("status", file).out
     assert "serving nobody" in project.cli("doctor", file).out
     [outcome] = project.perform(file)
     assert outcome.succeeded, report(outcome)
