@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import pytest
 
 from whisperctl.cli.options import Settings
 from whisperctl.endpoint.client import Endpoint
 from whisperctl.errors import WhisperctlError
 from whisperctl.hosts import INSECURE, refuse_foreign, refuse_plain, registrable_domain
-from whisperctl.tls import client_context
+from whisperctl.tls import VARIABLES, client_context
 
 
 @pytest.mark.parametrize(
@@ -76,3 +79,14 @@ def test_a_ca_file_that_is_not_there_is_named(name: str, monkeypatch: pytest.Mon
     monkeypatch.setenv(name, "/nonexistent/ca.pem")
     with pytest.raises(WhisperctlError, match=f"{name} names the CA file /nonexistent/ca.pem: No such file"):
         client_context()
+
+
+@pytest.mark.parametrize("name", VARIABLES)
+def test_what_is_no_file_holds_no_authorities(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for each in VARIABLES:
+        monkeypatch.delenv(each, raising=False)
+    os.mkfifo(tmp_path / "pipe")
+    for path in (str(tmp_path / "pipe"), "/dev/zero"):
+        monkeypatch.setenv(name, path)
+        with pytest.raises(WhisperctlError, match=f"{name} names {path}, which is no file"):
+            client_context()

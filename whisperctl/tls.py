@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import ssl
+import stat
 from collections.abc import Mapping
 
 from whisperctl.errors import WhisperctlError
@@ -31,6 +32,8 @@ def client_context() -> ssl.SSLContext:
 
         return truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     name, path = named
+    if _is_special(path):
+        raise WhisperctlError(f"{name} names {path}, which is no file.\n  It must be a PEM file, or a folder of them.")
     try:
         folder = os.path.isdir(path)  # noqa: PTH112 - as OpenSSL takes it
         return ssl.create_default_context(cafile=None if folder else path, capath=path if folder else None)
@@ -53,3 +56,12 @@ def failure_in_words(error: object) -> str | None:
     if "WRONG_VERSION_NUMBER" in text or "HTTP_REQUEST" in text:
         return "it does not speak TLS (is its address http://, or a proxy's?)"
     return "the TLS handshake failed" if "SSL" in text else None
+
+
+def _is_special(path: str) -> bool:
+    """Whether something is there that OpenSSL would wait for, or read for ever."""
+    try:
+        mode = os.stat(path).st_mode  # noqa: PTH116 - as OpenSSL takes it
+    except (OSError, ValueError):
+        return False
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))

@@ -19,6 +19,7 @@ from whisperctl.control.rate_limit import RateLimit
 from whisperctl.control.responses import cursor_in, parsed
 from whisperctl.control.transport import LIMIT, Fence, PooledRest, With
 from whisperctl.errors import ApiError, NotFound, WhisperctlError
+from whisperctl.output import clean
 
 Json = dict[str, Any]
 URGENT_SECONDS = 10.0
@@ -112,7 +113,9 @@ class Session:
         except (ValueError, TypeError, OSError) as error:
             if isinstance(error, WhisperctlError):
                 raise
-            raise ApiError(method, "", 0, f"The ubiops client refused {method}: {type(error).__name__}") from None
+            raise ApiError(
+                method, "", 0, f"The ubiops client refused {method}: {type(error).__name__}: {clean(str(error))}"
+            ) from error
         return response
 
     def _object(self, method: str, *names: str, **more: Any) -> Json:
