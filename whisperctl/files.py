@@ -130,13 +130,9 @@ def _check(descriptor: int, path: str | os.PathLike[str], inside: Path | None) -
     mode = os.fstat(descriptor).st_mode
     if not stat.S_ISREG(mode):
         kind = next((word for is_one, word in _KINDS if is_one(mode)), "something else")
-        raise Unreadable(f"it is {kind}, not a file", _pipe_hint(kind))
+        raise Unreadable(f"it is {kind}, not a file")
     if inside is not None and not is_below(_real_path(descriptor, path), inside):
         raise Unreadable(f"it leads out of {inside}", "A link may not lead there: put the file itself in its place.")
-
-
-def _pipe_hint(kind: str) -> str:
-    return "Write - to read standard input." if kind == "a pipe" else ""
 
 
 def _real_path(descriptor: int, path: str | os.PathLike[str]) -> str:

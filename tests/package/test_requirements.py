@@ -175,6 +175,7 @@ def test_a_lock_that_cannot_be_read_is_an_error(stack_of: StackOf, tmp_path: Pat
     with pytest.raises(SpecError) as raised:
         stack_of(environment="{lock: requirements.lock}")
     assert f"the lock cannot be used: {problem}" in str(raised.value)
+    assert len(raised.value.problems) == 1
 
 
 def test_the_order_and_spelling_of_requirements_and_arguments_are_no_change(stack_of: StackOf) -> None:

@@ -65,7 +65,8 @@ def read(path: Path, name: str, problems: list[Problem]) -> Value:
         message = f"this file is larger than {MAX_BYTES // 1024} KiB: no stack file is"
         raise Malformed(Problem(where=start, path="", message=message)) from error
     except Unreadable as error:
-        raise Malformed(Problem(where=start, path="", message=error.reason, hint=error.hint)) from error
+        hint = "Write - to read standard input." if "a pipe" in error.reason else error.hint
+        raise Malformed(Problem(where=start, path="", message=error.reason, hint=hint)) from error
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from contextlib import suppress
 
-from whisperctl.files import Unreadable
+from whisperctl.files import Missing, Unreadable
 from whisperctl.loading.checks.finding import Finding, said
 from whisperctl.serving import catalog
 from whisperctl.serving.requirements import asked_requirements, read_lock, unsatisfied
@@ -72,6 +72,11 @@ def lock(stack: Stack) -> Iterator[Finding]:
     path: Path_ = ("environment", "lock")
     try:
         pinned = read_lock(stack)
+    except Missing:
+        yield Finding(
+            path, "there is no such lock file", "The path counts from the folder of the file that it is written in."
+        )
+        return
     except Unreadable as error:
         yield Finding(path, f"the lock cannot be used: {error.reason}", error.hint)
         return

@@ -132,11 +132,9 @@ def without_effect(stack: Stack) -> Iterator[Finding]:
 
 
 def files(stack: Stack) -> Iterator[Finding]:
-    """The files that the stack names are there."""
+    """The recordings that the stack names are there."""
     for path, wanted in recordings(stack):
         yield from named_file(stack, (*path, "audio"), wanted.audio, "audio file")
-    if stack.environment.lock is not None:
-        yield from named_file(stack, ("environment", "lock"), stack.environment.lock, "lock file")
 
 
 def named_file(stack: Stack, path: Path_, file: Path, what: str) -> Iterator[Finding]:
