@@ -71,6 +71,8 @@ def test_a_saved_plan_holds_no_secret(project: Project, file: str) -> None:
         {"deployment": {"name": "alpha", "description": "x ${HUB}"}},
         {"deployment": {"name": "alpha", "labels": {"leak": SECRET}}},
         {"deployment": {"name": "alpha", "labels": {f"a{SECRET}": "x"}}},
+        {"env": {**ENV, "AUTH": "Basic " + base64.b64encode(f"user:{SECRET}".encode()).decode()}},
+        {"env": {**ENV, "URL": f"https://user:{quote(SECRET, safe='')}@elsewhere.test/"}},
         {"env": {**ENV, "PLAIN": "before ${HUB} behind"}},
         {"vllm": {"version": "0.24.0", "args": {"chat-template": SECRET}}},
         {"deployment": {"name": "alpha", "description": "${UBIOPS_API_TOKEN}"}},

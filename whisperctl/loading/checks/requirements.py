@@ -72,13 +72,11 @@ def lock(stack: Stack) -> Iterator[Finding]:
     path: Path_ = ("environment", "lock")
     try:
         pinned = read_lock(stack)
-    except Missing:
-        yield Finding(
-            path, "there is no such lock file", "The path counts from the folder of the file that it is written in."
-        )
-        return
     except Unreadable as error:
-        yield Finding(path, f"the lock cannot be used: {error.reason}", error.hint)
+        hint = "The path counts from the folder of the file that it is written in."
+        yield Finding(
+            path, f"the lock cannot be used: {error.reason}", hint if isinstance(error, Missing) else error.hint
+        )
         return
     if pinned is None or stack.environment.lock is None:
         return

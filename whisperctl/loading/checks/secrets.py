@@ -16,7 +16,7 @@ from whisperctl.loading.values import Value
 from whisperctl.loading.warnings import WarningName
 from whisperctl.output import COMMON, looks_secret, tokens_in
 from whisperctl.spec import Path_, Stack
-from whisperctl.spellings import SHORTEST
+from whisperctl.spellings import SHORTEST, pattern
 
 FREE = (("apiVersion",), ("acknowledge",), ("ignore_changes",), ("whisperctl",))
 """What is shown to nobody but the reader of the file, or says nothing."""
@@ -34,6 +34,8 @@ class _Secret:
     called: str
     names: frozenset[str]
     """The environment variables that it was taken from."""
+    found: re.Pattern[str] | None
+    """What matches it inside of other text, escaped or base64-encoded, too; None of one that is too short for that."""
 
 
 def leaks(tree: Value, stack: Stack, environ: Mapping[str, str]) -> Iterator[Problem]:
@@ -61,30 +63,34 @@ def hidden_of(stack: Stack) -> frozenset[Path_]:
 def _tokens(environ: Mapping[str, str]) -> Iterator[_Secret]:
     for name, token in tokens_in(environ).items():
         if len(token) >= SHORTEST:
-            yield _Secret(token, "the API token", frozenset({name}))
+            yield _Secret(token, "the API token", frozenset({name}), re.compile(pattern(token)))
 
 
 def _secrets(stack: Stack) -> Iterator[_Secret]:
     for variable in stack.env:
         if variable.secret and variable.value.strip() and not _is_common(variable.value, stack):
             names = frozenset(stack.taken_from.get(("env", variable.name, "value"), ()))
-            yield _Secret(variable.value.strip(), f"the value of the secret env var {variable.name}", names)
+            value = variable.value.strip()
+            found = re.compile(pattern(value)) if len(value) >= SHORTEST else None
+            yield _Secret(value, f"the value of the secret env var {variable.name}", names, found)
 
 
 def _is_held(secret: _Secret, value: Value, path: Path_) -> bool:
     if isinstance(value.data, str) and secret.names & set(value.names) and secret.value in value.data:
         return True
-    if len(secret.value) < SHORTEST:
-        return False
-    return (isinstance(value.data, str) and secret.value in value.data) or _in_key(secret, path)
+    return _is_in(secret, value.data) or _in_key(secret, path)
 
 
 def _in_key(secret: _Secret, path: Path_) -> bool:
-    return bool(path) and isinstance(path[-1], str) and len(secret.value) >= SHORTEST and secret.value in path[-1]
+    return bool(path) and _is_in(secret, path[-1])
+
+
+def _is_in(secret: _Secret, text: object) -> bool:
+    return secret.found is not None and isinstance(text, str) and secret.found.search(text) is not None
 
 
 def _shown_path(path: Path_, secret: _Secret) -> str:
-    return dotted(tuple("…" if isinstance(step, str) and secret.value in step else step for step in path))
+    return dotted(tuple("…" if _is_in(secret, step) else step for step in path))
 
 
 def _outside(value: Value, path: Path_, hidden: frozenset[Path_]) -> Iterator[tuple[Path_, Value]]:
