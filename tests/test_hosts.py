@@ -10,7 +10,7 @@ import pytest
 from whisperctl.cli.options import Settings
 from whisperctl.endpoint.client import Endpoint
 from whisperctl.errors import WhisperctlError
-from whisperctl.hosts import INSECURE, refuse_foreign, refuse_plain, registrable_domain
+from whisperctl.hosts import INSECURE, host_of, refuse_foreign, refuse_plain, registrable_domain
 from whisperctl.tls import VARIABLES, client_context
 
 
@@ -36,7 +36,15 @@ def test_tls_and_this_machine_are_fine(url: str) -> None:
     refuse_plain(url)
 
 
-@pytest.mark.parametrize("url", ["http://api.example.test/v2", "http://10.0.0.1", "http://127.0.0.1.example.test"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://api.example.test/v2",
+        "http://10.0.0.1",
+        "http://127.0.0.1.example.test",
+        "http://127.1",
+    ],
+)
 def test_plain_http_to_others_is_refused(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(INSECURE, raising=False)
     with pytest.raises(WhisperctlError, match="in clear text"):
@@ -64,7 +72,13 @@ def test_endpoints_of_the_same_domain_get_the_token(url: str, home: str) -> None
 
 
 @pytest.mark.parametrize(
-    "url", ["https://ubiops.com.evil.test", "https://evil-ubiops.com", "http://127.0.0.1", "https://1.2.3.4"]
+    "url",
+    [
+        "https://ubiops.com.evil.test",
+        "https://evil-ubiops.com",
+        "http://127.0.0.1",
+        "https://1.2.3.4",
+    ],
 )
 def test_others_do_not(url: str) -> None:
     with pytest.raises(WhisperctlError, match="the token is not sent there"):
@@ -90,3 +104,15 @@ def test_what_is_no_file_holds_no_authorities(name: str, tmp_path: Path, monkeyp
         monkeypatch.setenv(name, path)
         with pytest.raises(WhisperctlError, match=f"{name} names {path}, which is no file"):
             client_context()
+
+
+@pytest.mark.parametrize(
+    "url", ["http://evil.test\\@127.0.0.1/", "http://ev\til.test@127.0.0.1", "http://evil.test @[::1]"]
+)
+def test_a_host_that_clients_disagree_on_is_none(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(INSECURE, raising=False)
+    assert host_of(url) == ""
+    with pytest.raises(WhisperctlError, match="in clear text"):
+        refuse_plain(url)
+    with pytest.raises(WhisperctlError, match="the token is not sent there"):
+        refuse_foreign(url, "http://127.0.0.1")

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 from urllib.parse import urlsplit
 
 from whisperctl.errors import WhisperctlError
 
 INSECURE = "WHISPERCTL_INSECURE_HTTP"
 """Environment variable that allows plain http to other machines: `1`."""
+_AMBIGUOUS = re.compile(r"[\\\s\x00-\x1f\x7f]")
+"""Before a backslash one client's host ends, and behind it another's begins."""
 _SECOND_LEVEL = frozenset("ac co com edu gov gob ltd me net ne nom or org plc sch".split())
 """Labels below a country's under which names are registered, as in `example.co.uk`."""
 
 
 def host_of(url: str) -> str:
-    """The host of a URL, in lower case; empty where there is none."""
+    """The host of a URL, in lower case; empty where there is none, or where clients would not agree on which it is."""
+    if _AMBIGUOUS.search(url):
+        return ""
     try:
         return (urlsplit(url).hostname or "").lower()
     except ValueError:
@@ -53,7 +58,7 @@ def refuse_plain(url: str, *, allowed: bool = False, what: str = "The token") ->
     if allowed or os.environ.get(INSECURE) == "1":
         return
     raise WhisperctlError(
-        f"{what} would travel to {host_of(url)} in clear text: the address begins with http://.\n"
+        f"{what} would travel to {host_of(url) or 'an unclear address'} in clear text: the address begins with http://.\n"
         f"  Write https://, or allow it with --insecure-http or {INSECURE}=1."
     )
 

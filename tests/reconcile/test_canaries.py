@@ -46,7 +46,7 @@ def test_no_command_shows_a_secret(project: Project, file: str) -> None:
     assert fields["env_var/alpha/v1/PLACE"] == {
         "path": "value", "before": None, "after": "the-north", "from": ["PLACE"],
     }  # fmt: skip
-    assert fields["env_var/alpha/v1/MY_TOKEN"]["after"] == "(not shown)"
+    assert fields["env_var/alpha/v1/MY_TOKEN"]["after"] == "(not shown: its name looks like a secret's)"
     assert fields["env_var/alpha/v1/MY_TOKEN"]["from"] == ["MY_TOKEN"]
     text = project.cli("plan", file, **GIVEN)
     assert '"the-north" (from ${PLACE})' in text.out

@@ -153,7 +153,10 @@ def test_a_value_that_ubiops_refuses_and_repeats_is_blanked(
     assert leaks(folder, echo, ran, "apply") == []
 
 
-@pytest.mark.parametrize("command", ["transcribe hello.wav", "smoke --audio hello.wav --format json"])
+@pytest.mark.parametrize(
+    "command",
+    ["transcribe hello.wav", "transcribe hello.wav ./hello.wav --format json", "smoke --audio hello.wav --format json"],
+)
 def test_an_error_of_the_endpoint_that_repeats_the_token_is_blanked(
     project: Project, echo: Echo, folder: Path, command: str
 ) -> None:
