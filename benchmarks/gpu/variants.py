@@ -58,6 +58,8 @@ VARIANTS = {
     ),
     "auto-in-turns": Variant(package="auto", env={"CUDA_MPS_PIPE_DIRECTORY": "/nowhere"}),
     "auto-fp8": Variant(package="auto", extra=["--quantization", "fp8"]),
+    "auto-no-log-stats": Variant(package="auto", extra=["--disable-log-stats"]),
+    "auto-torch-shm": Variant(package="auto", extra=["--mm-tensor-ipc", "torch_shm"]),
     "auto-servers-12": Variant(package="auto", extra=servers(12)),
     "auto-triton": Variant(package="auto", extra=TRITON),
     "auto-renderers-1": Variant(package="auto", extra=[*servers(1), *RENDERERS], env=AUDIO),

@@ -36,7 +36,7 @@ QUICKER = {
     "deployment.py": {
         "POLL_SECONDS = 0.5": "POLL_SECONDS = 0.05",
         "TEARDOWN_SECONDS = 15": "TEARDOWN_SECONDS = 1",
-        "CPUS_PER_ENGINE = 4": "CPUS_PER_ENGINE = 0",  # engines that share a GPU do so on any machine
+        "CPUS_PER_ENGINE = 4": "CPUS_PER_ENGINE = 0.01",  # engines that share a GPU do so on any machine
         "MPS_SECONDS = 20": "MPS_SECONDS = 2",
     },
     "whisperctl_supervisor.py": {"GRACE_SECONDS = 5.0": "GRACE_SECONDS = 0.5"},

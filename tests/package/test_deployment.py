@@ -409,7 +409,7 @@ def test_a_written_number_of_front_ends_is_always_given(
 TWO_ENGINES = {
     "model": "{name: openai/whisper-large-v3-turbo, revision: 41f01f3fe87f28c78e2fbf8b568835947dd65ed9}",
     "vllm": "{version: 0.26.0}",
-    "instance_type_group": "{name: group, gpu: H200}",
+    "instance_type_group": "{name: group, gpu: H100}",
 }
 
 
@@ -478,9 +478,11 @@ def test_the_engines_go_with_the_front_ends(instance: MakeInstance, stack_of: St
         wait_until_gone(json.loads(report.read_text())["pid"], 10)
 
 
-def test_an_instance_with_few_cpus_has_one_engine(stack_of: StackOf) -> None:
-    config = launch(stack_of(**TWO_ENGINES)).as_data()
-    assert [deployment.engine_count(config, cpus) for cpus in (1, 4, 7.9, 8, 16)] == [1, 1, 1, 2, 2]
+def test_an_instance_with_few_cpus_has_fewer_engines(stack_of: StackOf) -> None:
+    two = launch(stack_of(**TWO_ENGINES)).as_data()
+    three = launch(stack_of(**TWO_ENGINES | {"instance_type_group": "{name: group, gpu: H200}"})).as_data()
+    assert [deployment.engine_count(two, cpus) for cpus in (1, 4, 7.9, 8, 16)] == [1, 1, 1, 2, 2]
+    assert [deployment.engine_count(three, cpus) for cpus in (1, 7.9, 8, 12, 64)] == [1, 1, 2, 3, 3]
     assert deployment.engine_count({"sharing": None}, 64) == 1
 
 

@@ -74,7 +74,13 @@ def test_what_engines_share_a_gpu_with_exists_in_the_wheel(version: str, stack_o
     if "--scheduler-cls" in words:
         # What whisperctl_scheduler.py builds on; from 0.33 on vLLM keeps the pace that it is told.
         assert scheduler["schedule"] == ["self", "throttle_prefills"]
-        assert "schedule" not in functions(files["vllm/v1/core/sched/async_scheduler.py"], "AsyncScheduler")
+        assert scheduler["update_from_output"] == ["self", "scheduler_output", "model_runner_output"]
+        asynchronous = functions(files["vllm/v1/core/sched/async_scheduler.py"], "AsyncScheduler")
+        assert not {"schedule", "update_from_output"} & set(asynchronous)
+        messages = files["vllm/v1/engine/__init__.py"]
+        assert "    request_id: str\n    new_token_ids: list[int]\n" in messages.partition("class EngineCoreOutput(")[2]
+        for name in ("outputs", "scheduler_stats", "finished_requests"):
+            assert f"\n    {name}: " in messages.partition("class EngineCoreOutputs(")[2]
         output = files["vllm/v1/core/sched/output.py"]
         assert "scheduled_new_reqs: " in output
         assert "total_num_scheduled_tokens: " in output

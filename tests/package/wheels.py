@@ -29,7 +29,7 @@ SERVE = re.compile(r"^vllm/entrypoints/cli/serve\.py$")
 CONFIGS = re.compile(r"^vllm/config(/\w+)?\.py$")
 ENUMS = re.compile(r"^vllm/(v1/)?attention/backends/registry\.py$")
 ENVS = "vllm/envs.py"
-SCHEDULING = re.compile(r"^vllm/v1/core/sched/(scheduler|async_scheduler|output)\.py$")
+SCHEDULING = re.compile(r"^vllm/v1/(core/sched/(scheduler|async_scheduler|output)|engine/__init__)\.py$")
 ENCODING = re.compile(r"^vllm/(model_executor/models/whisper|v1/worker/gpu/mm/encoder_runner|plugins/__init__)\.py$")
 
 

@@ -227,15 +227,14 @@ def api_server_count(config: Mapping[str, Any], cpus: float) -> int:
 
 
 def engine_count(config: Mapping[str, Any], cpus: float, extra: Sequence[str] = ()) -> int:
-    """Engines that share the GPU: as many as were rendered where each finds enough CPUs.
+    """Engines that share the GPU: as many as were rendered, as far as each finds enough CPUs.
 
     One where VLLM_EXTRA_ARGS says otherwise about engines, their memory or their scheduler.
     """
     sharing = config["sharing"]
-    if not sharing or cpus < sharing["engines"] * CPUS_PER_ENGINE:
+    if not sharing or any(word.replace("_", "-").startswith(tuple(sharing["unless"])) for word in extra):
         return 1
-    unless = tuple(sharing["unless"])
-    return 1 if any(word.replace("_", "-").startswith(unless) for word in extra) else int(sharing["engines"])
+    return max(1, min(int(sharing["engines"]), int(cpus / CPUS_PER_ENGINE)))
 
 
 def available_cpus() -> float:

@@ -1,0 +1,99 @@
+"""What the package's scheduler sends to the front ends: vLLM's own messages, fewer of them, the same tokens in all."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+engine: Any = pytest.importorskip("vllm.v1.engine", reason="vLLM is not installed")
+
+from templates.whisperctl_scheduler import TOGETHER, forget_aborted, sent_together  # noqa: E402
+
+
+def step(*outputs: Any, client: int = 0, **more: Any) -> dict[int, Any]:
+    """What one step of vLLM's scheduler returns for one front end."""
+    return {client: engine.EngineCoreOutputs(outputs=list(outputs), **more)}
+
+
+def token(number: int, request: str = "a", **more: Any) -> Any:
+    """One token of a request, as vLLM sends it."""
+    return engine.EngineCoreOutput(request, [number], **more)
+
+
+def sent(steps: list[dict[int, Any]]) -> list[list[int]]:
+    """The tokens of each message, over all steps."""
+    unsent: dict[str, list[int]] = {}
+    made = [sent_together(each, unsent) for each in steps]
+    assert not unsent
+    return [one.new_token_ids for by_client in made for outputs in by_client.values() for one in outputs.outputs]
+
+
+def test_tokens_go_together_and_none_is_lost_or_twice() -> None:
+    last = 3 * TOGETHER + 5
+    steps = [step(token(number)) for number in range(last)]
+    steps.append(step(token(last, finish_reason=engine.FinishReason.STOP)))
+
+    messages = sent(steps)
+
+    assert [number for message in messages for number in message] == list(range(last + 1))
+    assert [len(message) for message in messages] == [TOGETHER, TOGETHER, TOGETHER, 6]
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"finish_reason": engine.FinishReason.LENGTH},
+        {"stop_reason": "."},
+        {"events": [engine.EngineCoreEvent.new_event(engine.EngineCoreEventType.QUEUED)]},
+        {"prefill_stats": engine.PrefillStats()},
+        {"trace_headers": {"traceparent": "00"}},
+        {"num_nans_in_logits": 1},
+    ],
+    ids=lambda more: next(iter(more)),
+)
+def test_whatever_says_more_than_a_token_is_sent_at_once_with_what_waited(more: dict[str, Any]) -> None:
+    messages = sent([step(token(1)), step(token(2)), step(token(3, **more))])
+    assert messages == [[1, 2, 3]]
+
+
+def test_requests_and_front_ends_do_not_mix() -> None:
+    end = {"finish_reason": engine.FinishReason.STOP}
+    unsent: dict[str, list[int]] = {}
+    assert sent_together(step(token(1, "a"), token(5, "b")) | step(token(9, "c"), client=3), unsent) == {}
+    assert unsent == {"a": [1], "b": [5], "c": [9]}
+
+    made = sent_together(step(token(2, "a", **end), token(6, "b")) | step(token(8, "c", **end), client=3), unsent)
+
+    assert {client: [(one.request_id, one.new_token_ids) for one in each.outputs] for client, each in made.items()} == {
+        0: [("a", [1, 2])],
+        3: [("c", [9, 8])],
+    }
+    assert unsent == {"b": [5, 6]}
+
+
+def test_a_message_without_tokens_keeps_what_else_it_says() -> None:
+    unsent: dict[str, list[int]] = {}
+    made = sent_together(step(token(1), finished_requests={"b"}) | step(token(2, "c"), client=1), unsent)
+    assert {client: (each.outputs, each.finished_requests) for client, each in made.items()} == {0: ([], {"b"})}
+
+
+def test_tokens_of_an_aborted_request_are_forgotten() -> None:
+    unsent = {"a": [1, 2], "b": [3]}
+    forget_aborted(unsent, {"b": object()})
+    assert unsent == {"b": [3]}
+
+
+def test_what_ends_a_request_comes_with_all_its_tokens_though_vllm_forgot_it_already() -> None:
+    unsent: dict[str, list[int]] = {}
+    requests: dict[str, object] = {"a": object()}
+    ends = [False, False, True]
+    received = []
+    for number, end in enumerate(ends):
+        more = {"finish_reason": engine.FinishReason.STOP} if end else {}
+        if end:
+            requests.clear()  # as vLLM's own update_from_output does before it returns
+        for outputs in sent_together(step(token(number, **more)), unsent).values():
+            received += [token for one in outputs.outputs for token in one.new_token_ids]
+        forget_aborted(unsent, requests)
+    assert received == [0, 1, 2]
