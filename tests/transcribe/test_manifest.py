@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
+from tests.endpoint import tones
 from tests.endpoint.fake_vllm import MODEL
 from tests.transcribe.bench import Bench, texts
 from whisperctl.endpoint.transcription import Ask
@@ -124,3 +127,46 @@ def test_recordings_over_http(bench: Bench, web: tuple[str, list[str]]) -> None:
     assert "secret" not in str(done) + gone.name + "".join(bench.notes.lines)
     assert sum(line.startswith("GET /a.wav") for line in asked) <= 2
     assert not list(bench.folder.glob("tmp*"))
+
+
+@pytest.mark.parametrize("gives_ranges", [True, False])
+def test_a_large_recording_is_downloaded_once(bench: Bench, gives_ranges: bool) -> None:
+    """By ranges, one of which breaks off, or as a stream from a server that gives none."""
+    pytest.importorskip("fsspec")
+    pytest.importorskip("aiohttp")
+    content = tones.wav(tones.speak([["ba"], ["be"]]) + bytes(20 << 20), tones.RATE)
+    ranges: list[tuple[int, int]] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_HEAD(self) -> None:
+            self.answered(200, len(content))
+
+        def do_GET(self) -> None:
+            asked = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range", ""))
+            first, last = (int(asked[1]), int(asked[2])) if asked and gives_ranges else (0, len(content) - 1)
+            ranges.append((first, last))
+            self.answered(206 if asked and gives_ranges else 200, last - first + 1, first, last)
+            breaks = gives_ranges and len(ranges) == 2
+            with suppress(ConnectionError):
+                self.wfile.write(content[first : last + 1 - 1000 * breaks])
+            self.close_connection = True
+
+        def answered(self, status: int, size: int, first: int = 0, last: int = 0) -> None:
+            self.send_response(status)
+            self.send_header("Content-Length", str(size))
+            if status == 206:
+                self.send_header("Content-Range", f"bytes {first}-{last}/{len(content)}")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None: ...
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+    (done,) = run(bench, f"http://127.0.0.1:{server.server_port}/a.wav")
+    server.shutdown()
+    server.server_close()
+    assert texts([done]) == ["ba be"]
+    if gives_ranges:
+        assert ranges.pop(1) == ranges[1]  # the one that broke off, again
+        assert [first for first, _ in ranges] == [0, *(last + 1 for _, last in ranges[:-1])]
+        assert ranges[-1][1] == len(content) - 1

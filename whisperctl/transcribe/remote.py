@@ -6,13 +6,12 @@ size and its ETag or time alone, so that one that is done already is not read at
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 from urllib.parse import urlsplit
 
 from whisperctl.errors import WhisperctlError
@@ -21,6 +20,8 @@ from whisperctl.transcribe.ledger import Source
 SCHEMES = ("http", "https", "s3", "gs")
 _BLOCK = 8 << 20
 """Bytes of one range that is read."""
+_TRIES = 3
+"""Of one range."""
 _STATES = ("ETag", "etag", "md5Hash", "LastModified", "updated", "mtime")
 """What file systems call the state of an object, the surest first."""
 
@@ -74,10 +75,36 @@ def spooled(url: str, spool: Path) -> Iterator[Path]:
     with tempfile.NamedTemporaryFile(dir=spool, suffix=Path(urlsplit(url).path).suffix) as kept:
         with _own_errors(url):
             files, path = _opened(url)
-            with files.open(path, "rb", block_size=_BLOCK) as source:
-                shutil.copyfileobj(source, kept, _BLOCK)
+            try:
+                _copy(files.open(path, "rb", block_size=_BLOCK), kept)
+            except ValueError:  # what fsspec says of a web server that gives no ranges: as a stream, then
+                if not url.startswith("http"):
+                    raise
+                kept.seek(0)
+                kept.truncate()
+                _copy(files.open(path, "rb", block_size=0), kept)
         kept.flush()
         yield Path(kept.name)
+
+
+def _copy(source: Any, target: IO[bytes]) -> None:
+    """Copy `source`, which is closed; a range that breaks off is read again, and no other."""
+    with source:
+        while block := _block(source, target.tell()):
+            target.write(block)
+
+
+def _block(source: Any, at: int) -> bytes:
+    for left in range(_TRIES - 1, -1, -1):
+        try:
+            return bytes(source.read(_BLOCK))
+        except ValueError:
+            raise
+        except Exception:  # each file system has errors of its own for a connection that broke
+            if not left:
+                raise
+            source.seek(at)
+    raise AssertionError("unreachable")
 
 
 def _opened(url: str) -> tuple[Any, str]:
