@@ -91,6 +91,19 @@ def test_no_text_over_loud_speech_is_told(bench: Bench, monkeypatch: pytest.Monk
     assert len(bench.vllm.audio_requests) == 3
 
 
+def test_no_text_behind_a_long_silence_is_asked_for_without_it(bench: Bench) -> None:
+    bench.vllm.faults = [Fault(200, '{"text": "", "language": "en", "segments": []}')]
+    pcm = tones.silence(6.0, RATE) + tones.speak(tones.sentences_of(2), rate=RATE)
+    (bench.folder / "late.wav").write_bytes(tones.wav(pcm, RATE))
+    (done,) = bench.run(bench.folder / "late.wav", parallelism=1, language="en")
+    assert isinstance(done, Done)
+    assert (done.transcript.text, done.notes) == (tones.text(tones.sentences_of(2)), ())
+    assert sent(bench) == [("0", None), ("0", None)]
+    whole, rest = (one.size for one in bench.vllm.audio_requests)
+    assert whole - rest == pytest.approx(5.5 * 2 * RATE, abs=0.1 * RATE)
+    assert (done.transcript.segments or ())[0].start == pytest.approx(6.0, abs=0.1)
+
+
 def test_a_server_that_refuses_the_second_request_has_answered_the_first(bench: Bench) -> None:
     done = run(bench, answer((0, 12, LOOP)), Fault(400, "no seed"), Fault(400, "no seed"))
     assert done.transcript.text == LOOP.strip()

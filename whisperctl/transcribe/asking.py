@@ -6,11 +6,13 @@ import threading
 from collections.abc import Callable
 from dataclasses import replace
 
+import numpy as np
+
 from whisperctl.endpoint.client import Answer, Upload
 from whisperctl.endpoint.transcription import ROUTES, Ask, Transcript, lacks_times, read
 from whisperctl.errors import Interrupted, Unhealthy, WhisperctlError
 from whisperctl.transcribe import guard, speech
-from whisperctl.transcribe.levels import SECONDS, is_quiet
+from whisperctl.transcribe.levels import SECONDS, is_quiet, loud_from
 from whisperctl.transcribe.pieces import Piece
 from whisperctl.transcribe.retries import Patient
 from whisperctl.transcribe.sound import RATE
@@ -61,8 +63,9 @@ class Asker:
             return first
         kept = first
         warm = replace(ask, temperature=max(ask.temperature, _WARM), seed=1)
-        if (again := self._again(warm, piece)) and guard.better(again, kept):
-            kept = again
+        late = _from_its_sound(piece) if first[1].kind == "is empty" else None
+        if again := self._again(warm, piece) if late is None else self._later(ask, late):
+            kept = again if guard.better(again, kept) else kept
         heard, found = kept
         if found is None:
             return kept
@@ -120,22 +123,21 @@ class Asker:
         self, ask: Ask, piece: Piece, heard: Transcript, found: guard.Doubt
     ) -> tuple[Transcript, guard.Doubt | None]:
         """`heard` with what a shorter piece from its early end on says; as it is if that is no better."""
-        first = int(max(0.0, found.start - _LEAD) / SECONDS)
-        start = first * SECONDS
-        rest = replace(
-            piece,
-            start=start,
-            end=piece.end - piece.start,
-            samples=piece.samples[round(start * RATE) :],
-            levels=piece.levels[first:],
-            shared=True,
-        )
+        rest = replace(_rest(piece, int(max(0.0, found.start - _LEAD) / SECONDS)), shared=True)
         again = self._again(ask, rest)
         if again is None or again[1] is not None or not again[0].text or again[0].text in heard.text:
             return heard, found
         before = replace(piece, start=0.0, end=found.start)
         joined = stitch([(before, heard), (rest, again[0])])
         return replace(joined, language=heard.language), None
+
+    def _later(self, ask: Ask, rest: Piece) -> tuple[Transcript, guard.Doubt | None] | None:
+        """What a piece's later part says, with times from the piece's start."""
+        if (again := self._again(ask, rest)) is None:
+            return None
+        heard, found = again
+        found = found and replace(found, start=found.start + rest.start)
+        return replace(stitch([(rest, heard)]), language=heard.language), found
 
     def _upload(self, piece: Piece) -> Upload:
         return self._uploads.upload(piece.samples, self._patient.endpoint.link_rate)
@@ -147,3 +149,21 @@ class Asker:
 def _is_spoken(piece: Piece) -> bool:
     """Whether someone speaks in `piece`, as far as can be told here."""
     return speech.has_speech(piece.samples) if speech.can_tell() else not is_quiet(piece.levels)
+
+
+def _from_its_sound(piece: Piece) -> Piece | None:
+    """`piece` without the long silence that it begins with, if it does: a small model may hear nothing behind that."""
+    first = int(np.argmax(piece.levels >= loud_from(piece.levels))) if len(piece.levels) else 0
+    return _rest(piece, first - round(_LEAD / 2 / SECONDS)) if first * SECONDS >= 2 * _LEAD else None
+
+
+def _rest(piece: Piece, first: int) -> Piece:
+    """`piece` from its level `first` on; its times are from the piece's start."""
+    start = first * SECONDS
+    return replace(
+        piece,
+        start=start,
+        end=piece.end - piece.start,
+        samples=piece.samples[round(start * RATE) :],
+        levels=piece.levels[first:],
+    )

@@ -97,8 +97,11 @@ class Pace:
         explained = self._best.latency * max(1.0, self.level / self._best.level)
         if latency <= _GONE * explained:
             return False
+        ends = [begun + took for begun, took in last]
+        rate = (len(ends) - 1) / max(max(ends) - min(ends), 1e-6)
+        level = min(self.level * explained / latency, self._best.level * rate / self._best.throughput)
         self._best, self._trying, self._rest, self._fell = None, None, 1, True
-        self._move(round(self.level * explained / latency * 1.1), now)
+        self._move(round(level * 1.1), now)
         return True
 
     def refused(self, begun: float, now: float) -> None:
