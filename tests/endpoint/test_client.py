@@ -92,7 +92,7 @@ def test_bad_url(url: str) -> None:
         ('{"error": "no instance"}', "no instance"),
         ('{"detail": "Invalid token."}', "Invalid token."),
         ('{"object": "error", "message": "bad"}', "bad"),
-        ("<!DOCTYPE html><html>nginx</html>", ""),
+        ("<!DOCTYPE html><html>nginx</html>", "a web page"),
         ("plain\n words", "plain words"),
         ("x" * 500, "x" * 299 + "…"),
     ],
