@@ -44,6 +44,8 @@ COMMON = frozenset(
     ]
 )
 """Values that no output could do without; `validate` warns of a secret that has one."""
+DUMB = ("", "dumb", "unknown")
+"""Values of TERM of terminals without colours, which cannot move their cursor either."""
 TOKEN_VARIABLE = "UBIOPS_API_TOKEN"  # noqa: S105 - the variable's name
 _SECRET_NAMES = (
     "TOKEN", "SECRET", "PASSWORD", "PASSWD", "PASSPHRASE", "CREDENTIAL", "CREDENTIALS", "API_KEY", "APIKEY",

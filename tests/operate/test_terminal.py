@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 
 import httpx
@@ -9,6 +10,7 @@ import pytest
 
 from tests.harness.operator import Operator
 from tests.operate.conftest import SECOND, writes
+from whisperctl.cli.options import Settings
 
 
 @pytest.mark.parametrize("args", [("status",), ("history",), ("doctor",), ("logs", "--since", "1h")])
@@ -23,6 +25,31 @@ def test_colours_are_for_terminals(operator: Operator, args: tuple[str, ...]) ->
     assert "\x1b[" not in quiet.raw
     assert "\x1b[" in operator.good(*args, "--color", "always").out
     assert operator.good("--color", "never", *args).out.splitlines()[0] == plain.out.splitlines()[0]
+
+
+@pytest.mark.parametrize(
+    ("environ", "coloured"),
+    [
+        ({"TERM": "xterm"}, True),
+        ({"TERM": "dumb"}, False),  # Jenkins, Emacs, expect
+        ({"TERM": "unknown"}, False),
+        ({}, False),
+        ({"TERM": "xterm", "NO_COLOR": "1"}, False),
+        ({"TERM": "xterm", "NO_COLOR": ""}, True),
+    ],
+)
+def test_colours_are_for_terminals_that_have_some(
+    environ: dict[str, str], coloured: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("TERM", "NO_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    settings, ours, theirs = Settings(), *os.openpty()
+    with open(ours), open(theirs, "w") as stream:  # noqa: PTH123 - a descriptor
+        assert settings.use_color(stream) is coloured
+        settings.color = "always"
+        assert settings.use_color(stream)
 
 
 def test_rollback_takes_no_for_an_answer(operator: Operator, control: httpx.Client) -> None:

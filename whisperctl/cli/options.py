@@ -129,10 +129,14 @@ class Settings:
         return text
 
     def use_color(self, stream: TextIO | None = None) -> bool:
-        """Whether `stream` (stdout) gets colour: the flag, then NO_COLOR, then whether it is a terminal."""
+        """Whether `stream` (stdout) gets colour: the flag, then NO_COLOR, then whether it is a terminal with any."""
+        from whisperctl.output import DUMB
+
         if self.color != "auto":
             return self.color == "always"
-        return not os.environ.get("NO_COLOR") and (stream or sys.stdout).isatty()
+        if os.environ.get("NO_COLOR") or os.environ.get("TERM", "") in DUMB:
+            return False
+        return (stream or sys.stdout).isatty()
 
 
 def token_variable(project: str) -> str:
@@ -178,7 +182,11 @@ def global_options(hidden: bool = False) -> list[click.Parameter]:
         option("--host", metavar="URL", help=f"UbiOps API host [UBIOPS_API_HOST; default {DEFAULT_HOST}]."),
         option("--project", metavar="NAME", help="UbiOps project [UBIOPS_PROJECT]."),
         option("--token-file", metavar="FILE", help="File that holds the API token, instead of UBIOPS_API_TOKEN."),
-        option("--color", type=click.Choice(["auto", "always", "never"]), help="Colour [auto; NO_COLOR is honoured]."),
+        option(
+            "--color",
+            type=click.Choice(["auto", "always", "never"]),
+            help="Colour [auto; NO_COLOR and TERM=dumb are honoured].",
+        ),
         option("--insecure-http", is_flag=True, help="Allow plain http to others [WHISPERCTL_INSECURE_HTTP=1]."),
         option(
             "--timeout",

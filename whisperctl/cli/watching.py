@@ -17,11 +17,9 @@ from whisperctl.cli.options import Settings
 from whisperctl.cli.signals import second_interrupt_exits
 from whisperctl.clock import Clock
 from whisperctl.engine import World
+from whisperctl.output import DUMB
 from whisperctl.views import folds
 from whisperctl.views.progress import Lines
-
-DUMB = ("", "dumb", "unknown")
-"""Values of TERM of terminals that cannot move their cursor."""
 
 
 @contextmanager
