@@ -222,8 +222,11 @@ def check_globs(world: World, plans: Sequence[Plan]) -> None:
     Raises:
         click.UsageError: one matches none.
     """
-    known = sorted({str(address) for plan in plans for address in plan.addresses})
-    if unmatched := world.selection.unmatched(address for plan in plans for address in plan.addresses):
+    if not world.selection:
+        return
+    addresses = {address for plan in plans for address in plan.addresses}
+    known = sorted(map(str, addresses))
+    if unmatched := world.selection.unmatched(addresses):
         named = ", ".join(map(repr, unmatched))
         near = ", ".join(known[:LISTED]) + (", ..." if len(known) > LISTED else "")
         raise click.UsageError(f"No address matches {named}. There are {near}.")
