@@ -1,4 +1,4 @@
-"""Golden files for every test; nothing else that is not asked for by name."""
+"""Golden files for every test, and no secret of another; nothing else that is not asked for by name."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from whisperctl.output import forget
+
 # A shell without job control starts background jobs with SIGINT ignored, which programs started from here would
 # inherit: those that tests interrupt would never notice.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -20,6 +22,12 @@ sys.dont_write_bytecode = False
 # What is printed depends on who reads it: tests that run in a CI job must not notice.
 for name in ("GITHUB_ACTIONS", "GITLAB_CI"):
     os.environ.pop(name, None)
+
+
+@pytest.fixture(autouse=True)
+def _no_secrets_of_other_tests() -> None:
+    """What one test calls a secret (`x`, `alpha`) may be an ordinary word in the next one of this process."""
+    forget()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
