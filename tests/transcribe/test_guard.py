@@ -100,7 +100,7 @@ def test_no_text_behind_a_long_silence_is_asked_for_without_it(bench: Bench) -> 
     assert (done.transcript.text, done.notes) == (tones.text(tones.sentences_of(2)), ())
     assert sent(bench) == [("0", None), ("0", None)]
     whole, rest = (one.size for one in bench.vllm.audio_requests)
-    assert whole - rest == pytest.approx(5.5 * 2 * RATE, abs=0.1 * RATE)
+    assert whole - rest == pytest.approx(5.9 * 2 * RATE, abs=0.1 * RATE)
     assert (done.transcript.segments or ())[0].start == pytest.approx(6.0, abs=0.1)
 
 

@@ -24,6 +24,8 @@ _WARM, _HOT = 0.4, 0.8
 _REFUSED = (401, 403)
 _LEAD = 1.0
 """Seconds before the doubtful end that are sent again with what follows it: words that both hear are kept once."""
+_BREATH = 0.1
+"""Seconds before the first sound that are sent with it: a model takes the start of what it gets for that of words."""
 
 
 class Asker:
@@ -154,7 +156,7 @@ def _is_spoken(piece: Piece) -> bool:
 def _from_its_sound(piece: Piece) -> Piece | None:
     """`piece` without the long silence that it begins with, if it does: a small model may hear nothing behind that."""
     first = int(np.argmax(piece.levels >= loud_from(piece.levels))) if len(piece.levels) else 0
-    return _rest(piece, first - round(_LEAD / 2 / SECONDS)) if first * SECONDS >= 2 * _LEAD else None
+    return _rest(piece, first - round(_BREATH / SECONDS)) if first * SECONDS >= 2 * _LEAD else None
 
 
 def _rest(piece: Piece, first: int) -> Piece:
