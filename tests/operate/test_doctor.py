@@ -154,3 +154,14 @@ def test_the_table_counts() -> None:
     assert checks_text(checks, color=False) == (
         "ok       one     good\nfailed   second  bad\n                 fix: mend it\n1 ok, 1 failed."
     )
+
+
+@pytest.mark.parametrize("columns", [100, 60, 40])
+def test_the_table_fits_its_terminal(columns: int) -> None:
+    name = "a-stack-with-a-long-name: instance types"
+    checks = [Check(name=name, verdict="failed", found="no such group " * 9, fix="name one of the groups " * 5)]
+    lines = checks_text(checks, False, columns).splitlines()
+    assert max(map(len, lines)) <= max(columns, len(name) + 9)
+    assert " ".join(" ".join(lines).split()) == (
+        f"failed {name} {'no such group ' * 9}fix: {'name one of the groups ' * 5}1 failed."
+    )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,7 +35,8 @@ def doctor(settings: Settings, path: str | None) -> int:
     found = list(
         diagnose(file, os.environ, settings.token, settings.project, lambda *names: _connect(settings, *names))
     )
-    click.echo(checks_text(found, settings.use_color()))
+    columns = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    click.echo(checks_text(found, settings.use_color(), columns))
     return EXIT_FAILED if any(check.verdict == "failed" for check in found) else EXIT_DONE
 
 
