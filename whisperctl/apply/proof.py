@@ -62,8 +62,11 @@ def _request(job: Job, address: Address, since: int) -> Json:
     answer = job.api.create_request(job.deployment, job.version, WAKING, job.timeout)
     reason = answer.get("error_message")
     # The package's own last lines stand in the log, too, below their cause.
-    told = {**answer, "error_message": "\n".join(job.foreign(reason)).partition(WORDS)[0].strip() if reason else None}
-    check_woken(told, str(address), lambda: last_logs(job, since))
+    cleaned = {
+        **answer,
+        "error_message": "\n".join(job.foreign(reason)).partition(WORDS)[0].strip() if reason else None,
+    }
+    check_woken(cleaned, str(address), lambda: last_logs(job, since))
     return answer
 
 

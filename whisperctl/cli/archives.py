@@ -59,12 +59,12 @@ def performed(targets: Sequence[Live], wishes: Wishes, work: Work) -> list[Faile
 
 
 def _transcribed(
-    targets: Sequence[Live], wishes: Wishes, work: Work, found: Sequence[Named], spool: Path, output: Output | None
+    targets: Sequence[Live], wishes: Wishes, work: Work, named: Sequence[Named], spool: Path, output: Output | None
 ) -> list[Failed]:
-    folders = Folders(found)
+    folders = Folders(named)
     failed: list[Failed] = []
-    with watched(len(found)) as lines, _results(targets, wishes, work, found, spool, output, lines) as results:
-        printed = Printed(wishes, silent=output is not None, several=len(found) > 1, holds=lines.holds)
+    with watched(len(named)) as lines, _results(targets, wishes, work, named, spool, output, lines) as results:
+        printed = Printed(wishes, silent=output is not None, several=len(named) > 1, holds=lines.holds)
         for result in results:
             folders.take(result)
             printed.take(result)
@@ -81,7 +81,7 @@ def _results(
     targets: Sequence[Live],
     wishes: Wishes,
     work: Work,
-    found: Sequence[Named],
+    named: Sequence[Named],
     spool: Path,
     output: Output | None,
     lines: Lines,
@@ -90,17 +90,17 @@ def _results(
     servers = [_server(target, clock, lines) for target in targets]
     if work.cluster is None:
         _wait_for(servers)
-        yield Batch(wishes, servers, work.parallelism, clock, lines, spool=spool, output=output).run(found)
+        yield Batch(wishes, servers, work.parallelism, clock, lines, spool=spool, output=output).run(named)
         return
     from whisperctl.transcribe import archive
 
-    _refuse_signed(found)
+    _refuse_signed(named)
     here = work.cluster == archive.LOCAL
     places = [_place(target, _variables(target, here=here)) for target in targets]
     leases = work.parallelism or archive.LEASES
     _wait_for(servers)
     with archive.cluster(work.cluster, leases * len(places)) as client:
-        yield archive.Archive(wishes, places, leases, client, lines, output).run(found)
+        yield archive.Archive(wishes, places, leases, client, lines, output).run(named)
 
 
 def _server(target: Live, clock: SystemClock, lines: Lines) -> Server:
@@ -146,9 +146,9 @@ def _variables(target: Live, *, here: bool) -> tuple[str, ...]:
     return variables
 
 
-def _refuse_signed(found: Sequence[Named]) -> None:
+def _refuse_signed(named: Sequence[Named]) -> None:
     """Refuse URLs with a query: it may be a signature, and tasks hold no credentials."""
-    signed = [one.name for one in found if isinstance(one, Recording) and one.url and "?" in one.url]
+    signed = [one.name for one in named if isinstance(one, Recording) and one.url and "?" in one.url]
     if signed:
         raise WhisperctlError(
             f"{signed[0]} (and {len(signed) - 1} more) has a query, which may be a signature: tasks of a cluster hold"

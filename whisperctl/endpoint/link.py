@@ -19,7 +19,7 @@ def delivery_rate(response: httpx.Response) -> float | None:
     if connection is None or not hasattr(socket, "TCP_INFO"):
         return None
     try:
-        told = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _RATE_AT + 8)
+        info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _RATE_AT + 8)
     except OSError:  # the other side has closed it, or it is no TCP
         return None
-    return float(struct.unpack_from("=Q", told, _RATE_AT)[0]) or None if len(told) == _RATE_AT + 8 else None
+    return float(struct.unpack_from("=Q", info, _RATE_AT)[0]) or None if len(info) == _RATE_AT + 8 else None

@@ -184,16 +184,16 @@ class Smoke:
             raise _NotApplicable("curl is not on PATH")
         model, url = self._stack.model.served_name, self._endpoint.url + ROUTES[self._task]
         curl, *options = snippets.curl_command(url, model, self._known.audio, self._known.language)
-        told = subprocess.run(
+        ran = subprocess.run(
             [curl, "--disable", *options, "--max-time", f"{self._endpoint.timeout:g}"],
             input=snippets.curl_config(self._token),
             capture_output=True,
             text=True,
             check=False,
         )
-        if told.returncode:
-            raise Unhealthy(f"curl ended with {told.returncode}: {(told.stdout + told.stderr).strip()[:300]}")
-        return self._judged(snippets.parsed(told.stdout, url))
+        if ran.returncode:
+            raise Unhealthy(f"curl ended with {ran.returncode}: {(ran.stdout + ran.stderr).strip()[:300]}")
+        return self._judged(snippets.parsed(ran.stdout, url))
 
     def _sdk(self) -> _Seen:
         import openai
@@ -211,12 +211,12 @@ class Smoke:
         try:
             with client, warnings.catch_warnings(), open_file(self._known.audio) as file:
                 warnings.simplefilter("ignore", DeprecationWarning)  # the SDK is giving up translations, vLLM is not
-                told = create(model=self._stack.model.served_name, file=file, **spoken)
+                answer = create(model=self._stack.model.served_name, file=file, **spoken)
         except openai.OpenAIError as error:
             raise Unhealthy(f"openai {openai.__version__}: {error}") from error
-        if not isinstance(told.text, str):
+        if not isinstance(answer.text, str):
             raise Unhealthy(f"openai {openai.__version__}: the answer holds no text.")
-        return self._judged(Transcript(text=told.text.strip()), f"openai {openai.__version__}; ")
+        return self._judged(Transcript(text=answer.text.strip()), f"openai {openai.__version__}; ")
 
     def _request(self) -> _Seen:
         answer = self._direct(self._endpoint.timeout)

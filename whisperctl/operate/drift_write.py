@@ -41,13 +41,13 @@ class Written:
     """What was not, each with why."""
 
 
-def write_drift(found: Sequence[Drift]) -> list[Written]:
+def write_drift(drifts: Sequence[Drift]) -> list[Written]:
     """Write the live values of each stack that drifted into its file; a file is replaced as a whole, or not at all.
 
     Raises:
         WhisperctlError: a stack file cannot be read or written.
     """
-    return [_write(entry) for entry in found if entry.drifted]
+    return [_write(entry) for entry in drifts if entry.drifted]
 
 
 def _write(entry: Drift) -> Written:

@@ -224,8 +224,8 @@ def seconds_of(result: Any) -> float | None:
     if not isinstance(result, Mapping):
         return None
     usage = result.get("usage")
-    told = [result.get("duration"), usage.get("seconds") if isinstance(usage, Mapping) else None]
-    for value in told:
+    durations = [result.get("duration"), usage.get("seconds") if isinstance(usage, Mapping) else None]
+    for value in durations:
         try:
             seconds = float(value)  # type: ignore[arg-type]  # OpenAI's `duration` is a number in a text
         except (TypeError, ValueError):

@@ -21,12 +21,12 @@ NAME = "inherited-variable"
 _SHOWN = 60
 
 
-def inherited_remarks(stack: Stack, found: Sequence[Inherited], project: str) -> Iterator[Remark]:
+def inherited_remarks(stack: Stack, inherited: Sequence[Inherited], project: str) -> Iterator[Remark]:
     """A warning for each variable, unless the file acknowledges them."""
     if NAME in stack.acknowledge:
         return
-    wrong = _problems(stack, found)
-    for var in found:
+    wrong = _problems(stack, inherited)
+    for var in inherited:
         level = f"project {project}" if var.level == "project" else f"deployment {stack.deployment.name}"
         doubts = "".join(f"\n  {text}" for text in wrong.get(var.name, []))
         text = (
@@ -46,9 +46,9 @@ def _told(var: Inherited) -> str:
     return f"`{var.name}={line if len(line) <= _SHOWN else line[: _SHOWN - 1] + '…'}`"
 
 
-def _problems(stack: Stack, found: Sequence[Inherited]) -> dict[str, list[str]]:
+def _problems(stack: Stack, inherited: Sequence[Inherited]) -> dict[str, list[str]]:
     """Name of a variable -> what the file's checks say of it."""
-    read = [EnvVar(name=var.name, value=var.value, secret=False) for var in found if var.value is not None]
+    read = [EnvVar(name=var.name, value=var.value, secret=False) for var in inherited if var.value is not None]
     said: dict[str, list[str]] = {}
     for name, text in of_variables(replace(stack, env=(*stack.env, *read)), {var.name for var in read}):
         said.setdefault(name, []).append(text)

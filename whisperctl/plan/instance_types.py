@@ -83,8 +83,8 @@ def _kinds(instance_type: Json) -> list[str]:
 def in_words(instance_type: Json) -> str:
     """`12288mb-t4 (1 T4)`."""
     count, kinds = instance_type.get("accelerator"), " or ".join(_kinds(instance_type))
-    told = _gpus(kinds or "GPU", count) if count is not None else kinds or "GPUs not told"
-    return f"{instance_type['name']} ({told})"
+    gpus = _gpus(kinds or "GPU", count) if count is not None else kinds or "GPUs not told"
+    return f"{instance_type['name']} ({gpus})"
 
 
 def _gpus(kind: str, count: int) -> str:

@@ -32,11 +32,11 @@ def differing_fields(live: Mapping[str, Any], desired: Mapping[str, Any]) -> tup
         return ()
     from deepdiff import DeepDiff
 
-    found: list[FieldChange] = []
+    changes: list[FieldChange] = []
     for level in (level for levels in DeepDiff(before, after, view="tree").values() for level in levels):
         path = _through_mappings(after, level.path(output_format="list"))
-        found.append(FieldChange(path=".".join(path), before=_at(before, path), after=_at(after, path)))
-    return tuple({change.path: change for change in sorted(found, key=lambda change: change.path)}.values())
+        changes.append(FieldChange(path=".".join(path), before=_at(before, path), after=_at(after, path)))
+    return tuple({change.path: change for change in sorted(changes, key=lambda change: change.path)}.values())
 
 
 def normal(value: Any) -> Any:

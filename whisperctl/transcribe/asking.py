@@ -98,9 +98,9 @@ class Asker:
     def _does_not_time(self) -> None:
         """Ask for no times any more."""
         with self._lock:
-            told = self._untimed.is_set()
+            untimed = self._untimed.is_set()
             self._untimed.set()
-        if self._needs_times and not told:
+        if self._needs_times and not untimed:
             self._say("This vLLM gives no times (0.12 and later do): they are those of whole pieces.")
 
     def _sent(self, ask: Ask, upload: Upload, otherwise: Ask | None = None) -> Answer:

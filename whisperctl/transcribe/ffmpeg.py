@@ -123,7 +123,7 @@ def _probed(path: Path) -> tuple[tuple[Track, ...], float | None]:
     command = ["ffprobe", "-v", "error", "-of", "json", "-show_entries", shown, *_source(path)]
     with tempfile.TemporaryFile() as log:
         try:
-            told = subprocess.run(
+            ran = subprocess.run(
                 command,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
@@ -131,10 +131,10 @@ def _probed(path: Path) -> tuple[tuple[Track, ...], float | None]:
                 timeout=_PROBE_SECONDS,
                 check=False,
             )
-            answer = json.loads(told.stdout or b"{}")
+            answer = json.loads(ran.stdout or b"{}")
         except (subprocess.TimeoutExpired, ValueError):
             return (), None
-        if told.returncode:
+        if ran.returncode:
             raise WhisperctlError(_undecodable(_lines(log, path)))
     streams = answer.get("streams") or []
     sound = [one for one in streams if one.get("codec_type") == "audio"]

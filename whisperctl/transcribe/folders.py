@@ -11,12 +11,12 @@ from whisperctl.transcribe.results import Failed, PassedOver, Result
 class Folders:
     """Counts as results come."""
 
-    def __init__(self, found: Sequence[Named]) -> None:
+    def __init__(self, named: Sequence[Named]) -> None:
         self.passed_over: list[str] = []
         """The suffix of each file that was passed over."""
         self._left: dict[str, int] = {}
         """Folder -> files in it that may still be recordings."""
-        for one in found:
+        for one in named:
             if isinstance(one, Recording) and one.folder is not None:
                 self._left[one.folder] = self._left.get(one.folder, 0) + 1
 

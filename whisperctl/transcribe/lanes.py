@@ -169,18 +169,18 @@ def _is_unsent(lane: _Lane, piece: Piece) -> bool:
     return bool(lane.unsent) and lane.unsent[-1] == (piece.start, piece.end)
 
 
-def _explained(found: Doubt, piece: Piece) -> str:
-    match found.kind:
+def _explained(doubt: Doubt, piece: Piece) -> str:
+    match doubt.kind:
         case "repeats itself":
             return "the text repeats itself, also when asked again"
         case "is empty":
             return "no text, though someone speaks, also when asked again"
         case "ends early":
             return (
-                f"the text ends at {_clock(piece.start + found.start)}, though the sound goes on, also when asked again"
+                f"the text ends at {_clock(piece.start + doubt.start)}, though the sound goes on, also when asked again"
             )
         case _:
-            assert_never(found.kind)
+            assert_never(doubt.kind)
 
 
 def _joined(spans: list[tuple[float, float]]) -> list[tuple[float, float]]:

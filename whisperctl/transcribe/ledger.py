@@ -32,8 +32,8 @@ class Source:
     @classmethod
     def of(cls, path: Path) -> Source:
         """The state of the file at `path` now."""
-        told = path.stat()
-        return cls(told.st_size, told.st_mtime_ns)
+        status = path.stat()
+        return cls(status.st_size, status.st_mtime_ns)
 
 
 class Ledger:

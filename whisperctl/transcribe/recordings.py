@@ -121,9 +121,9 @@ def spooled(path: Path, spool: Path) -> Path:
     return Path(kept.name)
 
 
-def _once(found: list[Named]) -> list[Named]:
+def _once(named: list[Named]) -> list[Named]:
     once: dict[object, Named] = {}
-    for one in found:
+    for one in named:
         once.setdefault((one.url or os.path.realpath(one.path)) if isinstance(one, Recording) else one, one)
     return list(once.values())
 
@@ -154,24 +154,24 @@ def _in_folder(name: str, folder: Path) -> list[Named]:
     """Every file below `folder` in order of its path, and the folders that cannot be read."""
     unread: list[OSError] = []
     files = sorted(_files(str(folder), set(), unread))
-    found: list[Named] = [_missing(str(error.filename), f"cannot be read: {error.strerror}") for error in unread]
+    named: list[Named] = [_missing(str(error.filename), f"cannot be read: {error.strerror}") for error in unread]
     inside = len(os.path.join(folder, ""))  # noqa: PTH118 - names as they come, without an object for each
     for path in files:
         given = path if folder.parts else path[inside:]
-        found.append(_recording(given, Path(path[inside:]), folder=name))
-    return found
+        named.append(_recording(given, Path(path[inside:]), folder=name))
+    return named
 
 
 def _files(folder: str, above: set[tuple[int, int]], unread: list[OSError]) -> Iterator[str]:
     """Links to folders are followed, but not back into a folder that one is in."""
     try:
-        told = os.stat(folder)  # noqa: PTH116 - as bytes and strings come, without an object for each
+        status = os.stat(folder)  # noqa: PTH116 - as bytes and strings come, without an object for each
         with os.scandir(folder) as entries:
             listed = list(entries)
     except OSError as error:
         unread.append(error)
         return
-    here = (told.st_dev, told.st_ino)
+    here = (status.st_dev, status.st_ino)
     if here in above:
         return
     for entry in listed:
@@ -219,24 +219,24 @@ def printable(name: str) -> str:
     return "".join(character if character.isprintable() else "?" for character in name)
 
 
-def _unambiguous(found: list[Named]) -> list[Named]:
+def _unambiguous(named: list[Named]) -> list[Named]:
     """The same, where recordings that would share an output file keep their suffix, then as many folders as it takes.
 
     Never a number: the next run may name them in another order, and skips what seems to be there.
     """
-    found = _without_sidecars(found)
+    named = _without_sidecars(named)
     for kept in count(1):
-        places = Counter(one.place for one in found if isinstance(one, Recording))
+        places = Counter(one.place for one in named if isinstance(one, Recording))
         if max(places.values(), default=1) == 1:
             break
-        found = [_longer(one, kept) if isinstance(one, Recording) and places[one.place] > 1 else one for one in found]
-    return found
+        named = [_longer(one, kept) if isinstance(one, Recording) and places[one.place] > 1 else one for one in named]
+    return named
 
 
-def _without_sidecars(found: list[Named]) -> list[Named]:
+def _without_sidecars(named: list[Named]) -> list[Named]:
     """The same, where a file that only shares a recording's name (`a.txt` of `a.wav`) has its own place."""
-    places = Counter(one.place for one in found if isinstance(one, Recording))
-    return [_aside(one) if isinstance(one, Recording) and places[one.place] > 1 else one for one in found]
+    places = Counter(one.place for one in named if isinstance(one, Recording))
+    return [_aside(one) if isinstance(one, Recording) and places[one.place] > 1 else one for one in named]
 
 
 def _aside(one: Recording) -> Recording:

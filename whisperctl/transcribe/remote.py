@@ -60,9 +60,9 @@ def state(url: str) -> Source:
     """
     with _own_errors(url):
         files, path = _opened(url)
-        told: dict[str, Any] = files.info(path)
-    mark = next((str(told[name]) for name in _STATES if told.get(name)), "")
-    return Source(int(told.get("size") or 0), zlib.crc32(mark.encode()))
+        info: dict[str, Any] = files.info(path)
+    mark = next((str(info[name]) for name in _STATES if info.get(name)), "")
+    return Source(int(info.get("size") or 0), zlib.crc32(mark.encode()))
 
 
 @contextmanager

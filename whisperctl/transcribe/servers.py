@@ -119,9 +119,9 @@ class Servers:
 
     def _leave(self, number: int, error: WhisperctlError) -> None:
         with self._lock:
-            told = number in self._left
+            known = number in self._left
             self._left.add(number)
-        if not told:
+        if not known:
             self._listener.say(f"{self._servers[number].patient.endpoint.url} gets no more: {error}")
 
 

@@ -43,14 +43,14 @@ _ABSENT = "Nothing of this stack is on UbiOps"
 _HAPPENED = {"create": "added", "update": "changed", "delete": "deleted"}
 
 
-def drift_text(found: Sequence[Drift], color: bool) -> str:
+def drift_text(drifts: Sequence[Drift], color: bool) -> str:
     """What differs, who changed it last, and what to do; one block a stack."""
-    return "\n\n".join("\n".join([_name(entry), *_lines(entry, color)]) for entry in found)
+    return "\n\n".join("\n".join([_name(entry), *_lines(entry, color)]) for entry in drifts)
 
 
-def drift_markdown(found: Sequence[Drift]) -> str:
+def drift_markdown(drifts: Sequence[Drift]) -> str:
     """The same for a comment or an issue: a section a stack, the details fenced."""
-    return "\n\n".join(_section(entry) for entry in found)
+    return "\n\n".join(_section(entry) for entry in drifts)
 
 
 def _name(entry: Drift) -> str:
@@ -138,9 +138,9 @@ def _section(entry: Drift) -> str:
     return "\n\n".join([*parts, fenced(body), *left_out_text(entry.plan), *_conclusion(entry)])
 
 
-def drift_document(found: Sequence[Drift]) -> dict[str, Any]:
+def drift_document(drifts: Sequence[Drift]) -> dict[str, Any]:
     """The document of `drift --format json`; schemas/drift.schema.json describes it."""
-    return stacks_document([_stack_document(entry) for entry in found])
+    return stacks_document([_stack_document(entry) for entry in drifts])
 
 
 def _stack_document(entry: Drift) -> dict[str, Any]:

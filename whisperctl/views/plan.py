@@ -96,8 +96,8 @@ def change_text(change: Change, color: bool) -> Iterator[str]:
     sign, name = SIGNS[change.action]
     head = f"{sign:>3} {change.address}"
     yield click.style(head, fg=name, bold=True) if color else head
-    told = change.source in change.reason
-    reason = change.reason if told else f"{change.reason} ({change.source})"
+    is_said = change.source in change.reason
+    reason = change.reason if is_said else f"{change.reason} ({change.source})"
     yield f"      {reason if change.action != 'create' else change.source}"
     fields = (*change.fields, *change.contents)
     width = max((len(field.path) for field in fields), default=0)

@@ -17,9 +17,9 @@ from whisperctl.views.history import aligned, moment
 from whisperctl.views.listing import credits_text, version_document
 
 
-def status_text(found: Sequence[Status], color: bool) -> str:
+def status_text(statuses: Sequence[Status], color: bool) -> str:
     """One block a stack."""
-    return "\n\n".join("\n".join(_lines(status, color)) for status in found)
+    return "\n\n".join("\n".join(_lines(status, color)) for status in statuses)
 
 
 def _lines(status: Status, color: bool) -> Iterator[str]:
@@ -93,9 +93,9 @@ def _colored(text: str, good: bool | None, color: bool) -> str:
     return click.style(text, fg="green" if good else "red") if color and good is not None else text
 
 
-def status_document(found: Sequence[Status]) -> dict[str, Any]:
+def status_document(statuses: Sequence[Status]) -> dict[str, Any]:
     """The document of `status --format json`; schemas/status.schema.json describes it."""
-    return stacks_document([_document(status) for status in found])
+    return stacks_document([_document(status) for status in statuses])
 
 
 def _document(status: Status) -> dict[str, Any]:

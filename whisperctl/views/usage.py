@@ -18,9 +18,9 @@ COLUMNS = ("stack", "project", "day", "credits", "requests", "failed", "instance
 UNKNOWN = "unknown"
 
 
-def usage_text(found: Sequence[Usage], color: bool) -> str:
+def usage_text(usages: Sequence[Usage], color: bool) -> str:
     """One table a stack, its last line the total."""
-    return "\n\n".join("\n".join(_lines(usage, color)) for usage in found)
+    return "\n\n".join("\n".join(_lines(usage, color)) for usage in usages)
 
 
 def _lines(usage: Usage, color: bool) -> Iterator[str]:
@@ -46,9 +46,9 @@ def _row(day: str, figures: Figures) -> tuple[str, ...]:
     )
 
 
-def usage_document(found: Sequence[Usage]) -> dict[str, Any]:
+def usage_document(usages: Sequence[Usage]) -> dict[str, Any]:
     """The document of `usage --format json`; schemas/usage.schema.json describes it."""
-    return stacks_document([_document(usage) for usage in found])
+    return stacks_document([_document(usage) for usage in usages])
 
 
 def _document(usage: Usage) -> dict[str, Any]:
@@ -75,12 +75,12 @@ def _figures(figures: Figures) -> dict[str, Any]:
     }
 
 
-def usage_csv(found: Sequence[Usage]) -> str:
+def usage_csv(usages: Sequence[Usage]) -> str:
     """A row for each stack and day under a row of names; an unknown figure is an empty field."""
     text = io.StringIO()
     writer = csv.DictWriter(text, COLUMNS, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
-    for document in map(_document, found):
+    for document in map(_document, usages):
         for day in document["days"]:
             writer.writerow({"stack": document["stack"], "project": document["project"], **day})
     return text.getvalue().rstrip("\n")

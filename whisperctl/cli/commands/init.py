@@ -113,16 +113,18 @@ def _say_kept(folder: Path, names: list[str], ci: str | None) -> None:
         )
 
 
-def _say_open(folder: Path, found: Import) -> None:
+def _say_open(folder: Path, imported: Import) -> None:
     """The questions, and what is to be done before the file can be used."""
-    for name, description in found.stacks.items():
+    for name, description in imported.stacks.items():
         for question in description.questions:
             click.echo(f"{folder / name}: {question}", err=True)
     click.echo("Next:", err=True)
-    for name, description in found.stacks.items():
+    for name, description in imported.stacks.items():
         first = "validate" if description.refused else "adopt"
         click.echo(f"  whisperctl {first} {folder / name}", err=True)
-    click.echo(f"  whisperctl plan {folder if len(found.stacks) > 1 else folder / next(iter(found.stacks))}", err=True)
+    click.echo(
+        f"  whisperctl plan {folder if len(imported.stacks) > 1 else folder / next(iter(imported.stacks))}", err=True
+    )
 
 
 def _repository_above(folder: Path) -> Path | None:

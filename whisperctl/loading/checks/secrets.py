@@ -140,17 +140,17 @@ def _weak(path: Path_, name: WarningName, message: str) -> Finding:
 
 def unmarked(stack: Stack) -> Iterator[Finding]:
     """Nothing that looks like a secret stands in the open."""
-    told: set[Path_] = set(hidden_of(stack))
+    hidden: set[Path_] = set(hidden_of(stack))
     for variable in stack.env:
         path: Path_ = ("env", variable.name)
         if looks_secret(variable.name) and variable.value and not variable.secret:
-            told |= {path, (*path, "value")}
+            hidden |= {path, (*path, "value")}
             message = "this looks like a secret, and would be readable on UbiOps"
             hint = f'Write {variable.name}: {{value: "${{{variable.name}}}", secret: true}}.'
             yield warning(path, "unmarked-secret", message, hint)
     for path, names in stack.taken_from.items():
         secret = [name for name in names if looks_secret(name)]
-        if secret and path not in told:
+        if secret and path not in hidden:
             message = f"what ${{{secret[0]}}} stands for looks like a secret, and would be readable on UbiOps"
             yield warning(path, "unmarked-secret", message, "Only an env var with secret: true is hidden there.")
 

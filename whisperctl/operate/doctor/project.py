@@ -154,7 +154,7 @@ def _quota(api: Api) -> Check:
         return skipped("quota", f"cannot be read: {error.reason}")
     limits = {name: limit for name, limit in quotas.items() if limit is not None}
     full = [name for name, limit in limits.items() if (used.get(name) or 0) >= limit]
-    told = ", ".join(f"{name} {used.get(name, '?')} of {limit:g}" for name, limit in sorted(limits.items()))
+    figures = ", ".join(f"{name} {used.get(name, '?')} of {limit:g}" for name, limit in sorted(limits.items()))
     if full:
-        return warning("quota", told, f"{', '.join(sorted(full))}: delete some, or ask UbiOps for more")
-    return ok("quota", told or "no limits are set")
+        return warning("quota", figures, f"{', '.join(sorted(full))}: delete some, or ask UbiOps for more")
+    return ok("quota", figures or "no limits are set")

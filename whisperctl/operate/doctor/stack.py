@@ -93,12 +93,14 @@ def _names(title: str, api: Api, stack: Stack) -> Check:
     if not taken:
         there = [address for address, raw, _ in found if raw is not None]
         return ok(title, f"its own: {', '.join(there)}" if there else "free")
-    told = ", ".join(
+    listed = ", ".join(
         f"{address} ({'of the stack ' + repr(whose) if whose else 'nobody’s'})" for address, whose in taken
     )
     if any(whose for _, whose in taken):
-        return failed(title, f"taken: {told}", "choose other names in the stack file")
-    return failed(title, f"taken: {told}", f"take them over with whisperctl adopt {stack.file}, or choose other names")
+        return failed(title, f"taken: {listed}", "choose other names in the stack file")
+    return failed(
+        title, f"taken: {listed}", f"take them over with whisperctl adopt {stack.file}, or choose other names"
+    )
 
 
 def _handed_down(api: Api, stack: Stack) -> list[Inherited]:
@@ -122,10 +124,10 @@ def inherited_names(api: Api, stack: Stack) -> list[str]:
 
 
 def _inherited(title: str, api: Api, stack: Stack) -> Check:
-    told = list(inherited_remarks(stack, _handed_down(api, stack), api.project))
-    if not told:
+    remarks = list(inherited_remarks(stack, _handed_down(api, stack), api.project))
+    if not remarks:
         return ok(title, "none steers the server")
-    texts = [" ".join(line.strip() for line in remark.text.splitlines()[:-1]) for remark in told]
+    texts = [" ".join(line.strip() for line in remark.text.splitlines()[:-1]) for remark in remarks]
     fix = f"set them under env: in {stack.file}, take them away there, or acknowledge: [{INHERITED}]"
     return warning(title, " ".join(texts), fix)
 
