@@ -6,6 +6,7 @@ import gzip
 import http.client
 import shutil
 import socket
+import struct
 import subprocess
 import threading
 from base64 import b64encode
@@ -161,6 +162,18 @@ def test_malformed_chunks_end_the_connection(port: int, chunk: str) -> None:
     status, rest = exchanged(port, f"{head}{chunk}{SMUGGLED}")
     assert b"200" not in status
     assert b"HTTP/1.1" not in rest
+
+
+def test_whoever_leaves_with_the_refusal_is_no_error(port: int, capsys: pytest.CaptureFixture[str]) -> None:
+    elsewhere = b"GET / HTTP/1.1\r\nHost: elsewhere\r\n\r\n"
+    for _ in range(100):
+        with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # closing resets it
+            connection.sendall(elsewhere)
+            while b"This proxy" not in connection.recv(4096):
+                pass
+
+    assert "Traceback" not in capsys.readouterr().err
 
 
 def test_a_paths_control_characters_are_neither_relayed_nor_logged(

@@ -190,12 +190,13 @@ class _Exchange(BaseHTTPRequestHandler):
 
     def _leave_unread(self) -> None:
         """Read on for a moment: a connection that is closed over unread bytes is reset, and the answer is lost."""
-        self.wfile.flush()
-        self.connection.shutdown(socket.SHUT_WR)
-        self.connection.settimeout(_UNREAD_SECONDS)
         left = _UNREAD_BYTES
-        while left > 0 and (data := self.rfile.read1(_BLOCK)):
-            left -= len(data)
+        with suppress(OSError):  # whoever asked is gone, or says no more in time: a shutdown then finds no connection
+            self.wfile.flush()
+            self.connection.shutdown(socket.SHUT_WR)
+            self.connection.settimeout(_UNREAD_SECONDS)
+            while left > 0 and (data := self.rfile.read1(_BLOCK)):
+                left -= len(data)
 
     def end_headers(self) -> None:
         """Every answer, our own too, says that it is for no frame."""
