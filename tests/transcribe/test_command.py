@@ -106,7 +106,7 @@ def test_a_killed_run_leaves_nothing_and_the_next_goes_on(
     with program.start(*command, environ=environment, folder=folder) as second:
         told = second.communicate(timeout=60)[1]
     assert second.returncode == 0, told
-    assert 5 <= told.count("skipped") <= done < 60
+    assert done - 1 <= told.count("skipped") <= done < 60  # the last may have been killed before it was noted
     assert {path.read_text() for path in out.glob("*.txt")} == {"ba ke mo\n"}
     assert {path.name for path in out.iterdir() if path.suffix != ".txt"} == {".whisperctl.sqlite"}
     assert not list(spool.iterdir())
