@@ -11,6 +11,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
 from tests.endpoint import tones
@@ -164,3 +165,19 @@ def test_an_error_of_the_endpoint_that_repeats_the_token_is_blanked(
     ran = run(project, echo, folder, command, "-v")
     assert (ran.code, "403" in ran.all) == (1, True), ran
     assert leaks(folder, echo, ran, command) == []
+
+
+def test_the_proxy_shows_no_page_the_token(project: Project, echo: Echo, folder: Path) -> None:
+    project.control("POST", "restore", {"name": "applied"})
+    echo.refuses, echo.endpoint = nothing_is_refused, 200
+    environ = project.environ(**GIVEN, UBIOPS_API_HOST=f"{echo.url}/v2")
+    proxy = program.start("-vv", "proxy", "--port", "0", environ=environ, folder=folder)
+    assert proxy.stdout is not None
+    url = proxy.stdout.readline().strip()
+    assert url, proxy.communicate(timeout=30)[1]
+    pages = [httpx.get(f"{url}{path}", timeout=20, trust_env=False).text for path in ("v1/models", "elsewhere")]
+    proxy.terminate()
+    out, err = proxy.communicate(timeout=30)
+    assert all("*" * 20 in page for page in pages)
+    assert seen(echo.words[-1:], " ".join(pages)) == []
+    assert leaks(folder, echo, Ran(proxy.returncode, out, err), "proxy") == []
