@@ -89,6 +89,15 @@ def test_a_sleeping_endpoint_is_not_asked(operator: Operator, api: Api, control:
     assert document["services"][0]["healthy"] is None
 
 
+def test_an_endpoint_at_its_limit_of_requests_is_not_called_unhealthy(operator: Operator, api: Api) -> None:
+    api.update_service("speech-door", {"rate_limit": 1})
+    operator.good("status")
+    ran = operator.good("status")
+    assert "not known: the service's limit of requests is used up" in ran.out
+    [document] = json.loads(operator.good("status", "--format", "json").out)["stacks"]
+    assert document["services"][0]["healthy"] is None
+
+
 def test_a_failed_build_and_what_still_serves(operator: Operator, api: Api, control: httpx.Client) -> None:
     before = (api.version("speech", "v1") or {})["active_revision"]
     control.post("/faults", json={"kind": "build-fail", "count": 1, "text": "no wheel for that"})

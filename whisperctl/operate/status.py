@@ -43,6 +43,7 @@ MISSING = "not there"
 START_SECONDS = 3600
 """How far back a failed start is looked for."""
 HEALTH_SECONDS = 10.0
+TOO_MANY_REQUESTS = 429
 """How long one look at /health may take."""
 
 
@@ -269,12 +270,15 @@ def _door(api: Api, service: Service, raw: Json, up: bool) -> Door:
     return Door(name=service.name, url=url, ready=ready, health=health, healthy=healthy)
 
 
-def _health(url: str, token: str | None, home: str) -> tuple[str, bool]:
+def _health(url: str, token: str | None, home: str) -> tuple[str, bool | None]:
+    """What /health says, and whether it is healthy; None where a limit of requests keeps it from saying."""
     try:
         with Endpoint(url, token, HEALTH_SECONDS, home=home) as endpoint:
             answer = endpoint.get("/health")
     except WhisperctlError as error:
         return str(error).splitlines()[0], False
+    if answer.status == TOO_MANY_REQUESTS:
+        return "not known: the service's limit of requests is used up", None
     return ("healthy", True) if answer.status == 200 else (f"/health answers {answer}", False)
 
 
