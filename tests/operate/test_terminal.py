@@ -84,3 +84,15 @@ def test_adopt_asks_and_ctrl_c_is_a_no(operator: Operator, control: httpx.Client
     screen.process.send_signal(signal.SIGINT)
     assert screen.end() == 130
     assert writes(control) == []
+
+
+@pytest.mark.parametrize("command", ["history", "list"])
+def test_tables_fit_a_narrow_terminal(operator: Operator, command: str) -> None:
+    wide = operator.good(command).out
+    screen = operator.terminal(command, COLUMNS="60", NO_COLOR="1")
+    assert screen.end() == 0
+    lines = [line.rstrip() for line in screen.raw.replace("\r", "").splitlines()]
+    assert max(map(len, wide.splitlines())) > 60
+    assert max(map(len, lines)) <= 60
+    cells = {cell for line in wide.splitlines() for cell in line.split()}
+    assert cells <= {cell for line in lines for cell in line.split()}

@@ -6,6 +6,7 @@ The token comes from UBIOPS_API_TOKEN or a file, never from an argument: argumen
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from collections.abc import Iterable
 from typing import Any, TextIO
@@ -137,6 +138,11 @@ class Settings:
         if os.environ.get("NO_COLOR") or os.environ.get("TERM", "") in DUMB:
             return False
         return (stream or sys.stdout).isatty()
+
+
+def terminal_columns() -> int | None:
+    """How wide the terminal is that stdout goes to; None where it goes elsewhere."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
 def token_variable(project: str) -> str:

@@ -14,12 +14,12 @@ from whisperctl.spec import Stack
 HEADINGS = ("", "REVISION", "CREATED", "BY", "STATUS", "PACKAGE", "ENVIRONMENT TAG", "ROLLBACK")
 
 
-def history_text(stack: Stack, history: History, color: bool) -> str:
-    """One row a revision, newest first; the active one is marked with a star."""
+def history_text(stack: Stack, history: History, color: bool, columns: int | None = None) -> str:
+    """One row a revision, newest first; the active one is marked with a star. Fits a terminal of `columns`."""
     if not history.revisions:
         return f"version/{stack.deployment.name}/{stack.version.name} has no revision yet."
     rows = [HEADINGS, *(_row(revision) for revision in history.revisions)]
-    lines = aligned(rows)
+    lines = aligned(rows, columns)
     if color:
         lines = [
             click.style(lines[0], bold=True),
@@ -51,10 +51,29 @@ def _color(revision: Revision) -> str | None:
     return "red" if revision.status in ("failed", "cancelled") else None
 
 
-def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Lines with the columns of all rows under each other."""
+def aligned(rows: Sequence[Sequence[str]], columns: int | None = None) -> list[str]:
+    """Lines with the columns of all rows under each other; headings first.
+
+    Where a line would be wider than `columns`, those of a terminal, each row has a line for each of its cells instead.
+    """
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return ["  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    lines = ["  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    if columns is None or max(map(len, lines)) <= columns:
+        return lines
+    return _stacked(rows)
+
+
+def _stacked(rows: Sequence[Sequence[str]]) -> list[str]:
+    """The first named cell of a row with the mark before it, the others below with their headings."""
+    headings = rows[0]
+    first = next(position for position, heading in enumerate(headings) if heading)
+    width = max(map(len, headings))
+    blocks = []
+    for row in rows[1:]:
+        below = zip(headings[first + 1 :], row[first + 1 :], strict=True)
+        top = "  ".join(f"{cell:<1}" for cell in row[: first + 1])
+        blocks.append("\n".join([top, *(f"     {heading:<{width}}  {cell}" for heading, cell in below)]))
+    return ["  ".join(f"{heading:<1}" for heading in headings[: first + 1]), *blocks]
 
 
 def moment(when: datetime) -> str:

@@ -16,19 +16,21 @@ HEADINGS = ("STACK", "STATE", "VERSION", "CREDITS/H", "TOOL", "ENDPOINT", "ORIGI
 COLORS = {"ok": "green", "failed": "red", "paused": "yellow", "building": "blue"}
 
 
-def inventory_text(projects: Sequence[str], entries: Sequence[StackEntry], color: bool) -> str:
-    """A table a project, then a line for each leak and orphan."""
+def inventory_text(
+    projects: Sequence[str], entries: Sequence[StackEntry], color: bool, columns: int | None = None
+) -> str:
+    """A table a project, then a line for each leak and orphan. Fits a terminal of `columns`."""
     return "\n\n".join(
-        "\n".join(_project(project, [entry for entry in entries if entry.project == project], color))
+        "\n".join(_project(project, [entry for entry in entries if entry.project == project], color, columns))
         for project in projects
     )
 
 
-def _project(project: str, entries: Sequence[StackEntry], color: bool) -> Iterator[str]:
+def _project(project: str, entries: Sequence[StackEntry], color: bool, columns: int | None) -> Iterator[str]:
     if not entries:
         yield f"No stack is in project {project}."
         return
-    head, *lines = aligned([HEADINGS, *(_row(entry) for entry in entries)])
+    head, *lines = aligned([HEADINGS, *(_row(entry) for entry in entries)], columns)
     yield f"In project {project}:"
     yield click.style(head, bold=True) if color else head
     for line, entry in zip(lines, entries, strict=True):

@@ -15,9 +15,9 @@ from whisperctl.views.history import aligned
 HEADINGS = ("", "N", "VERSION", "STATE", "MODEL", "VLLM", "COMMIT", "WORD ERRORS", "SECONDS", "AT", "ROLLBACK")
 
 
-def versions_text(versions: Sequence[LineVersion], color: bool) -> str:
-    """One row a version, newest first; the one that serves is marked with a star."""
-    lines = aligned([HEADINGS, *(_row(version) for version in versions)])
+def versions_text(versions: Sequence[LineVersion], color: bool, columns: int | None = None) -> str:
+    """One row a version, newest first; the one that serves is marked with a star. Fits a terminal of `columns`."""
+    lines = aligned([HEADINGS, *(_row(version) for version in versions)], columns)
     if color:
         styled = (
             click.style(line, fg=_color(version)) if _color(version) else line

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import os
-import shutil
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from whisperctl.cli.inputs import said_once
-from whisperctl.cli.options import DEFAULT_PATH, Settings
+from whisperctl.cli.options import DEFAULT_PATH, Settings, terminal_columns
 from whisperctl.errors import EXIT_DONE, EXIT_FAILED
 
 if TYPE_CHECKING:
@@ -35,8 +33,7 @@ def doctor(settings: Settings, path: str | None) -> int:
     found = list(
         diagnose(file, os.environ, settings.token, settings.project, lambda *names: _connect(settings, *names))
     )
-    columns = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
-    click.echo(checks_text(found, settings.use_color(), columns))
+    click.echo(checks_text(found, settings.use_color(), terminal_columns()))
     return EXIT_FAILED if any(check.verdict == "failed" for check in found) else EXIT_DONE
 
 

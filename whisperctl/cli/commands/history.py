@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from whisperctl.cli.inputs import open_api, read_stack
-from whisperctl.cli.options import PATH, Settings
+from whisperctl.cli.options import PATH, Settings, terminal_columns
 from whisperctl.errors import EXIT_DONE
 from whisperctl.output import json_text
 
@@ -31,11 +31,11 @@ def history(settings: Settings, path: str, form: str) -> int:
     if is_line(stack):
         versions = read_versions(api, stack)
         shown = json_text(versions_document(stack, api.project, versions)) if form == "json" else None
-        click.echo(shown or versions_text(versions, settings.use_color()))
+        click.echo(shown or versions_text(versions, settings.use_color(), terminal_columns()))
         return EXIT_DONE
     found = read_history(api, stack)
     if form == "json":
         click.echo(json_text(history_document(stack, api.project, found)))
     else:
-        click.echo(history_text(stack, found, settings.use_color()))
+        click.echo(history_text(stack, found, settings.use_color(), terminal_columns()))
     return EXIT_DONE
