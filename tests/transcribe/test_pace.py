@@ -64,7 +64,8 @@ def test_any_capacity_is_found_and_not_much_more(capacity: int, seed: int) -> No
     told = Server(lambda _: capacity, random=random.Random(seed)).run(Pace(), end)
     assert throughput(told, end / 3, end) >= 0.9 * capacity
     late = sorted(took for at, took, _ in told if at > end * 2 / 3)
-    assert late[len(late) * 95 // 100] <= 4.5  # one at a time is found from 4 at a time: service times vary, too
+    # One or two at a time are found from eight: service times vary, and each answer tells little.
+    assert late[len(late) * 95 // 100] <= (4.5 if capacity > 2 else 7)
 
 
 @pytest.mark.parametrize("capacity", [8, 64, 256])
