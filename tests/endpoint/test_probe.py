@@ -57,7 +57,7 @@ def test_waits_and_says_each_state_once(vllm: FakeVllm, endpoint: Endpoint, cloc
         lines[:3]
         == [
             "waiting for GET /health: 503 (a fault)",
-            "waiting for GET /health: 502 (<html>)",
+            "waiting for GET /health: 502 (a web page)",
             "waiting for GET /health: 500",
         ]
         or lines[1] == "waiting for GET /health: 502"

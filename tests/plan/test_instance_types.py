@@ -9,7 +9,7 @@ import pytest
 
 from tests.plan.states import NOTHING, applied, planned, stack, wanted
 from whisperctl.plan.instance_types import group_refusals, group_warning
-from whisperctl.spec import Stack
+from whisperctl.spec import InstanceTypeChoice, Stack
 
 
 def made_for(gpu: Any, count: int = 1) -> Stack:
@@ -33,7 +33,6 @@ PLAIN = a_type("512mb", 0)
         ("T4", 4, [T4], "T4 has no instance type with 4 T4: 12288mb-t4 (1 T4)."),
         ("A100", 1, [T4], "T4 has no instance type with 1 A100: 12288mb-t4 (1 T4)."),
         ("A100", 2, [T4, TWO_A100], ""),
-        ("T4", 1, [PLAIN], "T4 has no instance type with 1 T4: 512mb (no GPU)."),
         ("CPU", 1, [PLAIN], ""),
         ("CPU", 1, [T4], "T4 has no instance type with no GPU: 12288mb-t4 (1 T4)."),
         ("L4", 1, [a_type("large", 1)], ""),  # which GPU, nothing tells
@@ -66,6 +65,16 @@ def test_types_beside_the_right_one_are_a_warning_that_can_be_acknowledged() -> 
         "an instance may start on 512mb (no GPU), too: flags and checks are those of 1 T4. [group-types]"
     )
     assert not list(group_warning(replace(made, acknowledge=("group-types",)), [T4, PLAIN]))
+
+
+def test_types_that_the_file_itself_lists_are_a_warning() -> None:
+    made = made_for("T4")
+    types = (InstanceTypeChoice(name="512mb", priority=0, schedule_timeout=None),)
+    made = replace(made, instance_type_group=replace(made.instance_type_group, instance_types=types))
+    assert not list(group_refusals(made, replace(NOTHING, group_types=[PLAIN])))
+    [remark] = group_warning(made, [PLAIN])
+    assert list(group_warning(made_for("T4"), [PLAIN])) == [replace(remark, source=made.source("instance_type_group"))]
+    assert remark.text == "T4 has no instance type with 1 T4: 512mb (no GPU). [group-types]"
 
 
 def test_the_plan_is_refused_before_anything_is_built_and_a_destroy_is_not() -> None:

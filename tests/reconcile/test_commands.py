@@ -504,7 +504,7 @@ def test_drift_blames_nobody_once_the_file_has_moved_on(project: Project, more: 
 
 APPLIED: dict[str, Any] = {
     "env": {"PLAIN": "1"},
-    "instance_type_group": {"name": "mine", "gpu": "T4", "instance_types": ["12288mb-t4", "16384mb"]},
+    "instance_type_group": {"name": "mine", "gpu": "T4", "instance_types": ["12288mb-t4", "16384mb-l4"]},
     "service": {"rate_limit": 600},
 }
 MOVES = [

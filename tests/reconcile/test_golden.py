@@ -23,6 +23,7 @@ MASKS = [
     (r"http://127\.0\.0\.1:\d+", "http://127.0.0.1:PORT"),
     (r"\(\d+(\.\d+)? s\)", "(SECONDS)"),
     (r'"expected_seconds": \d+', '"expected_seconds": SECONDS'),
+    (r"about \d+ (s|min), as long as the last one took", "10 to 15 minutes"),  # not told of a build within a second
     (r"about \d+ (s|min)", "about SECONDS"),
     (r"\d{4}-\d\d-\d\dT[\d:.]+(Z|\+00:00)", "TIME"),
     (r"\S+@\S+", "SOMEBODY"),

@@ -31,22 +31,25 @@ def group_refusals(stack: Stack, live: Live) -> Iterator[Remark]:
 def no_type_fits(stack: Stack, types: Sequence[Json], groups: Sequence[Json]) -> Iterator[Remark]:
     """Why the server cannot start on any of the types, and which of the project's groups would do."""
     wanted = stack.instance_type_group
-    if not types or any(fits(wanted, item) for item in types):
+    if _some_fit(wanted, types) or _may_be_meant(wanted, types):
         return
-    text = (
-        f"{wanted.name} has no instance type with {_gpus(wanted.gpu, wanted.gpu_count)}: "
-        f"{', '.join(in_words(item) for item in types)}."
-    )
+    text = f"{_none_fits(wanted, types)}\n  "
     others = [repr(group["name"]) for group in groups if _would_do(wanted, group)]
-    text += f"\n  {'Name one of ' + ', '.join(others) if others else 'Name another group'}, or write what it has."
+    text += f"{'Name one of ' + ', '.join(others) if others else 'Name another group'}, or write what it has."
     yield Remark(source=stack.source("instance_type_group", _blamed(wanted, types)), text=text)
 
 
 def group_warning(stack: Stack, types: Sequence[Json]) -> Iterator[Remark]:
     """Types beside the one that fits, on which an instance may start, too; not what the file's own names tell."""
     wanted = stack.instance_type_group
+    if NAME in stack.acknowledge:
+        return
+    if not _some_fit(wanted, types) and _may_be_meant(wanted, types):
+        source = stack.source("instance_type_group", "instance_types" if wanted.instance_types else "name")
+        yield Remark(source=source, text=f"{_none_fits(wanted, types)} [{NAME}]")
+        return
     others = [item for item in types if not fits(wanted, item)]
-    if len(others) == len(types) or NAME in stack.acknowledge:
+    if len(others) == len(types):
         return
     written = {choice.name for choice in wanted.instance_types if named_gpus(choice.name)}
     others = [item for item in others if item["name"] not in written]
@@ -62,6 +65,21 @@ def group_warning(stack: Stack, types: Sequence[Json]) -> Iterator[Remark]:
 def fits(wanted: InstanceTypeGroup, instance_type: Json) -> bool:
     """Whether the type has the GPUs that the stack is made for, as far as it tells."""
     return _count_fits(wanted, instance_type) and _kind_fits(wanted, instance_type)
+
+
+def _some_fit(wanted: InstanceTypeGroup, types: Sequence[Json]) -> bool:
+    """Also where nothing is known of any."""
+    return not types or any(fits(wanted, item) for item in types)
+
+
+def _may_be_meant(wanted: InstanceTypeGroup, types: Sequence[Json]) -> bool:
+    """Whether it is a warning only: the file itself lists the types, or none has a GPU, to try a stack without."""
+    return bool(wanted.instance_types) or all(item.get("accelerator") == 0 for item in types)
+
+
+def _none_fits(wanted: InstanceTypeGroup, types: Sequence[Json]) -> str:
+    has = ", ".join(in_words(item) for item in types)
+    return f"{wanted.name} has no instance type with {_gpus(wanted.gpu, wanted.gpu_count)}: {has}."
 
 
 def _count_fits(wanted: InstanceTypeGroup, instance_type: Json) -> bool:

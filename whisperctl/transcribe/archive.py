@@ -335,6 +335,8 @@ def cluster(address: str, leases: int) -> Iterator[Any]:
             n_workers=workers,
             threads_per_worker=threads,
             dashboard_address=None,
+            # Without a dashboard, too, its scheduler listens for HTTP: else two archives would want one port.
+            scheduler_kwargs={"dashboard_address": "127.0.0.1:0"},
             silence_logs=logging.CRITICAL,
             security=Security.temporary(),  # whoever reaches a scheduler may run code in it
         ) as local,
