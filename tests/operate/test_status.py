@@ -89,6 +89,12 @@ def test_a_sleeping_endpoint_is_not_asked(operator: Operator, api: Api, control:
     assert document["services"][0]["healthy"] is None
 
 
+def test_env_vars_that_may_not_be_read_cost_a_warning_only(operator: Operator, control: httpx.Client) -> None:
+    control.post("/faults", json={"kind": "error", "status": 403, "method": "GET", "path": "environment-variables"})
+    assert "speech-door" in operator.good("status").out
+    control.delete("/faults")
+
+
 def test_an_endpoint_at_its_limit_of_requests_is_not_called_unhealthy(operator: Operator, api: Api) -> None:
     api.update_service("speech-door", {"rate_limit": 1})
     operator.good("status")

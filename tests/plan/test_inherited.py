@@ -57,6 +57,7 @@ def var(name: str, value: str | None = "x", level: str = "project") -> Inherited
         (var("HF_HOME", "a`b\nc"), "`HF_HOME=a'b c` is set on the project p"),
         (var("HF_TOKEN", None, "deployment"), "HF_TOKEN (secret) is set on the deployment speech, not in stack.yaml"),
         (var("HF_TOKEN", "hf_unmarked"), "HF_TOKEN is set on the project p"),
+        (var("VLLM_EXTRA_ARGS", "--api-key=hf_unmarked --seed 7"), "VLLM_EXTRA_ARGS is set on the project p"),
     ],
 )
 def test_each_is_told_with_where_it_is_set(found: Inherited, head: str) -> None:

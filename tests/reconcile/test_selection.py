@@ -113,3 +113,32 @@ def test_drift_is_told_of_what_is_asked_for(project: Project) -> None:
     assert stack["summary"]["left_out"] == 1
     ran = project.cli("drift", "--only", "deployment/*", file)
     assert (ran.code, "No drift in what was asked for" in ran.out) == (0, True)
+
+
+def test_a_version_that_was_left_out_is_found_again_and_deleted(project: Project) -> None:
+    project.apply()
+    file = str(project.write(version={"name": "v2"}))
+    assert project.cli("apply", "--yes", "--exclude", "version/alpha/v1", file).code == 0
+    assert "delete version/alpha/v1" in [f"{one.action} {one.address}" for one in project.plan(file)[0].changes]
+    assert project.cli("apply", "--yes", file).code == 0
+    assert [item["version"] for item in project.api().versions("alpha")] == ["v2"]
+
+
+def test_an_env_var_that_was_left_out_stays_nobodys(project: Project) -> None:
+    project.apply()
+    file = str(project.write(env={"NEW": "mine", "OTHER": "x"}))
+    assert project.cli("apply", "--yes", "--exclude", "*/NEW", file).code == 0
+    assert "NEW" not in Labels.of(project.api().version("alpha", "v1")).env_names
+    project.api().create_env_var("alpha", "v1", {"name": "NEW", "value": "somebody's", "secret": False})
+    refused = project.cli("plan", file)
+    assert (refused.code, "exists and belongs to nobody" in refused.all) == (1, True), refused
+    assert not project.plan(str(project.write(env={"OTHER": "x"})))[0].changes
+
+
+def test_a_service_that_is_left_out_proves_nothing_for_another_version(project: Project) -> None:
+    project.apply()
+    file = str(project.write(version={"name": "v2"}))
+    ran = project.cli("apply", "--yes", "--exclude", "service/*", "--exclude", "*/v1*", file)
+    assert ran.code == 0, ran
+    assert (project.api().find_service("alpha") or {})["version"] == "v1"
+    assert "alpha: serves" not in ran.all

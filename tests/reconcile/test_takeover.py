@@ -126,3 +126,11 @@ def test_tags_that_0_1_keeps_for_a_rollback_are_kept(project: Project, file: Pat
     assert project.cli("apply", str(file)).code == 0
     tags = Labels.of(api.deployment("alpha")).tags
     assert {"tag-2", "tag-3", raw["environment_tag"]} == set(tags)
+
+
+def test_a_part_does_not_end_the_takeover(project: Project, file: Path) -> None:
+    project.write(service={"description": "hello"}, version={"maximum_instances": 3}, **CHANGES)
+    ran = project.cli("apply", "--yes", "--only", "service/*", str(file))
+    assert ran.code == 0, ran
+    [plan] = project.plan(file)
+    assert actions(plan) == {"version/alpha/v1": "update"}

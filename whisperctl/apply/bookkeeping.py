@@ -14,6 +14,7 @@ from whisperctl.apply.job import Job
 from whisperctl.apply.payloads import (
     coming_tags,
     is_group,
+    own_names,
     wanted_labels,
 )
 from whisperctl.errors import StalePlan
@@ -48,6 +49,7 @@ def record(job: Job, operation: Operation) -> None:
     stack = job.plan.wanted.stack
     known = Labels.of(job.plan.live.owned.get(operation.address))
     secrets: dict[str, str] = {}
+    here = (job.deployment, job.version)
     for variable in stack.env:
         if variable.secret:
             written = known.secrets.get(variable.name, "")
@@ -60,10 +62,11 @@ def record(job: Job, operation: Operation) -> None:
             secrets[variable.name] = (
                 written if kept else secret.fingerprint(variable.value, job.plan.project, job.plan.stack, variable.name)
             )
-    names = [variable.name for variable in stack.env]
+    names = own_names(job)
     if job.plan.selection:  # one that is left out may leave the file, and is ours until it is deleted
         gone = {change.address for change in job.plan.changes if change.action == "delete"}
-        names += [n for n in known.env_names if env_var_address(job.deployment, job.version, n) not in gone]
+        left = {a.names[2] for a in job.plan.live.owned.keys() - gone if a.kind is Kind.ENV_VAR and a.names[:2] == here}
+        names += [n for n in known.env_names if n in left]
     _patch_version_labels(job, operation.address, {"secrets": secrets, "env_names": names})
 
 
@@ -121,12 +124,14 @@ def _of_a_part(job: Job, live: Live) -> Changes:
     """What the deployment's labels say after a part of the stack was applied: of the rest, what they said before."""
     plan, before = job.plan, job.before
     version = version_address(job.deployment, job.version)
+    versions = {a for a in live.owned if a.kind is Kind.VERSION and a.names[0] == job.deployment}
+    only = job.version if version in live.owned and version not in plan.left_out else before.version
     as_left = before.applied == live_digest(plan.live.owned, plan.wanted.state)
     return {
         "digest": before.digest,
         # Of what others changed meanwhile nothing is forgotten.
         "applied": live_digest(live.owned, plan.wanted.state) if as_left else before.applied,
-        "version": job.version if version in live.owned and version not in plan.left_out else before.version,
+        "version": None if versions - {version} else only,  # with others beside it, the next plan looks for them
         "served": before.served or any(address.kind is Kind.SERVICE for address in live.owned),
         "group_ids": [str(raw["id"]) for address, raw in live.owned.items() if is_group(address)],
         "tags": coming_tags(job),

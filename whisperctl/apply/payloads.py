@@ -128,8 +128,13 @@ def wanted_labels(job: Job, address: Address, raw: Json) -> dict[str, str]:
         return Labels(written).written(origin=job.plan.origin, protect=wanted.stack.protect)
     if address.kind is not Kind.VERSION:
         return written
-    names = [*before.env_names, *(variable.name for variable in wanted.stack.env)]
-    return Labels(written).written(paused_minimum=wanted.paused, env_names=names)
+    return Labels(written).written(paused_minimum=wanted.paused, env_names=[*before.env_names, *own_names(job)])
+
+
+def own_names(job: Job) -> list[str]:
+    """The env vars of the file that are ours, or about to be; one that is left out and not there is not."""
+    names = (variable.name for variable in job.plan.wanted.stack.env)
+    return [name for name in names if env_var_address(job.deployment, job.version, name) not in job.plan.absent]
 
 
 def deployment_body(job: Job) -> Json:

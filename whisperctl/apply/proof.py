@@ -39,8 +39,7 @@ def prove(job: Job, operation: Operation, token: str) -> None:
     since = int(job.clock.time() * 1e9)
     begun = job.clock.monotonic()
     wake = Wake(lambda: _request(job, address, since))
-    there = [service for service in stack.services if service_address(service.name) not in job.plan.absent]
-    served = [service for service in there if service.port == server_port(stack)]
+    served = [s for s in stack.services if s.port == server_port(stack) and _leads_here(job, s)]
     checks: list[Callable[[], None]] = [Starts(job, address).look]
     is_running = _is_running(job)
     if not (served and is_running):  # else a service shows the health of what runs
@@ -68,6 +67,14 @@ def _request(job: Job, address: Address, since: int) -> Json:
     }
     check_woken(cleaned, str(address), lambda: last_logs(job, since))
     return answer
+
+
+def _leads_here(job: Job, service: Service) -> bool:
+    """Whether a service leads to the stack's version after this plan: one that is left out leads where it led."""
+    address = service_address(service.name)
+    raw = job.plan.live.owned.get(address, {})
+    here = (raw.get("deployment"), raw.get("version")) == (job.deployment, job.version)
+    return address not in job.plan.left_out or here
 
 
 def _is_running(job: Job) -> bool:

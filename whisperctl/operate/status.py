@@ -16,7 +16,7 @@ from whisperctl.apply.holder import holder_in_words, is_gone
 from whisperctl.clock import SystemClock, latest_moment
 from whisperctl.control.api import Api, Json
 from whisperctl.endpoint.client import Endpoint
-from whisperctl.errors import WhisperctlError
+from whisperctl.errors import ApiError, WhisperctlError
 from whisperctl.operate.inventory import VersionUse, own_services, read_lists, serving_version, version_uses
 from whisperctl.operate.versions import LineVersion, read_versions
 from whisperctl.package.build import build_environment
@@ -175,8 +175,13 @@ def read_status(api: Api, stack: Stack) -> Status:
 
 
 def _inherited(api: Api, stack: Stack) -> tuple[Remark, ...]:
-    listed = api.env_vars(stack.deployment.name, stack.version.name)
-    return tuple(inherited_remarks(stack, inherited_variables(listed), api.project))
+    try:
+        listed = api.env_vars(stack.deployment.name, stack.version.name)
+    except ApiError:
+        return ()  # a token that may not read them: a warning less, and the rest of the status
+    own = {var.name for var in stack.env}
+    found = [var for var in inherited_variables(listed) if var.name not in own]
+    return tuple(inherited_remarks(stack, found, api.project))
 
 
 def _versions(api: Api, stack: Stack, seen: _Seen) -> list[VersionUse]:

@@ -6,6 +6,7 @@ had set it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
@@ -19,6 +20,7 @@ from whisperctl.untrusted import printable_lines
 NAME = "inherited-variable"
 """What `acknowledge` calls these warnings."""
 _SHOWN = 60
+_OPTION = re.compile(r"--([\w.-]+)")
 
 
 def inherited_remarks(stack: Stack, inherited: Sequence[Inherited], project: str) -> Iterator[Remark]:
@@ -40,7 +42,8 @@ def _told(var: Inherited) -> str:
     """`` `NAME=VALUE` ``, as far as it may be shown; no backtick of the value's ends that in a Markdown plan."""
     if var.value is None:
         return f"{var.name} (secret)"
-    if looks_secret(var.name):
+    options = (option.replace("-", "_").upper() for option in _OPTION.findall(var.value))
+    if looks_secret(var.name) or any(map(looks_secret, options)):
         return var.name
     line = " ".join(printable_lines(var.value)).replace("`", "'")
     return f"`{var.name}={line if len(line) <= _SHOWN else line[: _SHOWN - 1] + '…'}`"

@@ -188,9 +188,10 @@ class _Parts:
             yield version_address(*here)
         if address.kind is Kind.VERSION:
             yield from (a for a in self.wanted.state if a.kind in (*_SHARED, Kind.INSTANCE_TYPE_GROUP))
-        if address.kind is Kind.SERVICE and address not in self.live.owned:
+        new = address.kind is Kind.SERVICE and address not in self.live.owned
+        if new and self.line:
             yield version_address(*here)
-        elif address.kind is Kind.SERVICE and not self.line and self._leads_elsewhere(self.changes[address]):
+        elif new or (address.kind is Kind.SERVICE and not self.line and self._leads_elsewhere(self.changes[address])):
             # Where requests go on to, there must be all that answers them.
             yield from (version_address(*here), package_address(*here))
             yield from (a for a in self.wanted.state if a.kind is Kind.ENV_VAR and a.names[:2] == here)

@@ -15,7 +15,7 @@ from whisperctl.state.desired import Wanted
 from whisperctl.state.labels import Labels
 from whisperctl.state.line import is_line
 from whisperctl.state.live import Live
-from whisperctl.state.resources import deployment_address, package_address
+from whisperctl.state.resources import package_address, version_address
 
 
 def with_kept_package(wanted: Wanted, live: Live, api: Api) -> Wanted:
@@ -26,8 +26,9 @@ def with_kept_package(wanted: Wanted, live: Live, api: Api) -> Wanted:
     """
     stack = wanted.stack
     address = package_address(stack.deployment.name, stack.version.name)
-    active, labels = live.owned.get(address), Labels.of(live.owned.get(deployment_address(stack.deployment.name)))
-    if active is None or is_line(stack) or not labels.is_of_first_version:
+    # Told by the version: what only began, or took over a part, leaves its id unwritten until its package is recorded.
+    active, labels = live.owned.get(address), Labels.of(live.owned.get(version_address(*address.names)))
+    if active is None or is_line(stack) or labels.id is not None or labels.digest is None:
         return wanted
     if active["digest"] == wanted.package.digest or address in live.renamed:
         return wanted
