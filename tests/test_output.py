@@ -163,3 +163,9 @@ def test_streams_are_guarded_and_given_back(
     lines = capsys.readouterr().out.split("\n")
     assert lines[:3] == ["(secret) (token)", ": :error::x \ufffd]8;;x\ufffd", SECRET]
     assert lines[3:5] == ["::group::ours", "\x1b[2K\r(secret)"]
+
+
+def test_a_long_run_of_backslashes_is_looked_through_once() -> None:
+    known = re.compile(pattern("-----BEGIN PRIVATE KEY-----\nabcdefgh"))
+    line = "\\" * 3000
+    assert known.sub("***", line) == line  # it took minutes while every split of the run was tried

@@ -36,18 +36,21 @@ def _character(character: str) -> str:
     if character.isascii() and character.isalnum():
         return character
     units = character.encode("utf-16-be", "surrogatepass").hex(" ", 2).split()
+    escaped = [
+        r"\\++".join(f"u{_hexadecimal(unit)}" for unit in units),
+        r"\\++".join(f"x{_hexadecimal(byte)}" for byte in _raw(character).hex(" ").split()),
+    ]
+    escaped += [_SHORT[character]] if character in _SHORT else []
     ways = [
         re.escape(character),
         "".join(rf"%(?:25)*{_hexadecimal(byte)}" for byte in _raw(character).hex(" ").split()),
-        r"\\+".join(["", *(f"u{_hexadecimal(unit)}" for unit in units)]),
-        r"\\+".join(["", *(f"x{_hexadecimal(byte)}" for byte in _raw(character).hex(" ").split())]),
         f"&#0*{ord(character)};",
         f"&#[xX]0*{_hexadecimal(f'{ord(character):x}')};",
     ]
     ways += [r"\+|%(?:25)*2[bB]"] if character == " " else []
     ways += [f"&{_NAMED[character]};"] if character in _NAMED else []
-    ways += [rf"\\+{_SHORT[character]}"] if character in _SHORT else []
-    return rf"\\*(?:{'|'.join(ways)})"
+    # No backslash is given back: what follows them is none, and a run of many would be tried in all its parts.
+    return rf"(?:\\*+(?:{'|'.join(ways)})|\\++(?:{'|'.join(escaped)}))"
 
 
 def _hexadecimal(digits: str) -> str:
