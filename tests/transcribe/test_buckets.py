@@ -89,6 +89,13 @@ def test_there_and_back_and_once(bench: Bench, bucket: tuple[Any, str]) -> None:
     assert type(run(bench, name, "a.wav", formats=("text",), words=True, overwrite=True)[0]) is Done
 
 
+def test_names_that_look_like_patterns_are_names(bench: Bench, bucket: tuple[Any, str]) -> None:
+    files, name = bucket
+    put(bench, files, name, "call [1].wav", ["ba"])
+    assert texts(run(bench, name, "call [1].wav", formats=("text",))) == ["ba"]
+    assert [type(one) for one in run(bench, name, "call [1].wav", formats=("text",))] == [Skipped]
+
+
 def test_a_damaged_ledger_object_costs_its_recording_only(bench: Bench, bucket: tuple[Any, str]) -> None:
     files, name = bucket
     put(bench, files, name, "a.wav", ["ba"])

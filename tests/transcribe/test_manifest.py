@@ -170,3 +170,11 @@ def test_a_large_recording_is_downloaded_once(bench: Bench, gives_ranges: bool) 
         assert ranges.pop(1) == ranges[1]  # the one that broke off, again
         assert [first for first, _ in ranges] == [0, *(last + 1 for _, last in ranges[:-1])]
         assert ranges[-1][1] == len(content) - 1
+
+
+def test_addresses_that_differ_by_their_query_are_different_recordings(tmp_path: Path) -> None:
+    urls = [f"https://example.com/get?id={number}" for number in (1, 2)]
+    with pytest.raises(WhisperctlError, match=r"list.txt:2: .* differs by its query only: give each an `id`"):
+        manifest.listed(written(tmp_path, *urls))
+    named = written(tmp_path, *({"path": url, "id": f"call-{number}"} for number, url in enumerate(urls)))
+    assert [one.url for one in manifest.listed(named)] == urls

@@ -50,6 +50,13 @@ def test_two_share_the_work(bench: Bench, other: FakeVllm) -> None:
     assert {one.fields["model"] for one in bench.vllm.audio_requests} == {MODEL}
 
 
+def test_one_that_cannot_be_woken_leaves_its_part_to_the_other(bench: Bench, other: FakeVllm) -> None:
+    other.health_faults = [Fault(503)] * 10_000
+    other.faults = [Fault(503)] * 10_000
+    assert texts(run(bench, other)) == WORDS
+    assert len([line for line in bench.notes.lines if "gets no more" in line]) == 1
+
+
 def test_one_that_refuses_leaves_its_part_to_the_other(bench: Bench, other: FakeVllm) -> None:
     other.token = "another"
     assert texts(run(bench, other)) == WORDS

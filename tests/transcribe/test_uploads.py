@@ -79,3 +79,10 @@ def test_the_kernel_tells_how_slow_a_link_is(slow_reader: str) -> None:
             endpoint.post("/v1/audio/transcriptions", {"model": "m"}, upload)
         assert endpoint.link_rate is not None
     assert names == ["audio.wav", "audio.flac"]
+
+
+def test_a_tone_of_whole_kilohertz_is_no_offset() -> None:
+    beep = (np.sin(2 * np.pi * 1000 * (np.arange(RATE * 2) + 4) / RATE) * 20000).astype(np.int16)
+    samples = np.concatenate([SAMPLES, beep])
+    _, content = Uploads("wav").upload(samples, None)
+    assert np.array_equal(np.frombuffer(_whole(content)[44:], np.int16), samples)

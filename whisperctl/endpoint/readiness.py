@@ -162,6 +162,11 @@ class Alarm:
         self._failure: WhisperctlError | None = None
         """Why it could not be woken: whoever else waits for it need not wait as long again."""
 
+    @property
+    def failed(self) -> bool:
+        """Whether it could not be woken."""
+        return self._failure is not None
+
     def wake(self) -> None:
         """Return when /health answers 200.
 

@@ -82,6 +82,8 @@ class Answered:
     result: Result
     refused: str | None
     """Why nothing more is to be sent."""
+    lost: str | None = None
+    """Why the endpoint answered nobody any more."""
 
 
 class _Silent:
@@ -98,7 +100,10 @@ def perform(task: Task) -> Answered:
     """Transcribe one recording, in a worker."""
     batch, leases = _batch(task.wishes, task.place), _leases(task.place.url, task.leases)
     with leases.one():
-        return Answered(batch.result(task.recording), batch.refused)
+        answered = Answered(batch.result(task.recording), batch.refused, batch.lost)
+    if isinstance(answered.result, Failed):
+        _batch.cache_clear()  # what this worker knows of the endpoint may be over by the next task or run
+    return answered
 
 
 @cache
@@ -261,6 +266,9 @@ class Archive:
         """The result of a task that has ended; none if its endpoint refuses everybody and another one is to do it."""
         sent = self._waiting.pop(future)
         result, refused = self._result(future, answered, sent)
+        lost = answered.lost if isinstance(answered, Answered) and isinstance(result, Failed) else None
+        if lost and set(self._places) - {*self._closed, sent.place}:
+            refused = refused or lost
         if refused:
             self._closed.setdefault(sent.place, refused)
             if isinstance(result, Failed) and len(self._closed) < len(self._places):

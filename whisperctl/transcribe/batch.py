@@ -82,6 +82,11 @@ class Batch:
         """Why nothing more is sent, or None."""
         return self._servers.refused
 
+    @property
+    def lost(self) -> str | None:
+        """Why an endpoint answered nobody any more, or None."""
+        return self._servers.lost
+
     def run(self, found: Iterable[Named]) -> Iterator[Result]:
         """Each one's result, in order, as soon as it and those before it are done."""
         begun: SimpleQueue[Future[Result] | None] = SimpleQueue()

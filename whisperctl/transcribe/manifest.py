@@ -37,11 +37,14 @@ def listed(path: str) -> list[Recording]:
         raise WhisperctlError(f"{path}: {error}") from error
     found: dict[str, Recording] = {}
     problems: list[str] = []
+    places: dict[tuple[Path, Path], str | None] = {}
     for number, line in enumerate(text.splitlines(), start=1):
         try:
             if line.strip() and not line.startswith("#"):
                 one = _recording(line.strip(), Path(path).parent)
-                found.setdefault(one.given, one)
+                same = found.setdefault(one.url or one.given, one)
+                if places.setdefault((one.path, one.place), same.url) != same.url:
+                    raise ValueError("an earlier line differs by its query only: give each an `id`")
         except ValueError as error:
             problems.append(f"{path}:{number}: {error}.")
     if problems:

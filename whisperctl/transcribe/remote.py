@@ -135,8 +135,11 @@ class Objects:
         if not names:
             return {}
         with self._told():
-            contents = self._files.cat([f"{self._root}/{name}" for name in names])
-        return {str(path).removeprefix(self._root).lstrip("/"): content for path, content in contents.items()}
+            # Not `cat`: that takes a name with [, * or ? for a pattern.
+            contents = self._files.cat_ranges([f"{self._root}/{name}" for name in names], None, None)
+            if broken := next((content for content in contents if isinstance(content, Exception)), None):
+                raise broken
+        return dict(zip(names, contents, strict=True))
 
     def write(self, name: str, content: bytes) -> None:
         """Make an object, or replace it, in one step."""

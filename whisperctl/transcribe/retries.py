@@ -64,6 +64,11 @@ class Patient:
         """Let `seen` know of each request when it was sent, and the status that it was answered with."""
         self._seen = seen
 
+    @property
+    def is_lost(self) -> bool:
+        """Whether it sleeps and could not be woken."""
+        return self._alarm.failed
+
     def stop(self) -> None:
         """Let every pause end with `Interrupted`."""
         self._stopped.set()

@@ -59,6 +59,8 @@ class Servers:
         self._askers = [Asker(one.patient, listener.say, needs_times=needs_times, encoding=encoding) for one in servers]
         self._lock, self._left = threading.Lock(), set[int]()
         self._clock, self._thread = clock, threading.local()
+        self.lost: str | None = None
+        """Why an endpoint answered nobody any more, if one did."""
         for number, one in enumerate(servers):
             one.patient.tell(partial(self._seen, number))
 
@@ -102,7 +104,10 @@ class Servers:
             except Interrupted:
                 raise
             except WhisperctlError as error:
-                if not (asker.refused or isinstance(error, Unreachable)) or not self._slots.close(number):
+                lost = isinstance(error, Unreachable) or self._servers[number].patient.is_lost
+                if lost:
+                    self.lost = f"{error}"
+                if not (asker.refused or lost) or not self._slots.close(number):
                     raise
                 self._leave(number, error)
             slot.give_back()
