@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from tests.harness import program
 from tests.harness.program import Ran
@@ -64,6 +64,15 @@ class Project:
     folder: Path
     events: list[Event] = field(default_factory=list, repr=False)
     parallelism: int = 10
+
+    @classmethod
+    def fresh(cls, emulator: Emulator, folder: Path) -> Self:
+        """The project with nothing in it, without faults and without a limit of requests."""
+        made = cls(emulator=emulator, folder=folder)
+        made.calm()
+        made.control("POST", "reset")
+        made.control("PATCH", "switches", {"rate_limit": 0})
+        return made
 
     @property
     def said(self) -> list[str]:

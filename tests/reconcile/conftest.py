@@ -32,18 +32,10 @@ def _running(folder: Path) -> Iterator[Emulator]:
 @pytest.fixture
 def project(books_only: Emulator, tmp_path: Path) -> Project:
     """A fresh project."""
-    return _fresh(books_only, tmp_path)
+    return Project.fresh(books_only, tmp_path)
 
 
 @pytest.fixture
 def second_project(another: Emulator, tmp_path: Path) -> Project:
     """A fresh project of its own emulator, with the same folder for stack files."""
-    return _fresh(another, tmp_path)
-
-
-def _fresh(emulator: Emulator, folder: Path) -> Project:
-    found = Project(emulator=emulator, folder=folder)
-    found.calm()
-    found.control("POST", "reset")
-    found.control("PATCH", "switches", {"rate_limit": 0})
-    return found
+    return Project.fresh(another, tmp_path)

@@ -64,10 +64,7 @@ REFUSALS = (400, 401, 403, 404, 409, 422, 500, 503) if EXHAUSTIVE else (400, 401
 @pytest.fixture(scope="module")
 def project(books_only: Emulator, tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A stack that was applied twice; `restore` brings it back."""
-    found = Project(emulator=books_only, folder=tmp_path_factory.mktemp("canaries"))
-    found.calm()
-    found.control("POST", "reset")
-    found.control("PATCH", "switches", {"rate_limit": 0})
+    found = Project.fresh(books_only, tmp_path_factory.mktemp("canaries"))
     for length in (400, 448):
         file = str(found.write(env=ENV, vllm={"max_model_len": length}))
         ran = found.cli("apply", "--yes", file, **GIVEN)

@@ -69,11 +69,7 @@ def interpreter(folder: Path) -> Path:
 @pytest.fixture
 def project(listening: Emulator, tmp_path: Path) -> Project:
     """A fresh project."""
-    found = Project(emulator=listening, folder=tmp_path)
-    found.calm()
-    found.control("POST", "reset")
-    found.control("PATCH", "switches", {"rate_limit": 0})
-    return found
+    return Project.fresh(listening, tmp_path)
 
 
 def line(**changes: Any) -> dict[str, Any]:

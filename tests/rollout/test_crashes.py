@@ -30,10 +30,7 @@ SECOND: dict[str, Any] = merged(FIRST, {"env": {"PLAIN": "2"}, "vllm": {"max_mod
 @pytest.fixture
 def project(books: Emulator, tmp_path: Path) -> Project:
     """A project in which the first version of a line serves two services."""
-    found = Project(emulator=books, folder=tmp_path)
-    found.calm()
-    found.control("POST", "reset")
-    found.control("PATCH", "switches", {"rate_limit": 0})
+    found = Project.fresh(books, tmp_path)
     found.apply(**FIRST)
     return found
 

@@ -19,11 +19,7 @@ SECOND: dict[str, Any] = {"env": {"PLAIN": "2"}}
 @pytest.fixture
 def project(books: Emulator, tmp_path: Path) -> Project:
     """A fresh project."""
-    found = Project(emulator=books, folder=tmp_path)
-    found.calm()
-    found.control("POST", "reset")
-    found.control("PATCH", "switches", {"rate_limit": 0})
-    return found
+    return Project.fresh(books, tmp_path)
 
 
 def line(**changes: Any) -> dict[str, Any]:
