@@ -1,4 +1,4 @@
-"""One deployed endpoint over HTTP: the only module here that knows httpx.
+"""One deployed endpoint over HTTP.
 
 The token goes to the endpoint's own origin and nowhere else: a redirect to another origin is an error, an
 absolute URL is refused, and whatever the server sends back has the token blanked out before anyone can print
@@ -10,23 +10,22 @@ from __future__ import annotations
 import json
 import re
 import secrets
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from http.cookiejar import DefaultCookiePolicy
 from typing import Any, Self
 
 import httpx
 
-from whisperctl.endpoint.answers import end_answers, ending, read_whole
+from whisperctl.endpoint.answers import ending, read_whole
 from whisperctl.endpoint.blanking import Blanking
+from whisperctl.endpoint.connections import NETWORK, Connections
 from whisperctl.endpoint.link import delivery_rate
 from whisperctl.errors import Unhealthy, Unreachable
 from whisperctl.hosts import refuse_foreign, refuse_plain
 from whisperctl.output import TOKEN, clean, learn_token
 from whisperctl.proxies import SILENT, proxy_for, refused
-from whisperctl.tls import client_context, failure_in_words
+from whisperctl.tls import failure_in_words
 
 
 class TooSlow(Unreachable):
@@ -36,7 +35,6 @@ class TooSlow(Unreachable):
 Upload = tuple[str, bytes | Sequence[bytes | memoryview]]
 """A file's name as the server sees it, and its content, whole or in parts."""
 
-NETWORK = "docs/network.md tells how to set proxies and certificate authorities."
 _REDIRECTS = 5
 _CONNECT_SECONDS = 10.0
 _TELLING = 256 << 10
@@ -128,7 +126,7 @@ class Endpoint:
             refuse_plain(self.url)
             if home is not None:
                 refuse_foreign(self.url, home)
-        self._clients = _Clients(encrypted=self.url.lower().startswith("https://"))
+        self._clients = Connections(encrypted=self.url.lower().startswith("https://"))
 
     def __repr__(self) -> str:
         return f"Endpoint({self.url!r})"
@@ -283,59 +281,6 @@ class Endpoint:
     def _blank(self, text: str) -> str:
         """`text` without our token; a transcript is otherwise left as it is."""
         return text.replace(self._token, TOKEN) if self._token else text
-
-
-class _Clients:
-    """HTTP clients of one connection each, kept for the next request.
-
-    httpx has a pool of its own; at 256 requests in flight its one lock took most of a core (measured).
-    """
-
-    def __init__(self, *, encrypted: bool) -> None:
-        """Make the first client.
-
-        Raises:
-            Unhealthy: the environment's proxies or certificates cannot be used.
-        """
-        self._idle: deque[httpx.Client] = deque()
-        self._all: list[httpx.Client] = []
-        self._closed = False
-        try:
-            self._trust = client_context() if encrypted else httpx.create_ssl_context()
-            self._idle.append(self._made())
-        except (OSError, ImportError, ValueError, httpx.InvalidURL) as error:  # proxies, certificates
-            raise Unhealthy(
-                f"No HTTP client can be made of this environment: {clean(str(error)) or type(error).__name__}.\n"
-                f"  Look at SSL_CERT_FILE, ALL_PROXY, HTTPS_PROXY and HTTP_PROXY. {NETWORK}"
-            ) from error
-
-    @contextmanager
-    def taken(self) -> Iterator[httpx.Client]:
-        """A client that nobody else uses meanwhile: the one used last, whose connection is the likeliest to live."""
-        try:
-            client = self._idle.pop()
-        except IndexError:
-            client = self._made()
-        try:
-            yield client
-        finally:
-            self._idle.append(client)
-            if self._closed:
-                self.close()
-
-    def close(self) -> None:
-        """Drop all connections, also those in use."""
-        self._closed = True
-        for client in list(self._all):
-            client.close()
-
-    def _made(self) -> httpx.Client:
-        client = httpx.Client(follow_redirects=False, verify=self._trust, headers={"Accept-Encoding": "gzip, deflate"})
-        end_answers(client)
-        # Of all who use this client, nobody is to get the cookies of another one's session.
-        client.cookies.jar.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-        self._all.append(client)
-        return client
 
 
 def _form(fields: Mapping[str, str], upload: Upload) -> tuple[str, bytes]:
