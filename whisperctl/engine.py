@@ -108,8 +108,8 @@ def _plan_project(
     unsettled = [_desired(stack, project, destroy) for stack in stacks]
     moves = read_moves(api, [wanted.stack for wanted in unsettled])
     lives = read_live(api, unsettled, world.parallelism, destroy)
-    for position, found in moves.items():
-        lives[position] = read_moved(api, unsettled[position], found, world.parallelism)
+    for position, names_before in moves.items():
+        lives[position] = read_moved(api, unsettled[position], names_before, world.parallelism)
     settled = [settle(wanted, live.labels) for wanted, live in zip(unsettled, lives, strict=True)]
     for position, (wanted, live) in enumerate(zip(settled, lives, strict=True)):
         if not destroy:
@@ -159,11 +159,11 @@ def _named(stack: Stack, project: str, wanted: Wanted, live: Live, world: World,
     if other is None:
         return wanted, live
     there = desired(named(stack, other), wanted.package, wanted.build)
-    found = read_moved(world.apis[project], there, moves, world.parallelism)
-    if is_line(stack) and not is_usable(settle(there, found.labels), found):
+    other_live = read_moved(world.apis[project], there, moves, world.parallelism)
+    if is_line(stack) and not is_usable(settle(there, other_live.labels), other_live):
         return wanted, live  # made of something else: it serves on until the new version has passed its gate
     old = version_address(stack.deployment.name, other)
-    taken_over = renamed(wanted, found, old, address)
+    taken_over = renamed(wanted, other_live, old, address)
     return settle(replace(wanted, state=wanted.unsettled), taken_over.labels), taken_over
 
 
@@ -221,10 +221,10 @@ def _with_stale_instances(outcome: Outcome, world: World) -> Outcome:
     if not changed or replaced or restarted or not outcome.succeeded or not outcome.results:
         return outcome
     try:
-        found = world.api(stack).instances(stack.deployment.name, stack.version.name)
+        instances = world.api(stack).instances(stack.deployment.name, stack.version.name)
     except ApiError:
         return outcome
-    return replace(outcome, stale_instances=sum(item["status"] == "running" for item in found))
+    return replace(outcome, stale_instances=sum(item["status"] == "running" for item in instances))
 
 
 def _run(jobs: Iterable[Job], world: World, replan: Replan | None = None) -> list[Outcome]:

@@ -12,10 +12,10 @@ NO_URL = "the address of the proxy in HTTPS_PROXY, HTTP_PROXY or ALL_PROXY is no
 
 def proxy_for(url: str) -> str | None:
     """The address of the proxy that requests for `url` go through; None where they go directly."""
-    parts, found = urlsplit(url), getproxies()
+    parts, proxies = urlsplit(url), getproxies()
     if parts.hostname and proxy_bypass(parts.netloc.rpartition("@")[2]):
         return None
-    return found.get(parts.scheme) or found.get("all")
+    return proxies.get(parts.scheme) or proxies.get("all")
 
 
 def is_broken(proxy: str) -> bool:

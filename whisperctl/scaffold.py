@@ -112,8 +112,8 @@ def _placed(start: Start, files: dict[str, bytes], check: bool = True) -> tuple[
 
 
 def _templates(start: Start) -> dict[str, str]:
-    found = {STACK_FILE: "stack.yaml", GITIGNORE: "gitignore"}
-    return found | ({PIPELINES[start.pipeline][0]: PIPELINES[start.pipeline][1]} if start.pipeline else {})
+    templates = {STACK_FILE: "stack.yaml", GITIGNORE: "gitignore"}
+    return templates | ({PIPELINES[start.pipeline][0]: PIPELINES[start.pipeline][1]} if start.pipeline else {})
 
 
 def _filled(template: str, start: Start) -> str:
@@ -166,8 +166,8 @@ def smoke_language(start: Start) -> str:
 
 def _sentences() -> Mapping[str, str]:
     text = (shipped("templates") / "init" / RECORDINGS / "sentences.json").read_text(encoding="utf-8")
-    found: dict[str, str] = json.loads(text)
-    return found
+    sentences: dict[str, str] = json.loads(text)
+    return sentences
 
 
 def _recording_name(language: str) -> str:

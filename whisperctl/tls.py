@@ -49,10 +49,10 @@ def failure_in_words(error: object) -> str | None:
     text = str(error)
     if re.search(r"hostname.*doesn't match|certificate is not valid for|Hostname mismatch", text, re.IGNORECASE):
         return "its certificate is another host's"
-    if found := re.search(r"certificate verify failed: ([^(\"']+)", text):
+    if reason := re.search(r"certificate verify failed: ([^(\"']+)", text):
         named = authorities()
         by = f"{named[0]} ({named[1]})" if named else "this machine"
-        return " ".join(printable_lines(f"its certificate is not trusted by {by}: {found[1].strip()}"))
+        return " ".join(printable_lines(f"its certificate is not trusted by {by}: {reason[1].strip()}"))
     if "WRONG_VERSION_NUMBER" in text or "HTTP_REQUEST" in text:
         return "it does not speak TLS (is its address http://, or a proxy's?)"
     return "the TLS handshake failed" if "SSL" in text else None

@@ -148,8 +148,8 @@ def test_missing_programs_are_warnings(operator: Operator) -> None:
 
 def test_the_table_counts() -> None:
     checks = [
-        Check(name="one", verdict="ok", found="good"),
-        Check(name="second", verdict="failed", found="bad", fix="mend it"),
+        Check(name="one", verdict="ok", detail="good"),
+        Check(name="second", verdict="failed", detail="bad", fix="mend it"),
     ]
     assert checks_text(checks, color=False) == (
         "ok       one     good\nfailed   second  bad\n                 fix: mend it\n1 ok, 1 failed."
@@ -159,7 +159,7 @@ def test_the_table_counts() -> None:
 @pytest.mark.parametrize("columns", [100, 60, 40])
 def test_the_table_fits_its_terminal(columns: int) -> None:
     name = "a-stack-with-a-long-name: instance types"
-    checks = [Check(name=name, verdict="failed", found="no such group " * 9, fix="name one of the groups " * 5)]
+    checks = [Check(name=name, verdict="failed", detail="no such group " * 9, fix="name one of the groups " * 5)]
     lines = checks_text(checks, False, columns).splitlines()
     assert max(map(len, lines)) <= max(columns, len(name) + 9)
     assert " ".join(" ".join(lines).split()) == (

@@ -136,7 +136,7 @@ def test_what_the_hub_says(
 ) -> None:
     hub.asked.clear()
     found = checked(tmp_path, {"HF_ENDPOINT": hub.address}, declared(model, revision, token))
-    text = f"{found.found}\n{found.fix}".replace(hub.address, "HUB")
+    text = f"{found.detail}\n{found.fix}".replace(hub.address, "HUB")
     assert found.verdict == verdict, text
     assert told in text
     assert {bearer for _, bearer in hub.asked} == {f"Bearer {token}" if token else ""}
@@ -146,7 +146,7 @@ def test_whether_an_inherited_token_opens_the_model_only_an_instance_can_tell(tm
     text = declared("acme/gated", "main", "")
     found = checked(tmp_path, {"HF_ENDPOINT": hub.address}, text, inherited=["HF_TOKEN"])
     assert found.verdict == "skipped"
-    assert "the HF_TOKEN that the stack inherits" in found.found
+    assert "the HF_TOKEN that the stack inherits" in found.detail
 
 
 @pytest.mark.parametrize(
@@ -161,7 +161,7 @@ def test_whether_an_inherited_token_opens_the_model_only_an_instance_can_tell(tm
 def test_what_cannot_be_asked_is_skipped_and_says_why(tmp_path: Path, environ: dict[str, str], told: str) -> None:
     found = checked(tmp_path, environ)
     assert found.verdict == "skipped"
-    assert told in found.found
+    assert told in found.detail
 
 
 def test_a_hub_that_only_the_file_names_gets_no_token(tmp_path: Path, hub: Hub) -> None:
@@ -172,7 +172,7 @@ def test_a_hub_that_only_the_file_names_gets_no_token(tmp_path: Path, hub: Hub) 
     assert checked(tmp_path, {"HF_ENDPOINT": "http://127.0.0.1:9"}, text).verdict == "ok"
     gated = checked(tmp_path, {}, declared("acme/gated", "main", GOOD).replace("env:\n", named))
     assert gated.verdict == "skipped"
-    assert f"export HF_ENDPOINT={hub.address} to send it there" in gated.found
+    assert f"export HF_ENDPOINT={hub.address} to send it there" in gated.detail
     assert [bearer for _, bearer in hub.asked] == ["", ""]
     meant = declared("acme/gated", "main", GOOD).replace("env:\n", named)
     assert checked(tmp_path, {"HF_ENDPOINT": f"{hub.address}/"}, meant).verdict == "ok"

@@ -42,7 +42,7 @@ def test_what_is_foreign_does_not_keep_a_stack_from_being_destroyed() -> None:
 
 @pytest.mark.parametrize(("names", "has"), [(["H100", "L4"], "'H100', 'L4'"), ([], "none")])
 def test_a_group_that_does_not_exist_is_told_with_those_that_do(names: list[str], has: str) -> None:
-    state = live(applied(BEFORE).owned, group_found=False, group_names=names)
+    state = live(applied(BEFORE).owned, group_exists=False, group_names=names)
     with pytest.raises(NotOwned, match=f"there is no instance type group 'T4'.*\n.*It has: {has}"):
         planned(BEFORE, state)
 

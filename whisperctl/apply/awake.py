@@ -102,15 +102,15 @@ def wake(
     start, were_none = clock.monotonic(), True
     try:
         for look in itertools.count():
-            found = api.instances(deployment, version)
-            running = [item for item in found if item["status"] == "running"]
+            instances_now = api.instances(deployment, version)
+            running = [item for item in instances_now if item["status"] == "running"]
             if look == 0:
                 were_none = not running
             if len(running) >= instances:
                 break
             requests.check()
             waited = clock.monotonic() - start
-            _refuse_unscheduled(found, waited, schedule_seconds, name)
+            _refuse_unscheduled(instances_now, waited, schedule_seconds, name)
             if waited > timeout:
                 raise TimedOut(
                     f"Timed out after {timeout:g} s: {len(running)} of {instances} instances of "
@@ -125,8 +125,8 @@ def wake(
     return were_none
 
 
-def _refuse_unscheduled(found: Sequence[Json], waited: float, limit: float, name: str) -> None:
-    unscheduled = [item for item in found if item["status"] == "pending" and not item.get("instance_type")]
+def _refuse_unscheduled(instances: Sequence[Json], waited: float, limit: float, name: str) -> None:
+    unscheduled = [item for item in instances if item["status"] == "pending" and not item.get("instance_type")]
     if unscheduled and waited > limit:
         raise Unhealthy(
             f"{name}: no capacity: an instance was not scheduled within {limit:g} s.\n"

@@ -74,14 +74,14 @@ def _bake(job: Job, address: Address, token: str) -> None:
 
 def _check_each_second(job: Job, checks: Iterator[Check], pool: ThreadPoolExecutor) -> None:
     start = job.clock.monotonic()
-    found = Bake(seconds=job.plan.wanted.stack.rollout.bake, started=start)
+    bake = Bake(seconds=job.plan.wanted.stack.rollout.bake, started=start)
     waiting: deque[Future[str | None]] = deque()
     for number in itertools.count(1):
         waiting.append(pool.submit(next(checks)))
-        job.clock.sleep(max(start + number * CHECK_EACH - job.clock.monotonic(), 0.0) if found.seconds else 0.0)
-        while waiting and (waiting[0].done() or len(waiting) >= CHECKS_AT_ONCE or not found.seconds):
-            found.add(waiting.popleft().result())
-        if found.count and found.is_over(job.clock.monotonic()):
+        job.clock.sleep(max(start + number * CHECK_EACH - job.clock.monotonic(), 0.0) if bake.seconds else 0.0)
+        while waiting and (waiting[0].done() or len(waiting) >= CHECKS_AT_ONCE or not bake.seconds):
+            bake.add(waiting.popleft().result())
+        if bake.count and bake.is_over(job.clock.monotonic()):
             return
 
 

@@ -93,9 +93,9 @@ def seal(job: Job, operation: Operation) -> None:
         if raw is None:
             raise StalePlan(f"{operation.address} disappeared while it was applied.\n  Plan again.")
         group = [
-            found["id"]
-            for found in (read_now(job, address) for address in job.plan.wanted.state if is_group(address))
-            if found
+            group_now["id"]
+            for group_now in (read_now(job, address) for address in job.plan.wanted.state if is_group(address))
+            if group_now
         ]
         start_seconds = job.start_seconds or Labels.of(raw).start_seconds
         labels = Labels.of(raw).written(

@@ -72,25 +72,25 @@ def build(job: Job, operation: Operation, locks: TagLocks) -> None:
 def _start_tag(job: Job, address: Address, wanted: EnvironmentBuild) -> Json | None:
     """Create the tag and upload its files unless that was done; the tag to wait for, None if it is built."""
     api = job.api
-    found = api.tag(wanted.name, wanted.tag)
-    if found is not None and found["status"] in FAILED:
+    tag = api.tag(wanted.name, wanted.tag)
+    if tag is not None and tag["status"] in FAILED:
         # Whether a failed tag can be built again under its name is not documented: it is made anew.
-        job.say(address, f"removing the tag whose build {ended(found)}")
+        job.say(address, f"removing the tag whose build {ended(tag)}")
         api.delete_tag(wanted.name, wanted.tag)
-        found = None
-    if found is None:
+        tag = None
+    if tag is None:
         body = {"name": wanted.tag, "supports_request_format": True}
-        found = create_once(
+        tag = create_once(
             job, address, lambda: api.create_tag(wanted.name, body), lambda: api.tag(wanted.name, wanted.tag)
         )
-        assert found is not None, "create_once waits until the tag is there"
-    if found["status"] == "pending":
+        assert tag is not None, "create_once waits until the tag is there"
+    if tag["status"] == "pending":
         base = (wanted.base_name, wanted.base_tag or _newest_tag(job, wanted.base_name))
         job.say(address, f"building on {base[0]}:{base[1]}")
         _send_build(job, address, wanted, base)
-    elif found["status"] != "available":
-        job.say(address, f"already {found['status']}: waiting for that build")
-    return found if found["status"] != "available" else None
+    elif tag["status"] != "available":
+        job.say(address, f"already {tag['status']}: waiting for that build")
+    return tag if tag["status"] != "available" else None
 
 
 def _send_build(job: Job, address: Address, wanted: EnvironmentBuild, base: tuple[str, str]) -> None:
@@ -141,7 +141,7 @@ def _wait_for_tag(job: Job, address: Address, wanted: EnvironmentBuild, started:
     query = f"| environment_name=`{wanted.name}` and environment_tag=`{wanted.tag}`"
     # Lines before it was created are of an earlier tag of this name, and of versions that ran in that one.
     logs = _Logs(job, address, query, datetime.fromisoformat(started["creation_date"]).timestamp())
-    found = wait_for(
+    built = wait_for(
         lambda: job.api.tag(wanted.name, wanted.tag) or {"status": "gone"},
         lambda tag: tag["status"] in ("available", "gone", *FAILED),
         clock=job.clock,
@@ -151,8 +151,8 @@ def _wait_for_tag(job: Job, address: Address, wanted: EnvironmentBuild, started:
         tick=logs.more,
     )
     logs.more()
-    if found["status"] != "available":
-        raise BuildFailed(logs.failure(found))
+    if built["status"] != "available":
+        raise BuildFailed(logs.failure(built))
 
 
 def _record_build(job: Job, wanted: EnvironmentBuild, seconds: int | None) -> None:
@@ -187,7 +187,7 @@ def upload(job: Job, operation: Operation) -> None:
         f" and deployment_version_revision_id=`{revision}`"
     )
     logs = _Logs(job, address, query, job.clock.time() - 60)
-    found = wait_for(
+    built = wait_for(
         lambda: job.api.revision(job.deployment, job.version, revision),
         lambda answer: answer["status"] in ("success", *FAILED),
         clock=job.clock,
@@ -197,8 +197,8 @@ def upload(job: Job, operation: Operation) -> None:
         tick=logs.more,
     )
     logs.more()
-    if found["status"] != "success":
-        raise BuildFailed(logs.failure(found))
+    if built["status"] != "success":
+        raise BuildFailed(logs.failure(built))
     wait_for(
         lambda: job.api.version(job.deployment, job.version) or {},
         lambda raw: raw.get("active_revision") == revision,
@@ -261,9 +261,9 @@ def _record_revision(job: Job, revision: str) -> None:
         job.saw(address, job.api.update_version(job.deployment, job.version, body))
 
 
-def ended(found: Json) -> str:
+def ended(build: Json) -> str:
     """How the build of a tag or revision ended, to follow `the build`."""
-    return ENDED.get(found["status"], str(found["status"]))
+    return ENDED.get(build["status"], str(build["status"]))
 
 
 class _Logs:
@@ -290,10 +290,10 @@ class _Logs:
                 self.lines.append(line)
                 self.job.log(self.address, line)
 
-    def failure(self, found: Json) -> str:
+    def failure(self, build: Json) -> str:
         """What is said about a build that did not succeed: its own reason and its last log lines."""
-        reason = found.get("error_message")
-        text = f"{self.address}: the build {ended(found)}"
+        reason = build.get("error_message")
+        text = f"{self.address}: the build {ended(build)}"
         text += ": " + "\n".join(self.job.foreign(reason)) if reason else "."
         if self.lines:
             text += "\n  Its last log lines:\n" + "\n".join(f"    {line}" for line in self.lines[-LAST_LINES:])

@@ -160,9 +160,9 @@ def last_failure(api: Api, deployment: str, version: str, since: int, until: int
     if not failures:
         return None
     begun = int(failures[1]["timestamp"]) + 1 if len(failures) > 1 else since
-    found = read_cause(api, deployment, version, begun, int(failures[0]["timestamp"]))
+    cause = read_cause(api, deployment, version, begun, int(failures[0]["timestamp"]))
     reason = "\n".join(_foreign(failures[0]["log"])).partition(FAILED_START)[2].partition("\n")[0].strip()
-    return found or Cause(error=reason)
+    return cause or Cause(error=reason)
 
 
 def cause_text(cause: Cause | None) -> str:

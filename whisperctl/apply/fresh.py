@@ -83,9 +83,9 @@ def create_once(job: Job, address: Address, post: Callable[[], Json], find: Call
         except ApiError as error:
             lost = is_lost(error)
             # Others may make what is shared at the same moment; what was sent twice may have arrived the first time.
-            found = arrived(job, find) if lost or attempt > 1 or address.kind in SHARED_KINDS else None
-            if found is not None:
-                return found
+            existing = arrived(job, find) if lost or attempt > 1 or address.kind in SHARED_KINDS else None
+            if existing is not None:
+                return existing
             if not lost or attempt >= POST_ATTEMPTS:
                 raise
             job.say(address, f"{answer_to('the create', error)}; it did not arrive, trying again ({attempt})")
@@ -148,8 +148,8 @@ def answer_to(what: str, error: ApiError) -> str:
 def arrived(job: Job, find: Callable[[], T | None]) -> T | None:
     """What a lost request made, if it did: a read may be answered from a copy that is a moment behind."""
     for pause in LOOK_PAUSES:
-        found = find()
-        if found is not None or pause is None:
-            return found
+        result = find()
+        if result is not None or pause is None:
+            return result
         job.clock.sleep(pause)
     return None

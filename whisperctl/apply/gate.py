@@ -192,9 +192,9 @@ def delete_preview(job: Job) -> None:
         NotOwned: a service of that name is not ours.
     """
     name = preview_name(job.deployment)
-    found = job.api.find_service(name)
-    if found is None:
+    preview = job.api.find_service(name)
+    if preview is None:
         return
-    if owner(found) != job.plan.stack:
+    if owner(preview) != job.plan.stack:
         raise NotOwned(f"{service_address(name)} is not ours, and the gate needs that name.\n  Rename that service.")
     job.api.delete_service(name)

@@ -96,12 +96,12 @@ class Job:
 
     def foreign(self, text: object) -> list[str]:
         """The lines that a program on UbiOps printed, without the stack's secrets and fit to be shown."""
-        found = str(text)
+        printed = str(text)
         for variable in self.plan.wanted.stack.env:
             if variable.secret and variable.value:  # a short one, too: here it is more likely itself than a word
                 learn(variable.value)
-                found = found.replace(variable.value, SECRET)
-        return printable_lines(blank(found))
+                printed = printed.replace(variable.value, SECRET)
+        return printable_lines(blank(printed))
 
     def started(self, begun: float) -> None:
         """Remember how long a start took that began when the clock was at `begun`."""

@@ -69,8 +69,8 @@ class Target:
 
     def instances(self) -> list[Json]:
         """Those that run or are about to."""
-        found = self.api.instances(self.deployment, self.version)
-        return [item for item in found if item["status"] in STOPPABLE]
+        instances = self.api.instances(self.deployment, self.version)
+        return [item for item in instances if item["status"] in STOPPABLE]
 
     def stop(self, instance: str) -> None:
         """Ask an instance to stop; one that is gone is fine."""

@@ -70,8 +70,8 @@ def _instances(job: Job, rollout: Rollout) -> int:
     """As many as the version that serves runs now, at least one, at most the new one's maximum."""
     running = 0
     if rollout.replaces:
-        found = job.api.instances(job.deployment, rollout.replaces)
-        running = sum(item["status"] == "running" for item in found)
+        instances = job.api.instances(job.deployment, rollout.replaces)
+        running = sum(item["status"] == "running" for item in instances)
     return max(1, min(running, job.plan.wanted.stack.version.maximum_instances))
 
 

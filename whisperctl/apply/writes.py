@@ -75,8 +75,8 @@ def _create_deployment(job: Job, address: Address) -> None:
         unchanged(job, address)
         raw = _made(job, address)
     except (ApiError, StalePlan) as error:
-        found = read_now(job, address)
-        if found is None or owner(found) != job.plan.stack:
+        existing = read_now(job, address)
+        if existing is None or owner(existing) != job.plan.stack:
             raise
         raise Contended(str(error)) from error
     holder = Labels.of(raw).lease

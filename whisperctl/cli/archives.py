@@ -49,12 +49,12 @@ def performed(targets: Sequence[Live], wishes: Wishes, work: Work) -> list[Faile
     """Transcribe everything; the failures, told."""
     listed = manifest.listed(work.manifest) if work.manifest else []
     with temporary() as spool, outputs.opened(work.output) if work.output else nullcontext() as output:
-        found = find(work.audio, Path(spool), listed)
-        failed = _transcribed(targets, wishes, work, found, Path(spool), output)
-    if len(found) > 1 and failed:
-        click.echo(f"{len(failed)} of {len(found)} failed:", err=True)
+        recordings = find(work.audio, Path(spool), listed)
+        failed = _transcribed(targets, wishes, work, recordings, Path(spool), output)
+    if len(recordings) > 1 and failed:
+        click.echo(f"{len(failed)} of {len(recordings)} failed:", err=True)
     for one in failed:
-        click.echo(f"{'  ' if len(found) > 1 else 'error: '}{one.name}: {one.reason}", err=True)
+        click.echo(f"{'  ' if len(recordings) > 1 else 'error: '}{one.name}: {one.reason}", err=True)
     return failed
 
 

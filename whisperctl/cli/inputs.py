@@ -101,12 +101,12 @@ def followed_stacks(paths: Sequence[str], project_of: Callable[[Stack], str]) ->
 def _signature(paths: Sequence[str], stacks: Sequence[Stack]) -> tuple[tuple[str, int, int], ...]:
     """Time and size of every file that was read, and of the folders that were named."""
     files = {mark.file for stack in stacks for mark in stack.marks.values()} | set(paths or (DEFAULT_PATH,))
-    found = []
+    signature = []
     for file in sorted(files):
         with suppress(OSError):
             about = os.stat(file)  # noqa: PTH116 - the name may be `-`
-            found.append((file, about.st_mtime_ns, about.st_size))
-    return tuple(found)
+            signature.append((file, about.st_mtime_ns, about.st_size))
+    return tuple(signature)
 
 
 def open_api(

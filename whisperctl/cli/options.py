@@ -68,7 +68,7 @@ class Settings:
             WhisperctlError: none of the three names one, or two of them contradict each other.
         """
         variable = os.environ.get("UBIOPS_PROJECT")
-        found = self.project_flag or declared or variable
+        chosen = self.project_flag or declared or variable
         others = [("--project", self.project_flag)]
         context = click.get_current_context(silent=True)
         if context is not None and context.info_name in WRITING and not self.project_flag:
@@ -79,11 +79,11 @@ class Settings:
                     f"{source} names the project {name!r}, and the stack file {declared!r}.\n"
                     "  Nothing was done. Leave out the one that is wrong."
                 )
-        if not found:
+        if not chosen:
             raise WhisperctlError(
                 "No project is named.\n  Set UBIOPS_PROJECT, pass --project, or write `project:` into the stack file."
             )
-        return found
+        return chosen
 
     def token(self, project: str | None = None) -> str:
         """The API token without its `Token ` prefix; that of `project` where the environment has one for it.

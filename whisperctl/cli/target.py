@@ -67,12 +67,12 @@ def live(settings: Settings, path: str) -> Iterator[Live]:
     api = open_api(settings, stack)
     stack = serving(api, stack)
     service = served(stack)
-    found = api.find_service(service.name)
-    if not found:
+    live_service = api.find_service(service.name)
+    if not live_service:
         api.deployments()  # of a wrong project UbiOps says the same as of a missing service; this tells of the project
-    url = (found or {}).get("endpoint")
+    url = (live_service or {}).get("endpoint")
     if not url:
-        what = "has no endpoint yet" if found else "does not exist"
+        what = "has no endpoint yet" if live_service else "does not exist"
         raise Unhealthy(
             f"The service {service.name} of project {api.project} {what}.\n  Run `whisperctl apply {path}` first."
         )

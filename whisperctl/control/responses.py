@@ -27,16 +27,16 @@ def parsed(method: str, response: requests.Response, leave_out: Callable[[str], 
             raise _not_the_api(method, "is empty")
         return None
     try:
-        found = response.json()
+        answer = response.json()
     except (ValueError, RecursionError):
         raise _not_the_api(method, "is not JSON") from None
     if leave_out is not None:
-        found, wrong = shapes.without_misfits(method, found)
+        answer, wrong = shapes.without_misfits(method, answer)
         for what in wrong:
             leave_out(f"The host's answer to {method} {what}: left out.")
-    if (why := shapes.misfit(method, found)) is not None:
+    if (why := shapes.misfit(method, answer)) is not None:
         raise _not_the_api(method, why)
-    return found
+    return answer
 
 
 def _not_the_api(method: str, why: str) -> ApiError:

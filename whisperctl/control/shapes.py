@@ -114,12 +114,12 @@ PAGED = ("instance_types_list", "instance_type_groups_list", "instances_list", "
 _NESTED = ("instance_type", "instance_types")
 """Fields with objects whose own fields are checked."""
 _OTHER: Mapping[str, Callable[[Any], bool]] = {
-    "revisions_file_upload": lambda found: _object(found) and _text(found.get("revision")),
+    "revisions_file_upload": lambda answer: _object(answer) and _text(answer.get("revision")),
     "environment_tags_usage": _objects,
     "deployment_version_requests_batch_get": _objects,
-    "time_series_data_list": lambda found: _object(found) and _points(found.get("data_points", found.get("data"))),
-    "projects_resource_usage": lambda found: (
-        _object(found) and all(value is None or _number(value) for value in found.values())
+    "time_series_data_list": lambda answer: _object(answer) and _points(answer.get("data_points", answer.get("data"))),
+    "projects_resource_usage": lambda answer: (
+        _object(answer) and all(value is None or _number(value) for value in answer.values())
     ),
 }
 """What is no object of a kind, and its own check."""
@@ -131,40 +131,40 @@ def must_answer(method: str) -> bool:
     return method.endswith(("_list", "_get", "_create", "_upload", "status", "user", "_usage"))
 
 
-def misfit(method: str, found: Any) -> str | None:
+def misfit(method: str, answer: Any) -> str | None:
     """What is wrong with the answer to the client's `method`, in words that follow `The answer`; None if nothing is."""
     if method in _OTHER:
-        return None if _OTHER[method](found) else "has another shape than UbiOps' answers have"
+        return None if _OTHER[method](answer) else "has another shape than UbiOps' answers have"
     if method.endswith("_list"):
-        return _of_list(method, found)
-    if not isinstance(found, dict):
+        return _of_list(method, answer)
+    if not isinstance(answer, dict):
         return "is not an object"
-    return _of_object(method, found)
+    return _of_object(method, answer)
 
 
-def without_misfits(method: str, found: Any) -> tuple[Any, list[str]]:
+def without_misfits(method: str, answer: Any) -> tuple[Any, list[str]]:
     """The answer to a method that lists, without the objects that are none, and what is wrong with each of these."""
-    if not method.endswith("_list") or (method in PAGED and not isinstance(found, dict)):
-        return found, []
-    items = found.get("results") if method in PAGED else found
+    if not method.endswith("_list") or (method in PAGED and not isinstance(answer, dict)):
+        return answer, []
+    items = answer.get("results") if method in PAGED else answer
     if not isinstance(items, list):
-        return found, []
+        return answer, []
     wrong = {index: why for index, item in enumerate(items) if (why := _of_item(method, item)) is not None}
     kept = [item for index, item in enumerate(items) if index not in wrong]
-    return ({**found, "results": kept} if method in PAGED else kept), list(wrong.values())
+    return ({**answer, "results": kept} if method in PAGED else kept), list(wrong.values())
 
 
-def _of_list(method: str, found: Any) -> str | None:
+def _of_list(method: str, answer: Any) -> str | None:
     if method in PAGED:
-        if not isinstance(found, dict) or "results" not in found:
+        if not isinstance(answer, dict) or "results" not in answer:
             return "is not a page of a list"
-        following = found.get("next")
+        following = answer.get("next")
         if following is not None and not isinstance(following, str):
             return "has a `next` that is no text"
-        found = found["results"]
-    if not isinstance(found, list):
+        answer = answer["results"]
+    if not isinstance(answer, list):
         return "is not a list"
-    return next((why for item in found if (why := _of_item(method, item)) is not None), None)
+    return next((why for item in answer if (why := _of_item(method, item)) is not None), None)
 
 
 def _of_item(method: str, item: Any) -> str | None:

@@ -62,8 +62,8 @@ class Answer:
     @property
     def reason(self) -> str:
         """The server's own words in one short line: an error message, or the start of the body."""
-        found = _message(self.json()) or (_page(self.text) if "<html" in self.text[:500].lower() else self.text)
-        line = clean(" ".join(found.split()))
+        message = _message(self.json()) or (_page(self.text) if "<html" in self.text[:500].lower() else self.text)
+        line = clean(" ".join(message.split()))
         return line if len(line) <= 300 else line[:299] + "…"
 
     def __str__(self) -> str:

@@ -72,6 +72,6 @@ def _headers(kind: str) -> dict[str, str]:
 
 def _hash(content: bytes, tag: bytes) -> str:
     """The one element of that name, as a Content-Security-Policy names what may run."""
-    found = re.search(b"<" + tag + b">(.*?)</" + tag + b">", content, re.DOTALL)
-    assert found is not None, tag
-    return f"'sha256-{b64encode(sha256(found[1]).digest()).decode()}'"
+    element = re.search(b"<" + tag + b">(.*?)</" + tag + b">", content, re.DOTALL)
+    assert element is not None, tag
+    return f"'sha256-{b64encode(sha256(element[1]).digest()).decode()}'"

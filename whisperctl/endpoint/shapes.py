@@ -23,10 +23,10 @@ class Field(NamedTuple):
 def number(value: Any) -> float | None:
     """A finite number, also one that vLLM wrote as a text; None for anything else."""
     try:
-        found = float(value)
+        parsed = float(value)
     except (TypeError, ValueError, OverflowError):
         return None
-    return found if math.isfinite(found) else None
+    return parsed if math.isfinite(parsed) else None
 
 
 def _text(value: Any) -> bool:

@@ -31,8 +31,8 @@ def commit_of(file: str, environ: Mapping[str, str]) -> str | None:
     root = None
     if file not in ("-", "<stdin>"):
         root = next((folder for folder in Path(file).resolve().parents if (folder / ".git").exists()), None)
-    found = (_head(root) if root else None) or next(filter(None, map(environ.get, CI_COMMITS)), "")
-    return found if HASH.fullmatch(found) else None
+    commit = (_head(root) if root else None) or next(filter(None, map(environ.get, CI_COMMITS)), "")
+    return commit if HASH.fullmatch(commit) else None
 
 
 def _head(root: Path) -> str | None:

@@ -38,11 +38,11 @@ _MOST_HIDDEN = 100
 
 def stack_files(paths: Sequence[Path], problems: list[Problem]) -> tuple[Path, ...]:
     """The stack files that `paths` mean, each once, in order; what cannot be found is added to `problems`."""
-    found: dict[str, Path] = {}
+    files: dict[str, Path] = {}
     for path in paths:
         for file in _below(path, problems) if _is_folder(path) else _single(path, problems):
-            found.setdefault(os.path.realpath(file), file)  # resolve() raises where a link leads to itself
-    return tuple(found.values())
+            files.setdefault(os.path.realpath(file), file)  # resolve() raises where a link leads to itself
+    return tuple(files.values())
 
 
 def _single(path: Path, problems: list[Problem]) -> Iterator[Path]:

@@ -298,14 +298,14 @@ class _Composer:
             raise Malformed(Problem(where=self.mark(node), path="", message="and so on: this is no stack file"))
         self.problems.append(Problem(where=self.mark(node), path=".".join(path), message=message, hint=hint))
 
-    def note_invisible(self, node: yaml.ScalarNode, path: tuple[str, ...], found: re.Match[str] | None) -> None:
+    def note_invisible(self, node: yaml.ScalarNode, path: tuple[str, ...], match: re.Match[str] | None) -> None:
         """A character that nobody sees makes another word of what is read."""
-        if found is None:
+        if match is None:
             return
         problem = Problem(
             where=self.mark(node),
             path=".".join(path),
-            message=f"this holds an invisible character, {code_point(found[0])}",
+            message=f"this holds an invisible character, {code_point(match[0])}",
             hint="Write it anew, or in double quotes as an escape if it is meant.",
             severity="warning",
             name="invisible-character",

@@ -31,13 +31,17 @@ def edited(text: str, path: Path_, value: Any) -> str:
         NotEditable: the value comes from an alias, or nothing but a person could write it there.
     """
     root = _composed(text)
-    found, rest = _nearest(root, path)
+    nearest, rest = _nearest(root, path)
     if rest:
-        new = _added(text, found, rest, value)
+        new = _added(text, nearest, rest, value)
     else:
-        if not isinstance(found.node, yaml.ScalarNode) or found.shared:
+        if not isinstance(nearest.node, yaml.ScalarNode) or nearest.shared:
             raise NotEditable("it stands there as more than a plain value of its own")
-        new = text[: found.node.start_mark.index] + _as_before(found.node, value) + text[found.node.end_mark.index :]
+        new = (
+            text[: nearest.node.start_mark.index]
+            + _as_before(nearest.node, value)
+            + text[nearest.node.end_mark.index :]
+        )
     _check(text, new, path, value)
     return new
 
@@ -53,23 +57,23 @@ def _composed(text: str) -> yaml.Node:
 
 
 @dataclass(frozen=True, slots=True)
-class _Found:
+class _Place:
     """A node, and whether it stands in several places (an anchor and its aliases)."""
 
     node: yaml.Node
     shared: bool
 
 
-def _nearest(root: yaml.Node, path: Path_) -> tuple[_Found, Path_]:
+def _nearest(root: yaml.Node, path: Path_) -> tuple[_Place, Path_]:
     """The deepest node on the way, and what of the path is below it."""
     uses = _uses(root)
     node, shared = root, False
     for position, key in enumerate(path):
         below = _child(node, key)
         if below is None:
-            return _Found(node, shared), path[position:]
+            return _Place(node, shared), path[position:]
         node, shared = below, shared or uses[id(below)] > 1
-    return _Found(node, shared), ()
+    return _Place(node, shared), ()
 
 
 def _uses(root: yaml.Node) -> dict[int, int]:
@@ -112,10 +116,10 @@ def _as_before(node: yaml.ScalarNode, value: Any) -> str:
     return value_text(value)
 
 
-def _added(text: str, found: _Found, path: Path_, value: Any) -> str:
+def _added(text: str, nearest: _Place, path: Path_, value: Any) -> str:
     """The value below the nearest mapping that is there."""
-    node = found.node
-    if found.shared or not isinstance(node, yaml.MappingNode) or isinstance(path[0], int):
+    node = nearest.node
+    if nearest.shared or not isinstance(node, yaml.MappingNode) or isinstance(path[0], int):
         raise NotEditable("the file has no mapping of its own for it")
     if any(isinstance(key, int) for key in path):
         raise NotEditable("a list is replaced as a whole")

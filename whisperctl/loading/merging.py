@@ -176,8 +176,8 @@ class _Reading:
         self.substitution.note(self.where, self.path, message, hint)
         return ""
 
-    def put_in(self, found: re.Match[str]) -> str:
-        dollar, github, inside, closed = found.groups()
+    def put_in(self, reference: re.Match[str]) -> str:
+        dollar, github, inside, closed = reference.groups()
         if dollar:
             return "$"
         if github:

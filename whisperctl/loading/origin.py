@@ -100,8 +100,8 @@ def _remote(root: Path) -> str | None:
     for line in lines:
         if line.startswith("["):
             section = line
-        elif section == '[remote "origin"]' and (found := re.fullmatch(r"url\s*=\s*(.+)", line)):
-            return repository_of(found[1])
+        elif section == '[remote "origin"]' and (match := re.fullmatch(r"url\s*=\s*(.+)", line)):
+            return repository_of(match[1])
     return None
 
 

@@ -37,10 +37,10 @@ def _schema() -> Any:
 def known_fields(section: str) -> Mapping[str, Any]:
     """The keys of a section of a stack file, such as `version`; of `service` those of one service."""
     schema: dict[str, Any] = _schema()
-    found: Mapping[str, Any] = (schema["$defs"] if section == "service" else schema["properties"])[section][
+    fields: Mapping[str, Any] = (schema["$defs"] if section == "service" else schema["properties"])[section][
         "properties"
     ]
-    return found
+    return fields
 
 
 @cache

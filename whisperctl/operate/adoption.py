@@ -52,7 +52,7 @@ class Adoption:
 
 
 @dataclass(kw_only=True, slots=True)
-class _Found:
+class _Existing:
     """The live objects of the wanted names."""
 
     raws: dict[Address, Json] = field(default_factory=dict)
@@ -70,46 +70,46 @@ def plan_adoption(api: Api, stack: Stack) -> Adoption:
         NotOwned: an object of a wanted name belongs to another stack.
     """
     wanted = desired(stack, build_package(stack), build_environment(stack))
-    found = _look(api, wanted)
-    _refuse_owned_elsewhere(api, stack, found)
-    takeovers = [t for t in (_takeover(wanted, found, address) for address in sorted(found.raws)) if t.labels]
+    existing = _look(api, wanted)
+    _refuse_owned_elsewhere(api, stack, existing)
+    takeovers = [t for t in (_takeover(wanted, existing, address) for address in sorted(existing.raws)) if t.labels]
     taken = {takeover.address for takeover in takeovers}
     return Adoption(
         stack=stack,
         takeovers=takeovers,
-        owned=[address for address in sorted(found.raws) if address not in taken],
-        missing=[a for a in sorted(wanted.state) if a.kind in LABELLED and a not in found.raws],
-        strangers=found.strangers,
+        owned=[address for address in sorted(existing.raws) if address not in taken],
+        missing=[a for a in sorted(wanted.state) if a.kind in LABELLED and a not in existing.raws],
+        strangers=existing.strangers,
     )
 
 
-def _look(api: Api, wanted: Wanted) -> _Found:
-    stack, found = wanted.stack, _Found()
+def _look(api: Api, wanted: Wanted) -> _Existing:
+    stack, existing = wanted.stack, _Existing()
     names = (stack.deployment.name, stack.version.name)
     for address in (address for address in wanted.state if address.kind in LABELLED):
         calls = access(api, address)
         raw = calls.read() if calls else None
         if raw is not None:
-            found.raws[address] = raw
+            existing.raws[address] = raw
     ours = {variable.name for variable in stack.env}
     here = [item["name"] for item in api.env_vars(*names) if not item.get("inheritance_type")]
-    found.env_vars = sorted(name for name in here if name in ours)
+    existing.env_vars = sorted(name for name in here if name in ours)
     if any(address.kind is Kind.INSTANCE_TYPE_GROUP for address in wanted.state):
         same = (group["id"] for group in api.groups() if group["name"] == stack.instance_type_group.name)
-        found.group = next(same, "")
-    found.strangers = sorted(v["version"] for v in api.versions(names[0]) if v["version"] != names[1])
-    return found
+        existing.group = next(same, "")
+    existing.strangers = sorted(v["version"] for v in api.versions(names[0]) if v["version"] != names[1])
+    return existing
 
 
-def _refuse_owned_elsewhere(api: Api, stack: Stack, found: _Found) -> None:
+def _refuse_owned_elsewhere(api: Api, stack: Stack, existing: _Existing) -> None:
     lines = []
-    for address, raw in sorted(found.raws.items()):
+    for address, raw in sorted(existing.raws.items()):
         mine = SHARED if address.kind is Kind.ENVIRONMENT else stack.name
         if owner(raw) not in (None, mine):
             lines.append(f"{address} belongs to the stack {owner(raw)!r}.")
-    if found.group:
+    if existing.group:
         for deployment in api.deployments():
-            if found.group in Labels.of(deployment).group_ids and owner(deployment) not in (None, stack.name):
+            if existing.group in Labels.of(deployment).group_ids and owner(deployment) not in (None, stack.name):
                 group = group_address(stack.instance_type_group.name)
                 lines.append(f"{group} belongs to the stack {owner(deployment)!r}.")
     if lines:
@@ -117,21 +117,21 @@ def _refuse_owned_elsewhere(api: Api, stack: Stack, found: _Found) -> None:
         raise NotOwned("\n".join(lines))
 
 
-def _takeover(wanted: Wanted, found: _Found, address: Address) -> Takeover:
+def _takeover(wanted: Wanted, existing: _Existing, address: Address) -> Takeover:
     """The labels that `address` still lacks; none when it is ours in every respect."""
-    before = Labels.of(found.raws[address])
+    before = Labels.of(existing.raws[address])
     changes: Changes = {}
     along: list[Address] = []
-    raw = found.raws[address]
+    raw = existing.raws[address]
     if owner(raw) is None:
         changes |= {"owner": wanted.stack.name, "id": raw["id"], "tracked": tracked_names(wanted.state[address])}
     if address.kind is Kind.ENVIRONMENT:
         changes = {"owner": SHARED, "id": raw["id"]} if owner(raw) is None else {}
-    if address.kind is Kind.DEPLOYMENT and found.group and found.group not in before.group_ids:
-        changes["group_ids"] = [*before.group_ids, found.group]
+    if address.kind is Kind.DEPLOYMENT and existing.group and existing.group not in before.group_ids:
+        changes["group_ids"] = [*before.group_ids, existing.group]
         along.append(group_address(wanted.stack.instance_type_group.name))
     if address.kind is Kind.VERSION:
-        fresh = [name for name in found.env_vars if name not in before.env_names]
+        fresh = [name for name in existing.env_vars if name not in before.env_names]
         secret = {variable.name for variable in wanted.stack.env if variable.secret}
         if fresh:
             changes["env_names"] = [*before.env_names, *fresh]

@@ -117,8 +117,10 @@ def _basis(plan: Plan) -> Basis:
 
 def _labels(plan: Plan) -> Labels:
     """Those of the stack's deployment; where the file has another name for it now, of the one that there is."""
-    found = {a: labels for a, labels in plan.live.labels.items() if a.kind is Kind.DEPLOYMENT}
-    return found.get(deployment_address(plan.wanted.stack.deployment.name)) or next(iter(found.values()), Labels({}))
+    deployments = {a: labels for a, labels in plan.live.labels.items() if a.kind is Kind.DEPLOYMENT}
+    return deployments.get(deployment_address(plan.wanted.stack.deployment.name)) or next(
+        iter(deployments.values()), Labels({})
+    )
 
 
 def _has_another_secret(plan: Plan, change: Change) -> bool:

@@ -16,10 +16,10 @@ def forgotten_stack(api: Api, name: str) -> Stack:
         WhisperctlError: the project has no such stack.
     """
     entries = read_inventory(api)
-    found = next((entry for entry in entries if entry.stack == name), None)
-    if found is None:
+    forgotten = next((entry for entry in entries if entry.stack == name), None)
+    if forgotten is None:
         known = ", ".join(dict.fromkeys(entry.stack for entry in entries)) or "none"
         raise WhisperctlError(
             f"The project {api.project} has no stack {name!r}.\n  It has: {known}. Nothing was changed."
         )
-    return undeclared(name, found.deployment or name, found.version or "none")
+    return undeclared(name, forgotten.deployment or name, forgotten.version or "none")

@@ -68,8 +68,10 @@ def read_history(api: Api, stack: Stack) -> History:
         raise absent(api, stack)
     known = {item.revision: item for item in Labels.of(version).revisions}
     usable = _usable_tags(api) if any(item.tag for item in known.values()) else frozenset()
-    found = [_revision(raw, version, known.get(raw["id"]), usable) for raw in api.revisions(*names)]
-    return History(version=version, revisions=tuple(sorted(found, key=lambda revision: revision.created, reverse=True)))
+    revisions = [_revision(raw, version, known.get(raw["id"]), usable) for raw in api.revisions(*names)]
+    return History(
+        version=version, revisions=tuple(sorted(revisions, key=lambda revision: revision.created, reverse=True))
+    )
 
 
 def _usable_tags(api: Api) -> frozenset[str]:

@@ -91,7 +91,7 @@ def _plan(world: World, wanted: Wanted, live: Live, rollout: Rollout) -> Plan:
 
 
 def _pointed(stack: Stack, live: Live, rollout: Rollout) -> list[Change]:
-    found = []
+    changes = []
     for service in stack.services:
         address = service_address(service.name)
         raw = live.owned.get(address)
@@ -99,7 +99,7 @@ def _pointed(stack: Stack, live: Live, rollout: Rollout) -> list[Change]:
             continue
         field = FieldChange(path="version", before=raw.get("version"), after=rollout.new)
         effect = f"leads to {rollout.new} once that has passed its gate; its id and URL stay"
-        found.append(
+        changes.append(
             Change(
                 address=address,
                 action="update",
@@ -109,7 +109,7 @@ def _pointed(stack: Stack, live: Live, rollout: Rollout) -> list[Change]:
                 source=stack.source("service"),
             )
         )
-    return found
+    return changes
 
 
 def perform_line_rollback(rollback: LineRollback, world: World) -> Sequence[Outcome]:

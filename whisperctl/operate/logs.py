@@ -113,10 +113,10 @@ class Reader:
         seen: Counter[tuple[Any, ...]] = Counter()
         entries: dict[tuple[Any, ...], Json] = {}
         for query in self.queries:
-            found = [entry for entry in self._pages(query) if self.keep(entry)]
+            matching = [entry for entry in self._pages(query) if self.keep(entry)]
             # A line that matches two queries is one line; two equal lines of one query are two.
-            seen |= Counter(_key(entry) for entry in found)
-            entries |= {_key(entry): entry for entry in found}
+            seen |= Counter(_key(entry) for entry in matching)
+            entries |= {_key(entry): entry for entry in matching}
         fresh = seen - self._given
         lines = [_line(entries[key]) for key in fresh.elements()]
         # Not beyond our own time: one instance whose clock runs ahead must not hide what the others say.

@@ -22,11 +22,11 @@ def owned_version(api: Api, stack: Stack) -> Json:
     """
     deployment, version = stack.deployment.name, stack.version.name
     _refuse_foreign(stack, deployment_address(deployment), api.deployment(deployment))
-    found = api.version(deployment, version)
-    _refuse_foreign(stack, version_address(deployment, version), found)
-    if found is None:
+    raw = api.version(deployment, version)
+    _refuse_foreign(stack, version_address(deployment, version), raw)
+    if raw is None:
         raise absent(api, stack)
-    return found
+    return raw
 
 
 def absent(api: Api, stack: Stack) -> WhisperctlError:

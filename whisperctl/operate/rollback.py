@@ -79,11 +79,11 @@ def plan_rollback(api: Api, stack: Stack, to: str | None) -> Rollback:
 
 
 def _named(history: History, to: str) -> Revision:
-    found = [revision for revision in history.revisions if revision.id.startswith(to.lower())]
-    exact = [revision for revision in found if revision.id == to.lower()]
-    if len(exact or found) == 1:
-        return (exact or found)[0]
-    what = f"No revision begins with {to!r}" if not found else f"{len(found)} revisions begin with {to!r}"
+    matches = [revision for revision in history.revisions if revision.id.startswith(to.lower())]
+    exact = [revision for revision in matches if revision.id == to.lower()]
+    if len(exact or matches) == 1:
+        return (exact or matches)[0]
+    what = f"No revision begins with {to!r}" if not matches else f"{len(matches)} revisions begin with {to!r}"
     raise WhisperctlError(f"{what}.\n  `whisperctl history` lists them.")
 
 

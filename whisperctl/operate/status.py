@@ -180,8 +180,8 @@ def _inherited(api: Api, stack: Stack) -> tuple[Remark, ...]:
     except ApiError:
         return ()  # a token that may not read them: a warning less, and the rest of the status
     own = {var.name for var in stack.env}
-    found = [var for var in inherited_variables(listed) if var.name not in own]
-    return tuple(inherited_remarks(stack, found, api.project))
+    inherited = [var for var in inherited_variables(listed) if var.name not in own]
+    return tuple(inherited_remarks(stack, inherited, api.project))
 
 
 def _versions(api: Api, stack: Stack, seen: _Seen) -> list[VersionUse]:
@@ -225,10 +225,10 @@ def _look(api: Api, stack: Stack, pool: ThreadPoolExecutor) -> _Seen:
     return _Seen(
         deployment=deployment.result(),
         version=version,
-        tags=[(address, found.result()) for address, found in tags],
+        tags=[(address, answer.result()) for address, answer in tags],
         latest=latest.result() if version and latest else None,
         group=next((group for group in same if version or group["name"] == stack.instance_type_group.name), None),
-        services=[(service, found.result()) for service, found in zip(stack.services, services, strict=True)],
+        services=[(service, answer.result()) for service, answer in zip(stack.services, services, strict=True)],
         instances=list(zip(listed, events, strict=True)) if version else [],
     )
 
@@ -236,8 +236,8 @@ def _look(api: Api, stack: Stack, pool: ThreadPoolExecutor) -> _Seen:
 def _tag_addresses(stack: Stack, version: Json | None) -> list[Address]:
     """The tag that the version runs in, and the one that an apply of the file builds before it has a version in it."""
     build = build_environment(stack)
-    found = [tag_address(str(version["environment_name"]), str(version["environment_tag"]))] if version else []
-    return list(dict.fromkeys([*found, *([tag_address(build.name, build.tag)] if build else [])]))
+    addresses = [tag_address(str(version["environment_name"]), str(version["environment_tag"]))] if version else []
+    return list(dict.fromkeys([*addresses, *([tag_address(build.name, build.tag)] if build else [])]))
 
 
 def _newest_event(api: Api, deployment: str, version: str, instance: Json) -> str:

@@ -73,18 +73,18 @@ def last_changes(api: Api, changes: Iterable[Change]) -> dict[Address, LastChang
     for change in changes:
         kind, names = change.address.kind, change.address.names
         trails.setdefault(names[0] if kind in _OF_A_DEPLOYMENT else None, []).append(change)
-    found: dict[Address, LastChange] = {}
+    newest: dict[Address, LastChange] = {}
     for deployment, among in trails.items():
         if deployment is None:
-            found |= _matched(_events(api, None), among, several=False)
+            newest |= _matched(_events(api, None), among, several=False)
             continue
         versions = api.versions(deployment) if any(_is_variable(change) for change in among) else []
         try:
-            found |= _matched(_events(api, deployment), among, several=len(versions) > 1)
+            newest |= _matched(_events(api, deployment), among, several=len(versions) > 1)
         except NotFound:  # the deployment is gone, and its trail with it; its name is the project's
             gone = [change for change in among if change.address.kind is Kind.DEPLOYMENT]
-            found |= _matched(_events(api, None), gone, several=False)
-    return found
+            newest |= _matched(_events(api, None), gone, several=False)
+    return newest
 
 
 def _is_variable(change: Change) -> bool:
@@ -102,16 +102,16 @@ def _events(api: Api, deployment: str | None) -> Iterator[Json]:
 
 def _matched(events: Iterator[Json], changes: Sequence[Change], several: bool) -> dict[Address, LastChange]:
     """`several`: whether the deployment has more versions than one, whose env vars may share a name."""
-    found: dict[Address, LastChange] = {}
+    newest: dict[Address, LastChange] = {}
     left = list(changes)
     for event in events if left else ():
         for change in left:
             if _concerns(event, change, several):
-                found[change.address] = _last_change(event)
-        left = [change for change in left if change.address not in found]
+                newest[change.address] = _last_change(event)
+        left = [change for change in left if change.address not in newest]
         if not left:
             break
-    return found
+    return newest
 
 
 def _concerns(event: Json, change: Change, several: bool) -> bool:

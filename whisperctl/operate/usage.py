@@ -116,8 +116,8 @@ def read_usage(api: Api, stack: Stack, days: Sequence[date], now: float, paralle
         hours = [pool.submit(_instance_hours, api, raw, days, now) for raw in versions]
         audio = list(pool.map(lambda raw: _audio(api, stack, raw, days, now), versions))
     sums = [sum((task.result() for task in tasks), Counter()) for tasks in (credits_, requests, failed, hours)]
-    heard = sum((found.hours for found in audio), Counter[date]())
-    unknown = next((found.unknown for found in audio if found.unknown), "")
+    heard = sum((audio_hours.hours for audio_hours in audio), Counter[date]())
+    unknown = next((audio_hours.unknown for audio_hours in audio if audio_hours.unknown), "")
     return Usage(
         stack=stack.name,
         project=api.project,

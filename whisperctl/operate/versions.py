@@ -108,20 +108,20 @@ def chosen(versions: list[LineVersion], to: str | None) -> LineVersion:
         WhisperctlError: there is none of that name, or it cannot be gone back to.
     """
     if to is None:
-        found = next((version for version in versions if not version.obstacle), None)
-        if found is None:
+        target = next((version for version in versions if not version.obstacle), None)
+        if target is None:
             reasons = "\n".join(f"    {version.name}: {version.obstacle}" for version in versions)
             raise WhisperctlError(
                 f"There is no earlier version to go back to.\n{reasons}\n"
                 "  Nothing was changed. Put the stack file back in Git and apply it."
             )
-        return found
-    found = next((version for version in versions if to in (str(version.number), version.name)), None)
-    if found is None:
+        return target
+    target = next((version for version in versions if to in (str(version.number), version.name)), None)
+    if target is None:
         raise WhisperctlError(f"There is no version {to!r}.\n  `whisperctl history` lists them.")
-    if found.obstacle:
+    if target.obstacle:
         raise WhisperctlError(
-            f"{found.name} cannot be gone back to: {found.obstacle}.\n"
+            f"{target.name} cannot be gone back to: {target.obstacle}.\n"
             "  Nothing was changed. `whisperctl history` lists what is possible."
         )
-    return found
+    return target

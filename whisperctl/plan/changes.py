@@ -83,10 +83,10 @@ def changes_between(wanted: Wanted, live: Live, kept: set[Address]) -> list[Chan
     replaced = _replaced(wanted, live, kept)
     changes = []
     for address, resource in wanted.state.items():
-        found = state.get(address)
+        live_resource = state.get(address)
         moved = (*_renaming(live, address), *_relabelling(wanted, live, address))
-        differing = (*moved, *_differing(found, resource))
-        if found is None:
+        differing = (*moved, *_differing(live_resource, resource))
+        if live_resource is None:
             changes.append(_change(wanted, resource, "create", differing, _why_created(address, live)))
         elif address in replaced:
             changes.append(_change(wanted, resource, "replace", differing, replaced[address]))
@@ -137,11 +137,11 @@ def _relabelling(wanted: Wanted, live: Live, address: Address) -> tuple[FieldCha
     return (FieldChange(path=OWNER, before=before, after=wanted.stack.name),)
 
 
-def _differing(found: Resource | None, resource: Resource) -> tuple[FieldChange, ...]:
+def _differing(live_resource: Resource | None, resource: Resource) -> tuple[FieldChange, ...]:
     """What must change, with nothing in it that is a secret or becomes one."""
-    before = dict(found.fields) if found else {}
+    before = dict(live_resource.fields) if live_resource else {}
     fields = dict(resource.fields)
-    if resource.address.kind is Kind.INSTANCE_TYPE_GROUP and found and fields:
+    if resource.address.kind is Kind.INSTANCE_TYPE_GROUP and live_resource and fields:
         # A group's types are replaced as a whole: those that left it are a difference, shown as those that are added.
         live, wanted = before["instance_types"], fields["instance_types"]
         gone = {name: {"priority": item["priority"]} for name, item in live.items() if name not in wanted}
@@ -155,18 +155,18 @@ def _differing(found: Resource | None, resource: Resource) -> tuple[FieldChange,
 
 def ignored_differences(wanted: Wanted, live: Live) -> tuple[tuple[Address, str], ...]:
     """What differs and is left as it is, since `ignore_changes` names it: object and path of the field."""
-    state, found = live.state, []
+    state, ignored = live.state, []
     for address, resource in wanted.state.items():
         if resource.ignored and address in state:
             pairs = (_differing(state[address], wanted.unsettled[address]), _differing(state[address], resource))
             everything, ours = ({item.path for item in fields} for fields in pairs)
-            found += [(address, path) for path in sorted(everything - ours)]
-    return tuple(found)
+            ignored += [(address, path) for path in sorted(everything - ours)]
+    return tuple(ignored)
 
 
 def _replaced(wanted: Wanted, live: Live, kept: set[Address]) -> dict[Address, str]:
     """What cannot be changed in place, and what goes down with it."""
-    found: dict[Address, str] = {}
+    reasons: dict[Address, str] = {}
     state = live.state
     for address, resource in wanted.state.items():
         if address not in state:
@@ -176,18 +176,18 @@ def _replaced(wanted: Wanted, live: Live, kept: set[Address]) -> dict[Address, s
         if address.kind is Kind.ENV_VAR and resource.fields.get("secret"):
             fixed = []  # false to true is possible in place
         if fixed:
-            found[address] = f"{', '.join(fixed)} cannot be changed in place"
+            reasons[address] = f"{', '.join(fixed)} cannot be changed in place"
     deployment = deployment_address(wanted.stack.deployment.name)
-    if deployment in found:
+    if deployment in reasons:
         if deployment in kept:
             versions = ", ".join(live.unowned_versions[wanted.stack.deployment.name])
             raise NotOwned(
-                f"{deployment} must be replaced ({found[deployment]}) but also holds versions that are not ours: "
+                f"{deployment} must be replaced ({reasons[deployment]}) but also holds versions that are not ours: "
                 f"{versions}.\n  Nothing was changed. Move those away first, or choose another deployment name."
             )
         below = (Kind.INSTANCE_TYPE_GROUP, Kind.VERSION, Kind.ENV_VAR, Kind.PACKAGE, Kind.SERVICE)
-        found |= {address: DEPLOYMENT_REPLACED for address in wanted.state if address.kind in below}
-    return found
+        reasons |= {address: DEPLOYMENT_REPLACED for address in wanted.state if address.kind in below}
+    return reasons
 
 
 def destruction(wanted: Wanted, live: Live, kept: set[Address]) -> list[Change]:

@@ -79,8 +79,8 @@ def _bounds(fields: Mapping[str, Any], rate: float | None) -> Bounds:
 
 def _rate(groups: Sequence[Json], ident: str, name: str, otherwise: float | None = None) -> float | None:
     """Of the group with that id, else of the first of that name."""
-    found = next((group for group in groups if group["id"] == ident or group["name"] == name), None)
-    return dearest(found.get("instance_types") or ()) if found else otherwise
+    first = next((group for group in groups if group["id"] == ident or group["name"] == name), None)
+    return dearest(first.get("instance_types") or ()) if first else otherwise
 
 
 def cost(before: Iterable[Bounds], after: Iterable[Bounds]) -> Cost:

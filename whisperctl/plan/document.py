@@ -53,7 +53,7 @@ def stack_document(plan: Proposal) -> dict[str, Any]:
 def _selection(plan: Proposal) -> dict[str, list[str]]:
     addresses = {"left_out": plan.left_out, "along": plan.along}
     globs = {"only": list(plan.selection.only), "exclude": list(plan.selection.exclude)}
-    return globs | {name: [str(address) for address in found] for name, found in addresses.items()}
+    return globs | {name: [str(address) for address in listed] for name, listed in addresses.items()}
 
 
 def changes_document(changes: Iterable[Change]) -> list[dict[str, Any]]:

@@ -291,7 +291,7 @@ class Operations:
 
     def _deletions(self, by_kind: Mapping[Kind, Sequence[Change]], needs: list[int]) -> list[int]:
         """What left the spec goes once its successor is proven: children before parents, the deployment last."""
-        found: list[int] = []
+        ids: list[int] = []
         for kind in (
             Kind.SERVICE,
             Kind.VERSION,
@@ -300,8 +300,8 @@ class Operations:
             Kind.DEPLOYMENT,
         ):
             leaving = [c for c in by_kind[kind] if c.action == "delete" and c.address not in self.early]
-            found += [self._add("delete", change.address, [*needs, *found]) for change in leaving]
-        return found
+            ids += [self._add("delete", change.address, [*needs, *ids]) for change in leaving]
+        return ids
 
 
 def changed_variables(stack: Stack, changes: Iterable[Change]) -> list[Change]:
@@ -331,8 +331,8 @@ def after_other_stacks(plans: Sequence[Sequence[Operation]]) -> list[tuple[Opera
         needs = (*operation.needs, *shared[operation.address.kind])
         return replace(operation, needs=tuple(dict.fromkeys(needs)))
 
-    found = []
+    ordered = []
     for plan in plans:
         last = {operation.address: operation.id for operation in plan}
-        found.append(tuple(later(operation, last) for operation in plan))
-    return found
+        ordered.append(tuple(later(operation, last) for operation in plan))
+    return ordered

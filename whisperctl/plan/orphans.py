@@ -30,14 +30,14 @@ def orphans(plans: Sequence[Plan]) -> list[Orphan]:
     declared = {(plan.project, plan.stack) for plan in plans} | {
         (plan.project, earlier) for plan in plans for earlier in plan.wanted.stack.moved.stack
     }
-    found = {(plan.project, stack): origin for plan in plans for stack, origin in plan.live.stacks.items()}
+    origins = {(plan.project, stack): origin for plan in plans for stack, origin in plan.live.stacks.items()}
     return [
         Orphan(stack=stack, project=project, origin=origin)
-        for (project, stack), origin in sorted(found.items())
+        for (project, stack), origin in sorted(origins.items())
         if (project, stack) not in declared
     ]
 
 
-def orphans_document(found: Iterable[Orphan]) -> list[dict[str, str | None]]:
+def orphans_document(undeclared: Iterable[Orphan]) -> list[dict[str, str | None]]:
     """Their JSON form."""
-    return [{"stack": item.stack, "project": item.project, "origin": item.origin or None} for item in found]
+    return [{"stack": item.stack, "project": item.project, "origin": item.origin or None} for item in undeclared]

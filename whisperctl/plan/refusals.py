@@ -32,7 +32,7 @@ def refuse_foreign(wanted: Wanted, live: Live) -> None:
             f"    whisperctl adopt {stack.file}"
         )
     group = stack.instance_type_group
-    if not group.instance_types and not live.group_found:
+    if not group.instance_types and not live.group_exists:
         known = ", ".join(repr(name) for name in sorted(set(live.group_names))) or "none"
         lines.append(
             f"{stack.source('instance_type_group', 'name')}: there is no instance type group {group.name!r} in this "

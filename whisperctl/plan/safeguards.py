@@ -118,7 +118,7 @@ def lifts_protection(change: Change) -> bool:
 
 def protection_refusals(wanted: Wanted, live: Live, changes: Sequence[Change], rollout: Rollout | None) -> list[Remark]:
     """Why a protected stack is left as it is."""
-    stack, found = wanted.stack, []
+    stack, remarks = wanted.stack, []
     on_ubiops = is_protected(live)
     lost = [change for change in changes if _takes_away(change, live, rollout)]
     if lost and (stack.protect or on_ubiops):
@@ -128,14 +128,14 @@ def protection_refusals(wanted: Wanted, live: Live, changes: Sequence[Change], r
             what = "is protected on UbiOps, whatever the file says now, and this would delete"
         advice = "Set protect: false first if you mean it: that must be the only change of an apply."
         text = f"the stack {stack.name!r} {what} {names}.\n  {advice}"
-        found.append(Remark(source=stack.source(PROTECT), text=text))
+        remarks.append(Remark(source=stack.source(PROTECT), text=text))
     elif on_ubiops and not stack.protect and not all(lifts_protection(change) for change in changes):
         text = (
             f"lifting the protection of {stack.name!r} must be the only change of an apply.\n"
             "  Apply the file as it was with protect: false alone, and then the rest."
         )
-        found.append(Remark(source=stack.source(PROTECT), text=text))
-    return found
+        remarks.append(Remark(source=stack.source(PROTECT), text=text))
+    return remarks
 
 
 def _takes_away(change: Change, live: Live, rollout: Rollout | None) -> bool:

@@ -159,18 +159,18 @@ class _Parts:
 
     def _with_needs(self, asked: Iterable[Address]) -> set[Address]:
         """With what does not exist yet and is needed."""
-        found, look_at = set[Address](), list(asked)
+        selected, look_at = set[Address](), list(asked)
         while look_at:
             address = look_at.pop()
-            if address in found:
+            if address in selected:
                 continue
-            found.add(address)
+            selected.add(address)
             needed = list(self._needs(address)) if self.changes[address].action != "delete" else []
             look_at += [a for a in needed if a in self.changes and self.changes[a].action == "create"]
             if not set(self.line).isdisjoint([address, *needed]):
                 self.rolls = True  # also where its version is there already: it has still to pass its gate
                 look_at += [a for a in self.line if a in self.changes]
-        return found
+        return selected
 
     def _needs(self, address: Address) -> Iterator[Address]:
         """What an object cannot be made or changed without, by the references of UbiOps' objects."""

@@ -41,10 +41,10 @@ def surveyed(plan: Plan, api: Api) -> Plan:
         running = []
     plan = replace(plan, rollout=replace(rollout, compared=bool(running)))
     needed = max(1, min(len(running), plan.wanted.stack.version.maximum_instances))
-    found, reason = _surge(api, plan.live, plan, needed)
+    surge, reason = _surge(api, plan.live, plan, needed)
     if plan.cost is not None:
-        plan = replace(plan, cost=replace(plan.cost, surge=found, surge_reason=reason))
-    if found != "does not fit":
+        plan = replace(plan, cost=replace(plan.cost, surge=surge, surge_reason=reason))
+    if surge != "does not fit":
         return plan
     start = start_seconds(plan.live, rollout.deployment)
     down = f"for {told_in_words(start)}, as long as the last start took" if start else "until the new one is up"
@@ -63,8 +63,8 @@ def _with_preview_looked_at(plan: Plan, api: Api, rollout: Rollout) -> Plan:
     if not plan.wanted.stack.services:
         return plan
     name = preview_name(rollout.deployment)
-    found = api.find_service(name)
-    if found is None or owner(found) == plan.stack:
+    service = api.find_service(name)
+    if service is None or owner(service) == plan.stack:
         return plan
     text = f"{service_address(name)} is not this stack's, and the gate needs that name.\n  Rename that service."
     remark = Remark(source=plan.wanted.stack.source("rollout", "strategy"), text=text)

@@ -32,8 +32,8 @@ def with_kept_package(wanted: Wanted, live: Live, api: Api) -> Wanted:
         return wanted
     if active["digest"] == wanted.package.digest or address in live.renamed:
         return wanted
-    found = recorded_differences(wanted, live, api, active["digest"])
-    if not found or not all(is_our_file(item) for item in found):
+    differences = recorded_differences(wanted, live, api, active["digest"])
+    if not differences or not all(is_our_file(item) for item in differences):
         return wanted
     fields = {"digest": active["digest"]}
     kept = {address: replace(wanted.state[address], fields=fields)}

@@ -151,9 +151,9 @@ def weight_files(folder: Path) -> tuple[Path, ...]:
     for single, pattern in WEIGHTS:
         if (folder / single).is_file():
             return (folder / single,)
-        found = [file for file in sorted(folder.glob(pattern)) if file.is_file()]
-        if found:
-            return tuple(_named_by_index(folder / f"{single}.index.json") or found)
+        files = [file for file in sorted(folder.glob(pattern)) if file.is_file()]
+        if files:
+            return tuple(_named_by_index(folder / f"{single}.index.json") or files)
     return ()
 
 

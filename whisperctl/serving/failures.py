@@ -105,6 +105,6 @@ def advice(error: str) -> str:
 
 def _bare(line: str) -> tuple[str, str]:
     """The process that a line is of, and the line without what was put before it."""
-    found = _PROCESS.match(line)
-    text = line[found.end() :] if found else line
-    return (found["name"] if found else ""), _LOGGER.sub("", text.strip()).strip()
+    match = _PROCESS.match(line)
+    text = line[match.end() :] if match else line
+    return (match["name"] if match else ""), _LOGGER.sub("", text.strip()).strip()

@@ -83,7 +83,7 @@ def asked_requirements(stack: Stack) -> list[str]:
 def normalised(line: str) -> str:
     """A pip line in the one spelling of all that mean the same; what is no PEP 508 requirement keeps its words."""
     text = " ".join(_COMMENT.sub("", line).split())
-    options = found[0].strip() if (found := _OPTIONS.search(text)) else ""
+    options = match[0].strip() if (match := _OPTIONS.search(text)) else ""
     requirement = _requirement(_OPTIONS.sub("", text))
     return text if requirement is None else " ".join(filter(None, [_spelled(requirement), options]))
 

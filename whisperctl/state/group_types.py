@@ -11,8 +11,8 @@ from whisperctl.spec import InstanceTypeGroup
 
 def types_of_groups(groups: Sequence[Json], wanted: InstanceTypeGroup) -> list[Json]:
     """Those of the group of that name; of several it is the first (UbiOps reference, 3.2)."""
-    found = next((group for group in groups if group["name"] == wanted.name), {})
-    return list(found.get("instance_types") or ())
+    first = next((group for group in groups if group["name"] == wanted.name), {})
+    return list(first.get("instance_types") or ())
 
 
 def is_to_be_asked(groups: Sequence[Json], wanted: InstanceTypeGroup) -> bool:

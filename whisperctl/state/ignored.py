@@ -62,9 +62,9 @@ def without(fields: Mapping[str, Any], paths: tuple[FieldPath, ...]) -> dict[str
 
 def with_theirs(fields: Mapping[str, Any], live: Mapping[str, Any], paths: tuple[FieldPath, ...]) -> dict[str, Any]:
     """`fields` to send, where UbiOps replaces a mapping as a whole: with what `live` has at those of `paths` inside."""
-    found = dict(fields)
+    merged = dict(fields)
     for name, *below in (path for path in paths if path):
-        inside, theirs = found.get(name), live.get(name)
+        inside, theirs = merged.get(name), live.get(name)
         if below and isinstance(inside, Mapping) and isinstance(theirs, Mapping) and below[0] in theirs:
-            found[name] = {**inside, below[0]: theirs[below[0]]}
-    return found
+            merged[name] = {**inside, below[0]: theirs[below[0]]}
+    return merged

@@ -308,21 +308,21 @@ class Labels:
     def packed(self, **changes: Unpack[Changes]) -> dict[str, str | None]:
         """`changes` as single labels; None removes one. What a list or mapping no longer holds is removed."""
         given: dict[str, Any] = dict(changes)
-        found: dict[str, str | None] = dict(given.pop("user", {}))
+        labels: dict[str, str | None] = dict(given.pop("user", {}))
         if "group_ids" in given or "groups_begun" in given:
             ids = given.pop("group_ids", self.group_ids)
             begun = given.pop("groups_begun", self.groups_begun)
-            found |= self._list(_GROUPS, [*ids, *(_CREATING + name for name in begun)])
+            labels |= self._list(_GROUPS, [*ids, *(_CREATING + name for name in begun)])
         for key in given.keys() & _LISTS.keys():
-            found |= self._list(_LISTS[key], given[key])
+            labels |= self._list(_LISTS[key], given[key])
         for key in given.keys() & _MAPS.keys():
             prefix, pack = _MAPS[key]
-            found |= {name: None for name in self.all if name.startswith(prefix)}
-            found |= pack(given[key])
+            labels |= {name: None for name in self.all if name.startswith(prefix)}
+            labels |= pack(given[key])
         for key in given.keys() & _TEXTS.keys():
             name, text = _TEXTS[key]
-            found[name] = None if given[key] is None else text(given[key])
-        return {name: checked(name, text) for name, text in found.items()}
+            labels[name] = None if given[key] is None else text(given[key])
+        return {name: checked(name, text) for name, text in labels.items()}
 
     def _list(self, name: str, items: Iterable[str]) -> dict[str, str | None]:
         before: dict[str, str | None] = {known: None for known in self.all if is_one_of(known, (name,))}

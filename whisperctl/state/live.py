@@ -40,7 +40,7 @@ class Live:
     """Owned deployment or version -> services that are not ours and route to it: UbiOps does not delete it."""
     tag_status: str = ""
     """Status of the wanted tag when it exists and is not available."""
-    group_found: bool = True
+    group_exists: bool = True
     """Whether a group of the wanted name exists."""
     group_names: Sequence[str] = ()
     """All groups of the project, for the message when it does not."""

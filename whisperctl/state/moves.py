@@ -76,9 +76,9 @@ def _ours(stack: Stack, objects: Mapping[str, Json]) -> set[str]:
 
 
 def _two_stacks(stack: Stack, deployments: Iterable[Json]) -> Iterator[str]:
-    found = {owner(raw): raw["name"] for raw in deployments if owner(raw) in stack.owners}
-    if len(found) > 1:
-        names = " and ".join(f"{who!r} (deployment/{name})" for who, name in sorted(found.items()))
+    deployments_by_owner = {owner(raw): raw["name"] for raw in deployments if owner(raw) in stack.owners}
+    if len(deployments_by_owner) > 1:
+        names = " and ".join(f"{who!r} (deployment/{name})" for who, name in sorted(deployments_by_owner.items()))
         yield f"the stacks {names} both exist: one of them cannot have been renamed to the other"
 
 

@@ -83,7 +83,7 @@ def read_live(api: Api, wanted: Sequence[Wanted], parallelism: int, destroy: boo
             _Named(
                 version=version.result(),
                 env_vars=variables.result(),
-                services={name: found.result() for name, found in services.items()},
+                services={name: answer.result() for name, answer in services.items()},
             )
             for version, variables, services in zip(versions, env_vars, details, strict=True)
         ]
@@ -125,16 +125,16 @@ def _services_to_detail(wanted: Wanted) -> list[str]:
 
 def _live(api: Api, project: Project, wanted: Wanted, named: _Named, destroy: bool, more: _More) -> Live:
     stack = wanted.stack
-    found: dict[Address, Json] = {}
-    found |= _deployments(project, stack)
+    objects: dict[Address, Json] = {}
+    objects |= _deployments(project, stack)
     unowned: dict[str, list[str]] = {}
-    for address in [address for address, raw in found.items() if owner(raw) in stack.owners]:
-        doomed = destroy or _is_fixed_otherwise(found[address], wanted)
-        found |= _versions(api, found[address], stack, named, unowned, doomed)
-    found |= _services(api, project, stack, named)
-    owned = {address: raw for address, raw in found.items() if owner(raw) in stack.owners}
+    for address in [address for address, raw in objects.items() if owner(raw) in stack.owners]:
+        doomed = destroy or _is_fixed_otherwise(objects[address], wanted)
+        objects |= _versions(api, objects[address], stack, named, unowned, doomed)
+    objects |= _services(api, project, stack, named)
+    owned = {address: raw for address, raw in objects.items() if owner(raw) in stack.owners}
     foreign = {
-        address: raw for address, raw in found.items() if address in wanted.state and owner(raw) not in stack.owners
+        address: raw for address, raw in objects.items() if address in wanted.state and owner(raw) not in stack.owners
     }
     for address, raw in tuple(owned.items()):
         if address.kind is Kind.VERSION and "health_check" in raw:  # the list of versions does not tell it
@@ -142,7 +142,7 @@ def _live(api: Api, project: Project, wanted: Wanted, named: _Named, destroy: bo
             owned |= ours
             foreign |= {address: raw for address, raw in theirs.items() if address in wanted.state}
             owned |= _package(address, raw)
-    group_owned, group_foreign, group_found = _groups(project, wanted, owned)
+    group_owned, group_foreign, group_exists = _groups(project, wanted, owned)
     owned |= group_owned
     foreign |= group_foreign
     environment_owned, environment_foreign, tag_status = _environment(project, wanted)
@@ -156,7 +156,7 @@ def _live(api: Api, project: Project, wanted: Wanted, named: _Named, destroy: bo
         copies=_copies(project, stack),
         used_by=_used_by(project, stack, owned),
         tag_status=tag_status,
-        group_found=group_found,
+        group_exists=group_exists,
         group_names=[group["name"] for group in project.groups],
         groups=project.groups,
         group_types=wanted_types(project.groups, more.types, stack.instance_type_group),
@@ -186,12 +186,12 @@ def _is_ours(raw: Json, stack: Stack) -> bool:
 def _copies(project: Project, stack: Stack) -> dict[Address, str]:
     """What only looks like the stack's."""
     named = {deployment_address(stack.deployment.name), *(service_address(service.name) for service in stack.services)}
-    found = {deployment_address(name): raw for name, raw in project.deployments.items()}
-    found |= {service_address(name): raw for name, raw in project.services.items()}
+    objects = {deployment_address(name): raw for name, raw in project.deployments.items()}
+    objects |= {service_address(name): raw for name, raw in project.services.items()}
     copied, unproven = "its labels were copied from another object", "no label shows that whisperctl made it"
     return {
         address: copied if is_copy(raw) else unproven
-        for address, raw in found.items()
+        for address, raw in objects.items()
         if Labels.of(raw).owner in stack.owners and (is_copy(raw) or not (address in named or is_made_by_us(raw)))
     }
 
@@ -209,36 +209,36 @@ def _versions(
     """The stack's versions in one deployment; all are looked at unless its label says that there is only the one."""
     name = deployment["name"]
     wanted = stack.version.name if name == stack.deployment.name else None
-    found = {version_address(name, wanted): named.version} if wanted and named.version else {}
+    versions = {version_address(name, wanted): named.version} if wanted and named.version else {}
     line = wanted is not None and is_line(stack)
     if doomed or wanted is None or line or Labels.of(deployment).version != wanted:
         # Of versions that only sleep for a rollback the list tells enough.
-        asleep = line and not doomed and bool(found)
+        asleep = line and not doomed and bool(versions)
         for item in api.versions(name):
             is_named = item["version"] == wanted
             if not (owner(item) in stack.owners and (is_named or is_made_by_us(item))):
                 unowned.setdefault(name, []).append(item["version"])
             elif not is_named:
                 detail = item if asleep else api.version(name, item["version"])
-                found |= {version_address(name, item["version"]): detail} if detail else {}
-    return found
+                versions |= {version_address(name, item["version"]): detail} if detail else {}
+    return versions
 
 
 def _services(api: Api, project: Project, stack: Stack, named: _Named) -> dict[Address, Json]:
     wanted = {service.name for service in stack.services}
-    found = {}
+    services = {}
     for name, raw in project.services.items():
         if name in wanted or _is_ours(raw, stack):
             detail = named.services.get(name)
             if detail is None and name in wanted and not SERVICE_LIST_FIELDS.issuperset(Labels.of(raw).tracked_fields):
                 # It has left the spec and goes back to its default: the list does not tell what it is now.
                 detail = api.find_service(name)
-            found[service_address(name)] = detail or raw
-    return found
+            services[service_address(name)] = detail or raw
+    return services
 
 
 def _used_by(project: Project, stack: Stack, owned: Mapping[Address, Json]) -> dict[Address, list[str]]:
-    found: dict[Address, list[str]] = {}
+    services: dict[Address, list[str]] = {}
     for name, raw in sorted(project.services.items()):
         if owner(raw) in stack.owners or not raw.get("deployment"):
             continue
@@ -246,8 +246,8 @@ def _used_by(project: Project, stack: Stack, owned: Mapping[Address, Json]) -> d
         used += [version_address(raw["deployment"], raw["version"])] if raw.get("version") else []
         for address in used:
             if address in owned:
-                found.setdefault(address, []).append(name)
-    return found
+                services.setdefault(address, []).append(name)
+    return services
 
 
 def _env_vars(
@@ -275,10 +275,10 @@ def _inherited(
     """Those that the file does not set either: it would hide them."""
     name, own = stack.deployment.name, {var.name for var in stack.env}
     if named.version is not None:
-        found = inherited_variables(named.env_vars)
+        inherited = inherited_variables(named.env_vars)
     else:
-        found = to_be_inherited(api, name if name in project.deployments else None, variables)
-    return tuple(var for var in found if var.name not in own)
+        inherited = to_be_inherited(api, name if name in project.deployments else None, variables)
+    return tuple(var for var in inherited if var.name not in own)
 
 
 def _package(version: Address, raw: Json) -> dict[Address, Json]:

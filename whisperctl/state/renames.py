@@ -45,13 +45,13 @@ def read_moves(api: Api, stacks: Sequence[Stack]) -> dict[int, Moves]:
         return {}
     deployments = {raw["name"]: raw for raw in api.deployments()}
     services = {raw["name"]: raw for raw in api.services()}
-    found = {}
+    moves = {}
     for position in positions:
         stack = stacks[position]
         names = {stack.deployment.name, *stack.moved.deployment} & deployments.keys()
         versions = {name: api.versions(name) for name in names}
-        found[position] = moves_of(stack, deployments, versions, services)
-    return found
+        moves[position] = moves_of(stack, deployments, versions, services)
+    return moves
 
 
 def read_moved(api: Api, wanted: Wanted, moves: Moves, parallelism: int) -> Live:
@@ -90,7 +90,7 @@ def _moved(address: Address, old: Address, new: Address) -> Address:
     return Address(address.kind, (*new.names, *address.names[count:]))
 
 
-def _of_deployment(found: Mapping[str, T], old: Address, new: Address) -> dict[str, T]:
+def _of_deployment(by_name: Mapping[str, T], old: Address, new: Address) -> dict[str, T]:
     if old.kind is not Kind.DEPLOYMENT:
-        return dict(found)
-    return {new.names[0] if name == old.names[0] else name: value for name, value in found.items()}
+        return dict(by_name)
+    return {new.names[0] if name == old.names[0] else name: value for name, value in by_name.items()}

@@ -14,20 +14,20 @@ from whisperctl.state.rollout import rollout_of
 
 def touched_tags(wanted: Wanted, live: Live, destroy: bool) -> set[str]:
     """Tags that this stack uses, keeps or has still to delete; on destroy also the one that the spec would use."""
-    found = set()
+    tags = set()
     for address, raw in live.owned.items():
         if address.kind is Kind.VERSION:
-            found |= _tags_of(raw)
+            tags |= _tags_of(raw)
         elif address.kind is Kind.DEPLOYMENT:
-            found |= set(Labels.of(raw).tags)
+            tags |= set(Labels.of(raw).tags)
     if destroy and wanted.build is not None:
-        found.add(wanted.build.tag)  # an apply that was cut off while it replaced the deployment may have left it
-    return found
+        tags.add(wanted.build.tag)  # an apply that was cut off while it replaced the deployment may have left it
+    return tags
 
 
 def _tags_of(version: Json) -> set[str]:
-    found = {item.tag for item in Labels.of(version).revisions if item.tag}
-    return found | ({str(version["environment_tag"])} if version.get("environment_name") == ENVIRONMENT else set())
+    tags = {item.tag for item in Labels.of(version).revisions if item.tag}
+    return tags | ({str(version["environment_tag"])} if version.get("environment_name") == ENVIRONMENT else set())
 
 
 def needed_tags(wanted: Wanted, live: Live, destroy: bool) -> set[str]:
@@ -58,17 +58,17 @@ def retired_tags(api: Api, wanted: Sequence[Wanted], lives: Sequence[Live], dest
     elsewhere = _needed_elsewhere(api, {w.stack.name for w in wanted})
     deployments = {a.names[0] for live in lives for a in live.owned if a.kind is Kind.DEPLOYMENT}
     given: set[str] = set()
-    found: list[list[Address]] = [[] for _ in wanted]
+    retired: list[list[Address]] = [[] for _ in wanted]
     # By name, so that two applies of the same stacks never wait for each other in a circle.
     for position in sorted(range(len(wanted)), key=lambda position: wanted[position].stack.name):
         free = (candidates[position] & existing) - elsewhere - given
         free = {tag for tag in free if _only_used_by(api, tag, deployments)}
         given |= free
-        found[position] = [tag_address(ENVIRONMENT, tag) for tag in sorted(free)]
+        retired[position] = [tag_address(ENVIRONMENT, tag) for tag in sorted(free)]
     if given == existing and not needed and not elsewhere:
         last = max((p for p, tags in enumerate(candidates) if tags), key=lambda p: wanted[p].stack.name)
-        found[last].append(environment_address(ENVIRONMENT))
-    return found
+        retired[last].append(environment_address(ENVIRONMENT))
+    return retired
 
 
 def _needed_elsewhere(api: Api, planned: set[str]) -> set[str]:

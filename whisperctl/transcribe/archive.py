@@ -201,7 +201,7 @@ class Archive:
         self._places, self._closed = places, dict[Place, str]()
         self._waiting: dict[Any, _Sent] = {}
 
-    def run(self, found: Iterable[Named]) -> Iterator[Result]:
+    def run(self, recordings: Iterable[Named]) -> Iterator[Result]:
         """Each one's result, as it is done.
 
         Raises:
@@ -209,7 +209,7 @@ class Archive:
         """
         from distributed import as_completed
 
-        rest = iter(found)
+        rest = iter(recordings)
         done = as_completed(with_results=True, raise_errors=False)  # fetched many at a time: one takes some 50 ms
         try:
             yield from self._begin_some(rest, done)

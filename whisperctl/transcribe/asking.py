@@ -68,11 +68,11 @@ class Asker:
         late = _from_its_sound(piece) if first[1].kind == "is empty" else None
         if again := self._again(warm, piece) if late is None else self._later(ask, late):
             kept = again if guard.better(again, kept) else kept
-        heard, found = kept
-        if found is None:
+        heard, doubt = kept
+        if doubt is None:
             return kept
-        if found.kind == "ends early":
-            return self._continued(warm, piece, heard, found)
+        if doubt.kind == "ends early":
+            return self._continued(warm, piece, heard, doubt)
         hot = replace(ask, temperature=max(ask.temperature, _HOT), seed=2)
         if (again := self._again(hot, piece)) and guard.better(again, kept):
             kept = again
@@ -122,14 +122,14 @@ class Asker:
             return None
 
     def _continued(
-        self, ask: Ask, piece: Piece, heard: Transcript, found: guard.Doubt
+        self, ask: Ask, piece: Piece, heard: Transcript, doubt: guard.Doubt
     ) -> tuple[Transcript, guard.Doubt | None]:
         """`heard` with what a shorter piece from its early end on says; as it is if that is no better."""
-        rest = replace(_rest(piece, int(max(0.0, found.start - _LEAD) / SECONDS)), shared=True)
+        rest = replace(_rest(piece, int(max(0.0, doubt.start - _LEAD) / SECONDS)), shared=True)
         again = self._again(ask, rest)
         if again is None or again[1] is not None or not again[0].text or again[0].text in heard.text:
-            return heard, found
-        before = replace(piece, start=0.0, end=found.start)
+            return heard, doubt
+        before = replace(piece, start=0.0, end=doubt.start)
         joined = stitch([(before, heard), (rest, again[0])])
         return replace(joined, language=heard.language), None
 
@@ -137,9 +137,9 @@ class Asker:
         """What a piece's later part says, with times from the piece's start."""
         if (again := self._again(ask, rest)) is None:
             return None
-        heard, found = again
-        found = found and replace(found, start=found.start + rest.start)
-        return replace(stitch([(rest, heard)]), language=heard.language), found
+        heard, doubt = again
+        doubt = doubt and replace(doubt, start=doubt.start + rest.start)
+        return replace(stitch([(rest, heard)]), language=heard.language), doubt
 
     def _upload(self, piece: Piece) -> Upload:
         return self._uploads.upload(piece.samples, self._patient.endpoint.link_rate)

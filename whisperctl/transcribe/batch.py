@@ -87,10 +87,10 @@ class Batch:
         """Why an endpoint answered nobody any more, or None."""
         return self._servers.lost
 
-    def run(self, found: Iterable[Named]) -> Iterator[Result]:
+    def run(self, recordings: Iterable[Named]) -> Iterator[Result]:
         """Each one's result, in order, as soon as it and those before it are done."""
         begun: SimpleQueue[Future[Result] | None] = SimpleQueue()
-        threading.Thread(target=lambda: self._begin(found, begun), name="recordings", daemon=True).start()
+        threading.Thread(target=lambda: self._begin(recordings, begun), name="recordings", daemon=True).start()
         try:
             while (future := begun.get()) is not None:
                 yield future.result()
@@ -108,10 +108,10 @@ class Batch:
         alone = Turn(threading.Semaphore(0))  # whoever calls this decides how many are open at once
         return self._finished(one, alone, self._inline)
 
-    def _begin(self, found: Iterable[Named], begun: SimpleQueue[Future[Result] | None]) -> None:
+    def _begin(self, recordings: Iterable[Named], begun: SimpleQueue[Future[Result] | None]) -> None:
         """Begin one recording after the other, each when there is room for its result and it is its turn."""
         try:
-            for one in found:
+            for one in recordings:
                 self._window.acquire()
                 self._turns.acquire()
                 if self._stopped:

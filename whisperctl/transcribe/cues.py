@@ -40,8 +40,8 @@ def cues(
 ) -> list[Cue]:
     """The cues of `segments`, which are in the order of their starts."""
     spaceless = language in SPACELESS
-    found = [cue for segment in segments for cue in _split(segment, limits, spaceless=spaceless)]
-    return _apart(found, duration)
+    overlapping = [cue for segment in segments for cue in _split(segment, limits, spaceless=spaceless)]
+    return _apart(overlapping, duration)
 
 
 def _split(segment: Segment, limits: Limits, *, spaceless: bool) -> list[Cue]:
@@ -109,10 +109,10 @@ def _timed(segment: Segment, groups: list[list[str]], space: str, limits: Limits
     return made
 
 
-def _apart(found: list[Cue], duration: float | None) -> list[Cue]:
+def _apart(cues: list[Cue], duration: float | None) -> list[Cue]:
     """The same in order, each ending before the next begins and none after `duration`."""
     apart: list[Cue] = []
-    for cue in found:
+    for cue in cues:
         start = max(cue.start, 0.0)
         if apart:
             start = max(start, apart[-1].start + _SHORTEST)

@@ -150,7 +150,7 @@ def _track(number: int, stream: dict[str, Any], answer: dict[str, Any], *, alone
     whole = answer.get("format") or {}
     estimated = bool(_ESTIMATED & set(str(whole.get("format_name")).split(",")))
     lengths = (tags.get("duration"), stream.get("duration"), whole.get("duration") if alone else None)
-    seconds = None if estimated else next((found for one in lengths if (found := _seconds(one)) is not None), None)
+    seconds = None if estimated else next((length for one in lengths if (length := _seconds(one)) is not None), None)
     return Track(
         number=number,
         index=int(stream.get("index", 0)),

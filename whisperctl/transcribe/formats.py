@@ -71,18 +71,18 @@ def _cues(transcript: Transcript, limits: Limits | None) -> list[Cue]:
     return cues(transcript.segments or (), limits or Limits(), transcript.duration, transcript.language)
 
 
-def _srt(found: list[Cue]) -> str:
+def _srt(cues: list[Cue]) -> str:
     blocks = []
-    for number, cue in enumerate(found, start=1):
+    for number, cue in enumerate(cues, start=1):
         label = f"{cue.channel}: " if cue.channel else ""
         text = label + "\n".join(cue.lines)
         blocks.append(f"{number}\n{_clock(cue.start, ',')} --> {_clock(cue.end, ',')}\n{text}\n")
     return "\n".join(blocks)
 
 
-def _vtt(found: list[Cue]) -> str:
+def _vtt(cues: list[Cue]) -> str:
     blocks = []
-    for cue in found:
+    for cue in cues:
         voice = f"<v {_escaped(cue.channel)}>" if cue.channel else ""
         text = voice + (_karaoke(cue) if cue.words else "\n".join(_escaped(line) for line in cue.lines))
         blocks.append(f"{_clock(cue.start, '.')} --> {_clock(cue.end, '.')}\n{text}\n")

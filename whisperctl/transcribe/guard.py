@@ -68,10 +68,10 @@ def better(one: tuple[Transcript, Doubt | None], other: tuple[Transcript, Doubt 
     return _rank(one[1]) < _rank(other[1])
 
 
-def _rank(found: Doubt | None) -> tuple[int, float]:
-    if found is None:
+def _rank(doubt: Doubt | None) -> tuple[int, float]:
+    if doubt is None:
         return 0, 0.0
-    return {"ends early": 1, "repeats itself": 2, "is empty": 3}[found.kind], found.weight
+    return {"ends early": 1, "repeats itself": 2, "is empty": 3}[doubt.kind], doubt.weight
 
 
 def _loud_seconds_after(levels: Levels, start: float, end: float) -> float:

@@ -158,8 +158,8 @@ class Lanes:
             if spans := _joined(lane.unsent):
                 yield f"{_counted(len(lane.unsent), 'piece')} without speech{where}, not sent: {_listed(spans)}"
             for piece, future in lane.waiting:
-                if found := future.result()[1]:
-                    yield f"{_clock(piece.start)} to {_clock(piece.end)}{where}: {_explained(found, piece)}"
+                if doubt := future.result()[1]:
+                    yield f"{_clock(piece.start)} to {_clock(piece.end)}{where}: {_explained(doubt, piece)}"
 
 
 _NOTHING: Samples = np.zeros(0, np.int16)

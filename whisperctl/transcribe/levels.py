@@ -28,11 +28,11 @@ def measured(samples: Samples) -> Levels:
     """The level of each 20 ms; the last may be shorter."""
     whole = len(samples) // FRAME * FRAME
     frames = samples[:whole].reshape(-1, FRAME)
-    found = _halved(frames.max(axis=1), frames.min(axis=1))
+    levels = _halved(frames.max(axis=1), frames.min(axis=1))
     if whole == len(samples):
-        return found
+        return levels
     rest = samples[whole:]
-    return np.append(found, _halved(rest.max(keepdims=True), rest.min(keepdims=True)))
+    return np.append(levels, _halved(rest.max(keepdims=True), rest.min(keepdims=True)))
 
 
 def _halved(highest: Samples, lowest: Samples) -> Levels:

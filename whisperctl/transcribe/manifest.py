@@ -35,14 +35,14 @@ def listed(path: str) -> list[Recording]:
         text = files.read_text(path, _LARGEST)
     except files.Unreadable as error:
         raise WhisperctlError(f"{path}: {error}") from error
-    found: dict[str, Recording] = {}
+    recordings: dict[str, Recording] = {}
     problems: list[str] = []
     places: dict[tuple[Path, Path], str | None] = {}
     for number, line in enumerate(text.splitlines(), start=1):
         try:
             if line.strip() and not line.startswith("#"):
                 one = _recording(line.strip(), Path(path).parent)
-                same = found.setdefault(one.url or one.given, one)
+                same = recordings.setdefault(one.url or one.given, one)
                 if places.setdefault((one.path, one.place), same.url) != same.url:
                     raise ValueError("an earlier line differs by its query only: give each an `id`")
         except ValueError as error:
@@ -50,7 +50,7 @@ def listed(path: str) -> list[Recording]:
     if problems:
         more = len(problems) - _TOLD
         raise WhisperctlError("\n".join(problems[:_TOLD] + ([f"… and {more} more."] if more > 0 else [])))
-    return list(found.values())
+    return list(recordings.values())
 
 
 def _recording(line: str, folder: Path) -> Recording:

@@ -90,9 +90,9 @@ class Cutter:
 
     def _measure(self, *, last: bool = False) -> None:
         until = self._filled if last else self._filled // FRAME * FRAME
-        found = measured(self._buffer[self._measured * FRAME : until])
-        self._levels[self._measured : self._measured + len(found)] = found
-        self._measured += len(found)
+        levels = measured(self._buffer[self._measured * FRAME : until])
+        self._levels[self._measured : self._measured + len(levels)] = levels
+        self._measured += len(levels)
 
     def _cut(self) -> Piece:
         self._measure()

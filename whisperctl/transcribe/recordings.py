@@ -73,13 +73,13 @@ def find(named: Sequence[str], spool: Path, listed: Sequence[Recording] = ()) ->
     Raises:
         WhisperctlError: standard input cannot be kept.
     """
-    found: list[Named] = []
+    recordings: list[Named] = []
     for name in dict.fromkeys(named):
-        found += [_from_stdin(spool)] if name == STDIN else _expanded(name)
-    found += listed
-    if len(named) > 1 or listed or any(isinstance(one, Recording) and one.folder is None for one in found):
-        found = _once(found)
-    return _unambiguous(found)
+        recordings += [_from_stdin(spool)] if name == STDIN else _expanded(name)
+    recordings += listed
+    if len(named) > 1 or listed or any(isinstance(one, Recording) and one.folder is None for one in recordings):
+        recordings = _once(recordings)
+    return _unambiguous(recordings)
 
 
 def looks_recorded(recording: Recording) -> bool:

@@ -116,7 +116,7 @@ def _joined(
 
 def _words(segments: list[Segment], since: float = -inf, until: float = inf) -> list[_Word]:
     """The words that end after `since` and start before `until`; the rest is not even taken apart."""
-    found: list[_Word] = []
+    within: list[_Word] = []
     for index, segment in enumerate(segments):
         if segment.end <= since or segment.start >= until:
             continue
@@ -125,8 +125,8 @@ def _words(segments: list[Segment], since: float = -inf, until: float = inf) -> 
             first, after = match.span()
             start, end = begin + first * pace, begin + after * pace
             if end > since and start < until and (sound := "".join(words(match.group()))):
-                found.append(_Word(index, first, after, start, end, sound))
-    return found
+                within.append(_Word(index, first, after, start, end, sound))
+    return within
 
 
 def _ending_before(segments: list[Segment], word: _Word) -> list[Segment]:

@@ -26,13 +26,13 @@ def checks_text(checks: Sequence[Check], color: bool, columns: int | None = None
     for check in checks:
         verdict = f"{check.verdict:<7}"
         head = f"{click.style(verdict, fg=COLORS[check.verdict]) if color else verdict}  {check.name:<{width}}"
-        found = _folded(check.found, columns, indent)
+        detail = _folded(check.detail, columns, indent)
         lines += (
-            [head.rstrip(), *(" " * indent + line for line in found)]
+            [head.rstrip(), *(" " * indent + line for line in detail)]
             if below
             else [
-                f"{head}  {found[0]}",
-                *(" " * indent + line for line in found[1:]),
+                f"{head}  {detail[0]}",
+                *(" " * indent + line for line in detail[1:]),
             ]
         )
         if check.fix:

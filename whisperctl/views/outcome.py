@@ -73,10 +73,10 @@ def _failure_lines(plan: Proposal, outcome: Outcome) -> list[str]:
         ("interrupted", "Interrupted"),
         ("not tried", "Not tried"),
     ):
-        found = [result for result in outcome.results if result.status == status]
-        if found:
+        results = [result for result in outcome.results if result.status == status]
+        if results:
             lines.append(f"  {title}:")
-        for result in found:
+        for result in results:
             lines.append(f"    {result.operation.kind} {result.operation.address}")
             lines += [f"      {line}" for line in result.error.splitlines()] if status == "failed" else []
     if outcome.remaining:

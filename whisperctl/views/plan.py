@@ -28,11 +28,11 @@ def plan_text(plans: Sequence[Proposal], color: bool) -> str:
 
 def waves(plans: Sequence[Proposal]) -> list[str]:
     """In which order an apply goes through the stacks that it changes; nothing where it takes them all at once."""
-    found: dict[int, list[str]] = {}
+    stacks: dict[int, list[str]] = {}
     for plan in sorted(plans, key=lambda plan: (plan.wave, plan.stack)):
         if not plan.is_empty:
-            found.setdefault(plan.wave, []).append(plan.stack)
-    parts = [f"{wave}: {', '.join(names)}" for wave, names in found.items()]
+            stacks.setdefault(plan.wave, []).append(plan.stack)
+    parts = [f"{wave}: {', '.join(names)}" for wave, names in stacks.items()]
     return [f"Waves, each after the one before has passed: {'; '.join(parts)}."] if len(parts) > 1 else []
 
 

@@ -35,7 +35,7 @@ def _flags(versions: Sequence[LineVersion]) -> list[str]:
             names.setdefault(version.flags, []).append(version.name)
     if not names:
         return []
-    return ["Flags of `vllm serve`:", *(f"  {', '.join(found)}: {flags}" for flags, found in names.items())]
+    return ["Flags of `vllm serve`:", *(f"  {', '.join(names_of)}: {flags}" for flags, names_of in names.items())]
 
 
 def _row(version: LineVersion) -> tuple[str, ...]:

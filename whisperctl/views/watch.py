@@ -27,8 +27,10 @@ def watch_lines(notices: Sequence[Notice], healings: Sequence[Healing], now: flo
 def watch_json_lines(notices: Sequence[Notice], healings: Sequence[Healing], now: float) -> Iterator[str]:
     """One JSON object a line: time, project, stack, kind, state (begins, over, healed, not healed), about, text."""
     for notice in notices:
-        found = notice.condition
-        yield _line(now, found.project, found.stack, found.kind, notice.state, found.about, found.text)
+        condition = notice.condition
+        yield _line(
+            now, condition.project, condition.stack, condition.kind, notice.state, condition.about, condition.text
+        )
     for healing in healings:
         state = "healed" if healing.done else "not healed"
         yield _line(now, healing.project, healing.stack, "drift", state, "", healing.text)
@@ -45,10 +47,10 @@ def watch_message(notices: Sequence[Notice], healings: Sequence[Healing]) -> str
 
 
 def _in_words(notice: Notice) -> str:
-    found = notice.condition
-    about = f" {found.about}" if found.about else ""
+    condition = notice.condition
+    about = f" {condition.about}" if condition.about else ""
     over = "over: " if notice.state == "over" else ""
-    return f"{found.stack} (project {found.project}) {over}{found.kind}{about}: {found.text}"
+    return f"{condition.stack} (project {condition.project}) {over}{condition.kind}{about}: {condition.text}"
 
 
 def _healed(healing: Healing) -> str:

@@ -82,12 +82,12 @@ def _pieces(path: Path) -> list[Piece]:
         with audio.opened(path) as sound:
             if sound is None:
                 raise WhisperctlError(f"cannot be decoded here. {audio.INSTALL}")
-            found = list(pieces(mixed(block) for block in sound.blocks))
+            cut = list(pieces(mixed(block) for block in sound.blocks))
     except WhisperctlError as error:
         raise WhisperctlError(f"{path} {error}") from error
-    if not found:
+    if not cut:
         raise WhisperctlError(f"{path} holds no sound.")
-    return found
+    return cut
 
 
 def _run(

@@ -30,11 +30,11 @@ def doctor(settings: Settings, path: str | None) -> int:
     from whisperctl.views.doctor import checks_text
 
     file = Path(path) if path else Path(DEFAULT_PATH) if Path(DEFAULT_PATH).exists() else None
-    found = list(
+    checks = list(
         diagnose(file, os.environ, settings.token, settings.project, lambda *names: _connect(settings, *names))
     )
-    click.echo(checks_text(found, settings.use_color(), terminal_columns()))
-    return EXIT_FAILED if any(check.verdict == "failed" for check in found) else EXIT_DONE
+    click.echo(checks_text(checks, settings.use_color(), terminal_columns()))
+    return EXIT_FAILED if any(check.verdict == "failed" for check in checks) else EXIT_DONE
 
 
 def _connect(settings: Settings, project: str, token: str) -> Api:

@@ -43,14 +43,14 @@ def drift(
     stacks = read_stacks(here(paths))
     world = open_world(settings, stacks, parallelism, selection=Selection(only=only, exclude=exclude))
     with interrupt_ends_waits(world.clock):
-        found = find_drift(stacks, world)
-    check_globs(world, [entry.plan for entry in found])
+        drifts = find_drift(stacks, world)
+    check_globs(world, [entry.plan for entry in drifts])
     if form == "json":
-        click.echo(json_text(drift_document(found)))
+        click.echo(json_text(drift_document(drifts)))
     elif form == "markdown":
-        click.echo(drift_markdown(found))
+        click.echo(drift_markdown(drifts))
     else:
-        click.echo(drift_text(found, settings.use_color()))
+        click.echo(drift_text(drifts, settings.use_color()))
     if write:
-        click.echo(written_text(write_drift(found)), err=True)
-    return EXIT_CHANGES_PENDING if any(entry.drifted for entry in found) else 0
+        click.echo(written_text(write_drift(drifts)), err=True)
+    return EXIT_CHANGES_PENDING if any(entry.drifted for entry in drifts) else 0

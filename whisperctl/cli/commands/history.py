@@ -33,9 +33,9 @@ def history(settings: Settings, path: str, form: str) -> int:
         shown = json_text(versions_document(stack, api.project, versions)) if form == "json" else None
         click.echo(shown or versions_text(versions, settings.use_color(), terminal_columns()))
         return EXIT_DONE
-    found = read_history(api, stack)
+    revisions = read_history(api, stack)
     if form == "json":
-        click.echo(json_text(history_document(stack, api.project, found)))
+        click.echo(json_text(history_document(stack, api.project, revisions)))
     else:
-        click.echo(history_text(stack, found, settings.use_color(), terminal_columns()))
+        click.echo(history_text(stack, revisions, settings.use_color(), terminal_columns()))
     return EXIT_DONE

@@ -80,11 +80,11 @@ def _from_live(settings: Settings, folder: Path, source: str, pipeline: Pipeline
     from whisperctl.operate.importing import import_live
     from whisperctl.scaffold import write_described
 
-    found = import_live(open_api(settings), source)
-    for line in found.passed_over:
+    imported = import_live(open_api(settings), source)
+    for line in imported.passed_over:
         click.echo(f"passed over: {line}", err=True)
-    files = {name: description.text for name, description in found.stacks.items()}
-    for name, description in found.stacks.items():
+    files = {name: description.text for name, description in imported.stacks.items()}
+    for name, description in imported.stacks.items():
         files |= {str(Path(name).parent / beside): text for beside, text in description.files.items()}
     if not files:
         click.echo("Nothing of this project is to be described: no file was written.", err=True)
@@ -92,7 +92,7 @@ def _from_live(settings: Settings, folder: Path, source: str, pipeline: Pipeline
     names = list(write_described(folder, files, pipeline))
     _say_written(folder, names)
     _say_kept(folder, names, pipeline)
-    _say_open(folder, found)
+    _say_open(folder, imported)
     return EXIT_DONE
 
 

@@ -35,8 +35,8 @@ def status(settings: Settings, paths: tuple[str, ...], form: str, watch: bool) -
     apis = [open_to_look(settings, stack, clock) for stack in stacks]
 
     def looked() -> str:
-        found = [read_status(api, stack) for api, stack in zip(apis, stacks, strict=True)]
-        return json_text(status_document(found)) if form == "json" else status_text(found, settings.use_color())
+        statuses = [read_status(api, stack) for api, stack in zip(apis, stacks, strict=True)]
+        return json_text(status_document(statuses)) if form == "json" else status_text(statuses, settings.use_color())
 
     with interrupt_ends_waits(clock):
         shown = looked()

@@ -35,14 +35,14 @@ def usage(settings: Settings, paths: Sequence[str], since: float, form: str, par
     now = clock.time()
     days = days_since(since, now)
     with interrupt_ends_waits(clock):
-        found = [
+        usages = [
             read_usage(open_api(settings, stack, parallelism, clock), stack, days, now, parallelism) for stack in stacks
         ]
     match form:
         case "json":
-            click.echo(json_text(usage_document(found)))
+            click.echo(json_text(usage_document(usages)))
         case "csv":
-            click.echo(usage_csv(found))
+            click.echo(usage_csv(usages))
         case _:
-            click.echo(usage_text(found, settings.use_color()))
+            click.echo(usage_text(usages, settings.use_color()))
     return EXIT_DONE

@@ -235,12 +235,12 @@ def extra_options(stack: Stack) -> list[tuple[str, str]]:
         words = [word for value in given for word in shlex.split(value)]
     except ValueError:
         return []
-    found = []
+    options = []
     for word, following in pairwise([*words, ""]):
         if word.startswith("--"):
             name, equals, value = word.partition("=")
-            found.append((option_name(name), value if equals else "" if following.startswith("--") else following))
-    return found
+            options.append((option_name(name), value if equals else "" if following.startswith("--") else following))
+    return options
 
 
 def extra_arguments(stack: Stack) -> Iterator[Finding]:

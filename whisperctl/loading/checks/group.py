@@ -17,8 +17,10 @@ _GPU = re.compile(
 
 def named_gpus(name: str) -> Sequence[tuple[str, int | None]]:
     """Kind and number of each GPU that a name tells; without a number UbiOps' own spelling (`NVIDIA …`) means one."""
-    found = _GPU.finditer(" ".join(name.lower().split()))
-    return [(gpu["kind"].upper(), int(gpu["count"]) if gpu["count"] else 1 if gpu["maker"] else None) for gpu in found]
+    matches = _GPU.finditer(" ".join(name.lower().split()))
+    return [
+        (gpu["kind"].upper(), int(gpu["count"]) if gpu["count"] else 1 if gpu["maker"] else None) for gpu in matches
+    ]
 
 
 def group(stack: Stack) -> Iterator[Finding]:

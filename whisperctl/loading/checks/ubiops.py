@@ -41,12 +41,14 @@ def scaling(stack: Stack) -> Iterator[Finding]:
 def ports(stack: Stack) -> Iterator[Finding]:
     """Health check and services lead to where the server listens."""
     port = server_port(stack)
-    found: dict[Path_, object] = {("version", "health_check", "port"): stack.version.fields["health_check"]["port"]}
-    found |= {(*path, "port"): service.port for path, service in services(stack)}
+    ports_by_path: dict[Path_, object] = {
+        ("version", "health_check", "port"): stack.version.fields["health_check"]["port"]
+    }
+    ports_by_path |= {(*path, "port"): service.port for path, service in services(stack)}
     for var in stack.env:
         if var.name == "WHISPERCTL_PORT":
-            found["env", var.name] = int(var.value) if var.value.isdecimal() else None
-    for path, value in found.items():
+            ports_by_path["env", var.name] = int(var.value) if var.value.isdecimal() else None
+    for path, value in ports_by_path.items():
         if value != port:
             hint = f"Write {port}, or set vllm.args.port."
             yield Finding(path, f"the server listens on {port}, not here", hint)
@@ -85,12 +87,12 @@ def reach(stack: Stack) -> Iterator[Finding]:
 
 def labels(stack: Stack) -> Iterator[Finding]:
     """Labels that begin with our prefix carry the ownership."""
-    found: dict[Path_, Mapping[str, str]] = {
+    labels_by_path: dict[Path_, Mapping[str, str]] = {
         ("deployment", "labels"): stack.deployment.labels,
         ("version", "labels"): stack.version.labels,
     }
-    found |= {(*path, "labels"): service.labels for path, service in services(stack)}
-    for path, mapping in found.items():
+    labels_by_path |= {(*path, "labels"): service.labels for path, service in services(stack)}
+    for path, mapping in labels_by_path.items():
         for key in mapping:
             if key.startswith(RESERVED):
                 hint = "They say what a stack owns, and are written by whisperctl. Choose another name."

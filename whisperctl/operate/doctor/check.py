@@ -18,34 +18,34 @@ class Check:
 
     name: str
     verdict: Verdict
-    found: str
+    detail: str
     fix: str = ""
 
 
-def ok(name: str, found: str) -> Check:
+def ok(name: str, detail: str) -> Check:
     """Nothing to do."""
-    return Check(name=name, verdict="ok", found=found)
+    return Check(name=name, verdict="ok", detail=detail)
 
 
-def warning(name: str, found: str, fix: str) -> Check:
+def warning(name: str, detail: str, fix: str) -> Check:
     """Works, but."""
-    return Check(name=name, verdict="warning", found=found, fix=fix)
+    return Check(name=name, verdict="warning", detail=detail, fix=fix)
 
 
-def failed(name: str, found: str, fix: str) -> Check:
+def failed(name: str, detail: str, fix: str) -> Check:
     """An apply would fail."""
-    return Check(name=name, verdict="failed", found=found, fix=fix)
+    return Check(name=name, verdict="failed", detail=detail, fix=fix)
 
 
 def skipped(name: str, why: str) -> Check:
     """Could not be looked at."""
-    return Check(name=name, verdict="skipped", found=why)
+    return Check(name=name, verdict="skipped", detail=why)
 
 
-def guarded(name: str, ask: Callable[[], T], found: str) -> tuple[T | None, Check]:
-    """The value of `ask` and a check that says `found`; None and its error's own words if it raises."""
+def guarded(name: str, ask: Callable[[], T], detail: str) -> tuple[T | None, Check]:
+    """The value of `ask` and a check that says `detail`; None and its error's own words if it raises."""
     try:
-        return ask(), ok(name, found)
+        return ask(), ok(name, detail)
     except WhisperctlError as error:
         first, _, rest = str(error).partition("\n")
         return None, failed(name, first, " ".join(rest.split()))

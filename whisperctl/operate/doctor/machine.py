@@ -33,11 +33,11 @@ def _python() -> Check:
 def _client(name: str, least: tuple[int, ...]) -> Check:
     fix = f"pip install '{name}>={_dotted(least)}'"
     try:
-        found = version(name)
+        installed = version(name)
     except PackageNotFoundError:
         return failed(f"{name} client", "not installed", fix)
-    parts = tuple(int(part) for part in found.split(".")[:2] if part.isdecimal())
-    return ok(f"{name} client", found) if parts >= least else failed(f"{name} client", found, fix)
+    parts = tuple(int(part) for part in installed.split(".")[:2] if part.isdecimal())
+    return ok(f"{name} client", installed) if parts >= least else failed(f"{name} client", installed, fix)
 
 
 def _dotted(numbers: tuple[int, ...]) -> str:

@@ -36,17 +36,20 @@ NEEDED = frozenset(
 
 def checks(api: Api, has_token: bool, name: str | None) -> tuple[bool, Sequence[Check]]:
     """Whether the project can be read, and every check on the way there."""
-    reached, found = _host(api)
+    reached, results = _host(api)
     user, check = _user(api) if reached and has_token else (None, skipped("token accepted", _why(reached, has_token)))
-    found = [*found, check]
+    results = [*results, check]
     if user is None or not name:
         why = "no project is named" if user else "there is no accepted token"
-        return False, [*found, *(skipped(item, why) for item in ("project", "permissions", "quota"))]
+        return False, [*results, *(skipped(item, why) for item in ("project", "permissions", "quota"))]
     there, check = _project(api)
-    found.append(check)
+    results.append(check)
     if not there:
-        return False, [*found, *(skipped(item, "there is no project to ask for") for item in ("permissions", "quota"))]
-    return True, [*found, _reading(api), _changing(api, user), _quota(api)]
+        return False, [
+            *results,
+            *(skipped(item, "there is no project to ask for") for item in ("permissions", "quota")),
+        ]
+    return True, [*results, _reading(api), _changing(api, user), _quota(api)]
 
 
 def _why(reached: bool, has_token: bool) -> str:
@@ -68,8 +71,8 @@ def _host(api: Api) -> tuple[bool, list[Check]]:
             return False, [failed("host", f"{api.host}: {error.reason}", fix), _version(spoken)]
         status = {"status": "ok"}
     if status.get("status") != "ok":
-        found = f"{api.host} says that it is not well: {status.get('reason') or status.get('status')}"
-        return True, [warning("host", found, "wait, or look at UbiOps' status page"), _version(spoken)]
+        detail = f"{api.host} says that it is not well: {status.get('reason') or status.get('status')}"
+        return True, [warning("host", detail, "wait, or look at UbiOps' status page"), _version(spoken)]
     return True, [ok("host", api.host), _version(spoken)]
 
 
@@ -94,7 +97,7 @@ def _user(api: Api) -> tuple[Json | None, Check]:
 
 def _project(api: Api) -> tuple[bool, Check]:
     try:
-        found = api.get_project()
+        project = api.get_project()
     except (NotFound, Forbidden) as error:
         fix = (
             "check the name (--project, UBIOPS_PROJECT, project: in the stack file) and that the token's user is in it"
@@ -102,10 +105,10 @@ def _project(api: Api) -> tuple[bool, Check]:
         return False, failed("project", f"{api.project}: {error.reason}", fix)
     except ApiError as error:
         return False, failed("project", f"{api.project}: {error.reason}", "try again")
-    if found.get("suspended"):
-        why = found.get("suspended_reason") or "no reason given"
+    if project.get("suspended"):
+        why = project.get("suspended_reason") or "no reason given"
         return True, failed("project", f"{api.project} is suspended: {why}", "ask the organization's admin")
-    return True, ok("project", f"{api.project} (of {found.get('organization_name')})")
+    return True, ok("project", f"{api.project} (of {project.get('organization_name')})")
 
 
 def _reading(api: Api) -> Check:

@@ -83,15 +83,15 @@ def _base(title: str, api: Api, stack: Stack) -> Check:
 
 def _names(title: str, api: Api, stack: Stack) -> Check:
     names = (stack.deployment.name, stack.version.name)
-    found: list[tuple[str, Json | None, str]] = [
+    objects: list[tuple[str, Json | None, str]] = [
         (str(deployment_address(names[0])), api.deployment(names[0]), stack.name),
         (str(version_address(*names)), api.version(*names), stack.name),
         *((str(service_address(s.name)), api.find_service(s.name), stack.name) for s in stack.services),
         (str(environment_address(ENVIRONMENT)), api.environment(ENVIRONMENT), SHARED),
     ]
-    taken = [(address, owner(raw)) for address, raw, mine in found if raw is not None and owner(raw) != mine]
+    taken = [(address, owner(raw)) for address, raw, mine in objects if raw is not None and owner(raw) != mine]
     if not taken:
-        there = [address for address, raw, _ in found if raw is not None]
+        there = [address for address, raw, _ in objects if raw is not None]
         return ok(title, f"its own: {', '.join(there)}" if there else "free")
     listed = ", ".join(
         f"{address} ({'of the stack ' + repr(whose) if whose else 'nobody’s'})" for address, whose in taken
@@ -107,12 +107,12 @@ def _handed_down(api: Api, stack: Stack) -> list[Inherited]:
     """Env vars that the version gets from elsewhere; of one that is yet to be made, those that it will get."""
     names = (stack.deployment.name, stack.version.name)
     if api.version(*names) is not None:
-        found = inherited_variables(api.env_vars(*names))
+        inherited = inherited_variables(api.env_vars(*names))
     else:
         there = names[0] if api.deployment(names[0]) is not None else None
-        found = to_be_inherited(api, there, () if there else api.project_env_vars())
+        inherited = to_be_inherited(api, there, () if there else api.project_env_vars())
     own = {var.name for var in stack.env}
-    return [var for var in found if var.name not in own]
+    return [var for var in inherited if var.name not in own]
 
 
 def inherited_names(api: Api, stack: Stack) -> list[str]:

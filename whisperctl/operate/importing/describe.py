@@ -148,8 +148,8 @@ def _group(draft: Draft, objects: Objects) -> Gpu | None:
 def _gpu(name: str, types: list[Json]) -> Gpu | None:
     texts = [name, *(str(item.get(key) or "") for item in types for key in ("name", "display_name"))]
     for text in texts:
-        if found := _GPU.search(text) or _SIZED.search(text):
-            return cast("Gpu", found[1].upper())
+        if match := _GPU.search(text) or _SIZED.search(text):
+            return cast("Gpu", match[1].upper())
     return "CPU" if types and not any(item.get("accelerator") for item in types) else None
 
 
@@ -216,9 +216,9 @@ def _env(draft: Draft, objects: Objects) -> None:
 
 
 def _services(draft: Draft, objects: Objects) -> None:
-    found = [_service(draft, raw) for raw in objects.services]
-    if found:
-        draft.put(("service",), found[0] if len(found) == 1 else found)
+    services = [_service(draft, raw) for raw in objects.services]
+    if services:
+        draft.put(("service",), services[0] if len(services) == 1 else services)
 
 
 def _service(draft: Draft, raw: Json) -> dict[str, Any]:

@@ -77,8 +77,8 @@ def _command(objects: Objects, own: Mapping[str, Any]) -> Command | None:
         return Command(model=own.get("model"), options=parsed(own.get("arguments", ())).options)
     environ = {item["name"]: str(item["value"] or "") for item in objects.env_vars if not item["secret"]}
     sources = sorted(objects.package or {}, key=lambda name: (name != CODE, name))
-    found = (command_of((objects.package or {})[name], environ) for name in sources if name.endswith(".py"))
-    return next((command for command in found if command is not None), None)
+    commands = (command_of((objects.package or {})[name], environ) for name in sources if name.endswith(".py"))
+    return next((command for command in commands if command is not None), None)
 
 
 def _model(draft: Draft, objects: Objects, own: Mapping[str, Any], command: Command | None) -> str | None:
@@ -134,7 +134,7 @@ def _version(draft: Draft, objects: Objects, own: Mapping[str, Any], gpu: Gpu | 
 def _pinned(objects: Objects) -> str | None:
     texts = [(objects.package or {}).get(REQUIREMENTS, ""), objects.dependencies.get(REQUIREMENTS, "")]
     lines = (line.strip() for text in texts for line in text.splitlines())
-    return next((found[1] for line in lines if (found := PINNED.match(line))), None)
+    return next((match[1] for line in lines if (match := PINNED.match(line))), None)
 
 
 def _own_settings(draft: Draft, own: Mapping[str, Any]) -> None:

@@ -89,12 +89,12 @@ def _chosen(deployment: Json, versions: Sequence[Json]) -> str:
 def _services(api: Api, deployment: Json, version: str) -> list[Json]:
     """The services of the version, with what their list does not tell."""
     default = deployment.get("default_version")
-    found = []
+    services = []
     for item in api.services():
         to_default = not item.get("version") and version == default
         if item.get("deployment") == deployment["name"] and (item.get("version") == version or to_default):
-            found.append(api.find_service(item["name"]) or item)
-    return sorted(found, key=lambda item: str(item["name"]))
+            services.append(api.find_service(item["name"]) or item)
+    return sorted(services, key=lambda item: str(item["name"]))
 
 
 def _group(api: Api, version: Json) -> Json | None:

@@ -41,8 +41,8 @@ def command_of(source: str, environ: Mapping[str, str]) -> Command | None:
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
     reading = _Reading(_assigned(tree), environ)
-    found = [words for node in ast.walk(tree) if (words := _served(reading, node)) is not None]
-    return parsed(max(found, key=len)) if found else None
+    commands = [words for node in ast.walk(tree) if (words := _served(reading, node)) is not None]
+    return parsed(max(commands, key=len)) if commands else None
 
 
 def parsed(words: Sequence[Word]) -> Command:
@@ -94,13 +94,13 @@ def _behind(words: Sequence[Word]) -> list[Word] | None:
 
 def _assigned(tree: ast.AST) -> dict[str, ast.expr]:
     """Name or `self.name` -> what it is set to; nothing of one that is set to several things."""
-    found: dict[str, ast.expr] = {}
+    values: dict[str, ast.expr] = {}
     several: set[str] = set()
     for name, value in _assignments(tree):
-        if name in found and ast.dump(found[name]) != ast.dump(value):
+        if name in values and ast.dump(values[name]) != ast.dump(value):
             several.add(name)
-        found[name] = value
-    return {name: value for name, value in found.items() if name not in several}
+        values[name] = value
+    return {name: value for name, value in values.items() if name not in several}
 
 
 def _assignments(tree: ast.AST) -> Iterator[tuple[str, ast.expr]]:
@@ -144,7 +144,7 @@ class _Reading:
             case ast.BinOp(left=left, op=ast.Add(), right=right):
                 return _sum(self.value(left, depth + 1), self.value(right, depth + 1))
             case ast.BoolOp(op=ast.Or(), values=values):
-                return next((found for item in values if (found := self.value(item, depth + 1))), None)
+                return next((first for item in values if (first := self.value(item, depth + 1))), None)
             case ast.Call() | ast.Subscript():
                 return self._looked_up(node, depth + 1)
         return None
@@ -157,14 +157,14 @@ class _Reading:
         return None if None in texts else "".join(map(str, texts))
 
     def _items(self, items: Sequence[ast.expr], depth: int) -> list[Any]:
-        found: list[Any] = []
+        values: list[Any] = []
         for item in items:
             if isinstance(item, ast.Starred):
                 more = self.value(item.value, depth)
-                found += more if isinstance(more, list) else [None]
+                values += more if isinstance(more, list) else [None]
             else:
-                found.append(self.value(item, depth))
-        return found
+                values.append(self.value(item, depth))
+        return values
 
     def _looked_up(self, node: ast.Call | ast.Subscript, depth: int) -> Any:
         """`os.getenv(NAME, default)`, `os.environ.get(…)`, `os.environ[NAME]`, and `str(…)` or `int(…)` around one."""

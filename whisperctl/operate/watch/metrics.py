@@ -79,8 +79,8 @@ class Board:
         for name, text, value in _GAUGES:
             gauge = GaugeMetricFamily(f"whisperctl_{name}", text, labels=LABELS)
             for one in seen:
-                if (found := value(one)) is not None:
-                    gauge.add_metric([one.project, one.stack], found)
+                if (number := value(one)) is not None:
+                    gauge.add_metric([one.project, one.stack], number)
             yield gauge
         yield from _with_more_labels(seen, open_)
         yield from _of_probes(list(probes.values()))

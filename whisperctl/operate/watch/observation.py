@@ -79,11 +79,11 @@ class Observer:
     def _drifts(self, project: str, stacks: Sequence[Stack]) -> dict[str, Drift | str]:
         """The drift of each stack, or why it cannot be planned: together, and one by one where that fails."""
         try:
-            return {found.plan.stack: found for found in find_drift(stacks, self.world)}
+            return {drift.plan.stack: drift for drift in find_drift(stacks, self.world)}
         except WhisperctlError as error:
             if len(stacks) == 1 or isinstance(error, ApiError):
                 return dict.fromkeys((stack.name for stack in stacks), str(error))
-        return {name: found for stack in stacks for name, found in self._drifts(project, [stack]).items()}
+        return {name: drift for stack in stacks for name, drift in self._drifts(project, [stack]).items()}
 
     def _leaks(self, project: str) -> dict[str, tuple[VersionUse, ...]]:
         try:

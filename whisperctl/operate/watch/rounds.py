@@ -108,12 +108,12 @@ class Rounds:
             if one.status is None or now - self.probed_at.get(key, -self.probe_every) < self.probe_every:
                 continue
             try:
-                found = probe_stack(self.world.apis[one.project], named[key], one.status, self.clock)
+                probe = probe_stack(self.world.apis[one.project], named[key], one.status, self.clock)
             except WhisperctlError as error:
-                found = Probe(stack=one.stack, project=one.project, problem=str(error).splitlines()[0])
+                probe = Probe(stack=one.stack, project=one.project, problem=str(error).splitlines()[0])
             self.probes.pop(key, None)
-            if found is not None:
-                self.probes[key], self.probed_at[key] = found, now
+            if probe is not None:
+                self.probes[key], self.probed_at[key] = probe, now
 
     def _of_probes(self) -> Iterator[Condition]:
         for probe in self.probes.values():

@@ -139,8 +139,8 @@ def language_codes() -> tuple[str, ...]:
 @cache
 def numbers(version: str) -> Numbers:
     """A version in comparable form, without pre-release or local parts: `0.10.1.1` -> (0, 10, 1, 1)."""
-    found = re.match(r"\d+(?:\.\d+)*", version)
-    parts = tuple(int(part) for part in found[0].split(".")) if found else (0,)
+    match = re.match(r"\d+(?:\.\d+)*", version)
+    parts = tuple(int(part) for part in match[0].split(".")) if match else (0,)
     return parts[: max((i + 1 for i, part in enumerate(parts) if part), default=1)]
 
 
@@ -214,8 +214,8 @@ def tuning(gpu_name: str, known: KnownModel | None) -> Tuning:
 
 def option_ranges(option: str) -> tuple[tuple[str, str | None], ...]:
     """The ranges of releases (first, first without) whose `vllm serve` knows `--option`; empty: none does."""
-    found = _document("options")["options"].get(option, ())
-    return tuple((first, below) for first, below in found)
+    ranges = _document("options")["options"].get(option, ())
+    return tuple((first, below) for first, below in ranges)
 
 
 @cache
@@ -247,8 +247,8 @@ def accepted(version: str, option: str) -> Accepted:
 
 def choice_ranges(option: str, choice: str) -> tuple[tuple[str, str | None], ...]:
     """The ranges of releases in which `option` takes `choice`; empty: none does."""
-    found = _document("options")["choices"].get(option, {}).get(choice, ())
-    return tuple((first, below) for first, below in found)
+    ranges = _document("options")["choices"].get(option, {}).get(choice, ())
+    return tuple((first, below) for first, below in ranges)
 
 
 def variable_ranges(name: str) -> tuple[tuple[str, str | None], ...]:
