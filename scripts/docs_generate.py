@@ -63,7 +63,8 @@ it. Without PATH it is `stack.yaml`. The global options are accepted before and 
 | 64 | wrong usage |
 | 130 | interrupted |
 
-Results go to stdout; progress, warnings and errors to stderr. Colour and progress bars appear on a terminal only.
+Results go to stdout; progress, warnings and errors to stderr. Colour and progress bars appear on a terminal only,
+and only there are long lines folded to its width.
 There `apply` and `destroy` show a line for each operation in progress, with its time and the last lines of its log;
 with `-v` the whole log stays.
 Without a terminal, a command that would ask refuses unless it is given `--yes`.

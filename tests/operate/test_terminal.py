@@ -86,8 +86,8 @@ def test_adopt_asks_and_ctrl_c_is_a_no(operator: Operator, control: httpx.Client
     assert writes(control) == []
 
 
-@pytest.mark.parametrize("command", ["history", "list"])
-def test_tables_fit_a_narrow_terminal(operator: Operator, command: str) -> None:
+@pytest.mark.parametrize("command", ["history", "list", "status", "validate"])
+def test_what_is_wide_fits_a_narrow_terminal(operator: Operator, command: str) -> None:
     wide = operator.good(command).out
     screen = operator.terminal(command, COLUMNS="60", NO_COLOR="1")
     assert screen.end() == 0

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from whisperctl.cli.options import DEFAULT_PATH, Settings
+from whisperctl.cli.output import echo
 from whisperctl.errors import WhisperctlError
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ def read_stacks(paths: Sequence[str], *, secrets: bool = True, warn: bool = True
 
     loaded = load_stacks([Path(path) for path in paths or (DEFAULT_PATH,)], os.environ, secrets=secrets)
     for warning in loaded.warnings if warn else ():
-        click.echo(str(warning), err=True)
+        echo(str(warning), err=True)
     return loaded.stacks
 
 

@@ -17,6 +17,7 @@ import click
 
 from whisperctl import __version__
 from whisperctl.cli.options import Settings, global_options
+from whisperctl.cli.output import echo
 from whisperctl.errors import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, Interrupted, WhisperctlError
 
 COMMANDS: dict[str, str] = {
@@ -162,7 +163,7 @@ def _exit_code(arguments: Sequence[str] | None, settings: Settings) -> int:
         error.show()
         code = EXIT_FAILED
     except (WhisperctlError, Interrupted) as error:
-        click.echo(f"error: {error}" if not getattr(error, "problems", None) else str(error), err=True)
+        echo(f"error: {error}" if not getattr(error, "problems", None) else str(error), err=True)
         code = error.exit_code
     except (click.Abort, KeyboardInterrupt):
         click.echo("interrupted", err=True)

@@ -6,7 +6,6 @@ The token comes from UBIOPS_API_TOKEN or a file, never from an argument: argumen
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 from collections.abc import Iterable
 from typing import Any, TextIO
@@ -140,9 +139,17 @@ class Settings:
         return (stream or sys.stdout).isatty()
 
 
-def terminal_columns() -> int | None:
-    """How wide the terminal is that stdout goes to; None where it goes elsewhere."""
-    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+def terminal_columns(stream: TextIO | None = None) -> int | None:
+    """How wide the terminal is that `stream` (stdout) goes to; None where it goes elsewhere."""
+    stream = stream or sys.stdout
+    if not stream.isatty():
+        return None
+    if (named := os.environ.get("COLUMNS", "")).isdecimal() and int(named):
+        return int(named)
+    try:
+        return os.get_terminal_size(stream.fileno()).columns or None
+    except (OSError, ValueError):
+        return None
 
 
 def token_variable(project: str) -> str:

@@ -1,11 +1,14 @@
-"""What commands print of plans: the view that `--format` names."""
+"""What commands print: of plans the view that `--format` names, and sentences for people as wide as their terminal."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from whisperctl.cli.options import Settings
+import click
+
+from whisperctl.cli.options import Settings, terminal_columns
 from whisperctl.output import json_text
 
 if TYPE_CHECKING:
@@ -33,3 +36,13 @@ def rendered(plans: Sequence[Proposal], form: str, settings: Settings, orphans: 
 def as_json(document: Mapping[str, Any]) -> str:
     """One JSON document, to be read by people, too."""
     return json_text(document)
+
+
+def echo(text: str, form: str = "text", *, err: bool = False, nl: bool = True) -> None:
+    """Print; what people read (`form` text) folded to the width of their terminal."""
+    columns = terminal_columns(sys.stderr if err else sys.stdout)
+    if form == "text" and columns is not None:
+        from whisperctl.views.fitting import fitted
+
+        text = fitted(text, columns)
+    click.echo(text, err=err, nl=nl)

@@ -10,7 +10,7 @@ import click
 
 from whisperctl.cli.inputs import open_world, planned, read_stacks
 from whisperctl.cli.options import Settings
-from whisperctl.cli.output import as_json, rendered
+from whisperctl.cli.output import as_json, echo, rendered
 from whisperctl.cli.prompts import confirm
 from whisperctl.errors import EXIT_FAILED, EXIT_INTERRUPTED, StalePlan
 
@@ -42,7 +42,7 @@ def reconcile(
     world = open_world(settings, stacks, parallelism, max_credits, allow_delete, max_failures, selection)
     plans = planned(stacks, world, destroy)
     # With JSON the one document on stdout comes at the end; people still see the plan.
-    click.echo(rendered(plans, "text", settings), err=form == "json")
+    echo(rendered(plans, "text", settings), err=form == "json")
     refuse(plans)
     if any(entry.is_pending for entry in plans):
         confirm("Destroy all of this?" if destroy else "Apply these changes?", yes)
@@ -68,12 +68,12 @@ def perform(settings: Settings, plans: Sequence[Plan], world: World, form: str, 
         if form == "json":
             click.echo(as_json(outcome_document(outcomes)))
             if not all(outcome.succeeded for outcome in outcomes):
-                click.echo(done, err=True)
+                echo(done, err=True)
         elif any(outcome.results for outcome in outcomes):
-            click.echo(done, err=not all(outcome.succeeded for outcome in outcomes))
+            echo(done, err=not all(outcome.succeeded for outcome in outcomes))
             _echo_endpoints(outcomes, world)
     except OSError:
-        click.echo(done, err=True)  # what was done to the project must not get lost with the output
+        echo(done, err=True)  # what was done to the project must not get lost with the output
         raise
     return _exit_code(outcomes)
 
@@ -93,4 +93,4 @@ def _echo_endpoints(outcomes: Sequence[Outcome], world: World) -> None:
         if outcome.succeeded and not outcome.plan.destroy:
             there = (s for s in stack.services if service_address(s.name) not in outcome.plan.absent)
             for service in there:
-                click.echo(f"  {service.name}: {world.api(stack).service(service.name).get('endpoint')}")
+                echo(f"  {service.name}: {world.api(stack).service(service.name).get('endpoint')}")

@@ -18,15 +18,15 @@ COLUMNS = ("stack", "project", "day", "credits", "requests", "failed", "instance
 UNKNOWN = "unknown"
 
 
-def usage_text(usages: Sequence[Usage], color: bool) -> str:
-    """One table a stack, its last line the total."""
-    return "\n\n".join("\n".join(_lines(usage, color)) for usage in usages)
+def usage_text(usages: Sequence[Usage], color: bool, columns: int | None = None) -> str:
+    """One table a stack, its last line the total. Fits a terminal of `columns`."""
+    return "\n\n".join("\n".join(_lines(usage, color, columns)) for usage in usages)
 
 
-def _lines(usage: Usage, color: bool) -> Iterator[str]:
+def _lines(usage: Usage, color: bool, columns: int | None) -> Iterator[str]:
     yield (click.style(usage.stack, bold=True) if color else usage.stack) + f" in project {usage.project}"
     rows = [HEADINGS, *(_row(day.isoformat(), figures) for day, figures in usage.days.items())]
-    yield from (f"  {line}" for line in aligned([*rows, _row("total", usage.total)]))
+    yield from (f"  {line}" for line in aligned([*rows, _row("total", usage.total)], columns and columns - 2))
     if usage.audio_unknown:
         yield f"  Audio hours are unknown: {usage.audio_unknown}."
     elif (price := usage.total.credits_per_audio_hour) is not None:

@@ -6,6 +6,7 @@ import click
 
 from whisperctl.cli.inputs import open_world, planned, read_stack
 from whisperctl.cli.options import Settings
+from whisperctl.cli.output import echo
 from whisperctl.cli.prompts import confirm, to_stderr
 from whisperctl.errors import EXIT_DONE
 
@@ -27,10 +28,10 @@ def adopt(settings: Settings, path: str, yes: bool) -> int:
     world = open_world(settings, [stack])
     api = world.api(stack)
     wanted = adoption.plan_adoption(api, stack)
-    click.echo(adoption_text(wanted, api.project))
+    echo(adoption_text(wanted, api.project))
     if wanted.takeovers:
         confirm("Take them over?", yes)
         adoption.adopt(api, wanted, world.clock, to_stderr)
         click.echo("\nDone. What remains to be applied:\n")
-    click.echo(plan_text(planned([stack], world), settings.use_color()))
+    echo(plan_text(planned([stack], world), settings.use_color()))
     return EXIT_DONE

@@ -8,7 +8,7 @@ import click
 
 from whisperctl.cli.inputs import open_world, planned, read_stacks
 from whisperctl.cli.options import ALLOW_DELETE, EXCLUDE, ONLY, PARALLELISM, PATHS, Settings
-from whisperctl.cli.output import rendered
+from whisperctl.cli.output import echo, rendered
 from whisperctl.cli.reconcile import perform, reconcile
 
 
@@ -86,5 +86,5 @@ def _apply_saved(
     world = open_world(settings, stacks, parallelism, max_credits, allow_delete, max_failures, document.selection)
     plans = planned(stacks, world, document.destroy)
     check(file, document, plans)
-    click.echo(rendered(plans, "text", settings), err=form == "json")
+    echo(rendered(plans, "text", settings), err=form == "json")
     return perform(settings, plans, world, form, replan=False, yes=False)

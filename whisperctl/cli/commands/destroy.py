@@ -10,7 +10,7 @@ import click
 
 from whisperctl.cli.inputs import open_api, open_world, planned
 from whisperctl.cli.options import PARALLELISM, PATHS, Settings
-from whisperctl.cli.output import rendered
+from whisperctl.cli.output import echo, rendered
 from whisperctl.cli.reconcile import perform, reconcile
 from whisperctl.errors import WhisperctlError
 
@@ -45,7 +45,7 @@ def _destroy_forgotten(settings: Settings, name: str, yes: bool, form: str, para
     stack = forgotten_stack(open_api(settings, parallelism=parallelism), name)
     world = open_world(settings, (stack,), parallelism)
     plans = planned((stack,), world, destroy=True)
-    click.echo(rendered(plans, "text", settings), err=form == "json")
+    echo(rendered(plans, "text", settings), err=form == "json")
     refuse(plans)
     if not yes:
         _confirm_by_name(plans[0])

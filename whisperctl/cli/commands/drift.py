@@ -8,6 +8,7 @@ import click
 
 from whisperctl.cli.inputs import check_globs, here, open_world, read_stacks
 from whisperctl.cli.options import EXCLUDE, ONLY, PARALLELISM, PATHS, PLAN_FORMAT, Settings
+from whisperctl.cli.output import echo
 from whisperctl.errors import EXIT_CHANGES_PENDING
 from whisperctl.output import json_text
 
@@ -50,7 +51,7 @@ def drift(
     elif form == "markdown":
         click.echo(drift_markdown(drifts))
     else:
-        click.echo(drift_text(drifts, settings.use_color()))
+        echo(drift_text(drifts, settings.use_color()))
     if write:
-        click.echo(written_text(write_drift(drifts)), err=True)
+        echo(written_text(write_drift(drifts)), err=True)
     return EXIT_CHANGES_PENDING if any(entry.drifted for entry in drifts) else 0

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, cast, get_args
 import click
 
 from whisperctl.cli.options import Settings
+from whisperctl.cli.output import echo
 from whisperctl.errors import EXIT_DONE
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def init(ctx: click.Context, folder: Path, model: str, gpu: str, ci: str | None,
     names, warnings = write_start(start)
     _say_written(folder, list(names))
     for warning in warnings:
-        click.echo(str(warning), err=True)
+        echo(str(warning), err=True)
     _say_kept(folder, list(names), ci)
     _say_next(folder)
     return EXIT_DONE
@@ -106,11 +107,9 @@ def _say_kept(folder: Path, names: list[str], ci: str | None) -> None:
     from whisperctl.scaffold import GITIGNORE
 
     if GITIGNORE not in names:
-        click.echo(f"note: {folder / GITIGNORE} was there and is left alone: let it hold *.plan and .env.", err=True)
+        echo(f"note: {folder / GITIGNORE} was there and is left alone: let it hold *.plan and .env.", err=True)
     if ci and (top := _repository_above(folder)):
-        click.echo(
-            f"note: a pipeline counts at the repository's top only: move it to {top} and set STACKS in it.", err=True
-        )
+        echo(f"note: a pipeline counts at the repository's top only: move it to {top} and set STACKS in it.", err=True)
 
 
 def _say_open(folder: Path, imported: Import) -> None:

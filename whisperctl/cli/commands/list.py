@@ -8,7 +8,7 @@ import click
 
 from whisperctl.cli.inputs import open_api, read_stacks
 from whisperctl.cli.options import PARALLELISM, PATHS, Settings, terminal_columns
-from whisperctl.cli.output import as_json
+from whisperctl.cli.output import as_json, echo
 from whisperctl.errors import EXIT_DONE
 
 
@@ -46,5 +46,5 @@ def list(settings: Settings, paths: Sequence[str], form: str, parallelism: int) 
     if form == "json":
         click.echo(as_json(inventory_document(entries)))
     else:
-        click.echo(inventory_text(projects, entries, settings.use_color(), terminal_columns()))
+        echo(inventory_text(projects, entries, settings.use_color(), terminal_columns()))
     return EXIT_DONE

@@ -6,6 +6,7 @@ import click
 
 from whisperctl.cli.inputs import open_api, read_stack
 from whisperctl.cli.options import PATH, Settings
+from whisperctl.cli.output import echo
 from whisperctl.cli.prompts import to_stderr
 from whisperctl.errors import EXIT_DONE
 
@@ -24,5 +25,5 @@ def pause(settings: Settings, path: str) -> int:
     from whisperctl.views.scaling import paused_text
 
     stack = read_stack(path)
-    click.echo(paused_text(stack, scaling.pause(open_api(settings, stack), stack, StoppableClock(), to_stderr)))
+    echo(paused_text(stack, scaling.pause(open_api(settings, stack), stack, StoppableClock(), to_stderr)))
     return EXIT_DONE

@@ -18,7 +18,7 @@ from whisperctl.cli.options import (
     PLAN_FORMAT,
     Settings,
 )
-from whisperctl.cli.output import rendered
+from whisperctl.cli.output import echo, rendered
 from whisperctl.errors import EXIT_CHANGES_PENDING, EXIT_DONE
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def plan(
     stacks = read_stacks(paths, secrets=not destroy)
     world = open_world(settings, stacks, parallelism, allow_delete=allow_delete, selection=selection)
     plans = planned(stacks, world, destroy)
-    click.echo(rendered(plans, form, settings, _orphans(paths, plans)))
+    echo(rendered(plans, form, settings, _orphans(paths, plans)), form)
     if out is not None:
         _save(out, plans, paths, allow_delete, selection)
     pending = any(entry.is_pending for entry in plans)

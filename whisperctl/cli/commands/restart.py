@@ -6,6 +6,7 @@ import click
 
 from whisperctl.cli.inputs import open_api, read_stack
 from whisperctl.cli.options import PATH, Settings
+from whisperctl.cli.output import echo
 from whisperctl.cli.prompts import to_stderr
 from whisperctl.errors import EXIT_DONE
 
@@ -28,5 +29,5 @@ def restart(settings: Settings, path: str) -> int:
     clock = StoppableClock()
     with second_interrupt_exits(clock, to_stderr, lambda: None):
         done = replace(open_api(settings, stack, clock=clock), stack, clock, to_stderr)
-    click.echo(restarted_text(stack, done))
+    echo(restarted_text(stack, done))
     return EXIT_DONE

@@ -8,6 +8,7 @@ import click
 
 from whisperctl.cli.inputs import open_api, read_stack
 from whisperctl.cli.options import PATH, Settings
+from whisperctl.cli.output import echo
 from whisperctl.cli.prompts import to_stderr
 from whisperctl.cli.target import live, wake_up
 from whisperctl.errors import EXIT_DONE
@@ -47,7 +48,7 @@ def resume(settings: Settings, path: str, wait: bool) -> int:
 
     stack = read_stack(path)
     done = scaling.resume(open_api(settings, stack), stack, StoppableClock(), to_stderr)
-    click.echo(resumed_text(stack, done, waits=wait))
+    echo(resumed_text(stack, done, waits=wait))
     if wait:
         _wait(settings, path, stack)
     return EXIT_DONE

@@ -8,6 +8,7 @@ import click
 
 from whisperctl.cli.inputs import open_world, read_stack
 from whisperctl.cli.options import PATH, Settings
+from whisperctl.cli.output import echo
 from whisperctl.cli.prompts import confirm
 from whisperctl.errors import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED
 
@@ -38,11 +39,11 @@ def rollback(settings: Settings, path: str, to: str | None, yes: bool) -> int:
     if is_line(stack):
         return _along_the_line(settings, world, stack, to, yes)
     wanted = plan_rollback(world.api(stack), stack, to)
-    click.echo(rollback_text(wanted))
+    echo(rollback_text(wanted))
     confirm("Roll back?", yes)
     with watched(settings, world, several=False, live=True) as (seen, _):
         revision = perform_rollback(wanted, seen)
-    click.echo(rolled_back_text(wanted, revision))
+    echo(rolled_back_text(wanted, revision))
     return EXIT_DONE
 
 
@@ -53,12 +54,12 @@ def _along_the_line(settings: Settings, world: World, stack: Stack, to: str | No
     from whisperctl.views.rollback import line_rollback_text, rolled_back_along_text
 
     wanted = plan_line_rollback(world, stack, to)
-    click.echo(line_rollback_text(stack, wanted))
+    echo(line_rollback_text(stack, wanted))
     confirm("Roll back?", yes)
     with watched(settings, world, several=False, live=True) as (seen, _):
         outcomes = perform_line_rollback(wanted, seen)
     if not all(outcome.succeeded for outcome in outcomes):
-        click.echo(outcome_text(outcomes), err=True)
+        echo(outcome_text(outcomes), err=True)
         return EXIT_INTERRUPTED if any(outcome.interrupted for outcome in outcomes) else EXIT_FAILED
-    click.echo(rolled_back_along_text(stack, wanted))
+    echo(rolled_back_along_text(stack, wanted))
     return EXIT_DONE

@@ -6,6 +6,7 @@ import click
 
 from whisperctl.cli.inputs import open_api, read_stack
 from whisperctl.cli.options import INSTANCES, PATH, Settings
+from whisperctl.cli.output import echo
 from whisperctl.cli.prompts import to_stderr
 from whisperctl.errors import EXIT_DONE
 
@@ -30,5 +31,5 @@ def scale(settings: Settings, path: str, minimum: int | None, maximum: int | Non
 
     stack = read_stack(path)
     done = scaling.scale(open_api(settings, stack), stack, minimum, maximum, StoppableClock(), to_stderr)
-    click.echo(scaled_text(stack, done))
+    echo(scaled_text(stack, done))
     return EXIT_DONE

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from whisperctl.cli.options import PLAN_FORMAT, Settings
-from whisperctl.cli.output import rendered
+from whisperctl.cli.output import echo, rendered
 from whisperctl.errors import EXIT_DONE
 
 
@@ -20,5 +20,5 @@ def show(settings: Settings, file: str, form: str) -> int:
     """
     from whisperctl.plan.saved import load
 
-    click.echo(rendered(load(file).plans, form, settings))
+    echo(rendered(load(file).plans, form, settings), form)
     return EXIT_DONE

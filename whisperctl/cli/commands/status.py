@@ -8,6 +8,7 @@ import click
 
 from whisperctl.cli.inputs import here, open_to_look, read_stacks
 from whisperctl.cli.options import Settings
+from whisperctl.cli.output import echo
 from whisperctl.errors import EXIT_DONE
 from whisperctl.output import json_text
 
@@ -40,11 +41,11 @@ def status(settings: Settings, paths: tuple[str, ...], form: str, watch: bool) -
 
     with interrupt_ends_waits(clock):
         shown = looked()
-        click.echo(shown)
+        echo(shown, form)
         while watch:
             clock.sleep(WATCH_SECONDS)
             if (now := looked()) != shown:
                 shown = now
                 click.echo("" if form == "json" else f"\n{datetime.now(UTC):%Y-%m-%d %H:%M:%SZ}")
-                click.echo(shown)
+                echo(shown, form)
     return EXIT_DONE

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import click
 
 from whisperctl.cli.inputs import open_api, read_stacks
-from whisperctl.cli.options import PARALLELISM, PATHS, Settings
+from whisperctl.cli.options import PARALLELISM, PATHS, Settings, terminal_columns
+from whisperctl.cli.output import echo
 from whisperctl.cli.parameters import Since
 from whisperctl.errors import EXIT_DONE
 from whisperctl.output import json_text
@@ -44,5 +45,5 @@ def usage(settings: Settings, paths: Sequence[str], since: float, form: str, par
         case "csv":
             click.echo(usage_csv(usages))
         case _:
-            click.echo(usage_text(usages, settings.use_color()))
+            echo(usage_text(usages, settings.use_color(), terminal_columns()))
     return EXIT_DONE

@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from whisperctl.cli.inputs import here
+from whisperctl.cli.output import echo
 from whisperctl.errors import EXIT_DONE, EXIT_FAILED
 
 FORMATS = click.Choice(["text", "json", "github", "sarif"])
@@ -30,9 +31,9 @@ def validate(paths: tuple[Path, ...], form: str) -> int:
 
     checked = Checked.of([Path(path) for path in here([os.fspath(path) for path in paths])], os.environ)
     out, err = report(checked, form)
-    click.echo(err, err=True, nl=False)
+    echo(err, err=True, nl=False)
     if form == "github":
         workflow_command(out, sys.stdout)
     else:
-        click.echo(out, nl=False)
+        echo(out, form, nl=False)
     return EXIT_DONE if checked.valid else EXIT_FAILED

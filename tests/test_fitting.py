@@ -1,0 +1,48 @@
+"""Lines that are wider than a terminal: folded between words, and every word still there."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from whisperctl.views.fitting import fitted
+
+HEALTH_CHECK = """\
+      health_check             = {"port": 8080, "path": "/health", "interval": 30}
+      maximum_idle_time        = 900"""
+
+
+def test_a_value_goes_on_further_in_and_its_neighbours_stay() -> None:
+    assert fitted(HEALTH_CHECK, 60).splitlines() == [
+        '      health_check             = {"port": 8080, "path":',
+        '          "/health", "interval": 30}',
+        "      maximum_idle_time        = 900",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("line", "lines"),
+    [
+        ("  deployment/one" + " " * 20 + "there", ["  deployment/one  there"]),  # a row of a table
+        ("  digest = " + "0" * 30, ["  digest =", "      " + "0" * 24, "      " + "0" * 6]),  # a word wider than a line
+        ("  one  http://127.0.0.1:28968/a/long/path", ["  one", "      http://127.0.0.1:28968/a/long/path"]),
+        ("\x1b[1m\x1b[33m  ~ a/" + "b" * 20 + "\x1b[0m", ["\x1b[1m\x1b[33m  ~ a/" + "b" * 20 + "\x1b[0m"]),
+        ("", [""]),
+    ],
+)
+def test_what_a_line_is_made_of(line: str, lines: list[str]) -> None:
+    assert fitted(line, 30).split("\n") == lines
+
+
+def test_without_a_terminal_nothing_is_folded() -> None:
+    assert fitted(HEALTH_CHECK, None) == fitted(HEALTH_CHECK, 0) == HEALTH_CHECK
+
+
+@given(st.text("ab =:/\n", max_size=200), st.integers(20, 100))
+def test_no_line_is_too_wide_and_nothing_is_lost(text: str, columns: int) -> None:
+    folded = fitted(text, columns)
+    assert max(map(len, folded.split("\n"))) <= max(
+        columns, *(len(word) for word in text.split(" ") if "://" in word), 0
+    )
+    assert "".join(folded.split()) == "".join(text.split())
