@@ -32,7 +32,7 @@ from whisperctl.plan.proposal import new_changes
 from whisperctl.plan.refusals import refuse
 from whisperctl.plan.selection import EVERYTHING, Selection
 from whisperctl.plan.survey import surveyed
-from whisperctl.plan.takeover import with_kept_package
+from whisperctl.plan.takeover import with_running_package
 from whisperctl.spec import Moved, Stack
 from whisperctl.state.desired import Wanted, desired, settle
 from whisperctl.state.line import content_digest, is_line, line_of, named, version_name
@@ -115,7 +115,7 @@ def _plan_project(
         if not destroy:
             named_now = _named(stacks[position], project, wanted, live, world, moves.get(position, Moves()))
             settled[position], lives[position] = named_now
-            settled[position] = with_kept_package(*named_now, api)
+            settled[position] = with_running_package(*named_now, api)
     more_wanted, more_lives = [plan.wanted for plan in beside], [plan.live for plan in beside]
     retired = retired_tags(api, settled + more_wanted, lives + more_lives, destroy)
     plans = [

@@ -15,7 +15,7 @@ from tests.harness.leases import ImpatientClock, SkippingClock
 from tests.harness.project import Project, QuickClock, report
 from whisperctl.apply.events import Ended, Event
 from whisperctl.apply.holder import is_gone, new_holder
-from whisperctl.apply.lease import Lease, held, renewing
+from whisperctl.apply.lease import Lease, leased, renewing
 from whisperctl.engine import apply_plans, plan_stacks
 from whisperctl.errors import StalePlan
 from whisperctl.operate.scaling import pause
@@ -356,7 +356,7 @@ def test_commands_that_write_hold_the_lease_and_give_it_back(project: Project) -
     lease.give_back()
     assert ended.wait(20)
     assert "whisperctl-lease" not in labels(project)
-    with held(project.api(), "alpha", QuickClock(), nothing) as other:
+    with leased(project.api(), "alpha", QuickClock(), nothing) as other:
         assert holder(project) == replace(other.holder, text=labels(project)["whisperctl-lease"])
     assert "whisperctl-lease" not in labels(project)
 

@@ -40,8 +40,8 @@ def claim(job: Job, operation: Operation) -> None:
     secrets = {variable.name for variable in job.plan.wanted.stack.env if variable.secret}
     touched = {c.address.names[2] for c in job.plan.changes if c.address.kind is Kind.ENV_VAR and c.action != "delete"}
     known = Labels.of(job.plan.live.owned.get(operation.address)).secrets
-    kept = {name: text for name, text in known.items() if name not in secrets & touched}
-    _patch_version_labels(job, operation.address, {"secrets": kept})
+    unchanged_secrets = {name: text for name, text in known.items() if name not in secrets & touched}
+    _patch_version_labels(job, operation.address, {"secrets": unchanged_secrets})
 
 
 def record(job: Job, operation: Operation) -> None:
@@ -58,9 +58,11 @@ def record(job: Job, operation: Operation) -> None:
                 secrets |= {variable.name: written} if written else {}
                 continue
             theirs = bool(written) and () in job.plan.wanted.state[address].ignored
-            kept = theirs or secret.matches(variable.value, written)
+            keeps = theirs or secret.matches(variable.value, written)
             secrets[variable.name] = (
-                written if kept else secret.fingerprint(variable.value, job.plan.project, job.plan.stack, variable.name)
+                written
+                if keeps
+                else secret.fingerprint(variable.value, job.plan.project, job.plan.stack, variable.name)
             )
     names = own_names(job)
     if job.plan.selection:  # one that is left out may leave the file, and is ours until it is deleted

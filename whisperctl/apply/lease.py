@@ -316,7 +316,7 @@ class Lease:
 
 
 @contextmanager
-def held(api: Api, deployment: str, clock: StoppableClock, say: Callable[[str], None]) -> Iterator[Lease]:
+def leased(api: Api, deployment: str, clock: StoppableClock, say: Callable[[str], None]) -> Iterator[Lease]:
     """Hold the lease of `deployment`, and write through its `api`: nobody else does meanwhile.
 
     Waits for whoever holds it, and says so.

@@ -33,14 +33,14 @@ class Printed:
         """
         self._shape, self._limits, self._silent = wishes.formats[0], wishes.limits, silent
         self._several, self._holds = several, holds
-        self._held: list[Result] = []
+        self._waiting: list[Result] = []
 
     def take(self, result: Result) -> None:
         """One more result."""
         if self._silent:
             return
         if self._holds or (self._several and self._shape in _DOCUMENTS):
-            self._held.append(result)
+            self._waiting.append(result)
         else:
             self._print(result)
 
@@ -49,9 +49,9 @@ class Printed:
         if self._silent:
             return
         if self._several and self._shape in _DOCUMENTS:
-            _write(_json([one for one in map(self._listed, self._held) if one is not None]) + "\n")
+            _write(_json([one for one in map(self._listed, self._waiting) if one is not None]) + "\n")
             return
-        for result in self._held:
+        for result in self._waiting:
             self._print(result)
 
     def _print(self, result: Result) -> None:

@@ -150,8 +150,8 @@ def without_misfits(method: str, answer: Any) -> tuple[Any, list[str]]:
     if not isinstance(items, list):
         return answer, []
     wrong = {index: why for index, item in enumerate(items) if (why := _of_item(method, item)) is not None}
-    kept = [item for index, item in enumerate(items) if index not in wrong]
-    return ({**answer, "results": kept} if method in PAGED else kept), list(wrong.values())
+    sound = [item for index, item in enumerate(items) if index not in wrong]
+    return ({**answer, "results": sound} if method in PAGED else sound), list(wrong.values())
 
 
 def _of_list(method: str, answer: Any) -> str | None:

@@ -32,14 +32,14 @@ class Blanking:
 
     def chunks(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
         """The bytes of `chunks`, each as soon as it is known that it is not the beginning of the token."""
-        kept = b""
+        undecided = b""
         for chunk in chunks:
-            data = self.whole(kept + chunk)
-            kept = self._beginning_at_the_end(data)
-            if passing := data[: len(data) - len(kept)]:
+            data = self.whole(undecided + chunk)
+            undecided = self._beginning_at_the_end(data)
+            if passing := data[: len(data) - len(undecided)]:
                 yield passing
-        if kept:
-            yield kept
+        if undecided:
+            yield undecided
 
     def _beginning_at_the_end(self, data: bytes) -> bytes:
         """The longest end of `data` that the rest of the token may follow."""

@@ -153,14 +153,14 @@ def _smoke(wait: Wait, smoke: Smoke, served_name: str, task: Task) -> tuple[str,
     answer = wait.until_ok(
         asked, lambda seconds: request(wait.endpoint, ask, (smoke.audio.name, content), seconds), patient=True
     )
-    heard = read(answer, wait.endpoint.url + ROUTES[task]).text
-    wer = word_error_rate(smoke.expect, heard)
-    check_heard(smoke.audio.name, smoke.expect, heard, wer, smoke.max_wer)
-    wait.listen(f"heard {heard!r} (word error rate {wer:.2f})")
-    return heard, wer
+    text = read(answer, wait.endpoint.url + ROUTES[task]).text
+    wer = word_error_rate(smoke.expect, text)
+    check_word_error_rate(smoke.audio.name, smoke.expect, text, wer, smoke.max_wer)
+    wait.listen(f"heard {text!r} (word error rate {wer:.2f})")
+    return text, wer
 
 
-def check_heard(audio: str, expect: str, heard: str, wer: float, max_wer: float) -> None:
+def check_word_error_rate(audio: str, expect: str, text: str, wer: float, max_wer: float) -> None:
     """Return if the word error rate is good enough.
 
     Raises:
@@ -169,5 +169,5 @@ def check_heard(audio: str, expect: str, heard: str, wer: float, max_wer: float)
     if wer > max_wer:
         raise Unhealthy(
             f"{audio} was transcribed with a word error rate of {wer:.2f}, allowed are {max_wer:.2f}.\n"
-            f"  expected: {expect}\n  heard:    {heard or '(nothing)'}"
+            f"  expected: {expect}\n  heard:    {text or '(nothing)'}"
         )

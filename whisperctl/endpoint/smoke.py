@@ -244,15 +244,15 @@ class Smoke:
 
     def _judged(self, transcript: Transcript, before: str = "") -> _Seen:
         """`transcript` against the expectation, if there is one."""
-        heard, sample = transcript.text, self._known
+        text, sample = transcript.text, self._known
         if sample.expect is None:
-            return _Seen(before + _quoted(heard), heard)
-        wer = word_error_rate(sample.expect, heard)
+            return _Seen(before + _quoted(text), text)
+        wer = word_error_rate(sample.expect, text)
         if wer > sample.max_wer:
             raise Unhealthy(
-                f"word error rate {wer:.2f}, allowed {sample.max_wer:.2f}: heard {heard!r}, expected {sample.expect!r}"
+                f"word error rate {wer:.2f}, allowed {sample.max_wer:.2f}: heard {text!r}, expected {sample.expect!r}"
             )
-        return _Seen(before + _quoted(heard), heard, wer)
+        return _Seen(before + _quoted(text), text, wer)
 
 
 def _counted(segments: int) -> str:

@@ -19,24 +19,24 @@ def words(text: str) -> list[str]:
     if text.isascii():
         return _PLAIN.findall(text.replace("'", "").lower())
     folded = unicodedata.normalize("NFKC", text).casefold()
-    return WORD.findall("".join(_kept(character) for character in folded))
+    return WORD.findall("".join(_normalised_character(character) for character in folded))
 
 
-def word_error_rate(expected: str, heard: str) -> float:
+def word_error_rate(expected: str, transcribed: str) -> float:
     """Insertions, deletions and substitutions over the number of expected words; 0 is perfect, it may pass 1.
 
     With nothing expected it is 0 when nothing was heard and 1 otherwise.
     """
-    errors, expected_words = word_error_count(expected, heard), len(words(expected))
+    errors, expected_words = word_error_count(expected, transcribed), len(words(expected))
     return errors / expected_words if expected_words else float(errors > 0)
 
 
-def word_error_count(expected: str, heard: str) -> int:
+def word_error_count(expected: str, transcribed: str) -> int:
     """Insertions, deletions and substitutions that make `heard` of `expected`."""
-    return _distance(words(expected), words(heard))
+    return _distance(words(expected), words(transcribed))
 
 
-def _kept(character: str) -> str:
+def _normalised_character(character: str) -> str:
     if character in "'’":  # "don't" and "dont" are one word
         return ""
     return " " if unicodedata.category(character)[0] in "PSZC" else character

@@ -111,9 +111,9 @@ class _Reading:
         judged = (problem for path, problem in checks.within(stack) if not below(path, broken))
         unreadable = {problem.path for problem in unread if problem.severity == "error"}
         unused = set() if self.secrets else {f"env.{var.name}.value" for var in stack.env if var.secret}
-        told = [*unread, *(problem for problem in (*violations, *judged) if problem.path not in unreadable)]
+        problems = [*unread, *(problem for problem in (*violations, *judged) if problem.path not in unreadable)]
         known = set(stack.acknowledge)
-        own = list(dict.fromkeys(p for p in told if p.path not in unused and p.name not in known))
+        own = list(dict.fromkeys(p for p in problems if p.path not in unused and p.name not in known))
         self.problems.extend(own)
         return own
 

@@ -93,7 +93,9 @@ def passed_over(paths: Sequence[Path], used: AbstractSet[str]) -> Iterator[Probl
             # A Kubernetes ConfigMap is mounted as links to a hidden folder: what they lead to is read.
             text = _text(file, home) if os.path.realpath(file) not in used else None
             if text is not None and _is_stack(file, text):
-                yield _told(file, "this looks like a stack, and hidden folders are passed over", "Move it, or name it.")
+                yield _warning(
+                    file, "this looks like a stack, and hidden folders are passed over", "Move it, or name it."
+                )
 
 
 def _overlooked(file: Path, text: str | None) -> Iterator[Problem]:
@@ -118,10 +120,10 @@ def _overlooked(file: Path, text: str | None) -> Iterator[Problem]:
     steps = [f"Rename it to {file.stem}.yaml"] if misnamed else []
     steps += [f"{'w' if steps else 'W'}rite {' and '.join(lacking)}"] if lacking else []
     message = f"this looks like a stack and is passed over: {', and '.join(reasons)}"
-    yield _told(file, message, " and ".join(steps) + ".")
+    yield _warning(file, message, " and ".join(steps) + ".")
 
 
-def _told(file: Path, message: str, hint: str) -> Problem:
+def _warning(file: Path, message: str, hint: str) -> Problem:
     return Problem(where=_start(file), path="", message=message, hint=hint, severity="warning", name="passed-over")
 
 
@@ -131,13 +133,13 @@ def _says_anything(text: str) -> bool:
 
 def _empty(file: Path) -> Iterator[Problem]:
     """A stack file that somebody emptied would be missed by nobody else."""
-    yield _told(file, "this file is empty and is passed over", "Write the stack into it, or remove it.")
+    yield _warning(file, "this file is empty and is passed over", "Write the stack into it, or remove it.")
 
 
 def _unreadable(file: Path) -> Iterator[Problem]:
     """Reading a `*.yaml` tells why by itself, as an error; the others are only passed over."""
     if file.suffix != ".yaml":
-        yield _told(file, "this file cannot be read and is passed over", "Give it another ending, or remove it.")
+        yield _warning(file, "this file cannot be read and is passed over", "Give it another ending, or remove it.")
 
 
 def _closed_folders(folder: Path) -> Iterator[Problem]:
@@ -148,7 +150,7 @@ def _closed_folders(folder: Path) -> Iterator[Problem]:
     for error in closed:
         if not Path(error.filename).name.startswith("."):
             message = f"this folder cannot be read and is passed over: {error.strerror}"
-            yield _told(Path(error.filename), message, "Change its permissions, or name the stack files themselves.")
+            yield _warning(Path(error.filename), message, "Change its permissions, or name the stack files themselves.")
 
 
 def _hidden_files(folder: Path) -> Iterator[Path]:

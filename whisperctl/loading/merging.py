@@ -116,8 +116,8 @@ def _without_nulls(value: Value) -> Value:
     """Null means: not written. In a list it stays, and the schema refuses it."""
     if not isinstance(value.data, dict):
         return value
-    kept = {key: _without_nulls(entry) for key, entry in value.data.items() if entry.data is not None}
-    return replace(value, data=kept)
+    entries = {key: _without_nulls(entry) for key, entry in value.data.items() if entry.data is not None}
+    return replace(value, data=entries)
 
 
 class _Substitution:
@@ -203,7 +203,7 @@ class _Reading:
             )
             return self.note(f"{TOKEN} does not belong here", hint)
         if environ.get(name):
-            return self.held(name)
+            return self.from_environment(name)
         if sign == "-":
             return text
         if self.secret and not self.substitution.secrets:
@@ -219,7 +219,7 @@ class _Reading:
         )
         return self.note(f"the environment variable {name} {state}{why}", hint)
 
-    def held(self, name: str) -> str:
+    def from_environment(self, name: str) -> str:
         """What the variable holds; bytes that are no UTF-8 reach Python as half characters, which nobody can send."""
         value = self.substitution.environ[name]
         try:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from whisperctl.apply.lease import Lease, held
+from whisperctl.apply.lease import Lease, leased
 from whisperctl.clock import StoppableClock
 from whisperctl.control.api import Api, Json
 from whisperctl.errors import NotOwned, StalePlan
@@ -157,7 +157,7 @@ def adopt(api: Api, adoption: Adoption, clock: StoppableClock, say: Callable[[st
         for takeover in takeovers:
             _write(api, takeover)
         return
-    with held(api, stack.deployment.name, clock, say) as lease:
+    with leased(api, stack.deployment.name, clock, say) as lease:
         for takeover in takeovers:
             _write(lease.api, takeover, lease if takeover.address == deployment else None)
 

@@ -37,7 +37,7 @@ class Written:
     file: str
     values: tuple[str, ...]
     """What was written, as `version.minimum_instances: 2`."""
-    told: tuple[str, ...]
+    unwritten: tuple[str, ...]
     """What was not, each with why."""
 
 
@@ -54,14 +54,14 @@ def _write(entry: Drift) -> Written:
     stack = entry.plan.wanted.stack
     if entry.basis != "applied":
         why = "the stack file is not what was last applied: nothing tells which side is newer"
-        return Written(stack=stack.name, file=stack.file, values=(), told=(why,))
+        return Written(stack=stack.name, file=stack.file, values=(), unwritten=(why,))
     if stack.file == STANDARD_INPUT:
         raise WhisperctlError("What came from standard input cannot be written back.\n  Name the file.")
     file = Path(stack.file)
     text = before = _text(file)
     values: list[str] = []
-    told: list[str] = []
-    for address, field in _fields(entry.plan.changes, told):
+    unwritten: list[str] = []
+    for address, field in _fields(entry.plan.changes, unwritten):
         path = _path(stack, address, field)
         name = ".".join(map(str, path))
         try:
@@ -69,18 +69,18 @@ def _write(entry: Drift) -> Written:
             text = edited(text, path, field.before)
             values.append(f"{name}: {_shown(field.before)}")
         except NotEditable as error:
-            told.append(f"{address} {field.path}: {error}")
+            unwritten.append(f"{address} {field.path}: {error}")
     if text != before:
         _replace(file, text)
-    return Written(stack=stack.name, file=stack.file, values=tuple(values), told=tuple(told))
+    return Written(stack=stack.name, file=stack.file, values=tuple(values), unwritten=tuple(unwritten))
 
 
-def _fields(changes: Sequence[Change], told: list[str]) -> Iterator[tuple[Address, FieldChange]]:
+def _fields(changes: Sequence[Change], unwritten: list[str]) -> Iterator[tuple[Address, FieldChange]]:
     """The fields that differ; whole objects, and what no value of the file stands for, are told."""
     for change in changes:
         if change.action != "update" or change.address.kind not in EDITABLE:
             what = {"create": "it is gone from UbiOps", "delete": "it is in no file"}.get(change.action, change.reason)
-            told.append(f"{change.address}: {what}")
+            unwritten.append(f"{change.address}: {what}")
             continue
         yield from ((change.address, field) for field in change.fields)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from whisperctl.apply.awake import SCHEDULE_TIMEOUT
-from whisperctl.apply.lease import held
+from whisperctl.apply.lease import leased
 from whisperctl.apply.replacement import Replaced, Target, replace_instances
 from whisperctl.clock import StoppableClock
 from whisperctl.control.api import Api
@@ -22,7 +22,7 @@ def restart(api: Api, stack: Stack, clock: StoppableClock, say: Callable[[str], 
     """
     stack = serving(api, stack)
     owned_version(api, stack)
-    with held(api, stack.deployment.name, clock, say) as lease:
+    with leased(api, stack.deployment.name, clock, say) as lease:
         owned_version(api, stack)
         target = Target(
             api=lease.api,

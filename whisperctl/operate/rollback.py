@@ -19,7 +19,7 @@ from typing import BinaryIO
 from whisperctl.apply import builds, proof
 from whisperctl.apply.events import Level, Said, announced
 from whisperctl.apply.job import Job
-from whisperctl.apply.lease import Lease, held
+from whisperctl.apply.lease import Lease, leased
 from whisperctl.control.api import Api
 from whisperctl.engine import World
 from whisperctl.errors import ApiError, Interrupted, StalePlan, WhisperctlError
@@ -121,7 +121,7 @@ def _perform(rollback: Rollback, world: World) -> str:
         file = Path(folder) / PACKAGE_FILE
         say(address, f"downloading the package of revision {rollback.target.id}")
         _download(api, rollback, file)
-        with held(api, stack.deployment.name, world.clock, lambda text: say(address, text)) as lease:
+        with leased(api, stack.deployment.name, world.clock, lambda text: say(address, text)) as lease:
             rollback = _as_things_are(api, rollback)
             job = _job(rollback, world, file, lease)
             upload = Operation(id=1, kind="upload", address=package_address(*address.names))

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from whisperctl.apply.lease import held
+from whisperctl.apply.lease import leased
 from whisperctl.apply.replacement import minimum_of
 from whisperctl.clock import StoppableClock
 from whisperctl.control.api import Api, Json
@@ -61,7 +61,7 @@ def scale(
     """
     stack = serving(api, stack)
     owned_version(api, stack)
-    with held(api, stack.deployment.name, clock, say) as lease:
+    with leased(api, stack.deployment.name, clock, say) as lease:
         raw = owned_version(api, stack)
         before = Bounds(minimum=minimum_of(raw), maximum=raw["maximum_instances"])
         after = Bounds(
@@ -102,7 +102,7 @@ def pause(api: Api, stack: Stack, clock: StoppableClock, say: Callable[[str], No
     stack = serving(api, stack)
     owned_version(api, stack)
     names = (stack.deployment.name, stack.version.name)
-    with held(api, names[0], clock, say) as lease:
+    with leased(api, names[0], clock, say) as lease:
         raw = owned_version(api, stack)
         resting = Labels.of(raw).paused_minimum
         minimum = minimum_of(raw) if resting is None else resting
@@ -132,7 +132,7 @@ def resume(api: Api, stack: Stack, clock: StoppableClock, say: Callable[[str], N
     """
     stack = serving(api, stack)
     owned_version(api, stack)
-    with held(api, stack.deployment.name, clock, say) as lease:
+    with leased(api, stack.deployment.name, clock, say) as lease:
         raw = owned_version(api, stack)
         resting = Labels.of(raw).paused_minimum
         if resting is None:

@@ -336,8 +336,8 @@ def _package(address: Address, version: Json, latest: Json | None) -> Part:
         return Part(address=address, state="nothing uploaded yet", good=False)
     if active == newest:
         return Part(address=address, state=f"revision {active} is active", good=True)
-    kept = f", {active} is active" if active else ""
-    return Part(address=address, state=f"revision {newest} {latest['status']}{_reason(latest)}{kept}", good=False)
+    serving = f", {active} is active" if active else ""
+    return Part(address=address, state=f"revision {newest} {latest['status']}{_reason(latest)}{serving}", good=False)
 
 
 def _credits(seen: _Seen) -> float | None:

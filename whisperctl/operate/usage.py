@@ -116,8 +116,8 @@ def read_usage(api: Api, stack: Stack, days: Sequence[date], now: float, paralle
         hours = [pool.submit(_instance_hours, api, raw, days, now) for raw in versions]
         audio = list(pool.map(lambda raw: _audio(api, stack, raw, days, now), versions))
     sums = [sum((task.result() for task in tasks), Counter()) for tasks in (credits_, requests, failed, hours)]
-    heard = sum((audio_hours.hours for audio_hours in audio), Counter[date]())
-    unknown = next((audio_hours.unknown for audio_hours in audio if audio_hours.unknown), "")
+    audio_hours = sum((part.hours for part in audio), Counter[date]())
+    unknown = next((part.unknown for part in audio if part.unknown), "")
     return Usage(
         stack=stack.name,
         project=api.project,
@@ -128,7 +128,7 @@ def read_usage(api: Api, stack: Stack, days: Sequence[date], now: float, paralle
                 requests=round(sums[1][day]),
                 failed=round(sums[2][day]),
                 instance_hours=sums[3][day],
-                audio_hours=None if unknown else heard[day],
+                audio_hours=None if unknown else audio_hours[day],
             )
             for day in days
         },
@@ -166,7 +166,7 @@ def _number(value: Any) -> Any:
 
 def _audio(api: Api, stack: Stack, version: Json, days: Sequence[date], now: float) -> _Audio:
     """Hours of audio from the stored answers of one version."""
-    if reason := _not_kept(version, _start(days[0]), now):
+    if reason := _not_stored(version, _start(days[0]), now):
         return _Audio(hours=Counter(), unknown=reason)
     names = (stack.deployment.name, str(version["version"]))
     ids = []
@@ -177,20 +177,20 @@ def _audio(api: Api, stack: Stack, version: Json, days: Sequence[date], now: flo
             break
     if len(ids) > MOST_REQUESTS:
         return _Audio(hours=Counter(), unknown=f"{names[1]} has more than {MOST_REQUESTS:,} stored requests")
-    return _summed(names[1], _heard(api, names, ids))
+    return _summed(names[1], _audio_answers(api, names, ids))
 
 
-def _not_kept(version: Json, since: float, now: float) -> str:
+def _not_stored(version: Json, since: float, now: float) -> str:
     """Why stored requests do not tell everything that was asked since then."""
-    mode, kept = version.get("request_retention_mode"), version.get("request_retention_time")
+    mode, seconds = version.get("request_retention_mode"), version.get("request_retention_time")
     if mode != "full":
         return f"{version['version']} does not keep answers (request_retention_mode: {mode})"
-    if isinstance(kept, int) and kept < now - since:
-        return f"{version['version']} keeps requests for {kept / DAY_SECONDS:g} days only (request_retention_time)"
+    if isinstance(seconds, int) and seconds < now - since:
+        return f"{version['version']} keeps requests for {seconds / DAY_SECONDS:g} days only (request_retention_time)"
     return ""
 
 
-def _heard(api: Api, names: tuple[str, str], ids: Sequence[str]) -> Iterator[tuple[date, float | None]]:
+def _audio_answers(api: Api, names: tuple[str, str], ids: Sequence[str]) -> Iterator[tuple[date, float | None]]:
     """Of each answer about audio its day and how many seconds it was about, or None."""
     for first in range(0, len(ids), BATCH):
         for item in api.stored_answers(*names, ids[first : first + BATCH]):
@@ -200,10 +200,10 @@ def _heard(api: Api, names: tuple[str, str], ids: Sequence[str]) -> Iterator[tup
                 yield _moment(item["time_created"]).date(), seconds_of(item.get("result"))
 
 
-def _summed(version: str, heard: Iterator[tuple[date, float | None]]) -> _Audio:
+def _summed(version: str, answers_of: Iterator[tuple[date, float | None]]) -> _Audio:
     hours: Counter[date] = Counter()
     silent = answers = 0
-    for day, seconds in heard:
+    for day, seconds in answers_of:
         answers += 1
         silent += seconds is None
         hours[day] += (seconds or 0.0) / HOUR_SECONDS  # type: ignore[assignment]

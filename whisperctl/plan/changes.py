@@ -67,20 +67,20 @@ class Change:
 DESTROYED = "the stack is destroyed"
 
 
-def kept_deployments(live: Live) -> tuple[set[Address], list[Remark]]:
+def undeletable_deployments(live: Live) -> tuple[set[Address], list[Remark]]:
     """Owned deployments that hold versions of somebody else: deleting one would delete those too."""
-    kept, warnings = set(), []
+    undeletable, warnings = set(), []
     for name, versions in sorted(live.unowned_versions.items()):
         address = deployment_address(name)
-        kept.add(address)
+        undeletable.add(address)
         text = f"{address} also holds {', '.join(versions)}, not ours: it is never deleted"
         warnings.append(Remark(source=str(address), text=text))
-    return kept, warnings
+    return undeletable, warnings
 
 
-def changes_between(wanted: Wanted, live: Live, kept: set[Address]) -> list[Change]:
+def changes_between(wanted: Wanted, live: Live, undeletable: set[Address]) -> list[Change]:
     state = live.state
-    replaced = _replaced(wanted, live, kept)
+    replaced = _replaced(wanted, live, undeletable)
     changes = []
     for address, resource in wanted.state.items():
         live_resource = state.get(address)
@@ -95,8 +95,8 @@ def changes_between(wanted: Wanted, live: Live, kept: set[Address]) -> list[Chan
                 _change(wanted, resource, "update", differing, _why_updated(wanted, live, address, differing))
             )
     # A group that is no longer managed and still wanted is let go of, not deleted.
-    kept = kept | {group_address(wanted.stack.instance_type_group.name)}
-    leaving = (address for address in live.owned if address not in wanted.state and address not in kept)
+    undeletable = undeletable | {group_address(wanted.stack.instance_type_group.name)}
+    leaving = (address for address in live.owned if address not in wanted.state and address not in undeletable)
     changes = _with_new_version(changes)
     return changes + [deletion(wanted, address, f"no longer in {wanted.stack.file}") for address in leaving]
 
@@ -164,7 +164,7 @@ def ignored_differences(wanted: Wanted, live: Live) -> tuple[tuple[Address, str]
     return tuple(ignored)
 
 
-def _replaced(wanted: Wanted, live: Live, kept: set[Address]) -> dict[Address, str]:
+def _replaced(wanted: Wanted, live: Live, undeletable: set[Address]) -> dict[Address, str]:
     """What cannot be changed in place, and what goes down with it."""
     reasons: dict[Address, str] = {}
     state = live.state
@@ -179,7 +179,7 @@ def _replaced(wanted: Wanted, live: Live, kept: set[Address]) -> dict[Address, s
             reasons[address] = f"{', '.join(fixed)} cannot be changed in place"
     deployment = deployment_address(wanted.stack.deployment.name)
     if deployment in reasons:
-        if deployment in kept:
+        if deployment in undeletable:
             versions = ", ".join(live.unowned_versions[wanted.stack.deployment.name])
             raise NotOwned(
                 f"{deployment} must be replaced ({reasons[deployment]}) but also holds versions that are not ours: "
@@ -190,12 +190,12 @@ def _replaced(wanted: Wanted, live: Live, kept: set[Address]) -> dict[Address, s
     return reasons
 
 
-def destruction(wanted: Wanted, live: Live, kept: set[Address]) -> list[Change]:
+def destruction(wanted: Wanted, live: Live, undeletable: set[Address]) -> list[Change]:
     shared = (Kind.ENVIRONMENT, Kind.ENVIRONMENT_TAG)
     return [
         deletion(wanted, address, DESTROYED)
         for address in live.owned
-        if address.kind not in shared and address not in kept
+        if address.kind not in shared and address not in undeletable
     ]
 
 

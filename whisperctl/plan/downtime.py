@@ -28,7 +28,7 @@ def build_seconds(live: Live, address: Address) -> int | None:
     return Labels.of(live.owned.get(holder)).build_seconds
 
 
-def told_in_words(seconds: float) -> str:
+def duration_in_words(seconds: float) -> str:
     """`about 75 s`, `about 12 min`."""
     return f"about {seconds:.0f} s" if seconds < 120 else f"about {seconds / 60:.0f} min"
 
@@ -49,7 +49,7 @@ def _with_build(live: Live, change: Change) -> Change:
     seconds = build_seconds(live, change.address)
     if seconds is None:
         return change
-    return replace(change, effect=f"environment build, {told_in_words(seconds)}, as long as the last one took")
+    return replace(change, effect=f"environment build, {duration_in_words(seconds)}, as long as the last one took")
 
 
 def _downtime(wanted: Wanted, live: Live) -> str:
@@ -67,4 +67,4 @@ def _downtime(wanted: Wanted, live: Live) -> str:
     seconds = start_seconds(live, stack.deployment.name)
     if seconds is None:
         return ": nothing answers until the new one is up; no start was measured yet"
-    return f": nothing answers for {told_in_words(seconds)}, as long as the last start took"
+    return f": nothing answers for {duration_in_words(seconds)}, as long as the last start took"

@@ -65,7 +65,7 @@ def _gate(plan: Plan, rollout: Rollout, operation: Operation) -> Operation:
         operation,
         reason="no service leads to what has not passed",
         effect=f"{rollout.new} is woken and heard{through}{beside}; what serves is not touched",
-        seconds=None if start is None else start + _heard_seconds(plan, rollout),
+        seconds=None if start is None else start + _gate_seconds(plan, rollout),
     )
 
 
@@ -112,7 +112,7 @@ def _compares(rollout: Rollout) -> bool:
     return rollout.replaces is not None and rollout.compared
 
 
-def _heard_seconds(plan: Plan, rollout: Rollout) -> int:
+def _gate_seconds(plan: Plan, rollout: Rollout) -> int:
     """Seconds of all transcriptions of a gate, by the median that the last one measured; 0 where none was."""
     names = [name for name in (rollout.replaces, rollout.new) if name]
     raws = (plan.live.owned.get(version_address(rollout.deployment, name)) for name in names)

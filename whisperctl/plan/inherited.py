@@ -32,13 +32,13 @@ def inherited_remarks(stack: Stack, inherited: Sequence[Inherited], project: str
         level = f"project {project}" if var.level == "project" else f"deployment {stack.deployment.name}"
         doubts = "".join(f"\n  {text}" for text in wrong.get(var.name, []))
         text = (
-            f"{_told(var)} is set on the {level}, not in {stack.file}, and reaches the server.{doubts}\n"
+            f"{_shown_variable(var)} is set on the {level}, not in {stack.file}, and reaches the server.{doubts}\n"
             f"  `env: {{{var.name}: …}}` in the file takes its place. [{NAME}]"
         )
         yield Remark(source=stack.source("env"), text=text)
 
 
-def _told(var: Inherited) -> str:
+def _shown_variable(var: Inherited) -> str:
     """`` `NAME=VALUE` ``, as far as it may be shown; no backtick of the value's ends that in a Markdown plan."""
     if var.value is None:
         return f"{var.name} (secret)"

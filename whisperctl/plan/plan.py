@@ -18,8 +18,8 @@ from whisperctl.plan.changes import (
     deletion,
     destruction,
     ignored_differences,
-    kept_deployments,
     remarks,
+    undeletable_deployments,
 )
 from whisperctl.plan.cost import stack_cost, unchanged_cost
 from whisperctl.plan.downtime import with_downtime
@@ -109,10 +109,10 @@ def make_plan(
     """
     if not destroy:
         refuse_foreign(wanted, live)
-    kept, warnings = kept_deployments(live)
+    undeletable, warnings = undeletable_deployments(live)
     rollout = None if destroy or is_replaced(wanted, live) else rollout_of(wanted, live)
-    kept |= {address for address in live.owned if is_of_the_rollout(address, rollout)}
-    changes = destruction(wanted, live, kept) if destroy else changes_between(wanted, live, kept)
+    undeletable |= {address for address in live.owned if is_of_the_rollout(address, rollout)}
+    changes = destruction(wanted, live, undeletable) if destroy else changes_between(wanted, live, undeletable)
     if rollout is not None:
         changes = rollout_changes(wanted, live, rollout, changes)
         warnings += failed_rollout(rollout)
@@ -183,10 +183,10 @@ def _warnings(wanted: Wanted, live: Live, project: str, destroy: bool) -> list[R
         return copies
     inherited = inherited_remarks(wanted.stack, live.inherited, project)
     beside = (*inherited, *group_warning(wanted.stack, live.group_types))
-    return [*copies, *_kept_package(wanted), *_paused(wanted), *beside]
+    return [*copies, *_package_as_it_runs(wanted), *_paused(wanted), *beside]
 
 
-def _kept_package(wanted: Wanted) -> list[Remark]:
+def _package_as_it_runs(wanted: Wanted) -> list[Remark]:
     if not wanted.keeps_package:
         return []
     address = package_address(wanted.stack.deployment.name, wanted.stack.version.name)

@@ -108,35 +108,35 @@ class _Parts:
 
     def selected(self) -> Selected:
         chosen = self._without_what_is_used(self._with_needs(self.asked))
-        kept = {address: change for address, change in self.changes.items() if address in chosen}
+        taken = {address: change for address, change in self.changes.items() if address in chosen}
         wanted, rollout, pointed = self.wanted, self.rollout, set[Address]()
         if rollout is not None and not rollout.is_over:
             pending = {a for a, c in self.changes.items() if self._leads_elsewhere(c)}
             if self.rolls:
-                pointed = pending - kept.keys()
-                kept |= {address: _only_route(self.changes[address]) for address in pointed}
+                pointed = pending - taken.keys()
+                taken |= {address: _only_route(self.changes[address]) for address in pointed}
                 rollout = replace(rollout, only_pointed=tuple(sorted(address.names[0] for address in pointed)))
             else:
-                kept |= {address: _without_route(kept[address]) for address in pending & kept.keys()}
-                kept = {a: change for a, change in kept.items() if a not in pending or change.fields}
+                taken |= {address: _without_route(taken[address]) for address in pending & taken.keys()}
+                taken = {a: change for a, change in taken.items() if a not in pending or change.fields}
                 wanted, rollout = replace(wanted, state=_led_as_now(wanted.state, pending)), None
         return Selected(
             wanted=wanted,
-            changes=tuple(kept.values()),
+            changes=tuple(taken.values()),
             rollout=rollout,
-            left_out=tuple(sorted(self.changes.keys() - kept.keys())),
-            along=tuple(sorted(kept.keys() - self.asked)),
-            refused=tuple(self._refusals(kept.keys())),
-            warnings=tuple(self._remarks(chosen, kept.keys())),
+            left_out=tuple(sorted(self.changes.keys() - taken.keys())),
+            along=tuple(sorted(taken.keys() - self.asked)),
+            refused=tuple(self._refusals(taken.keys())),
+            warnings=tuple(self._remarks(chosen, taken.keys())),
         )
 
-    def _remarks(self, chosen: AbstractSet[Address], kept: AbstractSet[Address]) -> Iterator[Remark]:
+    def _remarks(self, chosen: AbstractSet[Address], taken: AbstractSet[Address]) -> Iterator[Remark]:
         for address in sorted(self.asked - chosen):
             text = f"{address} is asked for and not deleted: what is left out still uses it, or goes with it"
             yield Remark(source=str(address), text=text)
         for address in sorted(a for a in self.asked & chosen if self._leads_elsewhere(self.changes[a])):
             if self.rollout is not None and not (self.rollout.is_over or self.rolls):
-                there = "leads where it leads" if address in kept else "stays as it is, and leads where it leads"
+                there = "leads where it leads" if address in taken else "stays as it is, and leads where it leads"
                 yield Remark(source=str(address), text=f"{address} {there}: the new version is left out")
 
     def _is_of_the_line(self, address: Address) -> bool:
@@ -224,10 +224,10 @@ class _Parts:
                 case Kind.INSTANCE_TYPE_GROUP | Kind.ENVIRONMENT_TAG | Kind.ENVIRONMENT if other.kind in _RUNS:
                     yield other
 
-    def _refusals(self, kept: Iterable[Address]) -> Iterator[Remark]:
+    def _refusals(self, taken: Iterable[Address]) -> Iterator[Remark]:
         """Names that move, and a deployment that is made again, take everything along or nothing."""
-        kept = set(kept)
-        left_out = self.changes.keys() - kept
+        taken = set(taken)
+        left_out = self.changes.keys() - taken
         whole = {
             "it has still its earlier name, or owner": [a for a, c in self.changes.items() if self._is_renamed(a, c)],
             DEPLOYMENT_REPLACED: [
@@ -237,7 +237,7 @@ class _Parts:
         }
         for reason, addresses in whole.items():
             missing = sorted(left_out.intersection(addresses))
-            if kept and missing and not (reason == DEPLOYMENT_REPLACED and kept.isdisjoint(addresses)):
+            if taken and missing and not (reason == DEPLOYMENT_REPLACED and taken.isdisjoint(addresses)):
                 names = ", ".join(map(str, missing))
                 text = f"the selection leaves out {names}: {reason}.\n  Select it as well, or apply the whole first."
                 yield Remark(source="--only, --exclude", text=text)

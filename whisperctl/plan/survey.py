@@ -11,7 +11,7 @@ from whisperctl.control.api import Api, Json
 from whisperctl.errors import ApiError
 from whisperctl.plan.changes import Remark
 from whisperctl.plan.cost import Surge, surge
-from whisperctl.plan.downtime import start_seconds, told_in_words
+from whisperctl.plan.downtime import duration_in_words, start_seconds
 from whisperctl.plan.plan import Plan
 from whisperctl.state.labels import owner
 from whisperctl.state.live import Live
@@ -47,7 +47,7 @@ def surveyed(plan: Plan, api: Api) -> Plan:
     if surge != "does not fit":
         return plan
     start = start_seconds(plan.live, rollout.deployment)
-    down = f"for {told_in_words(start)}, as long as the last start took" if start else "until the new one is up"
+    down = f"for {duration_in_words(start)}, as long as the last start took" if start else "until the new one is up"
     text = (
         f"the rollout needs {needed} more instance{'s' if needed > 1 else ''} beside {rollout.replaces}, and the quota "
         f"has no room for {'them' if needed > 1 else 'it'} ({reason}).\n"

@@ -18,7 +18,7 @@ from whisperctl.state.live import Live
 from whisperctl.state.resources import package_address, version_address
 
 
-def with_kept_package(wanted: Wanted, live: Live, api: Api) -> Wanted:
+def with_running_package(wanted: Wanted, live: Live, api: Api) -> Wanted:
     """What is wanted, with the package that runs where it is one of whisperctl 0.1 that differs in our own files alone.
 
     Raises:
@@ -36,5 +36,5 @@ def with_kept_package(wanted: Wanted, live: Live, api: Api) -> Wanted:
     if not differences or not all(is_our_file(item) for item in differences):
         return wanted
     fields = {"digest": active["digest"]}
-    kept = {address: replace(wanted.state[address], fields=fields)}
-    return replace(wanted, state={**wanted.state, **kept}, unsettled={**wanted.unsettled, **kept})
+    as_it_runs = {address: replace(wanted.state[address], fields=fields)}
+    return replace(wanted, state={**wanted.state, **as_it_runs}, unsettled={**wanted.unsettled, **as_it_runs})

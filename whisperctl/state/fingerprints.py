@@ -24,23 +24,25 @@ def live_digest(objects: Mapping[Address, Json], wanted: State) -> str:
     """32 hex digits over everything that the stack owns, without our own labels and what it ignores."""
     ignored = {address: resource.ignored for address, resource in wanted.items()}
     owned = sorted(
-        (str(a), without(_kept(a, raw), ignored.get(a, ()))) for a, raw in objects.items() if a.kind not in _SHARED
+        (str(a), without(_lasting_fields(a, raw), ignored.get(a, ())))
+        for a, raw in objects.items()
+        if a.kind not in _SHARED
     )
     return hashlib.sha256(json.dumps(owned, sort_keys=True, default=str).encode()).hexdigest()[:32]
 
 
-def _kept(address: Address, raw: Json) -> dict[str, Any]:
+def _lasting_fields(address: Address, raw: Json) -> dict[str, Any]:
     """What of an object changes only when somebody changes it."""
     if address.kind is Kind.INSTANCE_TYPE_GROUP:
         return {item["name"]: [item.get("priority"), item.get("schedule_timeout")] for item in raw["instance_types"]}
     labels = Labels.of(raw)
-    kept = {key: value for key, value in raw.items() if key not in VOLATILE}
+    fields = {key: value for key, value in raw.items() if key not in VOLATILE}
     if address.kind is Kind.SERVICE:
         # The list tells less than the detail: what it tells, and what we set.
-        kept = {key: raw.get(key) for key in SERVICE_LIST_FIELDS | set(labels.tracked)}
+        fields = {key: raw.get(key) for key in SERVICE_LIST_FIELDS | set(labels.tracked)}
     if address.kind is Kind.VERSION and (minimum := labels.paused_minimum) is not None:
-        kept["minimum_instances"] = minimum  # a pause and its end are our own
-    return kept | {"labels": labels.of_others}
+        fields["minimum_instances"] = minimum  # a pause and its end are our own
+    return fields | {"labels": labels.of_others}
 
 
 VOLATILE = frozenset(
@@ -54,26 +56,26 @@ def fingerprint(address: Address, raw: Json | None, wanted: State) -> str:
     """What tells whether an object was changed by anybody: 16 hex digits, or `absent`."""
     if raw is None:
         return "absent"
-    kept = {key: value for key, value in raw.items() if key not in VOLATILE}
+    fields = {key: value for key, value in raw.items() if key not in VOLATILE}
     if address in wanted and wanted[address].ignored:
-        kept = without(kept, wanted[address].ignored) | {"id": raw.get("id")}
+        fields = without(fields, wanted[address].ignored) | {"id": raw.get("id")}
     if address.kind is Kind.SERVICE:
         # The list tells less than the detail: only what a plan compares, whichever of the two was read.
         keys = SERVICE_LIST_FIELDS | {"id"}
         keys |= wanted[address].fields.keys() | Labels.of(raw).tracked_fields if address in wanted else set()
-        kept = {key: value for key, value in kept.items() if key in keys}
+        fields = {key: value for key, value in fields.items() if key in keys}
     if address.kind is Kind.VERSION and address not in wanted:
         # One that leaves or sleeps is known from the list, which tells less than the detail.
-        kept = {key: value for key, value in kept.items() if key in VERSION_LIST_FIELDS}
+        fields = {key: value for key, value in fields.items() if key in VERSION_LIST_FIELDS}
     if address.kind is Kind.ENVIRONMENT:
         # All stacks share it and write its digest: only what a plan compares, and whose it is.
         compared = [raw["id"], raw["description"], Labels.of(raw).owner]
         return hashlib.sha256(json.dumps(compared).encode()).hexdigest()[:16]
     if address.kind is Kind.DEPLOYMENT:
-        kept = {key: value for key, value in kept.items() if not key.endswith("_fields")}
-    if "labels" in kept:
-        kept["labels"] = Labels.of(raw).without_lease
-    text = json.dumps(kept, sort_keys=True, default=str)
+        fields = {key: value for key, value in fields.items() if not key.endswith("_fields")}
+    if "labels" in fields:
+        fields["labels"] = Labels.of(raw).without_lease
+    text = json.dumps(fields, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

@@ -47,17 +47,17 @@ def _of(stack: Stack, text: str, address: Address) -> Iterator[FieldPath]:
 
 def without(fields: Mapping[str, Any], paths: tuple[FieldPath, ...]) -> dict[str, Any]:
     """`fields` without those at `paths`."""
-    kept = dict(fields)
+    remaining = dict(fields)
     for path in paths:
         if not path:
             return {}
         name, below = path[0], path[1:]
-        inside = kept.get(name)
+        inside = remaining.get(name)
         if not below:
-            kept.pop(name, None)
+            remaining.pop(name, None)
         elif isinstance(inside, Mapping):
-            kept[name] = without(inside, (below,))
-    return kept
+            remaining[name] = without(inside, (below,))
+    return remaining
 
 
 def with_theirs(fields: Mapping[str, Any], live: Mapping[str, Any], paths: tuple[FieldPath, ...]) -> dict[str, Any]:

@@ -366,8 +366,8 @@ def lease_change(holder: LeaseHolder | None) -> dict[str, str | None]:
 
 
 def _pack_revisions(revisions: Sequence[RecordedRevision]) -> dict[str, str]:
-    kept = revisions[:KEPT_REVISIONS]
-    return {f"{_REVISION}{n}": f"{item.revision} {item.digest} {item.tag}" for n, item in enumerate(kept, 1)}
+    newest = revisions[:KEPT_REVISIONS]
+    return {f"{_REVISION}{n}": f"{item.revision} {item.digest} {item.tag}" for n, item in enumerate(newest, 1)}
 
 
 def _pack_listed(labels: Mapping[str, str]) -> dict[str, str]:

@@ -297,9 +297,9 @@ def _groups(
 ) -> tuple[dict[Address, Json], dict[Address, Json], bool]:
     """The managed groups that the deployments' labels name, foreign ones of the wanted name, and whether it exists."""
     name = wanted.stack.instance_type_group.name
-    told = [Labels.of(raw) for address, raw in owned.items() if address.kind is Kind.DEPLOYMENT]
-    ids = {ident for labels in told for ident in labels.group_ids}
-    begun = {begun for labels in told for begun in labels.groups_begun}
+    deployment_labels = [Labels.of(raw) for address, raw in owned.items() if address.kind is Kind.DEPLOYMENT]
+    ids = {ident for labels in deployment_labels for ident in labels.group_ids}
+    begun = {begun for labels in deployment_labels for begun in labels.groups_begun}
     ours = {group_address(group["name"]): group for group in project.groups if group["name"] in begun}
     ours |= {group_address(group["name"]): group for group in project.groups if group["id"] in ids}
     same = [group for group in project.groups if group["name"] == name]

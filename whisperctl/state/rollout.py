@@ -140,9 +140,9 @@ def _earlier(
 
     served = sorted(filter(has_served, others), key=newest_first, reverse=True)
     used = used | {name for name in others if (record := records[name]) is not None and record.state == "kept"}
-    kept = [name for position, name in enumerate(served) if position < keep] + sorted(used & set(others))
-    kept = list(dict.fromkeys(kept))
-    return tuple(kept), tuple(sorted(name for name in others if name not in kept))
+    asleep = [name for position, name in enumerate(served) if position < keep] + sorted(used & set(others))
+    asleep = list(dict.fromkeys(asleep))
+    return tuple(asleep), tuple(sorted(name for name in others if name not in asleep))
 
 
 def sleeps(raw: Json) -> bool:

@@ -38,11 +38,11 @@ def needed_tags(wanted: Wanted, live: Live, destroy: bool) -> set[str]:
     recorded = Labels.of(live.owned.get(version_address(stack.deployment.name, stack.version.name))).revisions
     package = wanted.state[package_address(stack.deployment.name, stack.version.name)]
     uploads = not recorded or recorded[0].digest != package.fields["digest"]
-    kept = {item.tag for item in (recorded[: KEPT_REVISIONS - 1] if uploads else recorded)}
+    needed = {item.tag for item in (recorded[: KEPT_REVISIONS - 1] if uploads else recorded)}
     rollout = rollout_of(wanted, live)
     asleep = [version_address(rollout.deployment, name) for name in rollout.kept] if rollout else []
-    kept |= {tag for address in asleep for tag in _tags_of(live.owned[address])}
-    return kept | ({wanted.build.tag} if wanted.build else set())
+    needed |= {tag for address in asleep for tag in _tags_of(live.owned[address])}
+    return needed | ({wanted.build.tag} if wanted.build else set())
 
 
 def retired_tags(api: Api, wanted: Sequence[Wanted], lives: Sequence[Live], destroy: bool) -> list[list[Address]]:

@@ -63,20 +63,20 @@ class Asker:
         first = self._judged(self.asked(ask, self._upload(piece)), piece)
         if first[1] is None:
             return first
-        kept = first
+        best = first
         warm = replace(ask, temperature=max(ask.temperature, _WARM), seed=1)
         late = _from_its_sound(piece) if first[1].kind == "is empty" else None
         if again := self._again(warm, piece) if late is None else self._later(ask, late):
-            kept = again if guard.better(again, kept) else kept
-        heard, doubt = kept
+            best = again if guard.better(again, best) else best
+        answer, doubt = best
         if doubt is None:
-            return kept
+            return best
         if doubt.kind == "ends early":
-            return self._continued(warm, piece, heard, doubt)
+            return self._continued(warm, piece, answer, doubt)
         hot = replace(ask, temperature=max(ask.temperature, _HOT), seed=2)
-        if (again := self._again(hot, piece)) and guard.better(again, kept):
-            kept = again
-        return kept
+        if (again := self._again(hot, piece)) and guard.better(again, best):
+            best = again
+        return best
 
     def asked(self, ask: Ask, upload: Upload) -> Transcript:
         """The transcript of one file as it is.
@@ -122,24 +122,24 @@ class Asker:
             return None
 
     def _continued(
-        self, ask: Ask, piece: Piece, heard: Transcript, doubt: guard.Doubt
+        self, ask: Ask, piece: Piece, begun: Transcript, doubt: guard.Doubt
     ) -> tuple[Transcript, guard.Doubt | None]:
         """`heard` with what a shorter piece from its early end on says; as it is if that is no better."""
         rest = replace(_rest(piece, int(max(0.0, doubt.start - _LEAD) / SECONDS)), shared=True)
         again = self._again(ask, rest)
-        if again is None or again[1] is not None or not again[0].text or again[0].text in heard.text:
-            return heard, doubt
+        if again is None or again[1] is not None or not again[0].text or again[0].text in begun.text:
+            return begun, doubt
         before = replace(piece, start=0.0, end=doubt.start)
-        joined = stitch([(before, heard), (rest, again[0])])
-        return replace(joined, language=heard.language), None
+        joined = stitch([(before, begun), (rest, again[0])])
+        return replace(joined, language=begun.language), None
 
     def _later(self, ask: Ask, rest: Piece) -> tuple[Transcript, guard.Doubt | None] | None:
         """What a piece's later part says, with times from the piece's start."""
         if (again := self._again(ask, rest)) is None:
             return None
-        heard, doubt = again
+        later, doubt = again
         doubt = doubt and replace(doubt, start=doubt.start + rest.start)
-        return replace(stitch([(rest, heard)]), language=heard.language), doubt
+        return replace(stitch([(rest, later)]), language=later.language), doubt
 
     def _upload(self, piece: Piece) -> Upload:
         return self._uploads.upload(piece.samples, self._patient.endpoint.link_rate)

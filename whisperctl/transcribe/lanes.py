@@ -116,8 +116,8 @@ class Lanes:
             lane.waiting.append((replace(piece, samples=_NOTHING), future))
             if lane.ask.language is None and not piece.last and not _is_unsent(lane, piece):
                 with self._turn.aside():
-                    heard = self._result(future)[0]
-                lane.ask = replace(lane.ask, language=languages.code(heard.language or ""))
+                    first = self._result(future)[0]
+                lane.ask = replace(lane.ask, language=languages.code(first.language or ""))
 
     def _stop_if_broken(self, future: Future[Heard]) -> None:
         if future.cancelled():
@@ -136,15 +136,15 @@ class Lanes:
             raise (self._failure or error) from None
 
     def _stitched(self, lane: _Lane, *, words: bool) -> Transcript:
-        heard = [(piece, self._result(future)[0]) for piece, future in lane.waiting]
-        if not heard:
+        parts = [(piece, self._result(future)[0]) for piece, future in lane.waiting]
+        if not parts:
             return Transcript(text="", segments=(), duration=0.0)
-        if len(heard) == 1:
-            piece, transcript = heard[0]
+        if len(parts) == 1:
+            piece, transcript = parts[0]
             whole = timed(transcript, piece.end)
         else:
-            whole = timed(stitch(heard), heard[-1][0].end)
-        return estimated(whole, _all_levels(heard)) if words else whole
+            whole = timed(stitch(parts), parts[-1][0].end)
+        return estimated(whole, _all_levels(parts)) if words else whole
 
     def _notes(self, sound: Sound) -> Iterator[str]:
         yield from sound.complaints
@@ -194,10 +194,10 @@ def _joined(spans: list[tuple[float, float]]) -> list[tuple[float, float]]:
     return joined
 
 
-def _all_levels(heard: list[tuple[Piece, Transcript]]) -> Levels:
-    last = heard[-1][0]
+def _all_levels(parts: list[tuple[Piece, Transcript]]) -> Levels:
+    last = parts[-1][0]
     levels = np.zeros(round(last.start / SECONDS) + len(last.levels), np.uint16)
-    for piece, _ in heard:
+    for piece, _ in parts:
         first = round(piece.start / SECONDS)
         levels[first : first + len(piece.levels)] = piece.levels
     return levels

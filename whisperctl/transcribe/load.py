@@ -133,12 +133,12 @@ class Load:
         with self._lock:
             seen.errors[kind] += 1
 
-    def _wer(self, heard: dict[int, Transcript]) -> float | None:
-        if self._expect is None or len(heard) < len(self._pieces):
+    def _wer(self, transcripts: dict[int, Transcript]) -> float | None:
+        if self._expect is None or len(transcripts) < len(self._pieces):
             return None
         if len(self._pieces) == 1:
-            return word_error_rate(self._expect, heard[0].text)
-        whole = timed(stitch((piece, heard[at]) for at, piece in enumerate(self._pieces)), self._pieces[-1].end)
+            return word_error_rate(self._expect, transcripts[0].text)
+        whole = timed(stitch((piece, transcripts[at]) for at, piece in enumerate(self._pieces)), self._pieces[-1].end)
         return word_error_rate(self._expect, whole.text)
 
     @property

@@ -38,8 +38,8 @@ class Output(Protocol):
 class Folder:
     """A folder of this machine."""
 
-    def __init__(self, path: Path, kept: Ledger) -> None:
-        self._path, self._ledger = path, kept
+    def __init__(self, path: Path, ledger: Ledger) -> None:
+        self._path, self._ledger = path, ledger
 
     def missing(self, wanted: Mapping[Path, str], source: Source) -> list[Path]:
         """As `Output` says."""
@@ -125,8 +125,8 @@ def opened(where: str | Path) -> Iterator[Output]:
     folder = Path(where)
     _make(folder)
     output.clear(folder)
-    with ledger.opened(folder) as kept:
-        yield Folder(folder, kept)
+    with ledger.opened(folder) as book:
+        yield Folder(folder, book)
 
 
 def _make(folder: Path) -> None:

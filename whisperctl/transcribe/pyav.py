@@ -83,13 +83,13 @@ class _Decoded:
         self._layout: str | None = None
 
     def blocks(self) -> Iterator[tuple[float | None, Samples]]:
-        heard = False
+        decoded = False
         for frame in self._frames():
             for block in self._resampled(frame):
-                heard = True
+                decoded = True
                 yield block
         yield from self._flushed()
-        if not heard and self._damaged:
+        if not decoded and self._damaged:
             raise WhisperctlError(f"cannot be decoded by PyAV: {self._first_fault}.")
         if self._damaged:
             more = f", and {self._damaged - 1} more of the kind" if self._damaged > 1 else ""

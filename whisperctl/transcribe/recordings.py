@@ -114,11 +114,11 @@ def spooled(path: Path, spool: Path) -> Path:
             raise WhisperctlError("is a device, which may have no end.")
         if path.is_socket():
             raise WhisperctlError("is a socket, not a file.")
-        with path.open("rb") as source, tempfile.NamedTemporaryFile(dir=spool, delete=False) as kept:
-            shutil.copyfileobj(source, kept)
+        with path.open("rb") as source, tempfile.NamedTemporaryFile(dir=spool, delete=False) as copy:
+            shutil.copyfileobj(source, copy)
     except OSError as error:
         raise WhisperctlError(f"cannot be kept in {spool}: {error.strerror}.") from error
-    return Path(kept.name)
+    return Path(copy.name)
 
 
 def _once(named: list[Named]) -> list[Named]:
@@ -225,11 +225,11 @@ def _unambiguous(named: list[Named]) -> list[Named]:
     Never a number: the next run may name them in another order, and skips what seems to be there.
     """
     named = _without_sidecars(named)
-    for kept in count(1):
+    for depth in count(1):
         places = Counter(one.place for one in named if isinstance(one, Recording))
         if max(places.values(), default=1) == 1:
             break
-        named = [_longer(one, kept) if isinstance(one, Recording) and places[one.place] > 1 else one for one in named]
+        named = [_longer(one, depth) if isinstance(one, Recording) and places[one.place] > 1 else one for one in named]
     return named
 
 
@@ -248,9 +248,9 @@ def _aside(one: Recording) -> Recording:
         return one
 
 
-def _longer(one: Recording, kept: int) -> Recording:
+def _longer(one: Recording, depth: int) -> Recording:
     """With its file's whole name, and the folders right above it up to `kept` parts."""
-    return replace(one, place=Path(*one.path.resolve().parts[1:][-kept:]))
+    return replace(one, place=Path(*one.path.resolve().parts[1:][-depth:]))
 
 
 def temporary() -> tempfile.TemporaryDirectory[str]:

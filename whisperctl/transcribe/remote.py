@@ -72,19 +72,19 @@ def spooled(url: str, spool: Path) -> Iterator[Path]:
     Raises:
         WhisperctlError: it cannot be read or kept; the message follows its name.
     """
-    with tempfile.NamedTemporaryFile(dir=spool, suffix=Path(urlsplit(url).path).suffix) as kept:
+    with tempfile.NamedTemporaryFile(dir=spool, suffix=Path(urlsplit(url).path).suffix) as copy:
         with _own_errors(url):
             files, path = _opened(url)
             try:
-                _copy(files.open(path, "rb", block_size=_BLOCK), kept)
+                _copy(files.open(path, "rb", block_size=_BLOCK), copy)
             except ValueError:  # what fsspec says of a web server that gives no ranges: as a stream, then
                 if not url.startswith("http"):
                     raise
-                kept.seek(0)
-                kept.truncate()
-                _copy(files.open(path, "rb", block_size=0), kept)
-        kept.flush()
-        yield Path(kept.name)
+                copy.seek(0)
+                copy.truncate()
+                _copy(files.open(path, "rb", block_size=0), copy)
+        copy.flush()
+        yield Path(copy.name)
 
 
 def _copy(source: Any, target: IO[bytes]) -> None:
@@ -120,13 +120,13 @@ class Objects:
     def __init__(self, url: str) -> None:
         """Raise WhisperctlError if a package that reads such URLs is missing."""
         self._url = url
-        with self._told():
+        with self._own_errors_with_address():
             self._files, root = _opened(url)
         self._root = root.rstrip("/")
 
     def names(self) -> set[str]:
         """The objects there, by their names below the URL."""
-        with self._told():
+        with self._own_errors_with_address():
             self._files.invalidate_cache()
             return {str(path).removeprefix(self._root).lstrip("/") for path in self._files.find(self._root)}
 
@@ -134,7 +134,7 @@ class Objects:
         """The content of each object."""
         if not names:
             return {}
-        with self._told():
+        with self._own_errors_with_address():
             # Not `cat`: that takes a name with [, * or ? for a pattern.
             contents = self._files.cat_ranges([f"{self._root}/{name}" for name in names], None, None)
             if broken := next((content for content in contents if isinstance(content, Exception)), None):
@@ -143,11 +143,11 @@ class Objects:
 
     def write(self, name: str, content: bytes) -> None:
         """Make an object, or replace it, in one step."""
-        with self._told():
+        with self._own_errors_with_address():
             self._files.pipe_file(f"{self._root}/{name}", content)
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
+    def _own_errors_with_address(self) -> Iterator[None]:
         try:
             with _own_errors(self._url, "cannot be read or written"):
                 yield

@@ -36,14 +36,14 @@ class _Word(NamedTuple):
     sound: str
 
 
-def stitch(heard: Iterable[tuple[Piece, Transcript]]) -> Transcript:
+def stitch(parts: Iterable[tuple[Piece, Transcript]]) -> Transcript:
     """One transcript of all pieces, in order.
 
     A piece's transcript without segments counts as one segment from its start to its end.
     """
     segments: list[Segment] = []
     language, end = None, 0.0
-    for piece, transcript in heard:
+    for piece, transcript in parts:
         shifted = _shifted(piece, transcript)
         if piece.shared and segments and shifted:
             first = _first_after(segments, piece.start - _SLACK)
@@ -110,8 +110,8 @@ def _joined(
         centre = (shared_from + shared_to) / 2
         stop = sum(1 for word in left if word.start + word.end < 2 * centre)
         go = sum(1 for word in right if word.start + word.end < 2 * centre)
-    kept = _ending_before(before, left[stop]) if stop < len(left) else before
-    return kept, _following(after, right, go)
+    left_part = _ending_before(before, left[stop]) if stop < len(left) else before
+    return left_part, _following(after, right, go)
 
 
 def _words(segments: list[Segment], since: float = -inf, until: float = inf) -> list[_Word]:
@@ -133,8 +133,8 @@ def _ending_before(segments: list[Segment], word: _Word) -> list[Segment]:
     """`segments` up to `word`, without it."""
     broken = segments[word.segment]
     text = broken.text[: word.first].rstrip()
-    kept = segments[: word.segment]
-    return [*kept, replace(broken, text=text, end=max(broken.start, word.start))] if text else kept
+    whole = segments[: word.segment]
+    return [*whole, replace(broken, text=text, end=max(broken.start, word.start))] if text else whole
 
 
 def _following(segments: list[Segment], shared: list[_Word], go: int) -> list[Segment]:
@@ -144,8 +144,8 @@ def _following(segments: list[Segment], shared: list[_Word], go: int) -> list[Se
     if go == len(shared):
         last = shared[-1]
         rest = segments[last.segment].text[last.after :].strip()
-        kept = segments[last.segment + 1 :]
-        return [replace(segments[last.segment], text=rest, start=last.end), *kept] if rest else kept
+        whole = segments[last.segment + 1 :]
+        return [replace(segments[last.segment], text=rest, start=last.end), *whole] if rest else whole
     word = shared[go]
     broken = segments[word.segment]
     return [replace(broken, text=broken.text[word.first :], start=word.start), *segments[word.segment + 1 :]]

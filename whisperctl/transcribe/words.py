@@ -61,8 +61,8 @@ def _bounds(lengths: list[int], levels: Levels) -> list[float]:
     edges.append(int(len(sound) - np.argmax(sound[::-1])))
     bounds: list[float] = []
     for start, end in pairwise(edges):
-        heard = np.flatnonzero(sound[start:end])
-        inner = (start + int(heard[0]), start + int(heard[-1]) + 1) if len(heard) else (start, max(start, end))
+        loud = np.flatnonzero(sound[start:end])
+        inner = (start + int(loud[0]), start + int(loud[-1]) + 1) if len(loud) else (start, max(start, end))
         bounds += [float(inner[0]), float(inner[1])]
     return bounds
 

@@ -13,6 +13,6 @@ def written_text(written: Sequence[Written]) -> str:
 
 
 def _text(entry: Written) -> str:
-    head = f"{entry.file} ({entry.stack}): {len(entry.values)} written, {len(entry.told)} only told"
-    lines = [*(f"  {value}" for value in entry.values), *(f"  not written: {text}" for text in entry.told)]
+    head = f"{entry.file} ({entry.stack}): {len(entry.values)} written, {len(entry.unwritten)} only told"
+    lines = [*(f"  {value}" for value in entry.values), *(f"  not written: {text}" for text in entry.unwritten)]
     return "\n".join([head, *lines])

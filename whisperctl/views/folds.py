@@ -43,7 +43,7 @@ class Folds(Lines):
     def __init__(self, fold: Fold, clock: Clock, *, several: bool, color: bool, verbose: bool) -> None:
         super().__init__(several=several, color=color, verbose=verbose)
         self.fold, self.clock = fold, clock
-        self._held: dict[tuple[str, Address], Log] = {}
+        self._open: dict[tuple[str, Address], Log] = {}
 
     def __call__(self, event: Event) -> None:
         """Say what happened, but a log only now and then."""
@@ -52,14 +52,14 @@ class Folds(Lines):
                 if event.level == "log" and not self._is_due(event):
                     return
             elif not isinstance(event, Started):
-                self._print(self._held.pop((event.stack, about(event)), None))
+                self._print(self._open.pop((event.stack, about(event)), None))
             super().__call__(event)
 
     def _is_due(self, event: Said) -> bool:
         """Hold a line of a log; whether it is to be said as well."""
         now = self.clock.monotonic()
         new = Log(title=f"{self.prefix(event)}{event.address}", begun=int(self.clock.time()), said=now)
-        log = self._held.setdefault((event.stack, event.address), new)
+        log = self._open.setdefault((event.stack, event.address), new)
         log.lines.append(event.text)
         if now - log.said < SAY_EVERY:
             return False
@@ -73,8 +73,8 @@ class Folds(Lines):
     def close(self) -> None:
         """Print what is held: of builds that were cut off."""
         with self._lock:
-            while self._held:
-                self._print(self._held.popitem()[1])
+            while self._open:
+                self._print(self._open.popitem()[1])
 
 
 def github(log: Log, _now: int) -> str:

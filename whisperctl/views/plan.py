@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import click
 
 from whisperctl.plan.changes import ORDER, Change
-from whisperctl.plan.downtime import told_in_words
+from whisperctl.plan.downtime import duration_in_words
 from whisperctl.plan.operations import Operation
 from whisperctl.plan.proposal import Proposal
 from whisperctl.plan.values import planned, step
@@ -21,9 +21,9 @@ def plan_text(plans: Sequence[Proposal], color: bool) -> str:
     """What differs, what is lost first, and a line of totals; stacks in which nothing differs share one line."""
     if len(plans) == 1:
         return _plan_text(plans[0], color)
-    loud = [_plan_text(plan, color) for plan in most_lost_first(plans) if not is_quiet(plan)]
-    quiet = [unchanged_line(plans)] if len(loud) < len(plans) else []
-    return "\n\n".join([*loud, *quiet, *waves(plans), totals(plans)])
+    loud = [_plan_text(plan, color) for plan in most_lost_first(plans) if not is_unremarkable(plan)]
+    unchanged = [unchanged_line(plans)] if len(loud) < len(plans) else []
+    return "\n\n".join([*loud, *unchanged, *waves(plans), totals(plans)])
 
 
 def waves(plans: Sequence[Proposal]) -> list[str]:
@@ -41,14 +41,14 @@ def most_lost_first(plans: Sequence[Proposal]) -> list[Proposal]:
     return sorted(plans, key=lambda plan: min((ORDER[change.action] for change in plan.changes), default=len(ORDER)))
 
 
-def is_quiet(plan: Proposal) -> bool:
+def is_unremarkable(plan: Proposal) -> bool:
     """Whether there is nothing to say about a stack but that it is as its file says."""
     return plan.is_empty and not (plan.is_pending or plan.warnings or plan.refused or plan.left_out)
 
 
 def unchanged_line(plans: Sequence[Proposal]) -> str:
     """The stacks in which nothing differs."""
-    names = [plan.stack for plan in plans if is_quiet(plan)]
+    names = [plan.stack for plan in plans if is_unremarkable(plan)]
     return f"Unchanged: {', '.join(names)}."
 
 
@@ -119,7 +119,7 @@ def steps_text(plan: Proposal) -> list[str]:
 
 def _time(operation: Operation) -> str:
     if operation.seconds is not None:
-        return f" ({told_in_words(operation.seconds)})"
+        return f" ({duration_in_words(operation.seconds)})"
     return " (no start was measured yet)" if operation.kind == "gate" else ""
 
 

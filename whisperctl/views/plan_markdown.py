@@ -14,7 +14,7 @@ from whisperctl.plan.proposal import Proposal
 from whisperctl.views.plan import (
     change_text,
     cost_text,
-    is_quiet,
+    is_unremarkable,
     left_out_text,
     most_lost_first,
     steps_text,
@@ -33,7 +33,7 @@ LOSSES = frozenset({"delete", "replace"})
 
 def plan_markdown(plans: Sequence[Proposal]) -> str:
     """A line of totals, a section a stack with its details folded, the unchanged stacks in one line."""
-    loud = [plan for plan in most_lost_first(plans) if len(plans) == 1 or not is_quiet(plan)]
+    loud = [plan for plan in most_lost_first(plans) if len(plans) == 1 or not is_unremarkable(plan)]
     before = ["\n\n".join([totals(plans), *waves(plans)])] if len(plans) > 1 else []
     after = [unchanged_line(plans)] if len(loud) < len(plans) else []
     text = "\n\n".join([*before, *(_section(plan) for plan in loud), *after])
@@ -46,15 +46,15 @@ def _cut(plans: Sequence[Proposal], before: Sequence[str], after: Sequence[str])
     room = LIMIT - ROOM_FOR_NOTES - sum(len(part) + 2 for part in (*before, *least, *after))
     parts, left_out, hidden = list(least), Counter[str](), 0
     for position, plan in enumerate(plans):
-        for kept in (plan, _without(plan, "create"), _without(plan, "create", "update")):
-            part = _section(kept)
+        for shown in (plan, _without(plan, "create"), _without(plan, "create", "update")):
+            part = _section(shown)
             if len(part) - len(least[position]) <= room:
                 room -= len(part) - len(least[position])
                 parts[position] = part
                 break
         else:
-            kept, hidden = _without(plan, "create", "update"), hidden + (not least[position])
-        left_out.update(_actions(plan) - _actions(kept))
+            shown, hidden = _without(plan, "create", "update"), hidden + (not least[position])
+        left_out.update(_actions(plan) - _actions(shown))
     notes = [f"{left_out[action]} to {action}" for action in ("create", "update") if left_out[action]]
     stacks = f", {hidden} stacks altogether" if hidden else ""
     note = (

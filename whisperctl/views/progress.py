@@ -9,7 +9,7 @@ from typing import assert_never
 import click
 
 from whisperctl.apply.events import Ended, Event, Failed, Said, Started, Stopped
-from whisperctl.plan.downtime import told_in_words
+from whisperctl.plan.downtime import duration_in_words
 from whisperctl.plan.operations import Operation, OperationKind
 from whisperctl.state.resources import Address
 
@@ -98,7 +98,7 @@ def about(event: Event) -> Address:
 
 def expected(operation: Operation) -> str:
     """How long an operation will take, in brackets; nothing where that was never measured."""
-    return f" ({told_in_words(operation.seconds)})" if operation.seconds else ""
+    return f" ({duration_in_words(operation.seconds)})" if operation.seconds else ""
 
 
 def counted(lines: int) -> str:

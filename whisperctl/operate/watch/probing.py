@@ -59,9 +59,9 @@ def _measured(project: str, stack: Stack, endpoint: Endpoint, clock: Clock) -> P
         ask = Ask(model=stack.model.served_name, task=stack.model.task, language=smoke.language)
         content = recording(smoke.audio)
         start = clock.monotonic()
-        heard = transcribe(endpoint, ask, (smoke.audio.name, content)).text
+        text = transcribe(endpoint, ask, (smoke.audio.name, content)).text
         slowest = max(slowest, clock.monotonic() - start)
-        wrong, known = word_error_count(smoke.expect, heard), len(words(smoke.expect))
+        wrong, known = word_error_count(smoke.expect, text), len(words(smoke.expect))
         errors, expected = errors + wrong, expected + known
         rate = wrong / known if known else float(wrong > 0)
         if rate > smoke.max_wer:
