@@ -53,8 +53,8 @@ def emulator(folder: Path, speed: float, *more: str) -> AbstractContextManager[E
 
 def timed(work: Callable[[], Any]) -> tuple[float, Any]:
     start = time.monotonic()
-    found = work()
-    return time.monotonic() - start, found
+    result = work()
+    return time.monotonic() - start, result
 
 
 def command(project: Project, *args: str) -> float:

@@ -114,8 +114,8 @@ class Connection(asyncio.Protocol):
             server.capacity = int(path.rpartition("/")[2])
             server.admit()
         if verb == "GET" or path.startswith("/_"):
-            told = {"answered": server.answered, "refused": server.refused, "most": server.most}
-            return b"200 OK", json.dumps(told).encode(), b""
+            counts = {"answered": server.answered, "refused": server.refused, "most": server.most}
+            return b"200 OK", json.dumps(counts).encode(), b""
         if (wait := server.refuses()) is not None:
             server.refused += 1
             return b"429 Too Many Requests", b"{}", b"x-ratelimit-reset: %d\r\n" % (int(wait) + 1)

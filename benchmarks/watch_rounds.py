@@ -42,7 +42,7 @@ def main() -> None:
         stacks, world, notices = project.load(), project.world(), []
         watch = Rounds(
             stacks=lambda: stacks, world=world, clock=world.clock, interval=1, probe_every=0, heals=False,
-            tell=lambda told, _healed: notices.append(len(told)),
+            tell=lambda begun, _healed: notices.append(len(begun)),
         )  # fmt: skip
         start, at_first = time.monotonic(), 0.0
         for number in range(count):

@@ -71,9 +71,9 @@ def errors(words: int, gap: tuple[float, float]) -> Iterator[float]:
     transcript, sound, starts = spoken(words, gap)
     samples = np.clip(sound * 6000, -32768, 32767).astype(np.int16)
     timed = estimated(transcript, measured(samples))
-    found = [each.start for segment in timed.segments or () for each in segment.words]
-    assert len(found) == len(starts)
-    yield from (abs(one - other) for one, other in zip(found, starts, strict=True))
+    estimates = [each.start for segment in timed.segments or () for each in segment.words]
+    assert len(estimates) == len(starts)
+    yield from (abs(one - other) for one, other in zip(estimates, starts, strict=True))
 
 
 def main() -> None:

@@ -45,9 +45,9 @@ Series = tuple[str, list[tuple[float, float]]]
 
 
 def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 @contextmanager
@@ -100,10 +100,12 @@ def asked(url: str, expression: str, legend: str, since: float, until: float) ->
     """What Prometheus says to a panel's query."""
     query = expression.replace("$project", ".*").replace("$stack", ".*")
     given: dict[str, str | float] = {"query": query, "start": since, "end": until, "step": 1}
-    found = httpx.get(f"{url}/api/v1/query_range", params=given, timeout=30).raise_for_status().json()["data"]["result"]
+    results = (
+        httpx.get(f"{url}/api/v1/query_range", params=given, timeout=30).raise_for_status().json()["data"]["result"]
+    )
     return [
         (_legend(legend, each["metric"]), [(float(when), float(value)) for when, value in each["values"]])
-        for each in found
+        for each in results
     ]
 
 

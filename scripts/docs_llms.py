@@ -65,10 +65,10 @@ schema is `whisperctl schema --of plan`. The token comes from UBIOPS_API_TOKEN o
 
 def text() -> str:
     """The whole file."""
-    told = [(title, f"{file.removesuffix('.md')}.html", description(ROOT / "docs" / file)) for title, file in pages()]
+    links = [(title, f"{file.removesuffix('.md')}.html", description(ROOT / "docs" / file)) for title, file in pages()]
     schemas = sorted(file.name for file in (ROOT / "schemas").glob("*.schema.json"))
     lines = [ABOUT, "## Documentation", ""]
-    lines += [f"- [{title}]({SITE}{file}): {sentence}" for title, file, sentence in told]
+    lines += [f"- [{title}]({SITE}{file}): {sentence}" for title, file, sentence in links]
     lines += ["", "## Schemas", "", *(f"- [{name}]({SITE}schemas/{name})" for name in schemas), ""]
     return "\n".join(lines)
 

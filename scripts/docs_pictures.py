@@ -166,15 +166,15 @@ def shown(picture: Picture, folder: Path, environment: Mapping[str, str]) -> lis
     command = [sys.executable, "-m", "whisperctl", *picture.command.split()]
     process = subprocess.Popen(command, cwd=folder, env=environment, stdin=theirs, stdout=theirs, stderr=theirs)
     os.close(theirs)
-    kept: list[Text] = []
+    last: list[Text] = []
     while chunk := read(ours):
         stream.feed(chunk)
         if picture.moment and any(picture.moment in line for line in screen.display):
-            kept = lines_of(screen)
+            last = lines_of(screen)
     os.close(ours)
     if (code := process.wait()) != picture.code:
         sys.exit(f"whisperctl {picture.command} ended with {code}:\n" + "\n".join(screen.display).rstrip())
-    return kept or lines_of(screen)
+    return last or lines_of(screen)
 
 
 def read(terminal: int) -> bytes:

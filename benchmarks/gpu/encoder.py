@@ -88,7 +88,7 @@ def kernels(name, call):
 def recordings(samples):
     """Noise and tones, or the samples at other loudness and times, with noise."""
     random = np.random.default_rng(7)
-    known = [heard(path) for path in sorted(samples.glob("*.wav"))] if samples else []
+    known = [samples_of(path) for path in sorted(samples.glob("*.wav"))] if samples else []
     at = np.arange(SECONDS * RATE) / RATE
     for number in range(RECORDINGS):
         if known:
@@ -102,7 +102,7 @@ def recordings(samples):
         yield np.clip(sound, -1, 1).astype(np.float32)
 
 
-def heard(path):
+def samples_of(path):
     """A 16-bit WAV at 16 kHz, mono."""
     with wave.open(str(path)) as file:
         frames = np.frombuffer(file.readframes(file.getnframes()), "<i2").astype(np.float32) / 32768
@@ -124,14 +124,14 @@ def words(encoder, folder, samples, all_ways):
     start += [known["task_to_id"]["transcribe"], known["no_timestamps_token_id"]]
 
     def decoded(hidden):
-        tokens, past, found = torch.tensor([start] * len(hidden), device="cuda"), None, []
+        tokens, past, steps = torch.tensor([start] * len(hidden), device="cuda"), None, []
         for _ in range(TOKENS):
             step = decoder.model.decoder(
                 input_ids=tokens, encoder_hidden_states=hidden, past_key_values=past, use_cache=True
             )
             past, tokens = step.past_key_values, decoder.proj_out(step.last_hidden_state[:, -1]).argmax(-1, True)
-            found.append(tokens)
-        return torch.cat(found, 1)
+            steps.append(tokens)
+        return torch.cat(steps, 1)
 
     expected = expected_ids = None
     for name, way in {"eager": encoder, "eager again": encoder, **all_ways}.items():

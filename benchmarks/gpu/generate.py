@@ -51,12 +51,12 @@ def measured(model: Any, extract: Any, sounds: list[np.ndarray], where: str) -> 
     begin = time.monotonic()
     features = extract(sounds, sampling_rate=RATE, return_tensors="pt", device=where).input_features
     features = features.to(model.device, model.dtype)
-    heard = time.monotonic()
+    extracted = time.monotonic()
     ids = model.generate(features, language="en", task="transcribe", max_new_tokens=TOKENS, do_sample=False)
     tokens = ids.cpu().shape[1]
     end = time.monotonic()
     rate = len(sounds) * SECONDS / (end - begin)
-    times = {"features_s": round(heard - begin, 2), "generate_s": round(end - heard, 2)}
+    times = {"features_s": round(extracted - begin, 2), "generate_s": round(end - extracted, 2)}
     return {"audio_s_per_s": round(rate, 2), **times, "tokens": tokens}
 
 

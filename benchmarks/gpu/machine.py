@@ -72,12 +72,12 @@ def descendants(pids: list[int]) -> list[Any]:
     """These processes and all below them."""
     import psutil
 
-    found = []
+    processes = []
     for pid in pids:
         with contextlib.suppress(psutil.Error):
             process = psutil.Process(pid)
-            found += [process, *process.children(recursive=True)]
-    return found
+            processes += [process, *process.children(recursive=True)]
+    return processes
 
 
 def counters(url: str) -> dict[str, float]:
@@ -88,6 +88,6 @@ def counters(url: str) -> dict[str, float]:
     except OSError:
         return sums
     for line in text.splitlines():
-        if found := re.match(r"(vllm:[a-z0-9_]+?_(?:sum|count|total))(?:\{[^}]*\})? ([0-9.eE+-]+)$", line):
-            sums[found[1]] = sums.get(found[1], 0.0) + float(found[2])
+        if counter := re.match(r"(vllm:[a-z0-9_]+?_(?:sum|count|total))(?:\{[^}]*\})? ([0-9.eE+-]+)$", line):
+            sums[counter[1]] = sums.get(counter[1], 0.0) + float(counter[2])
     return sums

@@ -27,7 +27,10 @@ def main() -> None:
     try:
         if not server.wait(400):
             raise SystemExit(server.problem())
-        report: dict[str, Any] = {"startup_s": round(time.monotonic() - begin, 1), "heard": heard(server.url, options)}
+        report: dict[str, Any] = {
+            "startup_s": round(time.monotonic() - begin, 1),
+            "heard": transcripts(server.url, options),
+        }
     finally:
         server.stop()
     (options.out / "prove.json").write_text(json.dumps(report, indent=1) + "\n")
@@ -40,12 +43,12 @@ def word_errors(said: list[str], got: list[str]) -> float:
     row = list(range(len(got) + 1))
     for at, word in enumerate(said, 1):
         before, row[0] = row[0], at
-        for other, found in enumerate(got, 1):
-            before, row[other] = row[other], min(row[other] + 1, row[other - 1] + 1, before + (word != found))
+        for other, transcribed in enumerate(got, 1):
+            before, row[other] = row[other], min(row[other] + 1, row[other - 1] + 1, before + (word != transcribed))
     return row[-1] / len(said)
 
 
-def heard(url: str, options: argparse.Namespace) -> list[dict[str, Any]]:
+def transcripts(url: str, options: argparse.Namespace) -> list[dict[str, Any]]:
     """Each sample's words, said and heard."""
     rows: list[dict[str, Any]] = []
     for name, sample in json.loads((options.samples / "samples.json").read_text()).items():

@@ -15,12 +15,12 @@ Runs = dict[tuple[int, str], list[dict[str, Any]]]
 
 def runs(path: Path) -> Runs:
     """Every run, by level and variant."""
-    found: Runs = defaultdict(list)
+    by_variant: Runs = defaultdict(list)
     for line in path.read_text().splitlines():
         row = json.loads(line)
         if "c" in row:  # others compare words
-            found[row["c"], row["variant"]].append(row)
-    return found
+            by_variant[row["c"], row["variant"]].append(row)
+    return by_variant
 
 
 def typical(rows: list[dict[str, Any]], key: str) -> float:
@@ -28,30 +28,30 @@ def typical(rows: list[dict[str, Any]], key: str) -> float:
     return median(row[key] for row in rows)
 
 
-def ratio(found: Runs, level: int, variant: str) -> float:
+def ratio(by_variant: Runs, level: int, variant: str) -> float:
     """The median over rounds of the variant's rate over the tutorial's in the same round."""
-    base = {row["round"]: row["audio_s_per_s"] for row in found[level, BASE]}
-    rows = [row for row in found[level, variant] if row["round"] in base]
+    base = {row["round"]: row["audio_s_per_s"] for row in by_variant[level, BASE]}
+    rows = [row for row in by_variant[level, variant] if row["round"] in base]
     return median(row["audio_s_per_s"] / base[row["round"]] for row in rows)
 
 
-def table(found: Runs) -> str:
+def table(by_variant: Runs) -> str:
     """One row for each level and variant."""
     head = (
         "| concurrent | variant | runs | audio-s/s, median | least to most | × tutorial | p50 s | p95 s | GPU busy % |"
     )
     lines = [head, "|---|---|---|---|---|---|---|---|---|"]
-    for level, variant in sorted(found, key=lambda key: (key[0], key[1] != BASE, key[1])):
-        rows = found[level, variant]
+    for level, variant in sorted(by_variant, key=lambda key: (key[0], key[1] != BASE, key[1])):
+        rows = by_variant[level, variant]
         rates = [row["audio_s_per_s"] for row in rows]
         cells = [level, variant, len(rows), f"{median(rates):.0f}", f"{min(rates):.0f} to {max(rates):.0f}"]
-        cells += [f"{ratio(found, level, variant):.2f}", f"{typical(rows, 'p50_s'):.2f}"]
+        cells += [f"{ratio(by_variant, level, variant):.2f}", f"{typical(rows, 'p50_s'):.2f}"]
         cells += [f"{typical(rows, 'p95_s'):.2f}", f"{typical(rows, 'gpu_busy_percent'):.0f}"]
         lines.append("| " + " | ".join(map(str, cells)) + " |")
     return "\n".join(lines)
 
 
-def plot(found: Runs, target: Path, card: str) -> None:
+def plot(by_variant: Runs, target: Path, card: str) -> None:
     """Medians as bars, every run as a dot."""
     import matplotlib as mpl
 
@@ -59,12 +59,12 @@ def plot(found: Runs, target: Path, card: str) -> None:
     mpl.rcParams["svg.hashsalt"] = "whisperctl"
     import matplotlib.pyplot as plt
 
-    levels = sorted({level for level, _ in found})
-    variants = sorted({variant for _, variant in found}, key=lambda variant: (variant != BASE, variant))
+    levels = sorted({level for level, _ in by_variant})
+    variants = sorted({variant for _, variant in by_variant}, key=lambda variant: (variant != BASE, variant))
     figure, axes = plt.subplots(figsize=(8, 4.2))
     for number, variant in enumerate(variants):
         places = [at + (number - (len(variants) - 1) / 2) * 0.2 for at in range(len(levels))]
-        rates = [[row["audio_s_per_s"] for row in found[level, variant]] for level in levels]
+        rates = [[row["audio_s_per_s"] for row in by_variant[level, variant]] for level in levels]
         axes.bar(places, [median(some) for some in rates], width=0.18, label=variant)
         for place, some in zip(places, rates, strict=True):
             axes.plot([place] * len(some), some, "k.", markersize=4)
@@ -79,9 +79,9 @@ def plot(found: Runs, target: Path, card: str) -> None:
 
 def main() -> None:
     """Print the table; draw the plot."""
-    found = runs(Path(sys.argv[1]))
-    print(table(found))
-    plot(found, Path(sys.argv[2]), sys.argv[3])
+    by_variant = runs(Path(sys.argv[1]))
+    print(table(by_variant))
+    plot(by_variant, Path(sys.argv[2]), sys.argv[3])
 
 
 if __name__ == "__main__":

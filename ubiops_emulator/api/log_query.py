@@ -64,8 +64,8 @@ def _label_test(label: str, operator: str, text: str) -> Test:
         raise invalid(f"query: unknown label {label}")
 
     def value(line: LogLine) -> str:
-        found = line.labels.get(label)
-        return str(found).lower() if isinstance(found, bool) else str("" if found is None else found)
+        given = line.labels.get(label)
+        return str(given).lower() if isinstance(given, bool) else str("" if given is None else given)
 
     if operator == "=":
         return lambda line: value(line) == text

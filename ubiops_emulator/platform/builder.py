@@ -69,7 +69,7 @@ class Builder:
         return verdict
 
     async def _tag(self, doc: Doc) -> Verdict:
-        path = launching.kept_file(self.store, doc.body["_file"])
+        path = launching.stored_file(self.store, doc.body["_file"])
         if doc.body["_file"] and doc.body["_file"]["filename"].endswith(packages.TARS):
             return Verdict(facts={"size": doc.body["_file"]["size"]}, log=["Image stored; the emulator runs no images"])
         secrets = {str(one.name): one.body["value"] for one in self.store.children("secret", doc.id)}
@@ -82,7 +82,7 @@ class Builder:
             state = tag.body["status"] if tag else "gone"
             return Verdict(error=f"Environment tag is not available (its status is {state})")
         variables = effective(self.store, version)
-        path, name = launching.kept_file(self.store, doc.body["_package"]), launching.main_file(variables)
+        path, name = launching.stored_file(self.store, doc.body["_package"]), launching.main_file(variables)
         verdict = await build_checks.read_package(path, name)
         verdict.lines = [*verdict.lines, *_tag_lines(tag)]
         verdict.facts["_lines"] = verdict.lines

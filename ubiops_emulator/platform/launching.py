@@ -28,7 +28,7 @@ def mark(store: Store) -> str:
     return f"{store.folder.resolve()}#"
 
 
-def kept_file(store: Store, package: dict[str, Any] | None) -> Path | None:
+def stored_file(store: Store, package: dict[str, Any] | None) -> Path | None:
     """An uploaded file on disk."""
     return store.folder / "files" / package["sha256"] if package else None
 
@@ -52,7 +52,7 @@ def shell(store: Store, python: str, variables: dict[str, str]) -> dict[str, str
 async def launch(store: Store, settings: Settings, doc: Doc, where: Site) -> Launch | None:
     """What to start for an instance; None when its revision has no package (an app's image, an empty revision)."""
     revision = store.by_id("revision", doc.body["_revision"] or "")
-    package = kept_file(store, revision.body["_package"]) if revision else None
+    package = stored_file(store, revision.body["_package"]) if revision else None
     if package is None or revision is None:
         return None
     target = store.folder.resolve() / "instances" / doc.id

@@ -60,27 +60,27 @@ def unmet(lines: list[str], facts: Mapping[str, Any]) -> list[str]:
     return problems
 
 
-def _unmet(wanted: Requirement, found: Mapping[str, Any] | None) -> str:
-    if found is None:
+def _unmet(wanted: Requirement, installed: Mapping[str, Any] | None) -> str:
+    if installed is None:
         return "not installed"
-    if not wanted.specifier.contains(found["version"], prereleases=True):
-        return f"version {found['version']} is installed"
-    extras = {canonicalize_name(extra) for extra in found["extras"]}
+    if not wanted.specifier.contains(installed["version"], prereleases=True):
+        return f"version {installed['version']} is installed"
+    extras = {canonicalize_name(extra) for extra in installed["extras"]}
     missing = sorted(extra for extra in wanted.extras if canonicalize_name(extra) not in extras)
     if missing:
         return f"the installed version has no extra {', '.join(missing)}"
-    return "" if found["importable"] else "installed, but it cannot be imported"
+    return "" if installed["importable"] else "installed, but it cannot be imported"
 
 
 def names(lines: list[str]) -> list[str]:
     """The distributions that requirement lines speak of."""
-    found = []
+    distributions = []
     for line in lines:
         try:
-            found.append(Requirement(line).name)
+            distributions.append(Requirement(line).name)
         except InvalidRequirement:
             continue
-    return found
+    return distributions
 
 
 async def ask(python: str, question: dict[str, Any], env: Mapping[str, str]) -> tuple[dict[str, Any], list[str]]:
@@ -174,10 +174,10 @@ def _check_class(text: str, file_name: str) -> Verdict:
         tree = ast.parse(text, file_name)
     except (SyntaxError, ValueError) as error:
         return Verdict(error=f"{file_name} is not valid Python: {error}")
-    found = [node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == "Deployment"]
-    if not found:
+    classes = [node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == "Deployment"]
+    if not classes:
         return Verdict(error=f"{file_name} has no class Deployment")
-    methods = {n.name for n in found[-1].body if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef)}
+    methods = {n.name for n in classes[-1].body if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef)}
     facts: dict[str, Any] = {"has_request_method": "request" in methods, "has_requests_method": "requests" in methods}
     facts["_models"] = models.served_names(tree)
     return Verdict(facts=facts, log=["Package structure is valid"])

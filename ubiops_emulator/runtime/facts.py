@@ -35,24 +35,24 @@ def marker_environment() -> dict[str, str]:
 def distribution(name: str) -> dict[str, object] | None:
     """Version, extras and whether anything of it can be imported; None when it is not installed."""
     try:
-        found = importlib.metadata.distribution(name)
+        installed = importlib.metadata.distribution(name)
     except importlib.metadata.PackageNotFoundError:
         return None
-    tops = top_levels(found)
+    tops = top_levels(installed)
     importable = not tops or any(importlib.util.find_spec(top) is not None for top in tops)
     return {
-        "version": found.version,
-        "extras": found.metadata.get_all("Provides-Extra") or [],
+        "version": installed.version,
+        "extras": installed.metadata.get_all("Provides-Extra") or [],
         "importable": importable,
     }
 
 
-def top_levels(found: importlib.metadata.Distribution) -> list[str]:
+def top_levels(installed: importlib.metadata.Distribution) -> list[str]:
     """Names that the distribution makes importable."""
-    text = found.read_text("top_level.txt")
+    text = installed.read_text("top_level.txt")
     if text is not None:
         return text.split()
-    names = {str(path).split("/", 1)[0] for path in found.files or [] if str(path).endswith(".py")}
+    names = {str(path).split("/", 1)[0] for path in installed.files or [] if str(path).endswith(".py")}
     return [stem for stem in (name.removesuffix(".py") for name in names) if re.fullmatch(r"[A-Za-z_]\w*", stem)]
 
 
@@ -66,12 +66,12 @@ def methods(folder: str, file_name: str) -> dict[str, object]:
     module = importlib.util.module_from_spec(spec)
     sys.modules["deployment"] = module
     spec.loader.exec_module(module)
-    found = getattr(module, "Deployment", None)
-    if found is None:
+    deployment = getattr(module, "Deployment", None)
+    if deployment is None:
         raise ImportError(f"{file_name} has no class Deployment")
     return {
-        "has_request_method": callable(getattr(found, "request", None)),
-        "has_requests_method": callable(getattr(found, "requests", None)),
+        "has_request_method": callable(getattr(deployment, "request", None)),
+        "has_requests_method": callable(getattr(deployment, "requests", None)),
     }
 
 

@@ -72,22 +72,22 @@ def listens(port: int, pids: list[int]) -> bool:
 
 
 def _listening_inodes(port: int) -> set[str]:
-    found = set()
+    inodes = set()
     for name in ("tcp", "tcp6"):
         with contextlib.suppress(OSError):
             for line in Path(f"/proc/net/{name}").read_text().splitlines()[1:]:
                 parts = line.split()
                 if parts[3] == LISTENING and int(parts[1].rsplit(":", 1)[1], 16) == port:
-                    found.add(parts[9])
-    return found
+                    inodes.add(parts[9])
+    return inodes
 
 
 def _sockets(pid: int) -> set[str]:
-    found = set()
+    inodes = set()
     with contextlib.suppress(OSError):
         for entry in Path(f"/proc/{pid}/fd").iterdir():
             with contextlib.suppress(OSError):
                 link = str(entry.readlink())
                 if link.startswith("socket:["):
-                    found.add(link[8:-1])
-    return found
+                    inodes.add(link[8:-1])
+    return inodes

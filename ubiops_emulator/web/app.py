@@ -117,10 +117,10 @@ class App:
             if not access.allowed(self.platform.store, user.id, CONTROL, {"project_name": seed.PROJECT}):
                 raise Refusal(403, "Only an administrator of the project may control the emulator")
             return await control.answer(self, request, path)
-        found = match(request.method, self._below_root(request.method, path))
-        if found is None:
+        matching = match(request.method, self._below_root(request.method, path))
+        if matching is None:
             raise Refusal(501, f"The emulator does not implement {request.method} {path}")
-        route, values = found
+        route, values = matching
         entry["group"] = route.kind
         self.limiter.count(route.kind, address(request.scope), self._limit())
         left = await self.faults.before(request.method, path)

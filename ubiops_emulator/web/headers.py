@@ -34,7 +34,7 @@ def undoubled(raw: Raw) -> None:
         raise invalid(f"More than one header {', '.join(doubled)}")
 
 
-def kept(raw: Raw) -> Raw:
+def end_to_end(raw: Raw) -> Raw:
     """Headers without those of the connection, and without those that `Connection` names."""
     named = {part.strip().lower() for name, value in raw if name.lower() == b"connection" for part in value.split(b",")}
     drop = HOP_BY_HOP | named
@@ -48,7 +48,7 @@ def without(raw: Raw, *names: bytes) -> Raw:
 
 def onward(raw: Raw, client: str, *, pass_authorization: bool) -> Raw:
     """What an instance sees of a request's headers."""
-    headers = kept(raw) if pass_authorization else without(kept(raw), b"authorization")
+    headers = end_to_end(raw) if pass_authorization else without(end_to_end(raw), b"authorization")
     if any(name.lower() == b"transfer-encoding" for name, _ in raw):
         headers = [*without(headers, b"content-length"), (b"transfer-encoding", b"chunked")]
     return [*headers, (b"x-forwarded-for", client.encode()), (b"x-forwarded-proto", b"http")]

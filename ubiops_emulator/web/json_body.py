@@ -39,9 +39,9 @@ def storable(text: str) -> str:
     Raises:
         Refusal: 400: it has a NUL, or half of a pair of surrogates.
     """
-    found = UNSTORABLE.search(text)
-    if found:
-        name = "null characters" if found[0] == "\0" else f"lone surrogates (U+{ord(found[0]):04X})"
+    unstorable = UNSTORABLE.search(text)
+    if unstorable:
+        name = "null characters" if unstorable[0] == "\0" else f"lone surrogates (U+{ord(unstorable[0]):04X})"
         raise invalid(f"JSON parse error: {name} are not allowed in a string")
     return text
 

@@ -186,7 +186,7 @@ class Proxy:
 
 async def _hand_on(answer: httpx.Response, send: Send, exchange: Exchange) -> None:
     """An instance's answer, as it comes."""
-    raw = headers.kept(answer.headers.raw)
+    raw = headers.end_to_end(answer.headers.raw)
     await send({"type": "http.response.start", "status": answer.status_code, "headers": raw})
     stream: Any = answer.stream
     try:

@@ -73,7 +73,7 @@ async def _multipart(request: Request, platform: Platform) -> tuple[Any, Upload 
         files = {name: value for name, value in form.items() if isinstance(value, UploadFile)}
         if set(files) - {"file"}:
             raise invalid(f"{', '.join(sorted(files))}: unknown field")
-        upload = await asyncio.to_thread(_kept, files["file"], platform) if files else None
+        upload = await asyncio.to_thread(_store_upload, files["file"], platform) if files else None
     finally:
         await form.close()
     return fields or None, upload
@@ -93,7 +93,7 @@ def _limited(request: Request, limit: int) -> Request:
     return Request(request.scope, receive)
 
 
-def _kept(file: UploadFile, platform: Platform) -> Upload:
+def _store_upload(file: UploadFile, platform: Platform) -> Upload:
     """Store a file under its digest, after a look for harm."""
     folder = platform.store.folder / "files"
     folder.mkdir(exist_ok=True)

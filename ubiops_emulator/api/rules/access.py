@@ -71,8 +71,8 @@ def set_token(store: Store, user: Doc, token: str) -> None:
 
 def token_user(store: Store, token: str, now: float) -> Doc | None:
     """Whose token it is; None for an unknown or expired one."""
-    found = [doc for doc in store.every("token") if doc.name == digest(token)]
-    user = store.by_id("user", found[0].parent) if found else None
+    tokens = [doc for doc in store.every("token") if doc.name == digest(token)]
+    user = store.by_id("user", tokens[0].parent) if tokens else None
     expiry = user.body.get("expiry_date") if user else None
     if expiry and datetime.fromisoformat(expiry).timestamp() <= now:
         return None
@@ -310,9 +310,9 @@ def _roles(call: Call) -> list[dict[str, Any]]:
     owner = project(call)
     rows = []
     for name in DEFAULT_ROLES:
-        held = [one for one in call.known_permissions if grants(call.store, owner.id, name, one)]
+        permissions = [one for one in call.known_permissions if grants(call.store, owner.id, name, one)]
         ident = str(uuid.uuid5(uuid.UUID(owner.id), name))
-        rows.append({"id": ident, "name": name, "default": True, "permissions": held})
+        rows.append({"id": ident, "name": name, "default": True, "permissions": permissions})
     return rows + [doc.body for doc in call.store.children("role", owner.id)]
 
 

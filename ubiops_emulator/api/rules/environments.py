@@ -237,13 +237,13 @@ def _built_on(call: Call, filename: str) -> dict[str, Any]:
     if not name or not tag_name:
         raise invalid("base_environment_name and base_environment_tag are required query parameters")
     try:
-        found = find_environment(call, name)
-        chosen = find_tag(call.store, found, tag_name)
+        base = find_environment(call, name)
+        chosen = find_tag(call.store, base, tag_name)
     except Refusal as error:
         raise invalid(f"base environment: {error.text}") from error
     if chosen.body["status"] != "available":
         raise invalid("base_environment_tag: the tag is not available")
-    return {"base_environment_name": found.name, "base_environment_tag": chosen.name}
+    return {"base_environment_name": base.name, "base_environment_tag": chosen.name}
 
 
 def _queue(call: Call, doc: Doc) -> None:

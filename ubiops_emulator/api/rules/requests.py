@@ -74,8 +74,8 @@ def _listed(call: Call, owners: list[Doc], keys: list[str]) -> list[dict[str, An
         raise invalid(f"status: unknown {', '.join(unknown)}")
     limit, offset = number(call, "limit", 50, 1, 50), number(call, "offset", 0, 0, 10**9)
     docs = [doc for owner in owners for doc in call.store.children("request", owner.id)]
-    kept = (doc for doc in docs if doc.body["status"] in wanted and _searched(call, doc))
-    docs = sorted(kept, key=lambda doc: -doc.seq)
+    matching = (doc for doc in docs if doc.body["status"] in wanted and _searched(call, doc))
+    docs = sorted(matching, key=lambda doc: -doc.seq)
     return [shapes.keep(keys, view(call.store, doc)) for doc in docs[offset : offset + limit]]
 
 
@@ -92,7 +92,7 @@ def _searched(call: Call, doc: Doc) -> bool:
 
 def get(call: Call) -> dict[str, Any]:
     """One request, without its data if only metadata is asked for."""
-    body = _kept(call, _request(call))
+    body = _retained(call, _request(call))
     if flag(call, "metadata_only"):
         body |= {"request_data": None, "result": None}
     return shapes.keep(shapes.REQUEST_SINGLE, body)
@@ -100,12 +100,12 @@ def get(call: Call) -> dict[str, Any]:
 
 def input_get(call: Call) -> Any:
     """The data of a request."""
-    return _kept(call, _request(call))["request_data"]
+    return _retained(call, _request(call))["request_data"]
 
 
 def output_get(call: Call) -> Any:
     """The result of a request."""
-    return _kept(call, _request(call))["result"]
+    return _retained(call, _request(call))["result"]
 
 
 def update(call: Call) -> dict[str, Any]:
@@ -126,7 +126,7 @@ def delete(call: Call) -> None:
 
 def collect(call: Call) -> list[dict[str, Any]]:
     """Several requests by id."""
-    return [shapes.keep(shapes.REQUEST_DETAIL, _kept(call, doc)) for doc in _several(call)]
+    return [shapes.keep(shapes.REQUEST_DETAIL, _retained(call, doc)) for doc in _several(call)]
 
 
 def cancel(call: Call) -> dict[str, Any]:
@@ -159,7 +159,7 @@ def view(store: Store, doc: Doc) -> dict[str, Any]:
     return doc.body | names | {"pipeline": None, "success": doc.body["status"] == "completed"}
 
 
-def _kept(call: Call, doc: Doc) -> dict[str, Any]:
+def _retained(call: Call, doc: Doc) -> dict[str, Any]:
     """With `request_retention_mode: metadata` neither data nor result are shown again."""
     body = view(call.store, doc)
     return body | {"request_data": None, "result": None} if doc.body.get("_mode") == "metadata" else body
