@@ -24,7 +24,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 
 from tests.harness.project import Project
 from whisperctl.cli.commands.watch import watch
-from whisperctl.operate.watch.conditions import Condition, Notice, Told
+from whisperctl.operate.watch.conditions import Condition, Notice, OpenConditions
 from whisperctl.operate.watch.heal import Healing
 from whisperctl.operate.watch.metrics import Board
 from whisperctl.operate.watch.observation import Observation
@@ -44,7 +44,7 @@ def told(notices: Sequence[Notice]) -> list[tuple[str, str, str]]:
 
 
 def test_each_thing_is_told_once_when_it_begins_and_once_when_it_is_over() -> None:
-    state = Told()
+    state = OpenConditions()
     assert told(state.news([wrong("x")], SEEN)) == [("begins", "drift", "x")]
     assert state.news([wrong("x")], SEEN) == []
     assert told(state.news([wrong("x", "2 -> 3"), wrong("y")], SEEN)) == [

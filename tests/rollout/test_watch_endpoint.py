@@ -116,7 +116,7 @@ def test_a_probe_tells_words_and_seconds_and_a_start_that_fails_its_reason(proje
     api.delete_env_var("alpha", "v1", added)
     set_by_hand(project, HEARS="hello world", DELAY="0")
     until(watch, heard, "over failed start")
-    assert "probe" not in {condition.kind for condition in watch.told.open}
+    assert "probe" not in {condition.kind for condition in watch.known.open}
 
 
 def test_a_build_that_fails_is_told_once(project: Project) -> None:

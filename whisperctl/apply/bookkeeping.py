@@ -19,6 +19,7 @@ from whisperctl.apply.payloads import (
 )
 from whisperctl.errors import StalePlan
 from whisperctl.plan.operations import Operation
+from whisperctl.spec import EnvVar
 from whisperctl.state import secret
 from whisperctl.state.desired import digest_of
 from whisperctl.state.fingerprints import live_digest
@@ -48,28 +49,29 @@ def record(job: Job, operation: Operation) -> None:
     """Write which env vars are ours and the fingerprints of the secrets that were just set."""
     stack = job.plan.wanted.stack
     known = Labels.of(job.plan.live.owned.get(operation.address))
-    secrets: dict[str, str] = {}
     here = (job.deployment, job.version)
-    for variable in stack.env:
-        if variable.secret:
-            written = known.secrets.get(variable.name, "")
-            address = env_var_address(job.deployment, job.version, variable.name)
-            if address in job.plan.left_out:
-                secrets |= {variable.name: written} if written else {}
-                continue
-            theirs = bool(written) and () in job.plan.wanted.state[address].ignored
-            keeps = theirs or secret.matches(variable.value, written)
-            secrets[variable.name] = (
-                written
-                if keeps
-                else secret.fingerprint(variable.value, job.plan.project, job.plan.stack, variable.name)
-            )
+    texts = {var.name: _fingerprint(job, var, known.secrets.get(var.name, "")) for var in stack.env if var.secret}
+    secrets = {name: text for name, text in texts.items() if text}
     names = own_names(job)
     if job.plan.selection:  # one that is left out may leave the file, and is ours until it is deleted
         gone = {change.address for change in job.plan.changes if change.action == "delete"}
         left = {a.names[2] for a in job.plan.live.owned.keys() - gone if a.kind is Kind.ENV_VAR and a.names[:2] == here}
         names += [n for n in known.env_names if n in left]
     _patch_version_labels(job, operation.address, {"secrets": secrets, "env_names": names})
+
+
+def _fingerprint(job: Job, variable: EnvVar, written: str) -> str:
+    """What the label of a secret is to say; as it is `written` where the value is what it was, or is somebody else's.
+
+    Empty for one that is left out of the plan and was never set.
+    """
+    address = env_var_address(job.deployment, job.version, variable.name)
+    if address in job.plan.left_out:
+        return written
+    theirs = bool(written) and () in job.plan.wanted.state[address].ignored
+    if theirs or secret.matches(variable.value, written):
+        return written
+    return secret.fingerprint(variable.value, job.plan.project, job.plan.stack, variable.name)
 
 
 def _patch_version_labels(job: Job, address: Address, changes: Changes) -> None:
@@ -81,28 +83,16 @@ def _patch_version_labels(job: Job, address: Address, changes: Changes) -> None:
 
 def seal(job: Job, operation: Operation) -> None:
     """Record success on the services and the deployment, and give the lease back: always the last write."""
-    performed = {change.address for change in job.plan.changes}
-    for address in job.plan.wanted.state:
-        asked = not job.plan.selection or address in performed
-        if asked and address.kind in LABELLED and address.kind is not Kind.DEPLOYMENT:
-            _seal_one(job, address)
-    for address, known in job.plan.live.owned.items():
-        if address.kind in LABELLED and address not in job.plan.wanted.state and Labels.of(known).id is None:
-            _write_id(job, address)
+    _seal_objects(job)
     [live] = read_live(job.api, [job.plan.wanted], SEAL_READS)
     with job.lock:
         raw = job.api.deployment(job.deployment)
         if raw is None:
             raise StalePlan(f"{operation.address} disappeared while it was applied.\n  Plan again.")
-        group = [
-            group_now["id"]
-            for group_now in (read_now(job, address) for address in job.plan.wanted.state if is_group(address))
-            if group_now
-        ]
-        start_seconds = job.start_seconds or Labels.of(raw).start_seconds
+        groups = filter(None, (read_now(job, address) for address in job.plan.wanted.state if is_group(address)))
         labels = Labels.of(raw).written(
             id=raw["id"],
-            start_seconds=start_seconds,
+            start_seconds=job.start_seconds or Labels.of(raw).start_seconds,
             build_seconds=job.build_seconds or Labels.of(raw).build_seconds,
             origin=job.plan.origin,
             tool=__version__,
@@ -111,7 +101,7 @@ def seal(job: Job, operation: Operation) -> None:
             digest=job.plan.wanted.digest,
             applied=live_digest(live.owned, job.plan.wanted.state),
             version=job.version,
-            group_ids=group,
+            group_ids=[group["id"] for group in groups],
             groups_begun=[],
             tags=sorted(needed_tags(job.plan.wanted, job.plan.live, False)),
             lease=None,
@@ -126,18 +116,31 @@ def _of_a_part(job: Job, live: Live) -> Changes:
     """What the deployment's labels say after a part of the stack was applied: of the rest, what they said before."""
     plan, before = job.plan, job.before
     version = version_address(job.deployment, job.version)
-    versions = {a for a in live.owned if a.kind is Kind.VERSION and a.names[0] == job.deployment}
     only = job.version if version in live.owned and version not in plan.left_out else before.version
+    has_others = bool(live.versions(job.deployment).keys() - {job.version})
     as_left = before.applied == live_digest(plan.live.owned, plan.wanted.state)
     return {
         "digest": before.digest,
         # Of what others changed meanwhile nothing is forgotten.
         "applied": live_digest(live.owned, plan.wanted.state) if as_left else before.applied,
-        "version": None if versions - {version} else only,  # with others beside it, the next plan looks for them
+        "version": None if has_others else only,  # with others beside it, the next plan looks for them
         "served": before.served or any(address.kind is Kind.SERVICE for address in live.owned),
         "group_ids": [str(raw["id"]) for address, raw in live.owned.items() if is_group(address)],
         "tags": coming_tags(job),
     }
+
+
+def _seal_objects(job: Job) -> None:
+    """The labels of everything but the deployment, whose digest says that all the others are written."""
+    plan = job.plan
+    performed = {change.address for change in plan.changes}
+    labelled = [address for address in plan.wanted.state if address.kind in LABELLED]
+    for address in labelled:
+        if address.kind is not Kind.DEPLOYMENT and (address in performed or not plan.selection):
+            _seal_one(job, address)
+    for address, labels in plan.live.labels.items():
+        if address.kind in LABELLED and address not in plan.wanted.state and labels.id is None:
+            _write_id(job, address)
 
 
 def _seal_one(job: Job, address: Address) -> None:

@@ -28,6 +28,7 @@ from whisperctl.errors import GateFailed, WhisperctlError
 from whisperctl.plan.operations import Operation
 from whisperctl.spec import Service
 from whisperctl.state.labels import Labels
+from whisperctl.state.records import RolloutRecord, RolloutState
 from whisperctl.state.resources import Address, service_address, version_address
 from whisperctl.state.rollout import OPENAI_LABELS, Rollout, sleeps
 
@@ -160,17 +161,23 @@ def _put_to_sleep(job: Job, version: str) -> None:
     raw = job.api.version(job.deployment, version)
     if raw is None:
         return
-    known, rollout = Labels.of(raw), rollout_in(job)
-    left = rollout.back and version == rollout.replaces
-    # The services led to it, even if the apply that switched was cut off before it could record that.
-    served = version == rollout.replaces and known.rollout is not None and known.rollout.state == "passed"
-    if not sleeps(raw) or known.rollout is None or left or served:
+    known = Labels.of(raw)
+    state = _state_asleep(rollout_in(job), version, known.rollout)
+    if not sleeps(raw) or known.rollout is None or state != known.rollout.state:
         listed = {name: known.all[name] for name in OPENAI_LABELS if name in known.all}
-        record = known.rollout or record_of(job, "served")
         labels = Labels(known.written(user=dict.fromkeys(listed))).written(
-            rollout=replace(record, state="left" if left else "served" if served else record.state),
+            rollout=replace(known.rollout or record_of(job, "served"), state=state),
             paused_minimum=None,
             listed=listed or known.listed,
         )
         patch(job, version, {"minimum_instances": 0, "labels": labels})
     stop_instances(job.api, job.deployment, version)
+
+
+def _state_asleep(rollout: Rollout, version: str, record: RolloutRecord | None) -> RolloutState:
+    """What the record of a version that is put to sleep says: as before, but of the one that gives way."""
+    if version == rollout.replaces and rollout.back:
+        return "left"
+    if record is None or (version == rollout.replaces and record.state == "passed"):
+        return "served"  # the services led to it, even if the apply that switched could not record that any more
+    return record.state

@@ -216,21 +216,26 @@ def _look(api: Api, stack: Stack, pool: ThreadPoolExecutor) -> _Seen:
     services = [pool.submit(api.find_service, service.name) for service in stack.services]
     version = api.version(*names)
     tags = [(address, pool.submit(api.tag, *address.names)) for address in _tag_addresses(stack, version)]
+    latest, instances = None, list[Json]()
     if version is not None:
         latest = pool.submit(api.revision, *names, version["latest_revision"]) if version["latest_revision"] else None
-        listed = api.instances(*names)
-        events = list(pool.map(lambda item: _newest_event(api, *names, item), listed))
-    wanted = (version or {}).get("instance_type_group_id")
-    same = [group for group in groups.result() if group["id"] == wanted or not version]
+        instances = api.instances(*names)
+    events = list(pool.map(lambda item: _newest_event(api, *names, item), instances))
     return _Seen(
         deployment=deployment.result(),
         version=version,
         tags=[(address, answer.result()) for address, answer in tags],
-        latest=latest.result() if version and latest else None,
-        group=next((group for group in same if version or group["name"] == stack.instance_type_group.name), None),
+        latest=latest.result() if latest else None,
+        group=_group(groups.result(), version, stack.instance_type_group.name),
         services=[(service, answer.result()) for service, answer in zip(stack.services, services, strict=True)],
-        instances=list(zip(listed, events, strict=True)) if version else [],
+        instances=list(zip(instances, events, strict=True)),
     )
+
+
+def _group(groups: Sequence[Json], version: Json | None, name: str) -> Json | None:
+    """The group that the version runs in; without a version the one of that name."""
+    key, wanted = ("name", name) if version is None else ("id", version.get("instance_type_group_id"))
+    return next((group for group in groups if group[key] == wanted), None)
 
 
 def _tag_addresses(stack: Stack, version: Json | None) -> list[Address]:
@@ -347,5 +352,5 @@ def _credits(seen: _Seen) -> float | None:
     if not types or any(rate is None for rate in rates.values()):
         return None
     first = rates[types[0]["id"]]
-    running = [item for item, _ in seen.instances if item["status"] == "running"]
-    return float(sum(rates.get((item.get("instance_type") or {}).get("id"), first) or 0 for item in running))
+    kinds = [item.get("instance_type") or {} for item, _ in seen.instances if item["status"] == "running"]
+    return float(sum(rates.get(kind.get("id"), first) or 0 for kind in kinds))

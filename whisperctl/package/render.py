@@ -66,18 +66,17 @@ def _clear(folder: Path, files: Mapping[str, bytes | Path]) -> None:
     if folder.exists() and not folder.is_dir():
         raise WhisperctlError(f"{folder} is not a folder.")
     earlier = _earlier(folder)
-    present = any(not path.is_dir() for path in folder.rglob("*"))
-    if present and earlier is None:
+    if earlier is None and not all(path.is_dir() for path in folder.rglob("*")):
         raise WhisperctlError(f"{folder} holds files that whisperctl did not write.\n  Name an empty or a new folder.")
-    for name in (*files, *(earlier or ()), MANIFEST):
-        if not is_below((folder / name).parent, folder) or (folder / name).is_symlink():
-            raise WhisperctlError(f"{folder / name} is a link, or behind one: nothing is written or removed there.")
-    for name in files:
-        if (folder / name).exists() and name not in (earlier or ()):
-            raise WhisperctlError(f"{folder / name} was not written by whisperctl, and would be overwritten.")
-    for name in earlier or ():
+    ours = [*(earlier or ()), MANIFEST]
+    for path in (folder / name for name in (*files, *ours)):
+        if path.is_symlink() or not is_below(path.parent, folder):
+            raise WhisperctlError(f"{path} is a link, or behind one: nothing is written or removed there.")
+    for path in (folder / name for name in files if name not in ours):
+        if path.exists():
+            raise WhisperctlError(f"{path} was not written by whisperctl, and would be overwritten.")
+    for name in ours:
         (folder / name).unlink(missing_ok=True)
-    (folder / MANIFEST).unlink(missing_ok=True)
 
 
 def _earlier(folder: Path) -> list[str] | None:

@@ -206,24 +206,20 @@ class Operations:
 
         Those of a version that leaves go with it. A new version is born with the names, an updated one gets them too.
         """
-        stack = self.wanted.stack
-        here = (stack.deployment.name, stack.version.name)
-        changes = [change for change in changes if change.address.names[:2] == here]
-        if self.partial and not changes:
+        own = [change for change in changes if change.address.names[:2] == self._version.names]
+        if self.partial and not own:
             return []
-        version = version_address(*here)
-        actions = {change.action for change in version_changes if change.address == version}
-        secrets = {variable.name for variable in stack.env if variable.secret}
-        touches_secret = any(change.address.names[2] in secrets and change.action != "delete" for change in changes)
-        is_new = bool(actions & {"create", "replace"})
-        new_names = any(change.action == "create" for change in changes)
-        claimed = is_new or not (touches_secret or (new_names and not actions))
-        claim = needs if claimed else [self._add("claim", version, needs)]
-        made = [self._variable(change, claim) for change in changes]
-        settled = all(change.action in ("create", "update") for change in changes) and not touches_secret
-        if settled and (is_new or self._recorded(secrets)):
+        actions = {change.action for change in own}
+        on_version = {change.action for change in version_changes if change.address == self._version}
+        is_new = not on_version.isdisjoint(("create", "replace"))
+        secrets = {variable.name for variable in self.wanted.stack.env if variable.secret}
+        touches_secret = any(change.address.names[2] in secrets for change in own if change.action != "delete")
+        if not is_new and (touches_secret or ("create" in actions and not on_version)):
+            needs = [self._add("claim", self._version, needs)]
+        made = [self._variable(change, needs) for change in own]
+        if actions <= {"create", "update"} and not touches_secret and (is_new or self._recorded(secrets)):
             return made
-        return [*made, self._add("record", version, made or needs)]
+        return [*made, self._add("record", self._version, made or needs)]
 
     def _variable(self, change: Change, needs: list[int]) -> int:
         match change.action:

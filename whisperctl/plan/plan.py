@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from whisperctl.loading.origin import Origin
 from whisperctl.plan.changes import (
     ORDER,
+    Change,
     Remark,
     changes_between,
     deletion,
@@ -107,21 +108,18 @@ def make_plan(
     Raises:
         NotOwned: a wanted name is taken by something that is not ours.
     """
-    if not destroy:
-        refuse_foreign(wanted, live)
-    undeletable, warnings = undeletable_deployments(live)
     rollout = None if destroy or is_replaced(wanted, live) else rollout_of(wanted, live)
+    undeletable, warnings = undeletable_deployments(live)
     undeletable |= {address for address in live.owned if is_of_the_rollout(address, rollout)}
-    changes = destruction(wanted, live, undeletable) if destroy else changes_between(wanted, live, undeletable)
-    if rollout is not None:
-        changes = rollout_changes(wanted, live, rollout, changes)
-        warnings += failed_rollout(rollout)
-    if not destroy:
-        changes = with_downtime(wanted, live, changes)
+    if destroy:
+        changes = destruction(wanted, live, undeletable)
+    else:
+        refuse_foreign(wanted, live)
+        changes = _changes(wanted, live, rollout, undeletable)
+        warnings += failed_rollout(rollout) if rollout is not None else []
     gone = {change.address for change in changes if change.action == "delete"}
     changes += [deletion(wanted, a, "nothing uses it any more") for a in retired_tags if a not in gone]
     provenance = provenance_of(live, origin)
-    changes = changes if destroy else with_protection_lifted(wanted, live, changes)
     changes.sort(key=lambda change: change.address)
     touched = {change.address for change in changes}
     cost = stack_cost(wanted, live, rollout, destroy)
@@ -171,6 +169,14 @@ def make_plan(
         live=live,
         rollout=rollout,
     )
+
+
+def _changes(wanted: Wanted, live: Live, rollout: Rollout | None, undeletable: set[Address]) -> list[Change]:
+    """What differs, with what a rollout and lifted protection make of it."""
+    changes = changes_between(wanted, live, undeletable)
+    if rollout is not None:
+        changes = rollout_changes(wanted, live, rollout, changes)
+    return with_protection_lifted(wanted, live, with_downtime(wanted, live, changes))
 
 
 def _warnings(wanted: Wanted, live: Live, project: str, destroy: bool) -> list[Remark]:

@@ -175,26 +175,30 @@ class _Parts:
     def _needs(self, address: Address) -> Iterator[Address]:
         """What an object cannot be made or changed without, by the references of UbiOps' objects."""
         stack = self.wanted.stack
-        deployment, here = deployment_address(stack.deployment.name), (stack.deployment.name, stack.version.name)
+        version = version_address(stack.deployment.name, stack.version.name)
         if address.kind is not Kind.DEPLOYMENT:
-            yield deployment
+            yield deployment_address(stack.deployment.name)
         if address in self.line:
             yield from self.line
             # Which version serves is told by the services: a line is not rolled out before it has them.
-            yield from (a for a in self.wanted.state if a.kind is Kind.SERVICE and a not in self.live.owned)
-        if address.kind is Kind.ENVIRONMENT_TAG:
-            yield from (a for a in self.wanted.state if a.kind is Kind.ENVIRONMENT)
-        if address.kind in _OF_A_VERSION:
-            yield version_address(*here)
-        if address.kind is Kind.VERSION:
-            yield from (a for a in self.wanted.state if a.kind in (*_SHARED, Kind.INSTANCE_TYPE_GROUP))
-        new = address.kind is Kind.SERVICE and address not in self.live.owned
-        if new and self.line:
-            yield version_address(*here)
-        elif new or (address.kind is Kind.SERVICE and not self.line and self._leads_elsewhere(self.changes[address])):
-            # Where requests go on to, there must be all that answers them.
-            yield from (version_address(*here), package_address(*here))
-            yield from (a for a in self.wanted.state if a.kind is Kind.ENV_VAR and a.names[:2] == here)
+            yield from (service for service in self._wanted_of(Kind.SERVICE) if service not in self.live.owned)
+        match address.kind:
+            case Kind.ENVIRONMENT_TAG:
+                yield from self._wanted_of(Kind.ENVIRONMENT)
+            case Kind.VERSION:
+                yield from (version, *self._wanted_of(*_SHARED, Kind.INSTANCE_TYPE_GROUP))
+            case Kind.ENV_VAR | Kind.PACKAGE:
+                yield version
+            case Kind.SERVICE if self.line:
+                yield from () if address in self.live.owned else (version,)
+            case Kind.SERVICE if address not in self.live.owned or self._leads_elsewhere(self.changes[address]):
+                # Where requests go on to, there must be all that answers them.
+                yield from (version, package_address(*version.names))
+                variables = self._wanted_of(Kind.ENV_VAR)
+                yield from (variable for variable in variables if variable.names[:2] == version.names)
+
+    def _wanted_of(self, *kinds: Kind) -> list[Address]:
+        return [address for address in self.wanted.state if address.kind in kinds]
 
     def _without_what_is_used(self, chosen: set[Address]) -> set[Address]:
         """Without deletions of what something that stays as it is still uses."""

@@ -103,38 +103,65 @@ def read_lock(stack: Stack) -> Lock | None:
 
 def parse_lock(text: str) -> Lock:
     """The pins of a lock file, and what in it is none."""
-    options: list[str] = []
-    packages: list[tuple[str, str]] = []
-    pins: dict[str, list[Requirement]] = {}
-    problems: list[tuple[int, str]] = []
-    hashed: dict[int, str] = {}
+    reading = _LockReading()
     for number, line in _logical_lines(text):
+        reading.take(number, line)
+    return reading.lock()
+
+
+@dataclass(slots=True)
+class _LockReading:
+    """What the lines of a lock file said so far."""
+
+    options: list[str] = field(default_factory=list)
+    packages: list[tuple[str, str]] = field(default_factory=list)
+    """Name and line of each pin."""
+    pins: dict[str, list[Requirement]] = field(default_factory=dict)
+    problems: list[tuple[int, str]] = field(default_factory=list)
+    hashed: bool = False
+    """Whether a pin has a hash."""
+    unhashed: dict[int, str] = field(default_factory=dict)
+    """Numbers of the lines that have none -> the package."""
+
+    def take(self, number: int, line: str) -> None:
+        """Take in one logical line."""
         if _LOGIN.search(line):
-            problems.append((number, "an address holds a login, which would be part of what is uploaded"))
+            self.problems.append((number, "an address holds a login, which would be part of what is uploaded"))
         elif line.startswith("-"):
-            if line.replace("=", " ").split()[0] in _LOCK_OPTIONS:
-                options.append(line)
-            else:
-                problems.append((number, f"`{line}` is no pin: a lock holds packages with their versions"))
-        elif (problem := _unpinned(requirement := _requirement(bare := _HASH.sub("", line)), bare)) is not None:
-            problems.append((number, problem))
+            self._take_option(number, line)
+        else:
+            bare = _HASH.sub("", line)
+            requirement = _requirement(bare)
+            if (problem := _unpinned(requirement, bare)) is not None:
+                self.problems.append((number, problem))
             if requirement is not None:
-                pins.setdefault(_canonical(requirement.name), [])
-        elif requirement is not None:
-            name = _canonical(requirement.name)
-            problems += [(number, problem) for problem in _pinned_before(requirement, pins.get(name, []))]
-            pins.setdefault(name, []).append(requirement)
-            hashes = sorted(set(_HASH.findall(line)))
-            hashed[number] = "" if hashes else requirement.name
-            packages.append((name, " ".join([_spelled(requirement), *(f"--hash={digest}" for digest in hashes)])))
-    if any(not name for name in hashed.values()):
-        problems += [
-            (number, f"{name} has no hash, and others have one: pip refuses the file")
-            for number, name in hashed.items()
-            if name
-        ]
-    lines = (*options, *(line for _, line in sorted(packages)))
-    return Lock(lines=lines, pins=pins, problems=tuple(sorted(problems)))
+                pins = self.pins.setdefault(_canonical(requirement.name), [])
+                if problem is None:
+                    self._take_pin(number, line, requirement, pins)
+
+    def _take_option(self, number: int, line: str) -> None:
+        if line.replace("=", " ").split()[0] in _LOCK_OPTIONS:
+            self.options.append(line)
+        else:
+            self.problems.append((number, f"`{line}` is no pin: a lock holds packages with their versions"))
+
+    def _take_pin(self, number: int, line: str, requirement: Requirement, pins: list[Requirement]) -> None:
+        self.problems += [(number, problem) for problem in _pinned_before(requirement, pins)]
+        pins.append(requirement)
+        hashes = sorted(set(_HASH.findall(line)))
+        if hashes:
+            self.hashed = True
+        else:
+            self.unhashed[number] = requirement.name
+        text = " ".join([_spelled(requirement), *(f"--hash={digest}" for digest in hashes)])
+        self.packages.append((_canonical(requirement.name), text))
+
+    def lock(self) -> Lock:
+        """All of it; where some pins have hashes and others none, pip takes the file for broken."""
+        why = "has no hash, and others have one: pip refuses the file"
+        problems = [(number, f"{name} {why}") for number, name in self.unhashed.items()] if self.hashed else []
+        lines = (*self.options, *(line for _, line in sorted(self.packages)))
+        return Lock(lines=lines, pins=self.pins, problems=tuple(sorted(self.problems + problems)))
 
 
 def unsatisfied(lock: Lock, requirements: Sequence[str]) -> Iterator[str]:

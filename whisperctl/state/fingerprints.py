@@ -9,12 +9,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from typing import Any
 
 from whisperctl.control.api import Json
 from whisperctl.state.ignored import without
 from whisperctl.state.labels import Labels
-from whisperctl.state.resources import SERVICE_LIST_FIELDS, VERSION_LIST_FIELDS, Address, Kind, State
+from whisperctl.state.resources import SERVICE_LIST_FIELDS, VERSION_LIST_FIELDS, Address, Kind, Resource, State
 
 _SHARED = (Kind.ENVIRONMENT, Kind.ENVIRONMENT_TAG)
 """Other stacks change them; which tag is used stands in the version."""
@@ -56,27 +57,32 @@ def fingerprint(address: Address, raw: Json | None, wanted: State) -> str:
     """What tells whether an object was changed by anybody: 16 hex digits, or `absent`."""
     if raw is None:
         return "absent"
-    fields = {key: value for key, value in raw.items() if key not in VOLATILE}
-    if address in wanted and wanted[address].ignored:
-        fields = without(fields, wanted[address].ignored) | {"id": raw.get("id")}
-    if address.kind is Kind.SERVICE:
-        # The list tells less than the detail: only what a plan compares, whichever of the two was read.
-        keys = SERVICE_LIST_FIELDS | {"id"}
-        keys |= wanted[address].fields.keys() | Labels.of(raw).tracked_fields if address in wanted else set()
-        fields = {key: value for key, value in fields.items() if key in keys}
-    if address.kind is Kind.VERSION and address not in wanted:
-        # One that leaves or sleeps is known from the list, which tells less than the detail.
-        fields = {key: value for key, value in fields.items() if key in VERSION_LIST_FIELDS}
     if address.kind is Kind.ENVIRONMENT:
         # All stacks share it and write its digest: only what a plan compares, and whose it is.
         compared = [raw["id"], raw["description"], Labels.of(raw).owner]
         return hashlib.sha256(json.dumps(compared).encode()).hexdigest()[:16]
+    resource = wanted.get(address)
+    fields = {key: value for key, value in raw.items() if key not in VOLATILE}
+    if resource is not None and resource.ignored:
+        fields = without(fields, resource.ignored) | {"id": raw.get("id")}
+    if (listed := _listed_keys(address, raw, resource)) is not None:
+        fields = {key: value for key, value in fields.items() if key in listed}
     if address.kind is Kind.DEPLOYMENT:
         fields = {key: value for key, value in fields.items() if not key.endswith("_fields")}
     if "labels" in fields:
         fields["labels"] = Labels.of(raw).without_lease
     text = json.dumps(fields, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _listed_keys(address: Address, raw: Json, resource: Resource | None) -> AbstractSet[str] | None:
+    """The fields of what is known from a list, which tells less than the detail; None of what is read whole."""
+    if address.kind is Kind.SERVICE:  # whichever of the two was read, with what a plan compares
+        compared = resource.fields.keys() | Labels.of(raw).tracked_fields if resource is not None else set()
+        return SERVICE_LIST_FIELDS | {"id"} | compared
+    if address.kind is Kind.VERSION and resource is None:  # one that leaves or sleeps
+        return VERSION_LIST_FIELDS
+    return None
 
 
 def combined(fingerprints: Iterable[tuple[Address, str]]) -> str:

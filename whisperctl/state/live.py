@@ -70,6 +70,11 @@ class Live:
         """The labels of each owned object."""
         return {address: Labels.of(raw) for address, raw in self.owned.items()}
 
+    def versions(self, deployment: str) -> dict[str, Json]:
+        """The owned versions in a deployment, by name."""
+        owned = self.owned.items()
+        return {a.names[1]: raw for a, raw in owned if a.kind is Kind.VERSION and a.names[0] == deployment}
+
 
 def managed_fields(address: Address, raw: Json) -> dict[str, Any]:
     """`raw` in the shape of the desired fields of its kind."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import chain
 
 from whisperctl.control.api import Api, Json
 from whisperctl.spec import Stack
@@ -125,32 +126,26 @@ def _services_to_detail(wanted: Wanted) -> list[str]:
 
 def _live(api: Api, project: Project, wanted: Wanted, named: _Named, destroy: bool, more: _More) -> Live:
     stack = wanted.stack
-    objects: dict[Address, Json] = {}
-    objects |= _deployments(project, stack)
-    unowned: dict[str, list[str]] = {}
-    for address in [address for address, raw in objects.items() if owner(raw) in stack.owners]:
-        doomed = destroy or _is_fixed_otherwise(objects[address], wanted)
-        objects |= _versions(api, objects[address], stack, named, unowned, doomed)
+    deployments = _deployments(project, stack)
+    objects, unowned = dict(deployments), dict[str, list[str]]()
+    for raw in deployments.values():
+        if owner(raw) in stack.owners:
+            doomed = destroy or _is_fixed_otherwise(raw, wanted)
+            objects |= _versions(api, raw, stack, named, unowned, doomed)
     objects |= _services(api, project, stack, named)
-    owned = {address: raw for address, raw in objects.items() if owner(raw) in stack.owners}
-    foreign = {
-        address: raw for address, raw in objects.items() if address in wanted.state and owner(raw) not in stack.owners
-    }
+    owned, foreign = _parted(objects, lambda raw: owner(raw) in stack.owners)
     for address, raw in tuple(owned.items()):
         if address.kind is Kind.VERSION and "health_check" in raw:  # the list of versions does not tell it
             ours, theirs = _env_vars(api, address, raw, stack, named)
-            owned |= ours
-            foreign |= {address: raw for address, raw in theirs.items() if address in wanted.state}
-            owned |= _package(address, raw)
+            owned |= ours | _package(address, raw)
+            foreign |= theirs
     group_owned, group_foreign, group_exists = _groups(project, wanted, owned)
-    owned |= group_owned
-    foreign |= group_foreign
     environment_owned, environment_foreign, tag_status = _environment(project, wanted)
-    owned |= environment_owned
-    foreign |= environment_foreign
+    owned |= group_owned | environment_owned
+    foreign |= group_foreign | environment_foreign
     return Live(
         owned=owned,
-        foreign=foreign,
+        foreign={address: raw for address, raw in foreign.items() if address in wanted.state},
         fingerprints=_fingerprints(wanted, owned),
         unowned_versions=unowned,
         copies=_copies(project, stack),
@@ -162,12 +157,22 @@ def _live(api: Api, project: Project, wanted: Wanted, named: _Named, destroy: bo
         group_types=wanted_types(project.groups, more.types, stack.instance_type_group),
         missing_types=missing_types(project.groups, more.types, stack.instance_type_group),
         inherited=_inherited(api, project, stack, named, more.variables),
-        stacks={
-            str(owner(raw)): Labels.of(raw).origin or ""
-            for raw in project.deployments.values()
-            if owner(raw) and is_made_by_us(raw)
-        },
+        stacks=_stacks(project),
     )
+
+
+def _stacks(project: Project) -> dict[str, str]:
+    """Every stack that has a deployment in the project -> where it was applied from."""
+    ours = [raw for raw in project.deployments.values() if owner(raw) and is_made_by_us(raw)]
+    return {str(owner(raw)): Labels.of(raw).origin or "" for raw in ours}
+
+
+def _parted(
+    objects: Mapping[Address, Json], is_ours: Callable[[Json], bool]
+) -> tuple[dict[Address, Json], dict[Address, Json]]:
+    """The stack's own objects, and the others."""
+    owned = {address: raw for address, raw in objects.items() if is_ours(raw)}
+    return owned, {address: raw for address, raw in objects.items() if address not in owned}
 
 
 def _deployments(project: Project, stack: Stack) -> dict[Address, Json]:
@@ -211,16 +216,17 @@ def _versions(
     wanted = stack.version.name if name == stack.deployment.name else None
     versions = {version_address(name, wanted): named.version} if wanted and named.version else {}
     line = wanted is not None and is_line(stack)
-    if doomed or wanted is None or line or Labels.of(deployment).version != wanted:
-        # Of versions that only sleep for a rollback the list tells enough.
-        asleep = line and not doomed and bool(versions)
-        for item in api.versions(name):
-            is_named = item["version"] == wanted
-            if not (owner(item) in stack.owners and (is_named or is_made_by_us(item))):
-                unowned.setdefault(name, []).append(item["version"])
-            elif not is_named:
-                detail = item if asleep else api.version(name, item["version"])
-                versions |= {version_address(name, item["version"]): detail} if detail else {}
+    if not (doomed or wanted is None or line) and Labels.of(deployment).version == wanted:
+        return versions
+    # Of versions that only sleep for a rollback the list tells enough.
+    asleep = line and not doomed and bool(versions)
+    for item in api.versions(name):
+        is_named = item["version"] == wanted
+        if not (_is_ours(item, stack) or (is_named and owner(item) in stack.owners)):
+            unowned.setdefault(name, []).append(item["version"])
+        elif not is_named:
+            detail = item if asleep else api.version(name, item["version"])
+            versions |= {version_address(name, item["version"]): detail} if detail else {}
     return versions
 
 
@@ -258,15 +264,9 @@ def _env_vars(
     else:
         items = api.env_vars(*version.names)
     own = Labels.of(raw).env_names
-    here = {item["name"]: item for item in items if not item.get("inheritance_type")}
-    return (
-        {env_var_address(version.names[0], version.names[1], name): item for name, item in here.items() if name in own},
-        {
-            env_var_address(version.names[0], version.names[1], name): item
-            for name, item in here.items()
-            if name not in own
-        },
-    )
+    set_here = (item for item in items if not item.get("inheritance_type"))
+    variables = {env_var_address(version.names[0], version.names[1], item["name"]): item for item in set_here}
+    return _parted(variables, lambda item: item["name"] in own)
 
 
 def _inherited(
@@ -296,16 +296,14 @@ def _groups(
     project: Project, wanted: Wanted, owned: Mapping[Address, Json]
 ) -> tuple[dict[Address, Json], dict[Address, Json], bool]:
     """The managed groups that the deployments' labels name, foreign ones of the wanted name, and whether it exists."""
-    name = wanted.stack.instance_type_group.name
-    deployment_labels = [Labels.of(raw) for address, raw in owned.items() if address.kind is Kind.DEPLOYMENT]
-    ids = {ident for labels in deployment_labels for ident in labels.group_ids}
-    begun = {begun for labels in deployment_labels for begun in labels.groups_begun}
-    ours = {group_address(group["name"]): group for group in project.groups if group["name"] in begun}
-    ours |= {group_address(group["name"]): group for group in project.groups if group["id"] in ids}
-    same = [group for group in project.groups if group["name"] == name]
-    managed = bool(wanted.stack.instance_type_group.instance_types)
-    taken = managed and same and group_address(name) not in ours
-    foreign = {group_address(name): _with_its_owner(project, same[0])} if taken else {}
+    group = wanted.stack.instance_type_group
+    labels = [Labels.of(raw) for address, raw in owned.items() if address.kind is Kind.DEPLOYMENT]
+    ids, begun = set(chain(*(each.group_ids for each in labels))), set(chain(*(each.groups_begun for each in labels)))
+    ours = {group_address(raw["name"]): raw for raw in project.groups if raw["name"] in begun}
+    ours |= {group_address(raw["name"]): raw for raw in project.groups if raw["id"] in ids}
+    same = [raw for raw in project.groups if raw["name"] == group.name]
+    taken = group.instance_types and same and group_address(group.name) not in ours
+    foreign = {group_address(group.name): _with_its_owner(project, same[0])} if taken else {}
     return ours, foreign, bool(same)
 
 

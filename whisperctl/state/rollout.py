@@ -16,7 +16,7 @@ from whisperctl.state.desired import Wanted
 from whisperctl.state.labels import Labels
 from whisperctl.state.line import is_line, is_of_line, line_of
 from whisperctl.state.live import Live
-from whisperctl.state.records import RolloutRecord
+from whisperctl.state.records import RolloutRecord, RolloutState
 from whisperctl.state.resources import Address, Kind, service_address, version_address
 
 PREVIEW_SUFFIX = "-preview"
@@ -77,28 +77,33 @@ def rollout_of(wanted: Wanted, live: Live) -> Rollout | None:
     if not is_line(stack):
         return None
     deployment, new = stack.deployment.name, stack.version.name
-    versions = {a.names[1]: raw for a, raw in live.owned.items() if a.kind is Kind.VERSION and a.names[0] == deployment}
+    versions = live.versions(deployment)
     records = {name: Labels.of(raw).rollout for name, raw in versions.items()}
     lead = _leads_to(wanted, live, versions)
     serving = _serving(new, lead)
     record = records.get(new)
-    # A version that the services lead to without a record was made in place, or adopted: it has served before.
-    proven = record is None or record.state in ("passed", "served", "left")
-    if not stack.services:
-        proven = record is not None and proven
-    gated = serving != new or any(name != new for name in lead) or not proven
-    used = {a.names[1] for a in live.used_by if a.kind is Kind.VERSION and a.names[0] == deployment}
+    state = record.state if record is not None else None
+    gated = set(lead) != {new} or not _has_passed(state, has_services=bool(stack.services))
+    used = {name for name in versions if version_address(deployment, name) in live.used_by}
     kept, leaving = _earlier(new, serving, records, versions, stack.rollout.keep, used)
     return Rollout(
         deployment=deployment,
         new=new,
         serving=serving,
         gated=gated,
-        baking=not gated and record is not None and record.state == "passed",
+        baking=not gated and state == "passed",
         kept=kept,
         leaving=leaving,
-        failed=record if record is not None and record.state == "failed" else None,
+        failed=record if state == "failed" else None,
     )
+
+
+def _has_passed(state: RolloutState | None, *, has_services: bool) -> bool:
+    """Whether a version with that record, None without one, has passed its gate.
+
+    One that services lead to without a record was made in place, or adopted: it has served before.
+    """
+    return has_services if state is None else state in ("passed", "served", "left")
 
 
 def _leads_to(wanted: Wanted, live: Live, versions: Mapping[str, Json]) -> list[str]:
@@ -108,8 +113,7 @@ def _leads_to(wanted: Wanted, live: Live, versions: Mapping[str, Json]) -> list[
         return [default] if default else []
     raws = (live.owned.get(service_address(service.name)) for service in wanted.stack.services)
     deployment = wanted.stack.deployment.name
-    here = [raw for raw in raws if raw is not None and raw.get("deployment") == deployment]
-    names = [str(raw.get("version") or default) for raw in here]
+    names = [str(raw.get("version") or default) for raw in raws if raw and raw.get("deployment") == deployment]
     return [name for name in names if name in versions]
 
 
@@ -167,10 +171,9 @@ def version_of(rollout: Rollout) -> Address:
 def other_strategy(stack: Stack, live: Live) -> str | None:
     """The serving version that another `rollout.strategy` made: `v1` of a line, `v1-0123abcd` of a stack in place."""
     deployment, line = stack.deployment.name, line_of(stack)
-    versions = [a.names[1] for a in live.owned if a.kind is Kind.VERSION and a.names[0] == deployment]
-    candidates = [name for name in versions if (name == line if is_line(stack) else is_of_line(name, line))]
+    versions = live.versions(deployment)
     raws = [live.owned.get(service_address(service.name)) or {} for service in stack.services]
     led = {raw.get("version") for raw in raws if raw.get("deployment") == deployment}
-    led |= {name for name in versions if live.owned[version_address(deployment, name)].get("default")}
-    serving = [name for name in candidates if name in led]
-    return serving[0] if serving else None
+    led |= {name for name, raw in versions.items() if raw.get("default")}
+    others = {line} if is_line(stack) else {name for name in versions if is_of_line(name, line)}
+    return next((name for name in versions if name in others & led), None)

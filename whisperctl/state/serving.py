@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from whisperctl.control.api import Api
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
+
+from whisperctl.control.api import Api, Json
 from whisperctl.spec import Stack
 from whisperctl.state.labels import Labels, owner
 from whisperctl.state.line import is_line, named
@@ -22,17 +25,25 @@ def serving(api: Api, stack: Stack) -> Stack:
     versions = {raw["version"]: raw for raw in api.versions(stack.deployment.name) if owner(raw) in stack.owners}
     if not versions:
         return stack
+    served = {name: raw for name, raw in versions.items() if _has_served(raw)}
     default = next((name for name, raw in versions.items() if raw.get("default")), None)
+    name = _led_to(api, stack, versions.keys(), default) if stack.services else default if default in served else None
+    return named(stack, name or _newest(served or versions))
+
+
+def _led_to(api: Api, stack: Stack, versions: AbstractSet[str], default: str | None) -> str | None:
+    """The version that the first live service leads to; one without a version of its own leads to the default."""
     for service in stack.services:
         raw = api.find_service(service.name)
         if raw is not None and raw.get("deployment") == stack.deployment.name:
             name = raw.get("version") or default
             if name in versions:
-                return named(stack, str(name))
-    served = [name for name, raw in versions.items() if _has_served(raw)]
-    if not stack.services and default in served:
-        return named(stack, str(default))
-    return named(stack, max(served or versions, key=lambda name: str(versions[name].get("creation_date") or "")))
+                return str(name)
+    return None
+
+
+def _newest(versions: Mapping[str, Json]) -> str:
+    return max(versions, key=lambda name: str(versions[name].get("creation_date") or ""))
 
 
 def _has_served(raw: dict[str, object]) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from whisperctl.control.api import Api, Json
 from whisperctl.state.desired import Wanted
@@ -47,28 +47,31 @@ def needed_tags(wanted: Wanted, live: Live, destroy: bool) -> set[str]:
 
 def retired_tags(api: Api, wanted: Sequence[Wanted], lives: Sequence[Live], destroy: bool) -> list[list[Address]]:
     """For each stack the tags (at last the environment too) to delete after its plan; each goes to one stack only."""
-    needed = {tag for w, live in zip(wanted, lives, strict=True) for tag in needed_tags(w, live, destroy)}
-    candidates = [touched_tags(w, live, destroy) - needed for w, live in zip(wanted, lives, strict=True)]
-    if not any(candidates):
-        return [[] for _ in wanted]
-    environment = api.environment(ENVIRONMENT)
-    existing = {tag["name"] for tag in api.tags(ENVIRONMENT) or []}
-    if environment is None or owner(environment) != SHARED:
-        return [[] for _ in wanted]
-    elsewhere = _needed_elsewhere(api, {w.stack.name for w in wanted})
-    deployments = {a.names[0] for live in lives for a in live.owned if a.kind is Kind.DEPLOYMENT}
-    given: set[str] = set()
+    stacks = list(zip(wanted, lives, strict=True))
+    needed = {tag for want, live in stacks for tag in needed_tags(want, live, destroy)}
+    candidates = [touched_tags(want, live, destroy) - needed for want, live in stacks]
     retired: list[list[Address]] = [[] for _ in wanted]
+    if not any(candidates) or owner(api.environment(ENVIRONMENT)) != SHARED:
+        return retired
+    existing = {tag["name"] for tag in api.tags(ENVIRONMENT) or []}
+    elsewhere = _needed_elsewhere(api, {want.stack.name for want in wanted})
+    free = _unused(api, (existing & set().union(*candidates)) - elsewhere, lives)
+    is_last = free == existing and not needed and not elsewhere
     # By name, so that two applies of the same stacks never wait for each other in a circle.
-    for position in sorted(range(len(wanted)), key=lambda position: wanted[position].stack.name):
-        free = (candidates[position] & existing) - elsewhere - given
-        free = {tag for tag in free if _only_used_by(api, tag, deployments)}
-        given |= free
-        retired[position] = [tag_address(ENVIRONMENT, tag) for tag in sorted(free)]
-    if given == existing and not needed and not elsewhere:
-        last = max((p for p, tags in enumerate(candidates) if tags), key=lambda p: wanted[p].stack.name)
+    order = sorted(range(len(wanted)), key=lambda position: wanted[position].stack.name)
+    for position in order:
+        retired[position] = [tag_address(ENVIRONMENT, tag) for tag in sorted(candidates[position] & free)]
+        free -= candidates[position]
+    if is_last:
+        last = [position for position in order if candidates[position]][-1]
         retired[last].append(environment_address(ENVIRONMENT))
     return retired
+
+
+def _unused(api: Api, tags: Iterable[str], lives: Sequence[Live]) -> set[str]:
+    """Those of the tags that no version outside of the stacks' own deployments runs in."""
+    deployments = {address.names[0] for live in lives for address in live.owned if address.kind is Kind.DEPLOYMENT}
+    return {tag for tag in tags if all(item["deployment"] in deployments for item in api.tag_usage(ENVIRONMENT, tag))}
 
 
 def _needed_elsewhere(api: Api, planned: set[str]) -> set[str]:
@@ -79,7 +82,3 @@ def _needed_elsewhere(api: Api, planned: set[str]) -> set[str]:
         if owner(deployment) is not None and owner(deployment) not in planned
         for tag in Labels.of(deployment).tags
     }
-
-
-def _only_used_by(api: Api, tag: str, deployments: set[str]) -> bool:
-    return all(item["deployment"] in deployments for item in api.tag_usage(ENVIRONMENT, tag))

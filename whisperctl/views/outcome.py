@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from whisperctl.apply.outcome import Outcome
+from whisperctl.apply.outcome import Outcome, Result, Status
 from whisperctl.plan.document import stack_document, stacks_document
 from whisperctl.plan.proposal import Proposal, new_changes
 from whisperctl.state.resources import Kind
@@ -67,29 +67,35 @@ def _failure_lines(plan: Proposal, outcome: Outcome) -> list[str]:
     if outcome.error and all(result.status == "not tried" for result in outcome.results):
         return [f"{outcome.stack}: nothing was changed.", *(f"  {line}" for line in outcome.error.splitlines())]
     lines = [f"{outcome.stack}: {'interrupted' if outcome.interrupted else 'not finished'}."]
-    for status, title in (
-        ("done", "Done"),
-        ("failed", "Failed"),
-        ("interrupted", "Interrupted"),
-        ("not tried", "Not tried"),
-    ):
-        results = [result for result in outcome.results if result.status == status]
-        if results:
-            lines.append(f"  {title}:")
-        for result in results:
-            lines.append(f"    {result.operation.kind} {result.operation.address}")
-            lines += [f"      {line}" for line in result.error.splitlines()] if status == "failed" else []
+    for status in _STATUSES:
+        lines += _results_lines(status, [result for result in outcome.results if result.status == status])
     if outcome.remaining:
         lines.append(f"  Everything was done, yet these still differ: {', '.join(outcome.remaining)}")
         lines.append("    `whisperctl plan` shows how; if it stays, something else changes them.")
     lines += [f"  {line}" for line in outcome.error.splitlines()]
-    building = [r.operation.address for r in outcome.results if r.status == "interrupted" and r.seconds]
-    building = [address for address in building if address.kind in (Kind.ENVIRONMENT_TAG, Kind.PACKAGE)]
-    if building:
-        lines.append(f"  Still building on UbiOps: {', '.join(map(str, building))}")
+    if building := [str(result.operation.address) for result in outcome.results if _still_builds(result)]:
+        lines.append(f"  Still building on UbiOps: {', '.join(building)}")
     again = f"{'' if outcome.interrupted else 'mend the cause and '}{'destroy' if plan.destroy else 'apply'} again"
     lines.append(f"  What was done stays done: {again} to finish.")
     return lines
+
+
+_STATUSES: tuple[Status, ...] = ("done", "failed", "interrupted", "not tried")
+
+
+def _results_lines(status: Status, results: Sequence[Result]) -> list[str]:
+    """The operations that ended so below a title, failed ones with their errors; nothing where none did."""
+    lines = [f"  {status.capitalize()}:"] if results else []
+    for result in results:
+        lines.append(f"    {result.operation.kind} {result.operation.address}")
+        lines += [f"      {line}" for line in result.error.splitlines()] if status == "failed" else []
+    return lines
+
+
+def _still_builds(result: Result) -> bool:
+    """Whether UbiOps goes on with a build that nobody waits for any more."""
+    builds = result.operation.address.kind in (Kind.ENVIRONMENT_TAG, Kind.PACKAGE)
+    return builds and result.status == "interrupted" and bool(result.seconds)
 
 
 def not_approved_text(approved: Proposal, fresh: Proposal) -> str:

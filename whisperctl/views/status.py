@@ -13,6 +13,7 @@ from whisperctl.operate.status import MISSING, Door, Instance, Part, Status
 from whisperctl.operate.versions import LineVersion
 from whisperctl.plan.document import remarks_document, stacks_document
 from whisperctl.plan.rollout import failure_text
+from whisperctl.serving.failures import Cause
 from whisperctl.views.history import aligned, moment
 from whisperctl.views.listing import credits_text, version_document
 
@@ -34,9 +35,7 @@ def _lines(status: Status, color: bool) -> Iterator[str]:
         return
     yield from _table("Resources", rows)
     yield from _table(_instances_title(status), [_instance_row(instance) for instance in status.instances])
-    if status.failed_start is not None:
-        yield f"  The last start failed: {status.failed_start.error}"
-        yield from ([f"    {status.failed_start.advice}"] if status.failed_start.advice else [])
+    yield from _failed_start(status.failed_start)
     if len(status.versions) > 1 or any(version.leak for version in status.versions):
         yield from _table("Versions", [_version_row(version) for version in status.versions])
     yield from _table("Endpoint", [_door_row(door, color) for door in status.doors])
@@ -45,6 +44,12 @@ def _lines(status: Status, color: bool) -> Iterator[str]:
         yield f"  Credits: {status.credits_per_hour:g} per hour for the instances that run now"
     yield from (f"  warning: {remark.text}".replace("\n", "\n  ") for remark in status.inherited)
     yield f"  Whether this is what the file says: whisperctl plan {status.file}"
+
+
+def _failed_start(cause: Cause | None) -> Iterator[str]:
+    if cause is not None:
+        yield f"  The last start failed: {cause.error}"
+        yield from ([f"    {cause.advice}"] if cause.advice else [])
 
 
 def _version_row(version: VersionUse) -> tuple[str, ...]:

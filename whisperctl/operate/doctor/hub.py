@@ -35,19 +35,19 @@ def hub_check(stack: Stack, environ: Mapping[str, str], inherited: Collection[st
     if environ.get(OFFLINE, "").upper() in _TRUE:
         return skipped(title, f"{OFFLINE} is set here: model, revision and token are not checked")
     own = {var.name: var.value for var in stack.env}
-    hub = own.get(ENDPOINT) or environ.get(ENDPOINT) or HUB
-    token = own.get(TOKEN) or None
-    withheld = token is not None and not _may_have_the_token(hub, environ)
-    token = None if withheld else token
+    hub, declared = own.get(ENDPOINT) or environ.get(ENDPOINT) or HUB, own.get(TOKEN)
+    token = declared if declared and _may_have_the_token(hub, environ) else None
     try:
         answer = ask_hub(hub, stack.model.name, stack.model.revision or "main", token)
     except WhisperctlError as error:
         return skipped(title, f"{str(error).splitlines()[0]}; model, revision and token are not checked")
-    if withheld and answer.said in ("gated", "no model"):
-        why = f"{ENDPOINT} stands in the file, which may be anybody's"
-        return skipped(title, f"{hub} asks for a token, and gets none: {why}; export {ENDPOINT}={hub} to send it there")
-    if token is None and TOKEN in inherited and answer.said in ("gated", "no model"):
-        return skipped(title, f"only whoever has the {TOKEN} that the stack inherits can tell: {hub} asks for a token")
+    if token is None and answer.said in ("gated", "no model"):
+        if declared:
+            why = f"{hub} asks for a token, and gets none: {ENDPOINT} stands in the file, which may be anybody's"
+            return skipped(title, f"{why}; export {ENDPOINT}={hub} to send it there")
+        if TOKEN in inherited:
+            why = f"only whoever has the {TOKEN} that the stack inherits can tell"
+            return skipped(title, f"{why}: {hub} asks for a token")
     return _verdict(title, stack, hub, answer, token is not None)
 
 

@@ -91,8 +91,8 @@ def in_words(change: Change) -> str:
     return "; ".join(steps) if steps else f"{change.action}d: {change.reason}"
 
 
-class Told:
-    """What has been told and is not over; it grows with what is wrong and not with time."""
+class OpenConditions:
+    """What has been told of and is not over; it grows with what is wrong and not with time."""
 
     def __init__(self) -> None:
         self._open: dict[tuple[str, str, Kind, str], Condition] = {}
@@ -103,25 +103,26 @@ class Told:
         A stack that could not be looked at keeps what was wrong with it; a failed start is over when the endpoint is up
         again; other words about the same thing are told again.
         """
-        current = {(c.project, c.stack, c.kind, c.about): c for c in now}
-        dark = {(seen.project, seen.stack) for seen in looked_at if seen.error}
-        starting = {(seen.project, seen.stack) for seen in looked_at if _is_starting(seen)}
-        for key, condition in self._open.items():
-            keeps = key[:2] in dark or (condition.kind == "failed start" and key[:2] in starting)
-            if keeps and key not in current:
-                current[key] = condition
-        begun = [c for key, c in current.items() if self._open.get(key) != c]
-        over = [c for key, c in self._open.items() if key not in current]
+        seen = {(each.project, each.stack): each for each in looked_at}
+        current = {key: c for key, c in self._open.items() if key[:2] in seen and _goes_on(c, seen[key[:2]])}
+        current |= {(c.project, c.stack, c.kind, c.about): c for c in now}
+        begun = sorted(c for key, c in current.items() if self._open.get(key) != c)
+        over = sorted(c for key, c in self._open.items() if key not in current)
         self._open = current
         return [
-            *(Notice(condition=condition, state="begins") for condition in sorted(begun)),
-            *(Notice(condition=condition, state="over") for condition in sorted(over)),
+            *(Notice(condition=condition, state="begins") for condition in begun),
+            *(Notice(condition=condition, state="over") for condition in over),
         ]
 
     @property
     def open(self) -> Sequence[Condition]:
         """What is wrong now."""
         return list(self._open.values())
+
+
+def _goes_on(condition: Condition, seen: Observation) -> bool:
+    """Whether what was wrong cannot be over yet, although it was not seen this time."""
+    return bool(seen.error) or (condition.kind == "failed start" and _is_starting(seen))
 
 
 def _is_starting(seen: Observation) -> bool:

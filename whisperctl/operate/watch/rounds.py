@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from whisperctl.clock import Clock
 from whisperctl.engine import World
 from whisperctl.errors import WhisperctlError
-from whisperctl.operate.watch.conditions import Condition, Notice, Told, conditions
+from whisperctl.operate.watch.conditions import Condition, Notice, OpenConditions, conditions
 from whisperctl.operate.watch.heal import Healing, heal, obstacle
 from whisperctl.operate.watch.metrics import Board
 from whisperctl.operate.watch.observation import Observation, Observer
@@ -38,7 +38,7 @@ class Rounds:
     heals: bool
     tell: Callable[[Sequence[Notice], Sequence[Healing]], None]
     board: Board = field(default_factory=Board)
-    told: Told = field(default_factory=Told)
+    known: OpenConditions = field(default_factory=OpenConditions)
     probes: dict[Key, Probe] = field(default_factory=dict)
     probed_at: dict[Key, float] = field(default_factory=dict)
     failed_heals: dict[Key, object] = field(default_factory=dict)
@@ -70,9 +70,9 @@ class Rounds:
         healings = list(self._heal(seen)) if self.heals else []
         self._probe(stacks, seen)
         wrong = [condition for one in seen for condition in conditions(one)]
-        notices = self.told.news([*wrong, *self._of_probes()], seen)
+        notices = self.known.news([*wrong, *self._of_probes()], seen)
         self.board.put(
-            seen, self.told.open, self.probes, seconds=self.clock.monotonic() - began, ended=self.clock.time()
+            seen, self.known.open, self.probes, seconds=self.clock.monotonic() - began, ended=self.clock.time()
         )
         if notices or healings:
             self.tell(notices, healings)
