@@ -73,16 +73,16 @@ class Quick(SystemClock):
 
 @pytest.fixture
 def server() -> Iterator[Server]:
-    found = Server()
-    yield found
-    found.close()
+    made = Server()
+    yield made
+    made.close()
 
 
 @pytest.fixture
 def api(server: Server) -> Iterator[Api]:
-    found = Api(server.url, "p", TOKEN, timeout=0.4, clock=Quick(), limit=600)
-    yield found
-    found.rest.session.close()
+    made = Api(server.url, "p", TOKEN, timeout=0.4, clock=Quick(), limit=600)
+    yield made
+    made.rest.session.close()
 
 
 def head(*lines: str, status: str = "200 OK") -> bytes:
@@ -221,10 +221,10 @@ def test_any_json_is_a_list_of_objects_or_an_error(server: Server, api: Api, bod
     server.send = answering(body)
     api.rest.timeout = 5
     try:
-        found = getattr(api, call)()
+        items = getattr(api, call)()
     except ApiError:
         return
-    assert all(isinstance(item, dict) and isinstance(item.get("name", ""), str) for item in found)
+    assert all(isinstance(item, dict) and isinstance(item.get("name", ""), str) for item in items)
 
 
 @pytest.mark.parametrize(
@@ -285,8 +285,8 @@ HEARD = st.recursive(
 def test_any_json_of_an_endpoint_is_read_or_refused(body: Any) -> None:
     answer = Answer(status=200, text=json.dumps(body), headers={"content-type": "application/json"})
     with suppress(WhisperctlError):
-        heard = read(answer, "/v1/audio/transcriptions")
-        assert isinstance(heard.text, str)
-        assert all(isinstance(one.text, str) and one.start * 0 == one.end * 0 == 0 for one in heard.segments or ())
+        transcript = read(answer, "/v1/audio/transcriptions")
+        assert isinstance(transcript.text, str)
+        assert all(isinstance(one.text, str) and one.start * 0 == one.end * 0 == 0 for one in transcript.segments or ())
     with Endpoint("http://127.0.0.1:9", None, 1) as endpoint, suppress(WhisperctlError):
         assert all(isinstance(name, str) for name in model_names(answer, endpoint))

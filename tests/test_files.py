@@ -97,7 +97,7 @@ def test_home_is_the_repository_or_a_files_own_folder(tmp_path: Path) -> None:
     assert home_of(tmp_path / "other" / "a", tmp_path / "team") == tmp_path
 
 
-def told(*paths: Path) -> str:
+def refusal_of(*paths: Path) -> str:
     with pytest.raises(SpecError) as caught:
         load_stacks(paths, {})
     return str(caught.value)
@@ -106,11 +106,11 @@ def told(*paths: Path) -> str:
 @pytest.mark.parametrize("name", [name for name in REASONS if "\0" not in name])
 def test_no_special_file_is_a_stack_or_a_part_of_one(special: Path, name: str) -> None:
     expected = REASONS[name].replace("larger than 1 KiB", "larger than 1024 KiB")
-    direct = told(special / name)
+    direct = refusal_of(special / name)
     assert expected in direct or "holds no stack file" in direct or "this file is larger" in direct
     (special / "stack.yaml").write_text(f"extends: {name}\n{STACK}", encoding="utf-8")
     extended = "giant:1:1: error: " if name == "giant" else "stack.yaml:1:10: error: extends: "
-    assert extended in told(special / "stack.yaml")
+    assert extended in refusal_of(special / "stack.yaml")
 
 
 @pytest.mark.parametrize("ending", ["yaml", "yml"])
@@ -120,7 +120,7 @@ def test_a_directory_with_a_special_file_is_told_of_it(special: Path, name: str,
     (special / "dir" / "stack.yaml").write_text(STACK, encoding="utf-8")
     (special / "dir" / f"x.{ending}").symlink_to(special / name)
     if ending == "yaml":
-        assert "x.yaml:1:1: error: this file is not read" in told(special / "dir")
+        assert "x.yaml:1:1: error: this file is not read" in refusal_of(special / "dir")
     else:
         [warning] = load_stacks([special / "dir"], {}).warnings
         assert warning.message == "this file cannot be read and is passed over"
@@ -142,20 +142,20 @@ def test_nothing_out_of_the_repository_is_read(tmp_path: Path, text: str) -> Non
     (tmp_path / "outside.yaml").write_text("apiVersion: whisperctl/v1\n", encoding="utf-8")
     (repository / "link.yaml").symlink_to("../outside.yaml")
     (repository / "stack.yaml").write_text(STACK + text, encoding="utf-8")
-    assert "leads out of" in told(repository / "stack.yaml")
+    assert "leads out of" in refusal_of(repository / "stack.yaml")
 
 
 def test_a_link_of_a_directory_may_not_leave_it(tmp_path: Path) -> None:
     (tmp_path / "dir").mkdir()
     (tmp_path / "other.yaml").write_text(STACK, encoding="utf-8")
     (tmp_path / "dir" / "stack.yaml").symlink_to("../other.yaml")
-    assert "this file is not read: it leads out of" in told(tmp_path / "dir")
+    assert "this file is not read: it leads out of" in refusal_of(tmp_path / "dir")
     assert load_stacks([tmp_path / "dir" / "stack.yaml"], {}).stacks  # named by hand
 
 
 def passed_over(folder: Path) -> dict[str, str]:
-    found = load_stacks([folder], {}).warnings
-    return {str(Path(problem.where.file).relative_to(folder)): problem.message for problem in found}
+    collected = load_stacks([folder], {}).warnings
+    return {str(Path(problem.where.file).relative_to(folder)): problem.message for problem in collected}
 
 
 def test_what_a_directory_passes_over_is_told(tmp_path: Path) -> None:
@@ -202,5 +202,5 @@ def test_a_folder_that_cannot_be_read_is_told() -> None:
         assert passed_over(folder) == {}
         (folder / "closed").mkdir(mode=0)
         with nobody():
-            found = passed_over(folder)
-    assert found == {"closed": "this folder cannot be read and is passed over: Permission denied"}
+            warnings = passed_over(folder)
+    assert warnings == {"closed": "this folder cannot be read and is passed over: Permission denied"}

@@ -17,11 +17,11 @@ CREATE = Operation(id=7, kind="create", address=service_address("door"))
 
 
 def events(error: Exception | None, stops: tuple[type[Exception], ...] = (Interrupted,)) -> list[Event]:
-    heard: list[Event] = []
+    told_events: list[Event] = []
     clock = HandClock()
 
     def perform() -> None:
-        with announced(CREATE, "alpha", clock, heard.append, stops):
+        with announced(CREATE, "alpha", clock, told_events.append, stops):
             clock.sleep(1.25)
             if error is not None:
                 raise error
@@ -31,7 +31,7 @@ def events(error: Exception | None, stops: tuple[type[Exception], ...] = (Interr
     else:
         with pytest.raises(type(error)):
             perform()
-    return heard
+    return told_events
 
 
 def test_a_success() -> None:

@@ -29,12 +29,12 @@ class Environment:
         return str(self.folder / "bin" / "python")
 
     def run(self, *command: str, cwd: Path | None = None, **env: str) -> subprocess.CompletedProcess[str]:
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("UBIOPS_", "PYTHON"))}
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith(("UBIOPS_", "PYTHON"))}
         path = f"{self.folder / 'bin'}{os.pathsep}{os.environ['PATH']}"
         return subprocess.run(
             command,
             cwd=cwd or self.folder,
-            env={**kept, **env, "PATH": path, "VIRTUAL_ENV": str(self.folder)},
+            env={**inherited, **env, "PATH": path, "VIRTUAL_ENV": str(self.folder)},
             capture_output=True,
             text=True,
             timeout=300,

@@ -131,12 +131,12 @@ def test_the_gitlab_component_has_the_jobs_of_the_pipeline(repositories: Path) -
 def test_the_action_plans_comments_applies_and_refuses_what_is_stale(tmp_path: Path) -> None:
     folder = tmp_path / "repo"
     subprocess.run([sys.executable, "-m", "whisperctl", "init", str(folder)], check=True, capture_output=True)
-    kept = tmp_path / "kept.json"
-    kept.write_text('{"comments": [], "issues": []}')
+    record = tmp_path / "kept.json"
+    record.write_text('{"comments": [], "issues": []}')
     with testing.running("--runtime", "none", "--speed", "1000", data=tmp_path / "ubiops") as ubiops:
         kind = {name: value for name, value in os.environ.items() if not name.startswith("UBIOPS_")}
         runner = GitHub(
-            folder, kind | {"PATH": path_with(programs(tmp_path / "programs"))}, {}, {}, {}, kept, tmp_path / "kept"
+            folder, kind | {"PATH": path_with(programs(tmp_path / "programs"))}, {}, {}, {}, record, tmp_path / "kept"
         )
         target = {"token": ubiops.token, "project": ubiops.project, "host": ubiops.host}
         action = ROOT / "action.yml"
@@ -144,7 +144,7 @@ def test_the_action_plans_comments_applies_and_refuses_what_is_stale(tmp_path: P
         steps, outputs = runner.action(action, "pull_request", command="plan", **target)
         assert [step.outcome for step in steps] == ["success"] * 4, steps
         assert outputs == {"pending": "true", "markdown": "whisperctl.md"}
-        assert "to create" in comments(kept)[0]["body"]
+        assert "to create" in comments(record)[0]["body"]
 
         steps, outputs = runner.action(action, "push", command="apply", **target)
         assert (outputs["pending"], steps[-1].outcome) == ("false", "skipped")

@@ -67,11 +67,11 @@ def commands(page: Path) -> list[Command]:
 
 def sections(page: Path) -> dict[str, list[Command]]:
     """The page's commands by second-level heading, in order; those without any left out, "" for what is above."""
-    found = [(0, ""), *headings(page)]
+    headings_ = [(0, ""), *headings(page)]
     by_heading: dict[str, list[Command]] = {}
     for command in commands(page):
         line = int(command.where.rpartition(":")[2])
-        by_heading.setdefault([text for number, text in found if number < line][-1], []).append(command)
+        by_heading.setdefault([text for number, text in headings_ if number < line][-1], []).append(command)
     return by_heading
 
 

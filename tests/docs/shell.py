@@ -155,12 +155,19 @@ def opened_shell(scratch: Path, more: Mapping[str, str] | None = None) -> Iterat
     program.chmod(program.stat().st_mode | stat.S_IXUSR)
     # `make test ARGS=...` would hand its own ARGS to every `make` below it.
     foreign = ("UBIOPS_", "PYTEST_", "MAKE", "MFLAGS", "ARGS")
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
-    path = os.pathsep.join([str(programs), str(Path(sys.executable).parent), kept["PATH"]])
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
+    path = os.pathsep.join([str(programs), str(Path(sys.executable).parent), inherited["PATH"]])
     shell = subprocess.Popen(
         ["bash", "--norc", "--noprofile"],
         cwd=folder,
-        env={**kept, "PATH": path, "PYTHONPATH": str(ROOT), "HOME": str(scratch), "COLUMNS": "120", **(more or {})},
+        env={
+            **inherited,
+            "PATH": path,
+            "PYTHONPATH": str(ROOT),
+            "HOME": str(scratch),
+            "COLUMNS": "120",
+            **(more or {}),
+        },
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

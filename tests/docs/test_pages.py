@@ -149,11 +149,11 @@ def messages(file: Path) -> list[str]:
     text = file.read_text()
     if file.suffix != ".py":
         return [text]
-    found = []
+    texts = []
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
-            found.append(node.value)
+            texts.append(node.value)
         elif isinstance(node, ast.JoinedStr):
             parts = [part.value if isinstance(part, ast.Constant) else "\0" for part in node.values]
-            found.append("".join(str(part) for part in parts))
-    return found
+            texts.append("".join(str(part) for part in parts))
+    return texts

@@ -85,9 +85,9 @@ def test_kill_9_loses_no_acknowledged_write_and_leaves_no_process(tmp_path: Path
     try:
         assert not any(alive(pid) for pid in pids)
         api = client_of(second)
-        kept = {item.name for item in api.environments_list(PROJECT, system=False)}
-        assert set(acknowledged) <= kept
-        assert len(kept) <= len(acknowledged) + 4
+        names_after = {item.name for item in api.environments_list(PROJECT, system=False)}
+        assert set(acknowledged) <= names_after
+        assert len(names_after) <= len(acknowledged) + 4
         assert api.instances_list(PROJECT, "d", "v1").results == []
         api.api_client.close()
     finally:

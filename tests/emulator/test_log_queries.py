@@ -16,7 +16,7 @@ LINES = {
 
 
 @pytest.mark.parametrize(
-    ("query", "found"),
+    ("query", "matching"),
     [
         ("", "abc"),
         ("| deployment_name=`w`", "ab"),
@@ -40,9 +40,9 @@ LINES = {
         ("| instance_id=``", "abc"),
     ],
 )
-def test_queries(query: str, found: str) -> None:
+def test_queries(query: str, matching: str) -> None:
     test = parse(query)
-    assert "".join(key for key, line in LINES.items() if test(line)) == found
+    assert "".join(key for key, line in LINES.items() if test(line)) == matching
 
 
 @pytest.mark.parametrize(

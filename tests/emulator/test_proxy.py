@@ -225,10 +225,10 @@ def test_requests_through_a_service_are_stored(client: httpx.Client, api: ubiops
         items = api.deployment_version_requests_list(PROJECT, NAME, "v1", limit=10)
         return [api.deployment_version_requests_get(PROJECT, NAME, item.id, "v1") for item in items]
 
-    found = eventually(stored, lambda items: any(item.additional_data.path == "/echo" for item in items))
-    mine = next(item for item in found if item.request_data == "remember me")
+    requests = eventually(stored, lambda items: any(item.additional_data.path == "/echo" for item in items))
+    mine = next(item for item in requests if item.request_data == "remember me")
     assert (mine.result, mine.additional_data.method, mine.additional_data.status_code) == ("remember me", "POST", 200)
-    assert all(item.additional_data.path != "/left" or item.time_created < mine.time_created for item in found)
+    assert all(item.additional_data.path != "/left" or item.time_created < mine.time_created for item in requests)
 
 
 def test_an_instance_that_takes_too_long(client: httpx.Client, http: httpx.Client) -> None:

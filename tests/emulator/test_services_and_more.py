@@ -214,8 +214,8 @@ def test_service_users_and_roles(api: ubiops.CoreApi, name: str) -> None:
         PROJECT, ubiops.RoleAssignmentCreate(assignee=user.id, assignee_type="user", role=name)
     )
     assert (grant.resource, grant.resource_type) == (PROJECT, "project")
-    found = api.role_assignments_per_object_list(PROJECT, assignee=user.id, assignee_type="user")
-    assert [item.id for item in found] == [grant.id]
+    assignments = api.role_assignments_per_object_list(PROJECT, assignee=user.id, assignee_type="user")
+    assert [item.id for item in assignments] == [grant.id]
     assert api.role_assignments_get(PROJECT, grant.id).role == name
     refused(400, api.roles_delete, PROJECT, name)
     api.role_assignments_delete(PROJECT, grant.id)

@@ -308,11 +308,11 @@ def test_a_server_that_trims_text(http: httpx.Client, name: str) -> None:
     try:
         made = http.post(f"{P}/deployments", json=body).json()
         variable = {"name": "A", "value": "x \n", "secret": False}
-        kept = http.post(f"{P}/deployments/{name}/environment-variables", json=variable).json()
+        stored = http.post(f"{P}/deployments/{name}/environment-variables", json=variable).json()
     finally:
         http.patch("/_emulator/switches", json={"trim_text": False})
     assert (made["name"], made["description"], made["labels"]) == (name, "two\nlines", {"team": "audio"})
-    assert kept["value"] == "x"
+    assert stored["value"] == "x"
 
 
 def test_secrets_never_leave(http: httpx.Client, api: ubiops.CoreApi, name: str, version: Any) -> None:

@@ -62,7 +62,7 @@ class FakeVllm:
         self.model_faults: list[Fault] = []
         self.requests: list[Request] = []
         self.in_flight = self.most_in_flight = 0
-        self.held = 0
+        self.waiting = 0
         self.hold = threading.Event()
         """Audio requests wait for it, and are counted in `held`; set from the start."""
         self.hold.set()
@@ -79,7 +79,7 @@ class FakeVllm:
             return 503, '{"error": "no instance is ready"}', {}
         path = request.path.partition("?")[0]
         if request.method == "POST" and path in ("/v1/audio/transcriptions", "/v1/audio/translations"):
-            self.held += not self.hold.is_set()
+            self.waiting += not self.hold.is_set()
             self.hold.wait(10)
             return _fault(self.faults) or self._audio(request, content)
         return self._page(path, request)
@@ -93,7 +93,7 @@ class FakeVllm:
             "/away": (302, "", {"location": "http://elsewhere.invalid/steal"}),
             "/loop": (302, "", {"location": "/loop"}),
             "/echo": (200, json.dumps(request.headers), {}),
-            "/held": (200, str(self.held), {}),
+            "/held": (200, str(self.waiting), {}),
         }
         match path:
             case "/health":
@@ -110,17 +110,17 @@ class FakeVllm:
         shape = request.fields.get("response_format", "json")
         if refused := self._refused(request, content, shape):
             return 400 if "exist" not in refused else 404, _error(refused), {}
-        duration, heard = tones.listen(content)
+        duration, sentences = tones.listen(content)
         if duration > 600:
             return 400, _error("Audio exceeds maximum allowed duration of 600s"), {}
-        said = " ".join(sentence for _, _, sentence in heard)
+        said = " ".join(sentence for _, _, sentence in sentences)
         if request.path.endswith("translations"):
             said = said.upper()
         if shape != "verbose_json":
             return 200, json.dumps({"text": f" {said}", "usage": {"type": "duration", "seconds": 1}}), {}
-        if not heard and self.version != "0.33.0":
+        if not sentences and self.version != "0.33.0":
             return 500, _error("tuple index out of range"), {}
-        segments = [_segment(number, *one) for number, one in enumerate(heard)]
+        segments = [_segment(number, *one) for number, one in enumerate(sentences)]
         language = request.fields.get("language") or "es"
         body = {"text": said, "language": language, "duration": str(duration), "segments": segments, "words": None}
         return 200, json.dumps(body), {}

@@ -79,12 +79,12 @@ class Project:
 
     def upload(self) -> str:
         """Upload the package; plainly, because the official client leaves the file that it uploads open."""
-        told = httpx.post(
+        answer = httpx.post(
             f"{self.emulator.host}/projects/demo/deployments/tones/versions/v1/revisions",
             headers={"Authorization": f"Token {self.emulator.token}"},
             files={"file": ("package.zip", self.content, "application/zip")},
         )
-        return str(told.json()["revision"])
+        return str(answer.json()["revision"])
 
     def environment(self) -> dict[str, str]:
         return program.environment(self.emulator, UBIOPS_API_TOKEN=f"Token {self.emulator.token}", COLUMNS="")
@@ -108,10 +108,10 @@ def deployed(data: Path, content: bytes | None = None) -> Iterator[Project]:
     """A project of its own, with an instance of a package that is awake (the test server's), until the block ends."""
     emulator = testing.start("--speed", "1000", data=data)
     try:
-        found = Project(emulator, content or package())
-        found.deploy()
-        found.api.create_request("tones", "v1", "wake up", 60)
-        until(lambda: found.api.service_status("tones-service")["ready"])
-        yield found
+        fresh = Project(emulator, content or package())
+        fresh.deploy()
+        fresh.api.create_request("tones", "v1", "wake up", 60)
+        until(lambda: fresh.api.service_status("tones-service")["ready"])
+        yield fresh
     finally:
         emulator.stop()

@@ -34,9 +34,9 @@ def write(
 ) -> Path:
     """A stack file that serves `MODEL`; `smoke` is the inside of rollout.smoke."""
     path = folder / "stack.yaml"
-    told = f", smoke: {{{smoke}}}" if smoke else ""
+    declared = f", smoke: {{{smoke}}}" if smoke else ""
     path.write_text(
-        TEXT.format(model=model, version=version, served=MODEL, group=group, gpu=gpu, smoke=told, private=private)
+        TEXT.format(model=model, version=version, served=MODEL, group=group, gpu=gpu, smoke=declared, private=private)
     )
     return path
 

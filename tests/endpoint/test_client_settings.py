@@ -133,10 +133,10 @@ def test_langchain(vllm: FakeVllm, audio: str, clients: str) -> None:
 def test_open_webui(vllm: FakeVllm, audio: str) -> None:
     script = shown("open-webui", vllm, audio) + "env"
     lines = text_of(["sh", "-ec", script], UBIOPS_API_TOKEN=f"Token {TOKEN}").splitlines()
-    found = dict(line.split("=", 1) for line in lines if line.startswith("audio_stt_"))
-    assert {name.upper() for name in found} == OPEN_WEBUI
-    assert (found["audio_stt_engine"], found["audio_stt_model"]) == ("openai", MODEL.lower())
-    assert found["audio_stt_openai_api_key"] == TOKEN.lower()
+    settings = dict(line.split("=", 1) for line in lines if line.startswith("audio_stt_"))
+    assert {name.upper() for name in settings} == OPEN_WEBUI
+    assert (settings["audio_stt_engine"], settings["audio_stt_model"]) == ("openai", MODEL.lower())
+    assert settings["audio_stt_openai_api_key"] == TOKEN.lower()
 
 
 @pytest.mark.parametrize("public", [False, True])

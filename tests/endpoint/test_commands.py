@@ -23,8 +23,8 @@ from whisperctl.endpoint.client import Endpoint
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
-    with deployed(tmp_path_factory.mktemp("emulator")) as found:
-        yield found
+    with deployed(tmp_path_factory.mktemp("emulator")) as fresh:
+        yield fresh
 
 
 @pytest.fixture
@@ -40,18 +40,18 @@ def test_a_sleeping_deployment_is_woken(tmp_path_factory: pytest.TempPathFactory
     try:
         asleep = Project(emulator, package())
         asleep.deploy()
-        told = asleep.run(folder, "transcribe", "hello.wav")
-        assert (told.returncode, told.stdout) == (0, "ba ke mo\n"), told.stderr
-        assert "No instance answers: waking one with a deployment request." in told.stderr
-        assert re.search(r"An instance answers after \d+ s\.", told.stderr)
+        ran = asleep.run(folder, "transcribe", "hello.wav")
+        assert (ran.returncode, ran.stdout) == (0, "ba ke mo\n"), ran.stderr
+        assert "No instance answers: waking one with a deployment request." in ran.stderr
+        assert re.search(r"An instance answers after \d+ s\.", ran.stderr)
     finally:
         emulator.stop()
 
 
 def test_transcribe_one_file_prints_just_the_text(project: Project, folder: Path) -> None:
-    told = project.run(folder, "transcribe", "hello.wav")
-    assert (told.returncode, told.stdout) == (0, "ba ke mo\n"), told.stderr
-    assert re.search(r"^hello.wav: 2\.\d s of audio in \d+\.\d s \(.*x\)$", told.stderr, re.MULTILINE)
+    ran = project.run(folder, "transcribe", "hello.wav")
+    assert (ran.returncode, ran.stdout) == (0, "ba ke mo\n"), ran.stderr
+    assert re.search(r"^hello.wav: 2\.\d s of audio in \d+\.\d s \(.*x\)$", ran.stderr, re.MULTILINE)
 
 
 def test_on_a_terminal_the_bar_leaves_the_transcript_alone(project: Project, folder: Path) -> None:
@@ -82,16 +82,16 @@ def test_transcribe_stdin_to_subtitles(project: Project, folder: Path) -> None:
 
 
 def test_a_language_in_capitals_is_sent_as_the_server_knows_it(project: Project, folder: Path) -> None:
-    told = project.run(folder, "transcribe", "--language", "ES", "--format", "verbose_json", "hello.wav")
-    assert json.loads(told.stdout)["language"] == "es", told.stderr
+    ran = project.run(folder, "transcribe", "--language", "ES", "--format", "verbose_json", "hello.wav")
+    assert json.loads(ran.stdout)["language"] == "es", ran.stderr
 
 
 def test_transcribe_several(project: Project, folder: Path) -> None:
     tones.write(folder / "other.wav", [["nu"]])
-    told = project.run(folder, "transcribe", "hello.wav", "other.wav", "gone.wav")
-    assert told.returncode == 1
-    assert told.stdout == "==> hello.wav <==\nba ke mo\n\n==> other.wav <==\nnu\n\n"
-    assert told.stderr.endswith("1 of 3 failed:\n  gone.wav: no such file\n")
+    ran = project.run(folder, "transcribe", "hello.wav", "other.wav", "gone.wav")
+    assert ran.returncode == 1
+    assert ran.stdout == "==> hello.wav <==\nba ke mo\n\n==> other.wav <==\nnu\n\n"
+    assert ran.stderr.endswith("1 of 3 failed:\n  gone.wav: no such file\n")
     listed = json.loads(project.run(folder, "transcribe", "*.wav", "--format", "json").stdout)
     assert [(one["file"], one["text"]) for one in listed] == [("hello.wav", "ba ke mo"), ("other.wav", "nu")]
 
@@ -131,9 +131,9 @@ def test_interrupted_at_once(project: Project, folder: Path) -> None:
 def test_translate(project: Project, folder: Path) -> None:
     assert project.run(folder, "transcribe", "hello.wav", "--translate").stdout == "BA KE MO\n"
     stacks.write(folder, model="openai/whisper-large-v3-turbo")
-    told = project.run(folder, "transcribe", "hello.wav", "--translate")
-    assert told.returncode == 1
-    assert "error: openai/whisper-large-v3-turbo does not translate: it was not trained for it." in told.stderr
+    ran = project.run(folder, "transcribe", "hello.wav", "--translate")
+    assert ran.returncode == 1
+    assert "error: openai/whisper-large-v3-turbo does not translate: it was not trained for it." in ran.stderr
 
 
 def test_wrong_usage(project: Project, folder: Path) -> None:
@@ -145,9 +145,9 @@ def test_wrong_usage(project: Project, folder: Path) -> None:
 
 
 def test_smoke(project: Project, folder: Path) -> None:
-    told = project.run(folder, "smoke", "--format", "json")
-    document = json.loads(told.stdout)
-    assert told.returncode == 0, told.stdout
+    ran = project.run(folder, "smoke", "--format", "json")
+    document = json.loads(ran.stdout)
+    assert ran.returncode == 0, ran.stdout
     assert {one["verdict"] for one in document["checks"]} <= {"ok", "skipped"}
     request = document["checks"][-1]
     assert (request["name"], request["verdict"]) == ("deployment request", "ok")
@@ -157,16 +157,16 @@ def test_smoke(project: Project, folder: Path) -> None:
 
 
 def test_smoke_that_fails(project: Project, folder: Path) -> None:
-    told = project.run(folder, "smoke", "--audio", "hello.wav", "--expect", "something else", "--max-wer", "0.1")
-    assert told.returncode == 1
-    assert "word error rate" in told.stdout
+    ran = project.run(folder, "smoke", "--audio", "hello.wav", "--expect", "something else", "--max-wer", "0.1")
+    assert ran.returncode == 1
+    assert "word error rate" in ran.stdout
 
 
 def test_curl(project: Project, folder: Path) -> None:
-    told = project.run(folder, "curl")
-    assert told.returncode == 0, told.stderr
-    assert "$UBIOPS_API_TOKEN" in told.stdout
-    shell, _, program = told.stdout.partition("# Python")
+    printed = project.run(folder, "curl")
+    assert printed.returncode == 0, printed.stderr
+    assert "$UBIOPS_API_TOKEN" in printed.stdout
+    shell, _, program = printed.stdout.partition("# Python")
     ran = subprocess.run(
         ["sh", "-ec", shell],
         cwd=folder,
@@ -215,8 +215,8 @@ def test_proxy(project: Project, folder: Path) -> None:
 def test_nothing_applied(project: Project, folder: Path) -> None:
     text = (folder / "stack.yaml").read_text()
     (folder / "stack.yaml").write_text(text.replace("tones-service", "absent"))
-    told = project.run(folder, "transcribe", "hello.wav")
-    assert (told.returncode, told.stdout) == (1, "")
+    ran = project.run(folder, "transcribe", "hello.wav")
+    assert (ran.returncode, ran.stdout) == (1, "")
     assert (
-        "The service absent of project demo does not exist.\n  Run `whisperctl apply stack.yaml` first." in told.stderr
+        "The service absent of project demo does not exist.\n  Run `whisperctl apply stack.yaml` first." in ran.stderr
     )

@@ -46,8 +46,8 @@ def test_the_page_lets_nothing_else_run_and_holds_no_token(vllm: FakeVllm, port:
 
 
 def texts(page: Page, selector: str) -> list[str]:
-    found: list[str] = page.value(f"[...document.querySelectorAll({selector!r})].map(one => one.textContent)")
-    return found
+    shown: list[str] = page.value(f"[...document.querySelectorAll({selector!r})].map(one => one.textContent)")
+    return shown
 
 
 @CHROMIUM
@@ -71,11 +71,11 @@ def test_a_recording_becomes_segments_that_play_and_files(vllm: FakeVllm, port: 
         assert page.value("document.activeElement.textContent") == "de"
         page.press("Enter", "\r")
         page.until("document.querySelector('audio').currentTime > 0")
-        found = page.tree()
-        assert {("button", "Speak"), ("button", "Copy the curl"), ("textbox", "Language")} <= set(found)
-        assert ("button", "play from 00:00") in found
-        assert ("button", "Download srt") in found
-        assert ("article", "tones <b>.wav") in found
+        tree = page.tree()
+        assert {("button", "Speak"), ("button", "Copy the curl"), ("textbox", "Language")} <= set(tree)
+        assert ("button", "play from 00:00") in tree
+        assert ("button", "Download srt") in tree
+        assert ("article", "tones <b>.wav") in tree
         page.picture(tmp_path / "page.png")
     (request,) = vllm.audio_requests
     assert request.fields["model"] == MODEL

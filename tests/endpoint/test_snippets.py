@@ -32,11 +32,11 @@ def environment(token: str) -> dict[str, str]:
 @pytest.mark.parametrize("task", ["transcription", "translation"])
 def test_curl(vllm: FakeVllm, audio: str, prefix: str, task: Task) -> None:
     script = snippets.curl(vllm.url, MODEL, task, audio, public=False)
-    told = subprocess.run(
+    ran = subprocess.run(
         ["sh", "-ec", script], capture_output=True, text=True, env=environment(prefix + TOKEN), timeout=30, check=False
     )
-    assert told.returncode == 0, told.stderr
-    assert snippets.parsed(told.stdout, "").text.lower() == "ba ke"
+    assert ran.returncode == 0, ran.stderr
+    assert snippets.parsed(ran.stdout, "").text.lower() == "ba ke"
 
 
 @pytest.mark.skipif(not shutil.which("curl"), reason="curl is not on PATH")
@@ -44,14 +44,14 @@ def test_curl_for_a_public_service(vllm: FakeVllm, audio: str) -> None:
     vllm.token = None
     script = snippets.curl(vllm.url, MODEL, "transcription", audio, public=True)
     assert "Authorization" not in script
-    told = subprocess.run(["sh", "-ec", script], capture_output=True, text=True, timeout=30, check=True)
-    assert "ba ke" in told.stdout
+    ran = subprocess.run(["sh", "-ec", script], capture_output=True, text=True, timeout=30, check=True)
+    assert "ba ke" in ran.stdout
 
 
 @pytest.mark.parametrize("prefix", ["", "Token "])
 def test_python(vllm: FakeVllm, audio: str, prefix: str) -> None:
     program = snippets.python(vllm.url, MODEL, "transcription", audio, public=False)
-    told = subprocess.run(
+    ran = subprocess.run(
         [sys.executable, "-c", program],
         capture_output=True,
         text=True,
@@ -59,8 +59,8 @@ def test_python(vllm: FakeVllm, audio: str, prefix: str) -> None:
         timeout=60,
         check=False,
     )
-    assert told.returncode == 0, told.stderr
-    assert told.stdout.strip() == "ba ke"
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stdout.strip() == "ba ke"
 
 
 def test_python_for_a_public_service() -> None:

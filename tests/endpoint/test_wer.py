@@ -10,7 +10,7 @@ from whisperctl.endpoint.wer import word_error_rate, words
 
 
 @pytest.mark.parametrize(
-    ("expected", "heard", "rate"),
+    ("expected", "transcribed", "rate"),
     [
         ("hello world", "hello world", 0.0),
         ("Hello, World!", "hello world", 0.0),
@@ -26,8 +26,8 @@ from whisperctl.endpoint.wer import word_error_rate, words
         ("你好世界", "你好世间", 0.25),
     ],
 )
-def test_rate(expected: str, heard: str, rate: float) -> None:
-    assert word_error_rate(expected, heard) == pytest.approx(rate)
+def test_rate(expected: str, transcribed: str, rate: float) -> None:
+    assert word_error_rate(expected, transcribed) == pytest.approx(rate)
 
 
 def test_words_fold_case_and_compatibility_forms() -> None:

@@ -77,14 +77,14 @@ def listen(content: bytes) -> tuple[float, list[tuple[float, float, str]]]:
     with wave.open(io.BytesIO(content)) as file:
         rate, channels = file.getframerate(), file.getnchannels()
         samples = np.frombuffer(file.readframes(file.getnframes()), "<i2")[::channels].astype(np.float32)
-    heard = [(a, b, _word(samples[a:b], rate)) for a, b in _bursts(samples, rate)]
-    found: list[tuple[float, float, str]] = []
-    for start, end, word in ((a / rate, b / rate, word) for a, b, word in heard):
-        if found and start - found[-1][1] < PAUSE / 2:
-            found[-1] = (found[-1][0], end, f"{found[-1][2]} {word}")
+    bursts = [(a, b, _word(samples[a:b], rate)) for a, b in _bursts(samples, rate)]
+    sentences: list[tuple[float, float, str]] = []
+    for start, end, word in ((a / rate, b / rate, word) for a, b, word in bursts):
+        if sentences and start - sentences[-1][1] < PAUSE / 2:
+            sentences[-1] = (sentences[-1][0], end, f"{sentences[-1][2]} {word}")
         else:
-            found.append((start, end, word))
-    return len(samples) / rate, found
+            sentences.append((start, end, word))
+    return len(samples) / rate, sentences
 
 
 def _bursts(samples: npt.NDArray[np.float32], rate: int) -> list[tuple[int, int]]:

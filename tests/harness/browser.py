@@ -49,17 +49,17 @@ class Page:
 
     def value(self, expression: str) -> Any:
         """Of a JavaScript expression, awaited."""
-        found = self.call("Runtime.evaluate", expression=expression, awaitPromise=True, returnByValue=True)
-        assert "exceptionDetails" not in found, found
-        return found["result"].get("value")
+        answer = self.call("Runtime.evaluate", expression=expression, awaitPromise=True, returnByValue=True)
+        assert "exceptionDetails" not in answer, answer
+        return answer["result"].get("value")
 
     def until(self, expression: str) -> Any:
         """The expression's value once it is true."""
         deadline = time.monotonic() + SECONDS
-        while not (found := self.value(expression)):
+        while not (value := self.value(expression)):
             assert time.monotonic() < deadline, f"{expression}: {self.value('document.body.innerText')}"
             time.sleep(0.02)
-        return found
+        return value
 
     def choose(self, selector: str, *files: Path) -> None:
         """Choose files for an input."""

@@ -42,13 +42,13 @@ def written(word: str) -> list[str]:
 def seen(words: Sequence[str], text: str) -> list[str]:
     """The forms of these words in a text, base64 at any offset included: found by decoding, not by looking for it."""
     lines = [line for word in words for line in {word, *word.splitlines()} if len(line) >= 8]
-    found = {form for line in lines for form in written(line)[:8] if form in text}
+    forms = {form for line in lines for form in written(line)[:8] if form in text}
     for run in _TEXT.findall(text):
         for start in range(4):
             part = run[start:].replace("-", "+").replace("_", "/")
             decoded = base64.b64decode(part[: len(part) // 4 * 4]).decode("latin-1")
-            found |= {line for line in lines if line.encode().decode("latin-1") in decoded}
-    return sorted(found)
+            forms |= {line for line in lines if line.encode().decode("latin-1") in decoded}
+    return sorted(forms)
 
 
 class Echo:
@@ -66,7 +66,7 @@ class Echo:
         self.refuses: Callable[[int, str, str], bool] = lambda _number, _verb, _path: False
         self.lock = threading.Lock()
 
-    def told(self) -> str:
+    def spelled(self) -> str:
         """Every word in every form."""
         return " ".join(form for word in self.words for form in written(word))
 
@@ -75,7 +75,7 @@ class Echo:
         with self.lock:
             self.asked.append(f"{verb} {path}")
             number = len(self.asked)
-        echo = f"{headers} {body.decode('latin-1')[-4000:]} {self.told()}"
+        echo = f"{headers} {body.decode('latin-1')[-4000:]} {self.spelled()}"
         if path.startswith("/endpoint"):
             return self._served(path, echo)
         if self.refuses(number, verb, path):
@@ -105,7 +105,9 @@ class Echo:
                 return [self._seasoned(each) for each in value]
             case dict():
                 more = {name: self._seasoned(each) for name, each in value.items()}
-                texts = {name: f"{more[name]} {self.told()}" for name in TEXTS & more.keys() if more[name] is not None}
+                texts = {
+                    name: f"{more[name]} {self.spelled()}" for name in TEXTS & more.keys() if more[name] is not None
+                }
                 secret = {"value": self.words[0]} if more.get("secret") is True and "value" in more else {}
                 url = {"endpoint": f"{self.url}/endpoint"} if more.get("endpoint") else {}
                 return more | texts | secret | url

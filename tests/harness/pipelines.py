@@ -202,15 +202,15 @@ def programs(folder: Path) -> Path:
     return folder
 
 
-def issues(kept: Path) -> list[dict[str, Any]]:
+def issues(record: Path) -> list[dict[str, Any]]:
     """The issues that the steps have left."""
-    read: list[dict[str, Any]] = json.loads(kept.read_text())["issues"]
+    read: list[dict[str, Any]] = json.loads(record.read_text())["issues"]
     return read
 
 
-def comments(kept: Path) -> list[dict[str, Any]]:
+def comments(record: Path) -> list[dict[str, Any]]:
     """The comments of the pull request."""
-    read: list[dict[str, Any]] = json.loads(kept.read_text())["comments"]
+    read: list[dict[str, Any]] = json.loads(record.read_text())["comments"]
     return read
 
 

@@ -42,9 +42,9 @@ def environment(emulator: Emulator, **more: str) -> dict[str, str]:
 
     No command asks the model hub, unless a test lets it.
     """
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("UBIOPS_")}
-    kept["HF_HUB_OFFLINE"] = "1"
-    return {name: value for name, value in {**kept, **emulator.environ, **more}.items() if value}
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("UBIOPS_")}
+    inherited["HF_HUB_OFFLINE"] = "1"
+    return {name: value for name, value in {**inherited, **emulator.environ, **more}.items() if value}
 
 
 def run(*args: str, environ: Mapping[str, str], folder: Path | None = None, stdin: str = "") -> Ran:

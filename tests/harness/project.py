@@ -169,8 +169,8 @@ class Project:
         self.control("DELETE", "faults")
 
     def journal(self) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = self.control("GET", "journal")
-        return found
+        entries: list[dict[str, Any]] = self.control("GET", "journal")
+        return entries
 
     def forget(self) -> None:
         self.control("DELETE", "journal")
@@ -179,28 +179,28 @@ class Project:
     def counted(self) -> Iterator[list[str]]:
         """Collects `VERB path` of every API request made meanwhile."""
         self.forget()
-        found: list[str] = []
-        yield found
+        requests: list[str] = []
+        yield requests
         lines = [f"{entry['method']} {entry['path']}" for entry in self.journal()]
-        found += [line for line in lines if "/_emulator/" not in line]
+        requests += [line for line in lines if "/_emulator/" not in line]
 
     def books(self) -> dict[str, Any]:
         """Everything in the project, without ids, times and our own bookkeeping, in one comparable value."""
         api = self.api()
-        found: dict[str, Any] = {}
+        objects: dict[str, Any] = {}
         for deployment in api.deployments():
             name = deployment["name"]
-            found[f"deployment/{name}"] = _plain(api.deployment(name) or {})
+            objects[f"deployment/{name}"] = _plain(api.deployment(name) or {})
             for item in api.versions(name):
                 version = item["version"]
-                found[f"version/{name}/{version}"] = _plain(api.version(name, version) or {})
-                found |= {f"env_var/{name}/{version}/{e['name']}": _plain(e) for e in api.env_vars(name, version)}
-        found |= {f"service/{s['name']}": _plain(api.service(s["name"])) for s in api.services()}
-        found |= {f"group/{g['name']}": _group(g) for g in api.groups()}
+                objects[f"version/{name}/{version}"] = _plain(api.version(name, version) or {})
+                objects |= {f"env_var/{name}/{version}/{e['name']}": _plain(e) for e in api.env_vars(name, version)}
+        objects |= {f"service/{s['name']}": _plain(api.service(s["name"])) for s in api.services()}
+        objects |= {f"group/{g['name']}": _group(g) for g in api.groups()}
         if environment := api.environment("whisperctl"):
-            found["environment"] = _plain(environment)
-            found |= {f"tag/{tag['name']}": _plain(tag) for tag in api.tags("whisperctl") or []}
-        return found
+            objects["environment"] = _plain(environment)
+            objects |= {f"tag/{tag['name']}": _plain(tag) for tag in api.tags("whisperctl") or []}
+        return objects
 
     def names(self) -> set[str]:
         """What exists beyond what a fresh project has."""
@@ -219,15 +219,15 @@ def _group(raw: Mapping[str, Any]) -> Any:
 
 def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
     """Deep: maps merge, everything else replaces, None removes."""
-    found = dict(base)
+    result = dict(base)
     for key, value in changes.items():
         if value is None:
-            found.pop(key, None)
-        elif isinstance(value, Mapping) and isinstance(found.get(key), Mapping):
-            found[key] = merged(found[key], value)
+            result.pop(key, None)
+        elif isinstance(value, Mapping) and isinstance(result.get(key), Mapping):
+            result[key] = merged(result[key], value)
         else:
-            found[key] = value
-    return found
+            result[key] = value
+    return result
 
 
 def report(outcome: Outcome) -> str:

@@ -111,14 +111,14 @@ def test_output_that_cannot_be_written_is_told(args: tuple[str, ...], unbuffered
 
 
 @pytest.mark.parametrize(
-    ("args", "told"),
+    ("args", "message"),
     [
         (("render", "minimal.yaml", "-o", "out"), "error: out cannot be written: File too large."),
         (("init", "out"), "error: out cannot be written to: File too large."),
     ],
 )
 def test_what_does_not_fit_on_a_disk_is_told_and_leaves_nothing(
-    tmp_path: Path, args: tuple[str, ...], told: str
+    tmp_path: Path, args: tuple[str, ...], message: str
 ) -> None:
     """A file that may have no more than a block is as good as a disk without room."""
     shutil.copy(SPECS / "valid" / "minimal.yaml", tmp_path)
@@ -129,7 +129,7 @@ def test_what_does_not_fit_on_a_disk_is_told_and_leaves_nothing(
     # Python itself would leave half of what it compiled.
     ran = run(*args, cwd=tmp_path, preexec_fn=full, PYTHONDONTWRITEBYTECODE="1")
     assert ran.returncode == 1
-    assert told in ran.stderr
+    assert message in ran.stderr
     assert "Traceback" not in ran.stderr
     assert [path for path in (tmp_path / "out").rglob("*") if path.is_file()] == []
     assert run(*args, cwd=tmp_path).returncode == 0

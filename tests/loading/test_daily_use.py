@@ -69,7 +69,7 @@ def test_standard_input_is_a_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "told"),
+    ("value", "message"),
     [
         ("hf_good_token", ""),
         ("hf_good_token\n", "[secret-white-space]"),
@@ -77,7 +77,7 @@ def test_standard_input_is_a_file(tmp_path: Path) -> None:
         ("", "error: env.HF_TOKEN.value: the environment variable HF_TOKEN is empty"),
     ],
 )
-def test_a_secret_as_a_ci_passes_it(tmp_path: Path, value: str, told: str) -> None:
+def test_a_secret_as_a_ci_passes_it(tmp_path: Path, value: str, message: str) -> None:
     """GitHub gives an undefined secret as the empty text, and people paste line ends."""
     text = SHARED.replace("0.19.1", "0.32.0") + stack("one") + 'env: {HF_TOKEN: {value: "${HF_TOKEN}", secret: true}}\n'
     (tmp_path / "stack.yaml").write_text(text)
@@ -88,15 +88,18 @@ def test_a_secret_as_a_ci_passes_it(tmp_path: Path, value: str, told: str) -> No
         "UBIOPS_API_HOST": "http://[::1]:9",
     }
     ran = run(tmp_path, "plan", **environ)
-    assert (told in ran.err) if told else ("HF_TOKEN" not in ran.err)
+    assert (message in ran.err) if message else ("HF_TOKEN" not in ran.err)
     assert "hf_good_token" not in ran.all
     assert run(tmp_path, "validate").code == 0  # which needs none
 
 
 def test_what_extends_does_not_lead_to_is_told_alone(tmp_path: Path) -> None:
-    for extends, told in (("[a, b]", "must be the path of one file, not a list"), ("nowhere.yaml", "there is no file")):
+    for extends, message in (
+        ("[a, b]", "must be the path of one file, not a list"),
+        ("nowhere.yaml", "there is no file"),
+    ):
         (tmp_path / "stack.yaml").write_text(f"apiVersion: whisperctl/v1\nextends: {extends}\n{stack('one')}")
         ran = run(tmp_path, "validate")
         assert ran.code == 1
         assert ran.err.count("error: ") == 1
-        assert f"error: extends: {told}" in ran.err
+        assert f"error: extends: {message}" in ran.err

@@ -88,7 +88,7 @@ def test_any_bytes(tmp_path: Path, raw: bytes) -> None:
 
 def places(data: object, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     entries = data.items() if isinstance(data, dict) else enumerate(data) if isinstance(data, list) else ()
-    return [path, *(found for key, value in entries for found in places(value, (*path, key)))]
+    return [path, *(place for key, value in entries for place in places(value, (*path, key)))]
 
 
 @FUZZ

@@ -90,10 +90,10 @@ def test_checkouts_worktrees_and_links_tell_the_same(tmp_path: Path, monkeypatch
 )
 def test_a_ci_job_tells_it_where_git_does_not(tmp_path: Path, environ: dict[str, str]) -> None:
     (tmp_path / "stacks").mkdir()
-    told = {name: text.replace("ROOT", str(tmp_path)) for name, text in environ.items()}
-    assert str(origin_of(str(tmp_path / "stacks/prod.yaml"), told)) == f"{HERE}//stacks/prod.yaml"
+    in_job = {name: text.replace("ROOT", str(tmp_path)) for name, text in environ.items()}
+    assert str(origin_of(str(tmp_path / "stacks/prod.yaml"), in_job)) == f"{HERE}//stacks/prod.yaml"
     (tmp_path / ".git").mkdir()  # without a remote
-    assert str(origin_of(str(tmp_path / "stacks/prod.yaml"), told)) == f"{HERE}//stacks/prod.yaml"
+    assert str(origin_of(str(tmp_path / "stacks/prod.yaml"), in_job)) == f"{HERE}//stacks/prod.yaml"
 
 
 def test_without_a_repository_it_is_the_name_and_of_standard_input_nothing(tmp_path: Path) -> None:

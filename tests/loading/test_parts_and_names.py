@@ -48,8 +48,8 @@ def loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Load:
     return load
 
 
-def messages(found: Checked) -> list[str]:
-    return [f"{problem.path}: {problem.message}" for problem in found.problems if problem.severity == "error"]
+def messages(loaded: Checked) -> list[str]:
+    return [f"{problem.path}: {problem.message}" for problem in loaded.problems if problem.severity == "error"]
 
 
 @pytest.mark.parametrize(
@@ -62,20 +62,20 @@ def messages(found: Checked) -> list[str]:
     ],
 )
 def test_a_part_may_lack_what_another_file_adds(checked: Check, text: str) -> None:
-    found = checked(text)
-    assert (messages(found), found.stacks, found.parts) == ([], (), ("file.yaml",))
+    part = checked(text)
+    assert (messages(part), part.stacks, part.parts) == ([], (), ("file.yaml",))
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("vllm: {argz: {}}\n", "vllm.argz: this key is not known"),
         ("version: {minimum_instances: many}\n", "version.minimum_instances: must be a whole number, not text"),
         (WHOLE + "env: {VLLM_NOWHERE: x}\n", "env.VLLM_NOWHERE: vLLM 0.19.1 does not read VLLM_NOWHERE"),
     ],
 )
-def test_a_part_is_checked_as_far_as_it_goes(checked: Check, text: str, told: str) -> None:
-    assert messages(checked(text)) == [told]
+def test_a_part_is_checked_as_far_as_it_goes(checked: Check, text: str, message: str) -> None:
+    assert messages(checked(text)) == [message]
 
 
 def test_a_part_is_no_stack_to_those_who_apply(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -105,10 +105,10 @@ def test_what_a_value_was_made_of_is_known(loaded: Load) -> None:
 
 def test_every_warning_ends_with_its_name_and_is_told_no_more_once_acknowledged(loaded: Load) -> None:
     doubtful = STACK + 'env: {HF_TOKEN: "hf_1", A: "$B"}\nservice: {name: one, authentication_required: false}\n'
-    told = loaded(doubtful).warnings
-    names = [problem.name for problem in told]
+    warnings = loaded(doubtful).warnings
+    names = [problem.name for problem in warnings]
     assert {"vllm-advisory", "unmarked-secret", "bare-variable", "public-service"} <= set(names) <= NAMES
-    assert all(str(problem).endswith(f"[{problem.name}]") for problem in told)
+    assert all(str(problem).endswith(f"[{problem.name}]") for problem in warnings)
     assert loaded(f"{doubtful}acknowledge: [{', '.join(sorted(set(names)))}]\n").warnings == ()
 
 

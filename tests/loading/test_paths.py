@@ -59,8 +59,8 @@ def test_a_directory_means_its_stacks_and_nothing_else(write: Write) -> None:
 
 
 def warnings(*paths: str) -> list[str]:
-    found = load_stacks([Path(path) for path in paths], {}).warnings
-    return [str(problem).replace("\n", "") for problem in found if problem.name == "passed-over"]
+    loaded = load_stacks([Path(path) for path in paths], {}).warnings
+    return [str(problem).replace("\n", "") for problem in loaded if problem.name == "passed-over"]
 
 
 API, NAME = "apiVersion: whisperctl/v1\n", "stack: two\n"
@@ -69,7 +69,7 @@ LOOKS = "1:1: warning: this looks like a stack and is passed over:"
 
 
 @pytest.mark.parametrize(
-    ("name", "text", "told"),
+    ("name", "text", "message"),
     [
         ("two.yml", API + NAME + SECTIONS, "a directory means its *.yaml files  Rename it to two.yaml."),
         (
@@ -106,10 +106,10 @@ LOOKS = "1:1: warning: this looks like a stack and is passed over:"
         ),
     ],
 )
-def test_what_looks_like_a_stack_and_is_passed_over_is_told(write: Write, name: str, text: str, told: str) -> None:
+def test_what_looks_like_a_stack_and_is_passed_over_is_told(write: Write, name: str, text: str, message: str) -> None:
     write("team/one.yaml", STACK.format(name="one"))
     write(f"team/{name}", text)
-    assert warnings("team") == [f"team/{name}:{LOOKS} {told} [passed-over]"]
+    assert warnings("team") == [f"team/{name}:{LOOKS} {message} [passed-over]"]
 
 
 def test_what_a_stack_extends_may_say_that_it_is_ours(write: Write) -> None:
@@ -198,11 +198,11 @@ def test_a_broken_stack_in_a_directory_is_not_passed_over(write: Write) -> None:
 def test_a_link_to_itself_is_told(write: Write) -> None:
     write("team/one.yaml", STACK.format(name="one"))
     Path("team/loop.yaml").symlink_to("loop.yaml")
-    [told] = problems("team")
-    assert told.startswith("team/loop.yaml:1:1: error: ")
+    [problem] = problems("team")
+    assert problem.startswith("team/loop.yaml:1:1: error: ")
     write("two.yaml", "extends: team/loop.yaml\n" + STACK.format(name="two"))
-    [told] = problems("two.yaml")
-    assert "there is no file team/loop.yaml" in told
+    [problem] = problems("two.yaml")
+    assert "there is no file team/loop.yaml" in problem
 
 
 def test_a_part_named_by_itself_lacks_its_stack(write: Write) -> None:
@@ -231,12 +231,12 @@ def test_all_problems_of_all_files_come_at_once(write: Write) -> None:
 def test_two_stacks_may_not_claim_one_object(write: Write, more: str, claim: str) -> None:
     write("one.yaml", STACK.format(name="one") + "service: {name: same}\n")
     key = more.partition(":")[0]
-    kept = [line for line in STACK.format(name="two").splitlines() if not line.startswith(f"{key}:")]
-    write("two.yaml", "\n".join(kept) + "\n" + more)
-    (told,) = problems("one.yaml", "two.yaml")
-    assert claim in told
-    assert told.startswith("two.yaml:")
-    assert "two.yaml and one.yaml would undo each other's changes" in told
+    lines = [line for line in STACK.format(name="two").splitlines() if not line.startswith(f"{key}:")]
+    write("two.yaml", "\n".join(lines) + "\n" + more)
+    (problem,) = problems("one.yaml", "two.yaml")
+    assert claim in problem
+    assert problem.startswith("two.yaml:")
+    assert "two.yaml and one.yaml would undo each other's changes" in problem
 
 
 def test_a_managed_group_has_one_owner_and_an_existing_one_many(write: Write) -> None:

@@ -32,21 +32,21 @@ def run(tmp_path: Path) -> dict[str, Any]:
     ran = program.run("validate", "a b.yaml", "--format", "sarif", environ={}, folder=tmp_path)
     assert (ran.code, ran.err) == (1, "")
     assert (ran.json["version"], len(ran.json["runs"])) == ("2.1.0", 1)
-    found: dict[str, Any] = ran.json["runs"][0]
-    return found
+    sarif: dict[str, Any] = ran.json["runs"][0]
+    return sarif
 
 
 def test_every_problem_is_a_result_with_its_place(run: dict[str, Any], tmp_path: Path) -> None:
-    told = program.run("validate", "a b.yaml", "--format", "json", environ={}, folder=tmp_path).json["problems"]
+    ran = program.run("validate", "a b.yaml", "--format", "json", environ={}, folder=tmp_path).json["problems"]
     places = [result["locations"][0]["physicalLocation"] for result in run["results"]]
 
-    assert [result["level"] for result in run["results"]] == [problem["severity"] for problem in told]
+    assert [result["level"] for result in run["results"]] == [problem["severity"] for problem in ran]
     assert {unquote(place["artifactLocation"]["uri"]) for place in places} == {"a b.yaml"}
     assert [(place["region"]["startLine"], place["region"]["startColumn"]) for place in places] == [
-        (problem["line"], problem["column"]) for problem in told
+        (problem["line"], problem["column"]) for problem in ran
     ]
     assert all(
-        problem["message"] in result["message"]["text"] for problem, result in zip(told, run["results"], strict=True)
+        problem["message"] in result["message"]["text"] for problem, result in zip(ran, run["results"], strict=True)
     )
 
 

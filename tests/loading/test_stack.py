@@ -207,7 +207,7 @@ JSON = st.recursive(
 
 def paths(data: object, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     entries = data.items() if isinstance(data, dict) else enumerate(data) if isinstance(data, list) else ()
-    return [path, *(found for key, value in entries for found in paths(value, (*path, key)))]
+    return [path, *(path_below for key, value in entries for path_below in paths(value, (*path, key)))]
 
 
 @settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -74,9 +74,9 @@ def restored(control: httpx.Client, name: str) -> None:
 def operator(emulator: Emulator, control: httpx.Client, applied: None, tmp_path: Path) -> Operator:
     """In a folder with SECOND, as it was applied."""
     restored(control, "twice")
-    found = Operator(tmp_path, emulator)
-    found.write(SECOND)
-    return found
+    made = Operator(tmp_path, emulator)
+    made.write(SECOND)
+    return made
 
 
 @pytest.fixture
@@ -88,9 +88,9 @@ def newcomer(emulator: Emulator, control: httpx.Client, applied: None, tmp_path:
 
 @pytest.fixture
 def api(emulator: Emulator) -> Iterator[Api]:
-    found = Api(emulator.host, "demo", emulator.token)
-    yield found
-    found.rest.session.close()
+    made = Api(emulator.host, "demo", emulator.token)
+    yield made
+    made.rest.session.close()
 
 
 def writes(control: httpx.Client) -> list[str]:

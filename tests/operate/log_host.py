@@ -40,8 +40,10 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_error(500)
             return
         start, end = int(asked["start"]), int(asked["end"])
-        found = sorted((e for e in self.server.entries if start <= e["timestamp"] < end), key=lambda e: e["timestamp"])
-        body = json.dumps(found[: int(asked["limit"])]).encode()
+        matching = sorted(
+            (e for e in self.server.entries if start <= e["timestamp"] < end), key=lambda e: e["timestamp"]
+        )
+        body = json.dumps(matching[: int(asked["limit"])]).encode()
         self.send_response(200)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))

@@ -44,7 +44,7 @@ def zipped(package: Package) -> io.BytesIO:
     return stream
 
 
-def told(text: str, address: str = "package/speech/v1") -> dict[str, str]:
+def steps_of(text: str, address: str = "package/speech/v1") -> dict[str, str]:
     """The lines of a change: name -> step."""
     block = text.split(f" {address}\n", 1)[1].split("=>", 1)[0]
     return {name.strip(): step for name, _, step in (line.partition(" : ") for line in block.splitlines()) if step}
@@ -52,14 +52,14 @@ def told(text: str, address: str = "package/speech/v1") -> dict[str, str]:
 
 def test_each_setting_and_option_has_a_line(operator: Operator) -> None:
     operator.write(CHANGED)
-    lines = told(operator.good("plan").out)
+    lines = steps_of(operator.good("plan").out)
     assert {name: step for name, step in lines.items() if name != "digest"} == {
         "max_model_len": "448 -> 440",
         "--seed": '(not set) -> "7"',
         "--enforce-eager": '(not set) -> "on"',
     }
     assert " -> " in lines["digest"]
-    assert told(operator.good("plan", "--format", "markdown").out) == lines
+    assert steps_of(operator.good("plan", "--format", "markdown").out) == lines
 
 
 def test_json_has_it_in_the_reason(operator: Operator) -> None:
@@ -76,19 +76,19 @@ def test_a_saved_plan_shows_it_too_and_is_not_stale(operator: Operator) -> None:
     operator.write(CHANGED)
     operator.good("plan", "-o", "plan.bin")
     ran = operator.good("apply", "--plan", "plan.bin")
-    assert told(ran.out)["max_model_len"] == "448 -> 440"
+    assert steps_of(ran.out)["max_model_len"] == "448 -> 440"
 
 
 def test_an_apply_shows_it_before_it_asks(operator: Operator) -> None:
     operator.write(CHANGED)
     ran = operator.run("apply")
     assert ran.code == 1
-    assert told(ran.out)["max_model_len"] == "448 -> 440"
+    assert steps_of(ran.out)["max_model_len"] == "448 -> 440"
 
 
 def test_another_environment_tells_what_is_in_it(operator: Operator, control: httpx.Client) -> None:
     operator.write(SECOND.replace("[anyio]", "['numpy<3'], apt: [ffmpeg, git]"))
-    lines = told(operator.good("plan").out, "version/speech/v1")
+    lines = steps_of(operator.good("plan").out, "version/speech/v1")
     assert lines.pop("environment_tag").startswith('"vllm-0.32.0-')
     assert lines == {
         "requirements.anyio": '"anyio" -> (not set)',
@@ -100,7 +100,7 @@ def test_another_environment_tells_what_is_in_it(operator: Operator, control: ht
     document = json.loads(operator.good("plan", "--format", "json").out)
     assert 'requirements.numpy (not set) -> "numpy<3"' in json.dumps(document, ensure_ascii=False).replace('\\"', '"')
     control.post("/faults", json={"kind": "error", "status": 403, "method": "GET", "path": "/dependency-files$"})
-    assert list(told(operator.good("plan").out, "version/speech/v1")) == ["environment_tag"]
+    assert list(steps_of(operator.good("plan").out, "version/speech/v1")) == ["environment_tag"]
 
 
 @pytest.mark.parametrize("status", [403, 404])
@@ -110,7 +110,7 @@ def test_where_the_package_cannot_be_read_the_plan_is_the_same_without(
     operator.write(CHANGED)
     fault = {"kind": "error", "status": status, "method": "GET", "path": "/download$"}
     control.post("/faults", json=fault).raise_for_status()
-    assert list(told(operator.good("plan").out)) == ["digest"]
+    assert list(steps_of(operator.good("plan").out)) == ["digest"]
 
 
 def test_what_somebody_else_uploaded_is_not_shown(operator: Operator, api: Api) -> None:
@@ -126,7 +126,7 @@ def test_what_somebody_else_uploaded_is_not_shown(operator: Operator, api: Api) 
         time.sleep(0.05)
     ran = operator.good("plan")
     assert "hunter2" not in ran.all
-    assert list(told(ran.out)) == ["digest"]
+    assert list(steps_of(ran.out)) == ["digest"]
 
 
 def test_an_unchanged_stack_reads_no_package(operator: Operator, control: httpx.Client) -> None:
@@ -145,14 +145,16 @@ def test_files_are_compared_whole(tmp_path: Path) -> None:
     code = new.files["deployment.py"]
     assert isinstance(code, bytes)
     new = replace(new, files={**new.files, "deployment.py": code + b"# changed\n", "model/config.json": b"{}"})
-    found = {change.path: change for change in differences(zipped(old), new)}
-    assert list(found) == ["deployment.py", "model/config.json", "requirements.txt", "ubiops.yaml"]
-    assert found["requirements.txt"].before == ["vllm[audio]==0.32.0", "anyio"]
-    assert found["requirements.txt"].after == ["vllm[audio]==0.32.0", "httpx"]
-    assert '    - "python3-dev"' in found["ubiops.yaml"].after
-    assert '    - "python3-dev"' not in found["ubiops.yaml"].before
-    assert str(found["deployment.py"].before).startswith("sha256 ")
-    assert found["model/config.json"] == FieldChange(path="model/config.json", before=None, after="sha256 44136fa355b3")
+    by_path = {change.path: change for change in differences(zipped(old), new)}
+    assert list(by_path) == ["deployment.py", "model/config.json", "requirements.txt", "ubiops.yaml"]
+    assert by_path["requirements.txt"].before == ["vllm[audio]==0.32.0", "anyio"]
+    assert by_path["requirements.txt"].after == ["vllm[audio]==0.32.0", "httpx"]
+    assert '    - "python3-dev"' in by_path["ubiops.yaml"].after
+    assert '    - "python3-dev"' not in by_path["ubiops.yaml"].before
+    assert str(by_path["deployment.py"].before).startswith("sha256 ")
+    assert by_path["model/config.json"] == FieldChange(
+        path="model/config.json", before=None, after="sha256 44136fa355b3"
+    )
 
 
 @pytest.mark.parametrize("gpu", ["T4", "H100"])
@@ -169,9 +171,9 @@ def test_a_package_does_not_differ_from_itself(tmp_path: Path, gpu: str) -> None
 @pytest.mark.parametrize("code", [b"", b"CONFIG = [", b"CONFIG = open('x')", b"\x00\xff", b"class Deployment: ..."])
 def test_code_without_a_literal_is_one_file(tmp_path: Path, code: bytes) -> None:
     new = package_of(tmp_path, SECOND.replace("hunter2-hf-secret", "x"))
-    found = differences(zipped(Package(files={"deployment.py": code})), new)
-    assert "deployment.py" in {change.path for change in found}
-    assert found[0].before is None
+    differing = differences(zipped(Package(files={"deployment.py": code})), new)
+    assert "deployment.py" in {change.path for change in differing}
+    assert differing[0].before is None
 
 
 def test_a_package_with_a_model_in_it_is_not_fetched_whole(newcomer: Operator) -> None:
@@ -184,7 +186,7 @@ def test_a_package_with_a_model_in_it_is_not_fetched_whole(newcomer: Operator) -
     newcomer.write(text)
     newcomer.good("apply", "--yes")
     newcomer.write(text.replace("max_model_len: 448", "max_model_len: 440"))
-    assert list(told(newcomer.good("plan").out)) == ["digest"]
+    assert list(steps_of(newcomer.good("plan").out)) == ["digest"]
 
 
 def test_what_came_out_of_the_environment_is_not_shown_nor_a_password_of_an_address(operator: Operator) -> None:
@@ -199,12 +201,12 @@ def test_what_came_out_of_the_environment_is_not_shown_nor_a_password_of_an_addr
     assert operator.run("apply", "--yes", PIPKEY="tok-old", ARGUMENT="arg-old").code == 0
     operator.write(variables.replace("numpy", "numpy<3"))
     shown = [operator.run("plan", "--format", form, PIPKEY="tok-new", ARGUMENT="arg-new") for form in ("text", "json")]
-    assert told(shown[0].out)["requirements.txt"] == f"{HIDDEN} -> {HIDDEN}"
-    assert told(shown[0].out)["--generation-config"] == f"{HIDDEN} -> {HIDDEN}"
+    assert steps_of(shown[0].out)["requirements.txt"] == f"{HIDDEN} -> {HIDDEN}"
+    assert steps_of(shown[0].out)["--generation-config"] == f"{HIDDEN} -> {HIDDEN}"
     # What an older file took from the environment, and this one says openly, or not at all.
     operator.write(text.replace("PIPKEY", "open").replace("generation-config: 'ARGUMENT', seed: 1", "seed: 2"))
     shown.append(operator.run("plan"))
-    differing = told(shown[-1].out)
+    differing = steps_of(shown[-1].out)
     assert differing["--generation-config"] == "(not shown: it may be from an environment variable) -> (not set)"
     assert differing["--seed"] == '"1" -> "2"'
     for ran in shown:
@@ -218,10 +220,10 @@ def test_a_large_file_is_hashed_in_pieces(tmp_path: Path) -> None:
         file.truncate(300 << 20)
     old = Package(files={"deployment.py": b"CONFIG = {}"})
     tracemalloc.start()
-    found = differences(zipped(old), replace(old, files={**old.files, "model/model.safetensors": large}))
+    differing = differences(zipped(old), replace(old, files={**old.files, "model/model.safetensors": large}))
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert [change.path for change in found] == ["model/model.safetensors"]
+    assert [change.path for change in differing] == ["model/model.safetensors"]
     assert peak < 20 << 20
 
 
@@ -230,7 +232,7 @@ def test_a_package_is_asked_for_once(operator: Operator, control: httpx.Client, 
     operator.write(CHANGED)
     fault = {"kind": "error", "status": status, "method": "GET", "path": "/download$"}
     control.post("/faults", json=fault).raise_for_status()
-    assert list(told(operator.good("plan").out)) == ["digest"]
+    assert list(steps_of(operator.good("plan").out)) == ["digest"]
     asked = [line for line in control.get("/journal").json() if line["path"].endswith("/download")]
     assert len(asked) == 1
 
@@ -251,10 +253,10 @@ def test_a_package_that_only_another_whisperctl_rendered_is_told_by_both_version
     deployment = Labels.of(api.deployment("speech"))
     api.update_deployment("speech", {"labels": deployment.written(tool="0.0.1", digest="0" * 32)})
     operator.write(SECOND)
-    told = f"rendered by 0.0.1, this is {__version__}"
-    assert _package_reason(operator).startswith(f"{told}: what the stack file says is the same")
+    difference = f"rendered by 0.0.1, this is {__version__}"
+    assert _package_reason(operator).startswith(f"{difference}: what the stack file says is the same")
     operator.write(CHANGED)
-    assert _package_reason(operator).startswith(f"{DIGEST_ALONE}; {told}: ")
+    assert _package_reason(operator).startswith(f"{DIGEST_ALONE}; {difference}: ")
 
 
 def _package_reason(operator: Operator) -> str:

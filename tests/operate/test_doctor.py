@@ -30,11 +30,11 @@ def line_of(out: str, name: str) -> str:
 
 def test_a_good_project_and_a_good_stack(operator: Operator, control: httpx.Client) -> None:
     ran = operator.good("doctor")
-    found = verdicts(ran.out)
+    verdict_of = verdicts(ran.out)
     assert ran.err == ""
     for name in ("ubiops client", "token", "host", "API version", "token accepted", "project", "may read", "may change",
                  "quota", "speech: instance types", "speech: base environment", "speech: names"):  # fmt: skip
-        assert found[name] == "ok", ran.out
+        assert verdict_of[name] == "ok", ran.out
     assert "its own: deployment/speech, version/speech/v1, service/speech-door" in ran.out
     assert operator.emulator.token not in ran.out
     assert writes(control) == []
@@ -48,11 +48,11 @@ def test_without_a_stack_file_the_project_alone_is_checked(newcomer: Operator) -
 
 def test_without_token_and_project_it_still_says_what_it_can(operator: Operator) -> None:
     ran = operator.run("doctor", UBIOPS_API_TOKEN="", UBIOPS_PROJECT="")
-    found = verdicts(ran.out)
+    verdict_of = verdicts(ran.out)
     assert ran.code == 1
-    assert (found["token"], found["project name"], found["host"]) == ("failed", "failed", "ok")
+    assert (verdict_of["token"], verdict_of["project name"], verdict_of["host"]) == ("failed", "failed", "ok")
     assert "fix: Set UBIOPS_API_TOKEN" in line_of(ran.out, "token")
-    assert found["token accepted"] == found["project"] == found["speech: names"] == "skipped"
+    assert verdict_of["token accepted"] == verdict_of["project"] == verdict_of["speech: names"] == "skipped"
 
 
 def test_a_token_that_is_not_accepted(operator: Operator) -> None:
@@ -72,9 +72,13 @@ def test_a_project_that_is_not_there(operator: Operator) -> None:
 
 def test_a_host_that_does_not_answer(operator: Operator) -> None:
     ran = operator.run("doctor", UBIOPS_API_HOST="http://127.0.0.1:9/v2.1")
-    found = verdicts(ran.out)
+    verdict_of = verdicts(ran.out)
     assert ran.code == 1
-    assert (found["host"], found["API version"], found["token accepted"]) == ("failed", "warning", "skipped")
+    assert (verdict_of["host"], verdict_of["API version"], verdict_of["token accepted"]) == (
+        "failed",
+        "warning",
+        "skipped",
+    )
     assert "made for v2" in ran.out
 
 
@@ -93,19 +97,19 @@ def test_a_host_of_another_scheme_is_wrong_usage(operator: Operator, command: st
 )
 def test_what_a_service_user_may_do(operator: Operator, role: str | None, read: str, change: str) -> None:
     ran = operator.run("doctor", UBIOPS_API_TOKEN=service_user(operator.emulator, "ci", role))
-    found = verdicts(ran.out)
+    verdict_of = verdicts(ran.out)
     assert ran.code == (0 if change == "ok" else 1)
     if role is None:  # it may not even see the project
-        assert found["project"] == "failed"
+        assert verdict_of["project"] == "failed"
         return
-    assert (found["may read"], found["may change"]) == (read, change), ran.out
+    assert (verdict_of["may read"], verdict_of["may change"]) == (read, change), ran.out
     if change == "failed":
         assert "deployments.create" in line_of(ran.out, "may change")
         assert "the role project-admin, or these" in line_of(ran.out, "may change")
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "check", "told"),
+    ("old", "new", "check", "message"),
     [
         ("12288 MB + NVIDIA Tesla T4", "no such group", "speech: instance types", "name one of '12288 MB + NVIDIA"),
         ("gpu: T4}", "gpu: T4, instance_types: [nope]}", "speech: instance types", "there is no instance type 'nope'"),
@@ -120,12 +124,12 @@ def test_what_a_service_user_may_do(operator: Operator, role: str | None, read: 
         ("max_model_len: 448", "max_model_len: 4480", "stack file", "stack.yaml:4:"),
     ],
 )
-def test_what_is_wrong_with_a_stack(operator: Operator, old: str, new: str, check: str, told: str) -> None:
+def test_what_is_wrong_with_a_stack(operator: Operator, old: str, new: str, check: str, message: str) -> None:
     operator.write(SECOND.replace(old, new))
     ran = operator.run("doctor", "stack.yaml")
     assert ran.code == 1
     assert verdicts(ran.out)[check] == "failed", ran.out
-    assert told in line_of(ran.out, check)
+    assert message in line_of(ran.out, check)
     assert "fix: " in line_of(ran.out, check)
     assert verdicts(ran.out)["quota"] == "ok"
 
@@ -139,10 +143,10 @@ def test_names_that_nobody_owns_point_to_adopt(operator: Operator, api: Api) -> 
 
 def test_missing_programs_are_warnings(operator: Operator) -> None:
     ran = operator.run("doctor", PATH="/nowhere")
-    found = verdicts(ran.out)
-    assert found["curl"] == "warning"
-    assert found["python"] == "ok"
-    assert "quota" in found
+    verdict_of = verdicts(ran.out)
+    assert verdict_of["curl"] == "warning"
+    assert verdict_of["python"] == "ok"
+    assert "quota" in verdict_of
     assert sys.version.split()[0] in ran.out
 
 

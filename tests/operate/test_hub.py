@@ -79,11 +79,11 @@ class _Handler(BaseHTTPRequestHandler):
 
 @pytest.fixture(scope="module")
 def hub() -> Iterator[Hub]:
-    with Hub() as found:
-        thread = threading.Thread(target=found.serve_forever, args=(0.02,), daemon=True)
+    with Hub() as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
         thread.start()
-        yield found
-        found.shutdown()
+        yield server
+        server.shutdown()
         thread.join()
 
 
@@ -102,7 +102,7 @@ def declared(model: str, revision: str, token: str) -> str:
 
 
 @pytest.mark.parametrize(
-    ("model", "revision", "token", "verdict", "told"),
+    ("model", "revision", "token", "verdict", "message"),
     [
         ("openai/whisper-small", COMMIT, GOOD, "ok", "gives out openai/whisper-small at 973afd24965f, asked with the"),
         ("openai/whisper-small", "main", "", "ok", "at main (973afd24965f), asked without a token"),
@@ -132,25 +132,25 @@ def declared(model: str, revision: str, token: str) -> str:
     ],
 )
 def test_what_the_hub_says(
-    tmp_path: Path, hub: Hub, model: str, revision: str, token: str, verdict: str, told: str
+    tmp_path: Path, hub: Hub, model: str, revision: str, token: str, verdict: str, message: str
 ) -> None:
     hub.asked.clear()
-    found = checked(tmp_path, {"HF_ENDPOINT": hub.address}, declared(model, revision, token))
-    text = f"{found.detail}\n{found.fix}".replace(hub.address, "HUB")
-    assert found.verdict == verdict, text
-    assert told in text
+    check = checked(tmp_path, {"HF_ENDPOINT": hub.address}, declared(model, revision, token))
+    text = f"{check.detail}\n{check.fix}".replace(hub.address, "HUB")
+    assert check.verdict == verdict, text
+    assert message in text
     assert {bearer for _, bearer in hub.asked} == {f"Bearer {token}" if token else ""}
 
 
 def test_whether_an_inherited_token_opens_the_model_only_an_instance_can_tell(tmp_path: Path, hub: Hub) -> None:
     text = declared("acme/gated", "main", "")
-    found = checked(tmp_path, {"HF_ENDPOINT": hub.address}, text, inherited=["HF_TOKEN"])
-    assert found.verdict == "skipped"
-    assert "the HF_TOKEN that the stack inherits" in found.detail
+    check = checked(tmp_path, {"HF_ENDPOINT": hub.address}, text, inherited=["HF_TOKEN"])
+    assert check.verdict == "skipped"
+    assert "the HF_TOKEN that the stack inherits" in check.detail
 
 
 @pytest.mark.parametrize(
-    ("environ", "told"),
+    ("environ", "message"),
     [
         ({"HF_ENDPOINT": "http://127.0.0.1:9"}, "127.0.0.1:9 cannot be reached from here: "),
         ({"HF_ENDPOINT": "ftp://hub"}, "HF_ENDPOINT is no address of a hub: ftp://hub"),
@@ -158,10 +158,10 @@ def test_whether_an_inherited_token_opens_the_model_only_an_instance_can_tell(tm
         ({"HF_HUB_OFFLINE": "1"}, "HF_HUB_OFFLINE is set here: model, revision and token are not checked"),
     ],
 )
-def test_what_cannot_be_asked_is_skipped_and_says_why(tmp_path: Path, environ: dict[str, str], told: str) -> None:
-    found = checked(tmp_path, environ)
-    assert found.verdict == "skipped"
-    assert told in found.detail
+def test_what_cannot_be_asked_is_skipped_and_says_why(tmp_path: Path, environ: dict[str, str], message: str) -> None:
+    check = checked(tmp_path, environ)
+    assert check.verdict == "skipped"
+    assert message in check.detail
 
 
 def test_a_hub_that_only_the_file_names_gets_no_token(tmp_path: Path, hub: Hub) -> None:

@@ -78,8 +78,8 @@ def test_the_notebooks_deployment_is_adopted_in_one_go(
 
 def objects(api: Api) -> set[str]:
     """The ids of the notebook's objects."""
-    found = [api.deployment("whisper-vllm"), api.version("whisper-vllm", "v1"), api.find_service("whisper-service")]
-    return {str((raw or {})["id"]) for raw in found}
+    existing = [api.deployment("whisper-vllm"), api.version("whisper-vllm", "v1"), api.find_service("whisper-service")]
+    return {str((raw or {})["id"]) for raw in existing}
 
 
 def test_what_a_stack_made_comes_back_as_it_was(operator: Operator, tmp_path: Path) -> None:

@@ -172,11 +172,11 @@ def test_any_stack_is_described_as_what_it_was(tmp_path: Path, written: dict[str
 
 def whole(state: State) -> dict[Address, dict[str, Any]]:
     """With what UbiOps has where nothing is said; of a base environment it has a tag whether one is pinned or not."""
-    found = {a: {**SERVER_DEFAULTS.get(a.kind, {}), **resource.fields} for a, resource in state.items()}
-    for fields in found.values():
+    fields_of = {a: {**SERVER_DEFAULTS.get(a.kind, {}), **resource.fields} for a, resource in state.items()}
+    for fields in fields_of.values():
         if fields.get("environment_name") not in (None, ENVIRONMENT_NAME):
             fields.pop("environment_tag", None)
-    return found
+    return fields_of
 
 
 def wanted_of(stack: Stack) -> Wanted:

@@ -41,8 +41,8 @@ class HandClock:
 
 @pytest.fixture
 def host() -> Iterator[LogHost]:
-    with log_host() as found:
-        yield found
+    with log_host() as server:
+        yield server
 
 
 @pytest.fixture
@@ -70,9 +70,9 @@ def test_every_line_comes_once_whatever_the_page(host: LogHost, clock: HandClock
         text = draw.choice(["the same", f"line {number}"])
         host.add(moment, text)
         wanted.append((moment, text))
-    found = [(line.moment, line.text) for line in reader(host, clock, page=page).more()]
-    assert sorted(found) == sorted(wanted)
-    assert [moment for moment, _ in found] == [moment for moment, _ in wanted]
+    lines = [(line.moment, line.text) for line in reader(host, clock, page=page).more()]
+    assert sorted(lines) == sorted(wanted)
+    assert [moment for moment, _ in lines] == [moment for moment, _ in wanted]
 
 
 def test_polls_neither_repeat_nor_lose(host: LogHost, clock: HandClock) -> None:

@@ -30,19 +30,19 @@ def github(newcomer: Operator, control: httpx.Client) -> GitHub:
     """A repository as `init` writes it, set up as its first lines say."""
     newcomer.good("init", "repo", "--ci", "github")
     path = path_with(programs(newcomer.folder / ".programs"))
-    kept = newcomer.folder / "kept.json"
-    kept.write_text(json.dumps({"comments": [{"id": 1, "body": "looks good"}, {"id": 2}], "issues": []}))
-    found = GitHub(
+    record = newcomer.folder / "kept.json"
+    record.write_text(json.dumps({"comments": [{"id": 1, "body": "looks good"}, {"id": 2}], "issues": []}))
+    repository = GitHub(
         folder=newcomer.folder / "repo",
         environ=newcomer.env(UBIOPS_API_TOKEN="", PATH=path),
         secrets={"UBIOPS_PLAN_TOKEN": service_user(newcomer.emulator, "plan", "project-viewer")},
         environments={"production": {"UBIOPS_API_TOKEN": service_user(newcomer.emulator, "apply", "project-admin")}},
         variables={"UBIOPS_PROJECT": "demo"},
-        kept=kept,
+        kept=record,
         artifacts=newcomer.folder / "artifacts",
     )
     control.delete("/journal").raise_for_status()
-    return found
+    return repository
 
 
 def outcomes(steps: list[Step] | None) -> dict[str, str]:
@@ -166,11 +166,11 @@ def test_drift_is_one_pull_request_where_that_is_asked_for(github: GitHub, newco
         newcomer.good("scale", "repo", "--max", maximum)
         github.job("drift", "schedule")
         assert "failure" not in outcomes(github.job("propose", "schedule")).values()
-        kept = json.loads(github.kept.read_text())
-        (request,) = kept["requests"]
+        record = json.loads(github.kept.read_text())
+        (request,) = record["requests"]
         assert (request["head"], request["base"]) == ("whisperctl-drift", "main")
         assert f"{maximum}" in request["body"]
-        (written,) = kept["branches"]["whisperctl-drift"].items()
+        (written,) = record["branches"]["whisperctl-drift"].items()
         expected = re.sub(r"maximum_instances: \d+", f"maximum_instances: {maximum}", before)
         assert written == ("stack.yaml", expected)
         (github.folder / "stack.yaml").write_text(before)  # a job starts from a clean checkout

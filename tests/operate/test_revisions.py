@@ -29,14 +29,14 @@ class Zip:
 
 
 def revisions(operator: Operator) -> list[Json]:
-    found: list[Json] = json.loads(operator.good("history", "--format", "json").out)["revisions"]
-    return found
+    listed: list[Json] = json.loads(operator.good("history", "--format", "json").out)["revisions"]
+    return listed
 
 
 def version(api: Api) -> Json:
-    found = api.version("speech", "v1")
-    assert found is not None
-    return found
+    raw = api.version("speech", "v1")
+    assert raw is not None
+    return raw
 
 
 def package(api: Api, revision: str) -> bytes:

@@ -17,9 +17,9 @@ VERSION = "PATCH /v2/projects/demo/deployments/speech/versions/v1"
 
 
 def version(api: Api) -> dict[str, Any]:
-    found = api.version("speech", "v1")
-    assert found is not None
-    return found
+    raw = api.version("speech", "v1")
+    assert raw is not None
+    return raw
 
 
 def running(api: Api, version: str) -> list[str]:
@@ -28,10 +28,10 @@ def running(api: Api, version: str) -> list[str]:
 
 def until_running(api: Api, count: int, version: str = "v1") -> list[str]:
     deadline = time.monotonic() + 20
-    while len(found := running(api, version)) != count:
+    while len(ids := running(api, version)) != count:
         assert time.monotonic() < deadline, f"{api.instances('speech', version)}"
         time.sleep(0.05)
-    return found
+    return ids
 
 
 def test_scale_sets_both_bounds_and_tells_what_the_file_says(operator: Operator, api: Api) -> None:
@@ -79,9 +79,9 @@ def test_pause_is_one_patch_that_keeps_labels_and_stops_instances(
     [before] = until_running(api, 1)
     ran = operator.good("pause")
     assert ran.out.startswith("version/speech/v1 is paused: minimum_instances is 0.\n1 instance is stopping.\n")
-    found = version(api)
-    assert found["minimum_instances"] == 0
-    assert found["labels"] == {**labels, "whisperctl-paused": "1"}
+    raw = version(api)
+    assert raw["minimum_instances"] == 0
+    assert raw["labels"] == {**labels, "whisperctl-paused": "1"}
     asked = writes(control)
     assert asked.count(VERSION) == 1
     stop = f"PATCH /v2/projects/demo/deployments/speech/versions/v1/instances/{before}"
@@ -116,9 +116,9 @@ def test_a_pause_goes_on_to_a_renamed_version(operator: Operator, api: Api) -> N
     assert "minimum_instances        = 0\n" in planned.out
     applied = operator.good("apply", "--yes")
     assert "healthy" not in applied.err
-    found = api.version("speech", "v2")
-    assert found is not None
-    assert (found["minimum_instances"], found["labels"]["whisperctl-paused"]) == (0, "1")
+    raw = api.version("speech", "v2")
+    assert raw is not None
+    assert (raw["minimum_instances"], raw["labels"]["whisperctl-paused"]) == (0, "1")
     assert api.instances("speech", "v2") == []
     assert "paused: minimum 0 until `whisperctl resume` puts 1 back" in operator.good("status").out
     assert operator.run("plan", "--detailed-exitcode").code == 0
@@ -129,9 +129,9 @@ def test_a_pause_goes_on_to_a_renamed_version(operator: Operator, api: Api) -> N
     assert "stays asleep" in operator.good("rollback", "--yes").out
     operator.write(SECOND.replace("name: v1", "name: v2"))
     operator.good("apply", "--yes")
-    found = api.version("speech", "v2")
-    assert found is not None
-    assert (found["minimum_instances"], found["labels"]["whisperctl-paused"]) == (0, "1")
+    raw = api.version("speech", "v2")
+    assert raw is not None
+    assert (raw["minimum_instances"], raw["labels"]["whisperctl-paused"]) == (0, "1")
     assert operator.good("resume").out.startswith("version/speech/v2 is resumed: minimum_instances is 1.\n")
     assert operator.run("plan", "--detailed-exitcode").code == 0
     until_running(api, 1, "v2")
@@ -217,11 +217,11 @@ def test_pause_waits_for_an_apply_and_says_so(operator: Operator, api: Api) -> N
 
 def test_whoever_only_runs_the_endpoint_needs_no_secrets(operator: Operator, api: Api) -> None:
     operator.write(FIRST.replace("hunter2-hf-secret", '"${HF_TOKEN}"'))
-    told = "env.HF_TOKEN.value: the environment variable HF_TOKEN is not set"
+    problem = "env.HF_TOKEN.value: the environment variable HF_TOKEN is not set"
     for command in (["plan"], ["drift"], ["apply", "--yes"]):
         ran = operator.run(*command)
         assert ran.code == 1
-        assert told in ran.err
+        assert problem in ran.err
     for command in (["status"], ["logs"], ["history"], ["curl"], ["pause"], ["resume"], ["scale", "--max", "1"]):
         operator.good(*command)
     assert operator.good("destroy", "--yes").out.endswith("deleted.\n")

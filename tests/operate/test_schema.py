@@ -25,9 +25,9 @@ def keys(schema: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 
 def test_every_key_is_described(newcomer: Operator) -> None:
     schema = json.loads(newcomer.good("schema").out)
-    found = dict(keys(schema))
-    assert {"model.name", "vllm.version", "rollout.gate.max_wer_increase", "version.health_check.port"} <= found.keys()
-    silent = [path for path, part in found.items() if len(part.get("description", "")) < 10 and "$ref" not in part]
+    parts = dict(keys(schema))
+    assert {"model.name", "vllm.version", "rollout.gate.max_wer_increase", "version.health_check.port"} <= parts.keys()
+    silent = [path for path, part in parts.items() if len(part.get("description", "")) < 10 and "$ref" not in part]
     assert silent == []
 
 

@@ -128,7 +128,7 @@ def test_the_daemon_goes_with_the_engines(sharing: MakeSharing, end: str) -> Non
 
 
 @pytest.mark.parametrize(
-    ("how", "told"),
+    ("how", "message"),
     [
         ({"STAND_IN_MPS": "refuses"}, "nvidia-cuda-mps-control does not start.\n  Cannot access CUDA_MPS_PIPE"),
         ({"STAND_IN_MPS": "refuses", "PYTHONIOENCODING": "ascii"}, "not even in a caf\\xe9"),
@@ -140,7 +140,7 @@ def test_the_daemon_goes_with_the_engines(sharing: MakeSharing, end: str) -> Non
         ({"LD_LIBRARY_PATH": "/nowhere"}, "libcuda.so.1: cannot open shared object file"),
     ],
 )
-def test_where_it_does_not_work_engines_take_turns(sharing: MakeSharing, how: dict[str, str], told: str) -> None:
+def test_where_it_does_not_work_engines_take_turns(sharing: MakeSharing, how: dict[str, str], message: str) -> None:
     shared = sharing(**how)
     shared.running.wait_for("ready")
     engines = shared.engines()
@@ -148,7 +148,7 @@ def test_where_it_does_not_work_engines_take_turns(sharing: MakeSharing, how: di
     shared.running.let_go()
     _, out, errors = shared.running.end()
     assert "whisperctl: the engines take turns on the GPU: " in errors
-    assert told in errors
+    assert message in errors
     assert "share the GPU" not in out
     assert all("CUDA_MPS_PIPE_DIRECTORY" not in engine for engine in engines)
 

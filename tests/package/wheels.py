@@ -129,11 +129,11 @@ def options(files: Mapping[str, str]) -> dict[str, Option]:
     trees = {name: ast.parse(text) for name, text in files.items() if name != ENVS}
     parsers = [tree for name, tree in trees.items() if PARSERS.match(name) or SERVE.match(name)]
     source = Source(trees.values(), parsers)
-    found: dict[str, Option] = {}
+    declared_options: dict[str, Option] = {}
     for option, declared in (each for tree in parsers for each in _declared(tree, source)):
-        same = found.get(option, declared)[1:] == declared[1:]
-        found[option] = declared if same else Option(declared.kind)
-    return {name: option for name, option in found.items() if name.startswith("--")}
+        same = declared_options.get(option, declared)[1:] == declared[1:]
+        declared_options[option] = declared if same else Option(declared.kind)
+    return {name: option for name, option in declared_options.items() if name.startswith("--")}
 
 
 class Source:
@@ -206,7 +206,7 @@ class Source:
             case ast.BinOp(op=ast.BitOr(), left=left, right=right):
                 yield from (*self.union(left), *self.union(right))
             case ast.Subscript(value=ast.Name(id="Union"), slice=ast.Tuple(elts=parts)):
-                yield from (found for part in parts for found in self.union(part))
+                yield from (member for part in parts for member in self.union(part))
             case ast.Subscript(value=ast.Name(id="Annotated"), slice=ast.Tuple(elts=[part, *_])):
                 yield from self.union(part)
             case ast.Subscript(value=ast.Name(id="Optional" | "SkipValidation"), slice=part):
@@ -336,8 +336,8 @@ def _option_of_call(call: ast.Call, variables: Mapping[str, str], source: Source
             case None, _:
                 first = value.values[0] if isinstance(value, ast.Dict) and value.values else value
                 variable, field = _kwargs_of(first) or ("", "")
-                found = source.option(variables.get(variable, ""), field)
-                return found if given.keys() - {None} <= HARMLESS else Option(found.kind)
+                option = source.option(variables.get(variable, ""), field)
+                return option if given.keys() - {None} <= HARMLESS else Option(option.kind)
     return _spelt_out(given)
 
 
@@ -357,8 +357,10 @@ def _spelt_out(given: Mapping[str | None, ast.expr]) -> Option:
 
 def functions(text: str, owner: str) -> dict[str, list[str]]:
     """The methods of a class, each with the names of its arguments."""
-    found = next(node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.ClassDef) and node.name == owner)
-    methods = [node for node in found.body if isinstance(node, ast.FunctionDef)]
+    definition = next(
+        node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.ClassDef) and node.name == owner
+    )
+    methods = [node for node in definition.body if isinstance(node, ast.FunctionDef)]
     return {method.name: [argument.arg for argument in method.args.args] for method in methods}
 
 
@@ -379,9 +381,9 @@ Ranges = list[list[str | None]]
 
 def _ranges(seen: Mapping[str, Collection[str]]) -> dict[str, Ranges]:
     """Name -> ranges of releases, from release -> names."""
-    found: dict[str, Ranges] = {}
+    collected: dict[str, Ranges] = {}
     for name in sorted({name for names in seen.values() for name in names}):
-        spans = found[name] = []
+        spans = collected[name] = []
         inside = False
         for version, names in seen.items():
             if name in names and not inside:
@@ -389,7 +391,7 @@ def _ranges(seen: Mapping[str, Collection[str]]) -> dict[str, Ranges]:
             elif name not in names and inside:
                 spans[-1][1] = version
             inside = name in names
-    return found
+    return collected
 
 
 def rewrite(read: Callable[[str], Mapping[str, str]] = sources) -> None:
@@ -401,7 +403,10 @@ def rewrite(read: Callable[[str], Mapping[str, str]] = sources) -> None:
 
     def such(wanted: Callable[[Option], bool]) -> dict[str, Ranges]:
         return _ranges(
-            {version: [name for name in found if wanted(found[name])] for version, found in declared.items()}
+            {
+                version: [name for name in parsed_options if wanted(parsed_options[name])]
+                for version, parsed_options in declared.items()
+            }
         )
 
     head = (
@@ -416,7 +421,12 @@ def rewrite(read: Callable[[str], Mapping[str, str]] = sources) -> None:
     for value in ("integer", "number"):
         tables[value] = such(lambda option: option.value == value)  # noqa: B023
     chosen = {
-        name: _ranges({version: found[name].choices if name in found else () for version, found in declared.items()})
+        name: _ranges(
+            {
+                version: parsed_options[name].choices if name in parsed_options else ()
+                for version, parsed_options in declared.items()
+            }
+        )
         for name in such(lambda option: bool(option.choices))
     }
     tables |= {"choices": chosen, "any_case": such(lambda option: option.any_case)}

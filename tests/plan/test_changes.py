@@ -71,8 +71,8 @@ def test_a_group_that_is_no_longer_managed_and_still_wanted_is_let_go_of() -> No
     named = wanted(stack())
     state = applied(old)
     group = group_address("speech-group")
-    kept = live({**state.owned, group_address("T4"): state.owned[group]})
-    assert [line for line in changes(planned(named, kept)) if "instance_type_group" in line.split()[1]] == [
+    with_group = live({**state.owned, group_address("T4"): state.owned[group]})
+    assert [line for line in changes(planned(named, with_group)) if "instance_type_group" in line.split()[1]] == [
         "delete instance_type_group/speech-group"
     ]
 
@@ -137,14 +137,14 @@ def test_the_effect_on_running_instances_is_told(fields: dict[str, Any], effect:
     assert [change.effect for change in plan.changes] == [effect]
 
 
-@pytest.mark.parametrize(("seconds", "told"), [(75, "about 75 s"), (600, "about 10 min")])
-def test_without_room_for_one_more_nothing_answers_for_a_start(seconds: int, told: str) -> None:
+@pytest.mark.parametrize(("seconds", "message"), [(75, "about 75 s"), (600, "about 10 min")])
+def test_without_room_for_one_more_nothing_answers_for_a_start(seconds: int, message: str) -> None:
     before = wanted(stack(maximum_instances=1))
     state = applied(before)
     state.owned[DEPLOYMENT]["labels"] |= Labels({}).written(start_seconds=seconds)
     plan = planned(wanted(stack(maximum_instances=1), code="two"), state)
     [change] = plan.changes
-    assert change.effect == f"new revision: {REPLACED}: nothing answers for {told}, as long as the last start took"
+    assert change.effect == f"new revision: {REPLACED}: nothing answers for {message}, as long as the last start took"
     [probe] = [operation for operation in explained_operations(plan).operations if operation.kind == "probe"]
     assert probe.seconds == seconds
 

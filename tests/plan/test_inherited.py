@@ -29,7 +29,7 @@ def test_what_does_not(name: str) -> None:
 
 
 def test_own_variables_and_those_that_nothing_reads_are_left_out() -> None:
-    found = inherited_variables(
+    variables = inherited_variables(
         [
             listed("VLLM_EXTRA_ARGS"),
             listed("HF_HOME", level=None),
@@ -37,7 +37,7 @@ def test_own_variables_and_those_that_nothing_reads_are_left_out() -> None:
             listed("HF_TOKEN", None, secret=True),
         ]
     )
-    assert [(var.name, var.value, var.level) for var in found] == [
+    assert [(var.name, var.value, var.level) for var in variables] == [
         ("HF_TOKEN", None, "project"),
         ("VLLM_EXTRA_ARGS", "x", "project"),
     ]
@@ -48,7 +48,7 @@ def var(name: str, value: str | None = "x", level: str = "project") -> Inherited
 
 
 @pytest.mark.parametrize(
-    ("found", "head"),
+    ("variable", "head"),
     [
         (
             var("HF_HOME", "/data"),
@@ -60,15 +60,15 @@ def var(name: str, value: str | None = "x", level: str = "project") -> Inherited
         (var("VLLM_EXTRA_ARGS", "--api-key=hf_unmarked --seed 7"), "VLLM_EXTRA_ARGS is set on the project p"),
     ],
 )
-def test_each_is_told_with_where_it_is_set(found: Inherited, head: str) -> None:
-    [remark] = inherited_remarks(stack(), [found], "p")
+def test_each_is_told_with_where_it_is_set(variable: Inherited, head: str) -> None:
+    [remark] = inherited_remarks(stack(), [variable], "p")
     assert remark.text.startswith(head)
     assert remark.text.endswith("takes its place. [inherited-variable]")
     assert "hf_unmarked" not in remark.text
 
 
 @pytest.mark.parametrize(
-    ("found", "doubt"),
+    ("variable", "doubt"),
     [
         (var("VLLM_EXTRA_ARGS", "--no-such-thing"), "vLLM 0.24.0 has no option --no-such-thing."),
         (var("VLLM_EXTRA_ARGS", "--kv-cache-dtype fp8"), "an fp8 cache needs bfloat16"),
@@ -82,8 +82,8 @@ def test_each_is_told_with_where_it_is_set(found: Inherited, head: str) -> None:
         (var("WHISPER_TASK", "dance"), "the task must be transcription or translation."),
     ],
 )
-def test_the_checks_of_the_file_judge_it(found: Inherited, doubt: str) -> None:
-    [remark] = inherited_remarks(stack(), [found], "p")
+def test_the_checks_of_the_file_judge_it(variable: Inherited, doubt: str) -> None:
+    [remark] = inherited_remarks(stack(), [variable], "p")
     assert f"\n  {doubt}" in remark.text
 
 

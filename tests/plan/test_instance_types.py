@@ -42,8 +42,8 @@ PLAIN = a_type("512mb", 0)
     ],
 )
 def test_a_group_without_the_gpus_is_refused(gpu: str, count: int, types: list[Any], refused: str) -> None:
-    found = [remark.text for remark in group_refusals(made_for(gpu, count), replace(NOTHING, group_types=types))]
-    assert [text.partition("\n")[0] for text in found] == ([refused] if refused else [])
+    texts = [remark.text for remark in group_refusals(made_for(gpu, count), replace(NOTHING, group_types=types))]
+    assert [text.partition("\n")[0] for text in texts] == ([refused] if refused else [])
 
 
 def test_it_names_the_groups_that_would_do() -> None:

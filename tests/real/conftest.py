@@ -50,8 +50,8 @@ def spec() -> Path:
 
 def surroundings() -> dict[str, str]:
     """An environment as in a shell with .venv active, and without a real UbiOps in it."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("UBIOPS_")}
-    return {**kept, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{kept['PATH']}"}
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("UBIOPS_")}
+    return {**inherited, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{inherited['PATH']}"}
 
 
 def whisperctl(*arguments: str | Path, environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:

@@ -12,10 +12,10 @@ END_TIMEOUT = 60.0
 def descendants(ancestor: int) -> set[int]:
     """Every process that this one started, directly or not."""
     parents = {pid: parent for pid, (_, parent) in processes().items()}
-    found = {ancestor}
-    while more := {pid for pid, parent in parents.items() if parent in found} - found:
-        found |= more
-    return found - {ancestor}
+    collected = {ancestor}
+    while more := {pid for pid, parent in parents.items() if parent in collected} - collected:
+        collected |= more
+    return collected - {ancestor}
 
 
 def remaining(family: set[int]) -> list[int]:
@@ -30,12 +30,12 @@ def remaining(family: set[int]) -> list[int]:
 
 def processes() -> dict[int, tuple[str, int]]:
     """State and parent of every process on this machine."""
-    found = {}
+    collected = {}
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
             fields = re.fullmatch(r"(\d+) \(.*\) (\S) (\d+) .*", stat.read_text(), re.DOTALL)
         except (FileNotFoundError, ProcessLookupError):
             continue
         assert fields is not None
-        found[int(fields[1])] = (fields[2], int(fields[3]))
-    return found
+        collected[int(fields[1])] = (fields[2], int(fields[3]))
+    return collected

@@ -43,12 +43,12 @@ def test_an_interrupted_demo_leaves_nothing_behind(number: int, tmp_path: Path) 
 
 def marked(tmp_path: Path) -> list[int]:
     """The processes whose environment has this test's mark."""
-    found = []
+    collected = []
     for process in Path("/proc").glob("[0-9]*"):
         try:
             environment = (process / "environ").read_bytes().split(b"\0")
         except (FileNotFoundError, PermissionError, ProcessLookupError):
             continue
         if os.fsencode(f"WHISPERCTL_TEST_MARK={tmp_path}") in environment:
-            found.append(int(process.name))
-    return found
+            collected.append(int(process.name))
+    return collected

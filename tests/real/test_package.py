@@ -71,7 +71,7 @@ def instance(package: Path, port: int, tmp_path: Path) -> Iterator[subprocess.Po
         process.wait(END_TIMEOUT)
 
 
-def assert_heard(url: str, kind: Kind, folder: Path) -> None:
+def assert_transcribed(url: str, kind: Kind, folder: Path) -> None:
     """Each word of real speech, at its time, in a file of this kind."""
     path = folder / f"recording.{kind.suffix}"
     kind.make(SAMPLES / "hello-world.wav", path)
@@ -92,14 +92,14 @@ def test_a_package_serves_until_it_is_told_to_end(instance: subprocess.Popen[str
     wait_for_line(instance, "ready")
     with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=120) as server:
         assert [model["id"] for model in server.get("/v1/models").json()["data"]] == ["whisper-nano"]
-        heard = {name: transcript(server, name) for name in SPOKEN}
-    errors = {name: word_error_rate(said["text"], heard[name]) for name, said in SPOKEN.items()}
+        transcripts = {name: transcript(server, name) for name in SPOKEN}
+    errors = {name: word_error_rate(said["text"], transcripts[name]) for name, said in SPOKEN.items()}
     assert errors.pop("forty-seconds.wav") < 0.03  # the sentence that vLLM cuts at 30 s may lose a word
-    assert set(errors.values()) == {0.0}, heard
+    assert set(errors.values()) == {0.0}, transcripts
 
     for kind in corpus.KINDS:
         if kind.name in REAL_KINDS and not corpus.MISSING:
-            assert_heard(f"http://127.0.0.1:{port}", kind, tmp_path)
+            assert_transcribed(f"http://127.0.0.1:{port}", kind, tmp_path)
 
     assert instance.stdin is not None
     instance.stdin.write("\n")

@@ -84,19 +84,19 @@ def line(spec: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Line]
     folder = tmp_path_factory.mktemp("rollout")
     with testing.running("--speed", "1000", data=folder / "emulator") as emulator:
         (folder / "stack").mkdir()
-        found = Line(spec, folder / "stack", emulator)
-        code, _, err = found.run("apply", "--yes")
+        fresh = Line(spec, folder / "stack", emulator)
+        code, _, err = fresh.run("apply", "--yes")
         assert code == 0, err
-        yield found
+        yield fresh
 
 
 def asked_during_apply(line: Line) -> tuple[int, str, Heard]:
     """Apply while a client asks: the exit code, what was said, and what the client heard."""
     model = line.document["model"]["served_name"]
-    with asking(line.url(), line.emulator.token, model, RECORDING, WORDS) as heard:
+    with asking(line.url(), line.emulator.token, model, RECORDING, WORDS) as answers:
         code, out, err = line.run("apply", "--yes")
-    sys.stderr.write(f"{heard}\n")
-    return code, out + err, heard
+    sys.stderr.write(f"{answers}\n")
+    return code, out + err, answers
 
 
 @whole  # three starts of vLLM, and minutes of requests on two cores
@@ -104,18 +104,18 @@ def test_nobody_notices_a_rollout_nor_one_that_fails(line: Line) -> None:
     [first] = line.history()
     line.document["vllm"]["max_num_seqs"] = 32
     line.write()
-    code, said, heard = asked_during_apply(line)
+    code, said, answers = asked_during_apply(line)
     assert code == 0, said
-    assert (heard.errors, heard.wrong) == ([], []), said
+    assert (answers.errors, answers.wrong) == ([], []), said
     states = line.history()
     [second] = states.keys() - {first}
     assert states == {first: "sleeps", second: "serves"}
 
     spoil(line.folder / "model" / "model.safetensors")
-    code, said, heard = asked_during_apply(line)
+    code, said, answers = asked_during_apply(line)
     assert code == 1, said
     assert "did not pass its gate" in said
-    assert (heard.errors, heard.wrong) == ([], []), said
+    assert (answers.errors, answers.wrong) == ([], []), said
     states = line.history()
     [third] = states.keys() - {first, second}
     assert states == {first: "sleeps", second: "serves", third: "failed"}

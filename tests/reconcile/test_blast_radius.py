@@ -29,11 +29,11 @@ def repository(folder: Path, remote: str) -> None:
 def labels(project: Project) -> dict[str, Labels]:
     """The labels of everything in the project."""
     api = project.api()
-    found = {f"deployment/{raw['name']}": Labels.of(raw) for raw in api.deployments()}
-    found |= {f"service/{raw['name']}": Labels.of(raw) for raw in api.services()}
+    collected = {f"deployment/{raw['name']}": Labels.of(raw) for raw in api.deployments()}
+    collected |= {f"service/{raw['name']}": Labels.of(raw) for raw in api.services()}
     for raw in api.deployments():
-        found |= {f"version/{raw['name']}/{v['version']}": Labels.of(v) for v in api.versions(raw["name"])}
-    return found
+        collected |= {f"version/{raw['name']}/{v['version']}": Labels.of(v) for v in api.versions(raw["name"])}
+    return collected
 
 
 OTHER: dict[str, Any] = {"deployment": {"name": "staging"}, "service": {"name": "staging", "port": 8080}}
@@ -43,7 +43,7 @@ def test_everything_carries_its_own_id_and_the_deployment_its_origin_and_the_too
     project.apply()
     api = project.api()
     ids = [raw["id"] for raw in (api.deployment("alpha"), api.version("alpha", "v1"), api.find_service("alpha")) if raw]
-    assert [found.id for found in labels(project).values()] == [ids[0], ids[2], ids[1]]
+    assert [each.id for each in labels(project).values()] == [ids[0], ids[2], ids[1]]
     deployment = labels(project)["deployment/alpha"]
     assert (deployment.origin, deployment.tool, deployment.protect) == ("stack.yaml", __version__, False)
     shared = api.environment(ENVIRONMENT) or {}

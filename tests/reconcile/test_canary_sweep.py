@@ -64,17 +64,17 @@ REFUSALS = (400, 401, 403, 404, 409, 422, 500, 503) if EXHAUSTIVE else (400, 401
 @pytest.fixture(scope="module")
 def project(books_only: Emulator, tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A stack that was applied twice; `restore` brings it back."""
-    found = Project.fresh(books_only, tmp_path_factory.mktemp("canaries"))
+    fresh = Project.fresh(books_only, tmp_path_factory.mktemp("canaries"))
     for length in (400, 448):
-        file = str(found.write(env=ENV, vllm={"max_model_len": length}))
-        ran = found.cli("apply", "--yes", file, **GIVEN)
+        file = str(fresh.write(env=ENV, vllm={"max_model_len": length}))
+        ran = fresh.cli("apply", "--yes", file, **GIVEN)
         assert ran.code == 0, ran.err
-    found.control("POST", "snapshot", {"name": "applied"})
-    tones.write(found.folder / "hello.wav", [["ba"]])
-    (found.folder / "list.txt").write_text("hello.wav\n")
-    file = str(found.write(env=ENV, deployment={"description": "another"}))
-    assert found.cli("plan", "-o", str(found.folder / "p.plan"), file, **GIVEN).code == 0
-    return found
+    fresh.control("POST", "snapshot", {"name": "applied"})
+    tones.write(fresh.folder / "hello.wav", [["ba"]])
+    (fresh.folder / "list.txt").write_text("hello.wav\n")
+    file = str(fresh.write(env=ENV, deployment={"description": "another"}))
+    assert fresh.cli("plan", "-o", str(fresh.folder / "p.plan"), file, **GIVEN).code == 0
+    return fresh
 
 
 @pytest.fixture(scope="module")

@@ -223,11 +223,11 @@ def test_a_saved_plan_in_another_folder_says_where_it_looked(
     assert "whisperctl init" not in ran.err
 
 
-@pytest.mark.parametrize("held", ["a stack", "notes", "a link"])
-def test_a_plan_is_never_saved_over_anything_but_a_saved_plan(project: Project, held: str) -> None:
+@pytest.mark.parametrize("content", ["a stack", "notes", "a link"])
+def test_a_plan_is_never_saved_over_anything_but_a_saved_plan(project: Project, content: str) -> None:
     file, there = project.write(), project.folder / "there"
-    before = {"a stack": file.read_text(), "notes": '{"kind": "notes"}'}.get(held, "linked")
-    if held == "a link":
+    before = {"a stack": file.read_text(), "notes": '{"kind": "notes"}'}.get(content, "linked")
+    if content == "a link":
         there.symlink_to(project.folder / "linked")
     there.write_text(before)
     with project.counted() as requests:
@@ -498,8 +498,8 @@ def test_drift_blames_nobody_once_the_file_has_moved_on(project: Project, more: 
     assert "The stack file has moved on since the last apply." in ran.out
     assert ran.out.endswith("`whisperctl apply` makes the project what the stack file says now.\n")
     assert "last changed" not in ran.out
-    found = project.cli("drift", file, "--format", "json").json["stacks"][0]
-    assert (found["basis"], found["drifted"], found["last_changed"]) == ("moved on", True, {})
+    drift = project.cli("drift", file, "--format", "json").json["stacks"][0]
+    assert (drift["basis"], drift["drifted"], drift["last_changed"]) == ("moved on", True, {})
 
 
 APPLIED: dict[str, Any] = {
@@ -525,8 +525,8 @@ def test_a_file_that_has_moved_on_is_no_drift(project: Project, more: dict[str, 
         "alpha in project demo\nNo drift: the project is as it was last applied. "
         "The stack file has moved on since: `whisperctl plan` shows how.\n"
     )
-    found = project.cli("drift", file, "--format", "json").json["stacks"][0]
-    assert (found["basis"], found["drifted"], found["last_changed"]) == ("moved on", False, {})
+    drift = project.cli("drift", file, "--format", "json").json["stacks"][0]
+    assert (drift["basis"], drift["drifted"], drift["last_changed"]) == ("moved on", False, {})
     assert project.cli("plan", file, "--detailed-exitcode").code == 2
 
 

@@ -14,8 +14,8 @@ WHEN = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 
 
 def drifted(project: Project, file: str) -> dict[str, Any]:
-    found: dict[str, Any] = project.cli("drift", file, "--format", "json").json["stacks"][0]
-    return found
+    drift: dict[str, Any] = project.cli("drift", file, "--format", "json").json["stacks"][0]
+    return drift
 
 
 def apply(project: Project, name: str, **more: Any) -> str:
@@ -35,12 +35,12 @@ def test_the_change_of_another_stacks_v1_is_not_blamed_on_this_one(project: Proj
     api.update_version("two", "v1", {"maximum_instances": 3})
     env_var = next(item for item in api.env_vars("two", "v1") if item["name"] == "FOO")
     api.update_env_var("two", "v1", env_var["id"], {"name": "FOO", "value": "theirs"})
-    found = drifted(project, one)
-    [change] = found["changes"]
+    drift = drifted(project, one)
+    [change] = drift["changes"]
     assert change["fields"] == [{"path": "maximum_instances", "before": 1, "after": 2}]
     assert (change["user"], change["time"][:19]) == (mine["user"], mine["date"][:19])
     assert WHEN.fullmatch(change["time"])
-    assert found["last_changed"] == {"version/one/v1": f"{change['time']} {change['user']}: {mine['event']}"}
+    assert drift["last_changed"] == {"version/one/v1": f"{change['time']} {change['user']}: {mine['event']}"}
     ran = project.cli("drift", one)
     assert ran.code == 2
     assert "      maximum_instances : 1 -> 2\n" in ran.out
@@ -66,11 +66,11 @@ def test_who_deleted_a_deployment_is_told_once_nothing_is_left(project: Project)
     project.apply()
     api = project.api()
     api.delete_service("alpha")
-    found = drifted(project, file)
-    assert [(change["address"], change["action"], change["fields"]) for change in found["changes"]] == [
+    drift = drifted(project, file)
+    assert [(change["address"], change["action"], change["fields"]) for change in drift["changes"]] == [
         ("service/alpha", "delete", [])
     ]
-    assert found["changes"][0]["user"]
+    assert drift["changes"][0]["user"]
     assert "  - service/alpha\n      not on UbiOps any more" in project.cli("drift", file).out
     api.delete_version("alpha", "v1")
     assert project.cli("drift", file).code == 2

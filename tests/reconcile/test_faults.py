@@ -148,10 +148,10 @@ def test_a_cancelled_build_is_told_in_a_sentence(project: Project) -> None:
 def _appears(project: Project, status: str) -> list[str]:
     """The names of the tags of that status, once there is one."""
     deadline = time.monotonic() + 20
-    while not (found := [t["name"] for t in project.api().tags("whisperctl") or [] if t["status"] == status]):
+    while not (collected := [t["name"] for t in project.api().tags("whisperctl") or [] if t["status"] == status]):
         assert time.monotonic() < deadline
         time.sleep(0.02)
-    return found
+    return collected
 
 
 def test_a_version_that_is_not_seen_yet_is_asked_for_again(project: Project) -> None:

@@ -88,7 +88,7 @@ def test_a_saved_plan_is_not_stale_for_what_is_ignored(project: Project) -> None
 
 
 @pytest.mark.parametrize(
-    ("path", "address", "found"),
+    ("path", "address", "ignored"),
     [
         ("version.minimum_instances", version_address("speech", "v1"), ("minimum_instances",)),
         ("version.labels.a.b", version_address("speech", "v1"), ("labels", "a.b")),
@@ -100,9 +100,9 @@ def test_a_saved_plan_is_not_stale_for_what_is_ignored(project: Project) -> None
         ("env.A", env_var_address("speech", "v1", "AB"), None),
     ],
 )
-def test_a_path_of_the_file_is_fields_of_objects(path: str, address: Address, found: tuple[str, ...] | None) -> None:
+def test_a_path_of_the_file_is_fields_of_objects(path: str, address: Address, ignored: tuple[str, ...] | None) -> None:
     given = replace(stack(services=("door", "gate")), ignore_changes=(path,))
-    assert ignored_paths(given, address) == (() if found is None else (found,))
+    assert ignored_paths(given, address) == (() if ignored is None else (ignored,))
 
 
 def test_what_is_ignored_is_taken_out_of_fields() -> None:

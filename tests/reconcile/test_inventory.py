@@ -35,19 +35,19 @@ def test_an_empty_project_has_no_stack(project: Project) -> None:
 
 
 def test_every_stack_is_listed_with_what_it_costs_and_an_orphan_is_told(project: Project) -> None:
-    kept = apply(project, "kept")
+    file = apply(project, "kept")
     apply(project, "gone", version={"minimum_instances": 2, "maximum_instances": 2})
     (project.folder / "stacks/gone.yaml").unlink()
-    found = listed(project)
-    assert found["kept"] == {
+    stacks = listed(project)
+    assert stacks["kept"] == {
         "stack": "kept", "project": "demo", "origin": "kept.yaml", "deployment": "kept", "version": "v1",
         "endpoint": project.api().service("kept")["endpoint"], "state": "ok", "credits_per_hour": CREDITS,
         "tool": __version__, "orphan": False, "leak": False,
         "versions": [{"name": "v1", "serves": True, "minimum_instances": 1, "running": 1, "credits_per_hour": CREDITS,
                       "credits_per_day": 24 * CREDITS, "leak": False}],
     }  # fmt: skip
-    assert (found["gone"]["credits_per_hour"], found["gone"]["orphan"]) == (2 * CREDITS, False)
-    assert {name: entry["orphan"] for name, entry in listed(project, kept).items()} == {"gone": True, "kept": False}
+    assert (stacks["gone"]["credits_per_hour"], stacks["gone"]["orphan"]) == (2 * CREDITS, False)
+    assert {name: entry["orphan"] for name, entry in listed(project, file).items()} == {"gone": True, "kept": False}
     ran = project.cli("list", str(project.folder / "stacks"))
     assert ran.out.splitlines()[-1] == (
         "orphan: gone is in project demo and in none of these files, applied from gone.yaml: 60 credits per hour; "
@@ -72,9 +72,9 @@ def test_pauses_and_applies_that_did_not_finish_show_as_the_state(project: Proje
     broken = project.write("broken.yaml", stack="broken", deployment={"name": "broken"}, service={"name": "broken"},
                            environment={"requirements": ["six"]})  # fmt: skip
     assert project.cli("apply", "--yes", str(broken)).code == 1
-    found = listed(project)
-    assert {name: entry["state"] for name, entry in found.items()} == {"asleep": "paused", "broken": "failed"}
-    assert found["asleep"]["credits_per_hour"] == 0.0
+    stacks = listed(project)
+    assert {name: entry["state"] for name, entry in stacks.items()} == {"asleep": "paused", "broken": "failed"}
+    assert stacks["asleep"]["credits_per_hour"] == 0.0
 
 
 def second_version(project: Project, **fields: Any) -> None:
@@ -91,10 +91,10 @@ def second_version(project: Project, **fields: Any) -> None:
 def test_a_version_that_is_kept_and_serves_nobody_leaks(project: Project, minimum: int) -> None:
     project.apply()
     second_version(project, minimum_instances=minimum)
-    found = listed(project)["alpha"]
-    assert found["leak"] is bool(minimum)
-    assert (found["version"], found["credits_per_hour"]) == ("v1", (1 + minimum) * CREDITS)
-    leaks = [version["name"] for version in found["versions"] if version["leak"]]
+    entry = listed(project)["alpha"]
+    assert entry["leak"] is bool(minimum)
+    assert (entry["version"], entry["credits_per_hour"]) == ("v1", (1 + minimum) * CREDITS)
+    leaks = [version["name"] for version in entry["versions"] if version["leak"]]
     assert leaks == (["v0"] if minimum else [])
     line = "leak: version/alpha/v0 costs 1440 credits per day and serves nobody (minimum_instances 2"
     assert (line in project.cli("list").out) is bool(minimum)
@@ -165,20 +165,20 @@ def test_outputs_are_one_a_line_or_one_bare(project: Project) -> None:
 
 
 def test_a_planned_folder_tells_of_stacks_that_are_in_no_file(project: Project) -> None:
-    kept = apply(project, "kept")
+    file = apply(project, "kept")
     apply(project, "gone")
     (project.folder / "stacks/gone.yaml").unlink()
     folder = str(project.folder / "stacks")
-    told = "in project demo, but in no file here: gone (applied from gone.yaml)"
-    assert told in project.cli("plan", folder).out
-    assert told in project.cli("plan", folder, "--format", "markdown").out
+    warning = "in project demo, but in no file here: gone (applied from gone.yaml)"
+    assert warning in project.cli("plan", folder).out
+    assert warning in project.cli("plan", folder, "--format", "markdown").out
     document = project.cli("plan", folder, "--format", "json").json
     check("plan", document)
     assert document["orphans"] == [{"stack": "gone", "project": "demo", "origin": "gone.yaml"}]
-    assert told not in project.cli("plan", kept).out
+    assert warning not in project.cli("plan", file).out
     ran = project.cli("doctor", folder)
     assert "gone is in none of these files" in ran.out
-    assert "in none of these files" not in project.cli("doctor", kept).out
+    assert "in none of these files" not in project.cli("doctor", file).out
 
 
 def test_status_and_doctor_tell_of_a_leak_with_what_it_costs_a_day(project: Project) -> None:

@@ -28,8 +28,8 @@ def nothing(_line: str) -> None:
 
 
 def labels(project: Project, deployment: str = "alpha") -> dict[str, str]:
-    found: dict[str, str] = (project.api().deployment(deployment) or {})["labels"]
-    return found
+    collected: dict[str, str] = (project.api().deployment(deployment) or {})["labels"]
+    return collected
 
 
 def holder(project: Project) -> LeaseHolder | None:

@@ -37,16 +37,16 @@ def test_a_stack_without_labels_is_proven_by_what_its_package_names(project: Pro
 
 
 @pytest.mark.parametrize(
-    ("minimum", "told"),
+    ("minimum", "message"),
     [
         (0, "an instance starts on the first request"),
         (1, "an instance starts at once"),
         (2, "2 instances start at once"),
     ],
 )
-def test_a_first_revision_says_when_instances_start(project: Project, minimum: int, told: str) -> None:
+def test_a_first_revision_says_when_instances_start(project: Project, minimum: int, message: str) -> None:
     plan = project.plan_one(version={"minimum_instances": minimum, "maximum_instances": 2})
-    assert effect_of(plan, Kind.PACKAGE) == f"first revision: {told}"
+    assert effect_of(plan, Kind.PACKAGE) == f"first revision: {message}"
 
 
 def test_the_first_revision_of_a_paused_stack_starts_no_instance_at_once(project: Project) -> None:
@@ -130,8 +130,8 @@ def test_env_vars_are_added_changed_and_removed_and_foreign_ones_stay(project: P
         "env_var/alpha/v1/CHANGED": "update",
         "env_var/alpha/v1/GONE": "delete",
     }
-    found = {e["name"]: e["value"] for e in project.api().env_vars("alpha", "v1")}
-    assert found == {"KEPT": "1", "CHANGED": "b", "ADDED": "y", "THEIRS": "theirs"}
+    collected = {e["name"]: e["value"] for e in project.api().env_vars("alpha", "v1")}
+    assert collected == {"KEPT": "1", "CHANGED": "b", "ADDED": "y", "THEIRS": "theirs"}
 
 
 def test_a_secret_is_noticed_when_it_changes_and_never_shown(project: Project) -> None:
@@ -257,8 +257,8 @@ def test_what_was_set_by_hand_and_is_not_in_the_spec_stays(project: Project) -> 
     project.api().update_service("alpha", {"rate_limit": 9})
     assert project.plan_one().is_empty
     project.apply(version={"maximum_instances": 2})
-    found = project.api().version("alpha", "v1") or {}
-    assert (found["description"], found["maximum_queue_size"]) == ("by hand", 7)
+    raw = project.api().version("alpha", "v1") or {}
+    assert (raw["description"], raw["maximum_queue_size"]) == ("by hand", 7)
     assert project.api().service("alpha")["rate_limit"] == 9
 
 
@@ -428,8 +428,8 @@ def test_a_pause_goes_on_to_a_version_that_takes_the_place_of_the_paused_one(
     [warning] = outcome.plan.warnings
     assert warning.text == "the stack is paused: minimum_instances stays 0 until `whisperctl resume`"
     assert "probe" not in {r.operation.kind for r in outcome.results}
-    found = project.api().version(deployment, version) or {}
-    assert (found["minimum_instances"], found["labels"]["whisperctl-paused"]) == (0, "1")
+    raw = project.api().version(deployment, version) or {}
+    assert (raw["minimum_instances"], raw["labels"]["whisperctl-paused"]) == (0, "1")
     assert project.plan_one(**changes).is_empty
 
 
@@ -438,8 +438,8 @@ def test_a_pause_goes_on_through_a_replaced_deployment(project: Project) -> None
     pause(project)
     outcome = project.apply()
     assert actions(outcome.plan)["version/alpha/v1"] == "replace"
-    found = project.api().version("alpha", "v1") or {}
-    assert (found["minimum_instances"], found["labels"]["whisperctl-paused"]) == (0, "1")
+    raw = project.api().version("alpha", "v1") or {}
+    assert (raw["minimum_instances"], raw["labels"]["whisperctl-paused"]) == (0, "1")
     assert project.plan_one().is_empty
 
 

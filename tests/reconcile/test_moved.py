@@ -106,5 +106,5 @@ def test_cut_off_anywhere_the_next_apply_finishes_it(project: Project, after: bo
         bury(project)
         [outcome] = project.perform()
         assert outcome.succeeded, f"killed at {point} of {session.count}: {report(outcome)}"
-        found = identity(project, "beta", "main", "door")
-        assert found == before | {"service": (*before["service"][:2], "main")}, point
+        ids = identity(project, "beta", "main", "door")
+        assert ids == before | {"service": (*before["service"][:2], "main")}, point

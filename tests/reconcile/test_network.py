@@ -47,14 +47,14 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 
 @pytest.fixture(scope="module")
 def host(authority: Authority) -> Iterator[Host]:
-    with serving(Host(authority.server)) as found:
-        yield found
+    with serving(Host(authority.server)) as server:
+        yield server
 
 
 @pytest.fixture(scope="module")
 def plain() -> Iterator[Host]:
-    with serving(Host()) as found:
-        yield found
+    with serving(Host()) as server:
+        yield server
 
 
 @pytest.fixture(autouse=True)
@@ -98,7 +98,7 @@ def test_the_first_variable_takes_the_place_of_the_others(
 
 @both
 @pytest.mark.parametrize(
-    ("certificate", "told"),
+    ("certificate", "message"),
     [
         ("server", "its certificate is not trusted by this machine: unable to get local issuer certificate."),
         ("expired", ": certificate has expired."),
@@ -106,13 +106,13 @@ def test_the_first_variable_takes_the_place_of_the_others(
     ],
 )
 def test_what_is_wrong_with_a_certificate(
-    plane: Plane, certificate: str, told: str, authority: Authority, monkeypatch: pytest.MonkeyPatch
+    plane: Plane, certificate: str, message: str, authority: Authority, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if certificate != "server":
         monkeypatch.setenv("SSL_CERT_FILE", str(authority.file))
     with serving(Host(getattr(authority, certificate))) as there:
         said = fault(plane, there.url)
-    assert told in said
+    assert message in said
     assert "docs/network.md" in said
 
 
@@ -177,7 +177,7 @@ def test_a_filters_page_is_not_taken_for_ubiops(plain: Host, monkeypatch: pytest
 @both
 @pytest.mark.parametrize("variable", ["HTTPS_PROXY", "ALL_PROXY"])
 @pytest.mark.parametrize(
-    ("address", "told"),
+    ("address", "message"),
     [
         (f"http://{LOGIN}@{DOWN}", "the proxy named by HTTPS_PROXY, HTTP_PROXY or ALL_PROXY does not answer."),
         (f"socks5://{LOGIN}@{DOWN}", "does not answer"),
@@ -185,11 +185,11 @@ def test_a_filters_page_is_not_taken_for_ubiops(plain: Host, monkeypatch: pytest
     ],
 )
 def test_a_proxy_that_is_not_there(
-    plane: Plane, variable: str, address: str, told: str, host: Host, monkeypatch: pytest.MonkeyPatch
+    plane: Plane, variable: str, address: str, message: str, host: Host, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(variable, address)
     said = fault(plane, host.url)
-    assert told in said.lower() if told == "proxy" else told in said
+    assert message in said.lower() if message == "proxy" else message in said
     assert "docs/network.md" in said
 
 

@@ -111,11 +111,11 @@ def test_an_apply_that_sits_out_a_rate_limit_longer_than_its_lease_keeps_it(proj
     start = time.monotonic()
     code, said = ended(one)
     assert code == 0, said
-    held = time.monotonic() - start + 30
+    seconds = time.monotonic() - start + 30
     code, said = ended(two)
     assert code == 0, said
     assert "waiting for another apply" in said
     assert (project.api().version("alpha", "v1") or {})["maximum_instances"] == 5
     assert is_empty(project, second)
     assert doubled(project) == []
-    print(f"a rate limit of 100 s: the lease was kept for {held:.0f} s, the second apply waited for it")
+    print(f"a rate limit of 100 s: the lease was kept for {seconds:.0f} s, the second apply waited for it")

@@ -13,8 +13,8 @@ TWO: dict[str, Any] = {"version": {"minimum_instances": 1, "maximum_instances": 
 
 
 def instances(project: Project) -> set[str]:
-    found = project.api().instances("alpha", "v1")
-    return {item["id"] for item in found if item["status"] in ("pending", "initialising", "running")}
+    running = project.api().instances("alpha", "v1")
+    return {item["id"] for item in running if item["status"] in ("pending", "initialising", "running")}
 
 
 def minimum(project: Project) -> tuple[int, tuple[int, int] | None]:

@@ -64,9 +64,9 @@ def test_a_server_that_fails_to_start_three_times_ends_the_apply_with_its_own_wo
 
     assert done.returncode == 1
     assert "the server failed to start 3 times: The server ended with exit code 1." in done.stdout + done.stderr
-    told = done.stderr.partition("failed to start 3 times")[2]
-    assert "  The cause: RuntimeError: no CUDA GPUs are available for (secret)\n" in told
-    assert "driver does not fit the wheel" in told
+    reason = done.stderr.partition("failed to start 3 times")[2]
+    assert "  The cause: RuntimeError: no CUDA GPUs are available for (secret)\n" in reason
+    assert "driver does not fit the wheel" in reason
     assert "version/whisper-nano/v1: | (APIServer pid=1)   line 3 of a traceback\n" in done.stderr  # as it comes
     cause = "failed: RuntimeError: no CUDA GPUs are available for (secret)\n"
     assert f"The last start {cause}" in seen["status"]

@@ -60,17 +60,17 @@ def test_a_group_that_has_other_gpus_is_refused_before_anything_is_made(project:
     types = {item["name"]: item["id"] for item in project.api().instance_types()}
     project.api().create_group({"name": "ours", "instance_types": [{"id": types["86016mb-a100"]}]})
     file = str(project.write(instance_type_group={"name": "ours", "gpu": "A100", "gpu_count": 2}))
-    told = "ours has no instance type with 2 A100: 86016mb-a100 (1 A100)."
+    refusal = "ours has no instance type with 2 A100: 86016mb-a100 (1 A100)."
     planned = project.cli("plan", file)
     assert planned.code == 0
     assert f"refused: {file}:" in planned.out
-    assert told in planned.out
+    assert refusal in planned.out
     with project.counted() as calls:
         ran = project.cli("apply", "--yes", file)
     assert ran.code == 1
-    assert told in ran.err
+    assert refusal in ran.err
     assert not [call for call in calls if not call.startswith("GET ")]
-    assert told in project.cli("doctor", file).out
+    assert refusal in project.cli("doctor", file).out
 
 
 def test_a_group_that_is_to_be_made_of_types_that_are_not_there_is_refused(project: Project) -> None:

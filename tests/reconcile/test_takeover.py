@@ -121,8 +121,8 @@ def test_a_setting_brings_todays_package(project: Project, file: Path) -> None:
 def test_tags_that_0_1_keeps_for_a_rollback_are_kept(project: Project, file: Path) -> None:
     api = project.api()
     raw = api.version("alpha", "v1") or {}
-    kept = {f"whisperctl-revision-{n}": f"0000-{n} {n}f tag-{n}" for n in (2, 3)}
-    api.update_version("alpha", "v1", {"labels": raw["labels"] | kept})
+    revisions = {f"whisperctl-revision-{n}": f"0000-{n} {n}f tag-{n}" for n in (2, 3)}
+    api.update_version("alpha", "v1", {"labels": raw["labels"] | revisions})
     assert project.cli("apply", str(file)).code == 0
     tags = Labels.of(api.deployment("alpha")).tags
     assert {"tag-2", "tag-3", raw["environment_tag"]} == set(tags)

@@ -39,22 +39,22 @@ def wrong(about: str = "", text: str = "", kind: Any = "drift") -> Condition:
     return Condition(project="p", stack="a", kind=kind, about=about, text=text)
 
 
-def told(notices: Sequence[Notice]) -> list[tuple[str, str, str]]:
+def in_short(notices: Sequence[Notice]) -> list[tuple[str, str, str]]:
     return [(notice.state, notice.condition.kind, notice.condition.about) for notice in notices]
 
 
 def test_each_thing_is_told_once_when_it_begins_and_once_when_it_is_over() -> None:
     state = OpenConditions()
-    assert told(state.news([wrong("x")], SEEN)) == [("begins", "drift", "x")]
+    assert in_short(state.news([wrong("x")], SEEN)) == [("begins", "drift", "x")]
     assert state.news([wrong("x")], SEEN) == []
-    assert told(state.news([wrong("x", "2 -> 3"), wrong("y")], SEEN)) == [
+    assert in_short(state.news([wrong("x", "2 -> 3"), wrong("y")], SEEN)) == [
         ("begins", "drift", "x"),
         ("begins", "drift", "y"),
     ]
-    assert told(state.news([wrong("y")], SEEN)) == [("over", "drift", "x")]
+    assert in_short(state.news([wrong("y")], SEEN)) == [("over", "drift", "x")]
     dark = [Observation(stack="a", project="p", error="503")]
-    assert told(state.news([wrong(kind="unreadable")], dark)) == [("begins", "unreadable", "")]
-    assert told(state.news([wrong("y")], SEEN)) == [("over", "unreadable", "")]
+    assert in_short(state.news([wrong(kind="unreadable")], dark)) == [("begins", "unreadable", "")]
+    assert in_short(state.news([wrong("y")], SEEN)) == [("over", "unreadable", "")]
     assert state.open == [wrong("y")]
 
 
@@ -70,72 +70,72 @@ class Heard:
         self.healings += healings
 
     def news(self) -> list[tuple[str, str, str]]:
-        found, self.notices = told(self.notices), []
-        return found
+        news, self.notices = in_short(self.notices), []
+        return news
 
 
-def rounds(project: Project, heard: Heard, heals: bool = False) -> Rounds:
+def rounds(project: Project, listener: Heard, heals: bool = False) -> Rounds:
     stacks = project.load()
     world = project.world()
     return Rounds(
-        stacks=lambda: stacks, world=world, clock=world.clock, interval=1, probe_every=0, heals=heals, tell=heard,
+        stacks=lambda: stacks, world=world, clock=world.clock, interval=1, probe_every=0, heals=heals, tell=listener,
     )  # fmt: skip
 
 
 def test_a_day_with_faults(project: Project) -> None:
     project.apply(vllm={"version": "0.32.0"}, version={"minimum_instances": 1, "maximum_instances": 2})
-    heard, api = Heard(), project.api()
-    watch = rounds(project, heard)
+    listener, api = Heard(), project.api()
+    watch = rounds(project, listener)
     watch.round()
-    assert heard.news() == []
+    assert listener.news() == []
     api.update_version("alpha", "v1", {"maximum_instances": 3})
     watch.round()
     watch.round()
-    [notice] = heard.notices
+    [notice] = listener.notices
     assert notice.condition.text == "maximum_instances 2 -> 3"
-    assert heard.news() == [("begins", "drift", "version/alpha/v1")]
+    assert listener.news() == [("begins", "drift", "version/alpha/v1")]
     project.fault("unhealthy")
     watch.round()
-    assert ("begins", "unhealthy", "alpha") in heard.news()
+    assert ("begins", "unhealthy", "alpha") in listener.news()
     project.fault("error", method="GET", path="/deployments$", status=503, count=100)
     watch.round()
-    assert ("begins", "unreadable", "") in heard.news()
+    assert ("begins", "unreadable", "") in listener.news()
     project.calm()
     api.update_version("alpha", "v1", {"maximum_instances": 2})
     watch.round()
-    assert set(heard.news()) == {
+    assert set(listener.news()) == {
         ("over", "unreadable", ""), ("over", "unhealthy", "alpha"), ("over", "drift", "version/alpha/v1"),
     }  # fmt: skip
     project.write(vllm={"version": "0.32.0"}, version={"maximum_instances": 5})
-    moved = rounds(project, heard)
+    moved = rounds(project, listener)
     moved.round()
-    assert [kind for _, kind, _ in heard.news()] == ["moved on"]
+    assert [kind for _, kind, _ in listener.news()] == ["moved on"]
 
 
 def test_heal_puts_back_and_deletes_nothing(project: Project) -> None:
     project.apply(vllm={"version": "0.32.0"}, env={"A": "1"}, version={"maximum_instances": 2})
-    heard, api = Heard(), project.api()
-    watch = rounds(project, heard, heals=True)
+    listener, api = Heard(), project.api()
+    watch = rounds(project, listener, heals=True)
     api.update_version("alpha", "v1", {"maximum_instances": 3})
     watch.round()
-    assert [(healing.done, healing.text) for healing in heard.healings] == [(True, "put back version/alpha/v1")]
+    assert [(healing.done, healing.text) for healing in listener.healings] == [(True, "put back version/alpha/v1")]
     assert (api.version("alpha", "v1") or {})["maximum_instances"] == 2
     watch.round()
-    assert heard.news() == [("begins", "drift", "version/alpha/v1"), ("over", "drift", "version/alpha/v1")]
-    heard.healings.clear()
+    assert listener.news() == [("begins", "drift", "version/alpha/v1"), ("over", "drift", "version/alpha/v1")]
+    listener.healings.clear()
     api.delete_service("alpha")
     watch.round()
-    assert [healing.done for healing in heard.healings] == [True]
+    assert [healing.done for healing in listener.healings] == [True]
     assert api.find_service("alpha") is not None
-    heard.healings.clear()
+    listener.healings.clear()
     project.write(vllm={"version": "0.32.0"}, env={"A": "2"}, version={"maximum_instances": 4})
     api.update_version("alpha", "v1", {"maximum_instances": 3})
-    moved = rounds(project, heard, heals=True)
+    moved = rounds(project, listener, heals=True)
     with project.counted() as made:
         moved.round()
         moved.round()
     assert [line for line in made if not line.startswith("GET")] == []
-    assert [(healing.done, healing.text) for healing in heard.healings] == [
+    assert [(healing.done, healing.text) for healing in listener.healings] == [
         (False, "not put back: the stack file has moved on")
     ]
 
@@ -168,9 +168,9 @@ def webhook() -> Iterator[tuple[str, list[Any]]]:
 
 
 def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def test_the_program_tells_posts_counts_and_ends(project: Project, webhook: tuple[str, list[Any]]) -> None:
@@ -262,13 +262,13 @@ def test_unit_and_manifest_call_watch_as_it_is_called() -> None:
 
 def test_a_version_that_runs_and_serves_nobody_is_a_leak(project: Project) -> None:
     project.apply(vllm={"version": "0.32.0"})
-    heard, api = Heard(), project.api()
+    listener, api = Heard(), project.api()
     old = api.version("alpha", "v1") or {}
     labels = {name: value for name, value in old["labels"].items() if name != "whisperctl-id"}
     same = {name: old[name] for name in ("instance_type_group_id", "environment_name", "environment_tag")}
     body = {"version": "v0", "minimum_instances": 1, "maximum_instances": 1, "labels": labels, **same}
     made = api.create_version("alpha", body)
     api.update_version("alpha", "v0", {"labels": labels | {"whisperctl-id": made["id"]}})
-    rounds(project, heard).round()
-    [leak] = [notice.condition for notice in heard.notices if notice.condition.kind == "leak"]
+    rounds(project, listener).round()
+    [leak] = [notice.condition for notice in listener.notices if notice.condition.kind == "leak"]
     assert (leak.about, leak.text) == ("v0", "it runs or is kept awake for 720 credits a day and serves nobody")

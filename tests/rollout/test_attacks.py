@@ -24,8 +24,8 @@ KILLS = 30
 
 def is_settled(project: Project) -> None:
     """One version keeps instances, it is the one that is served, and nothing of a gate is left."""
-    found = versions(project)
-    keeping = [name for name, raw in found.items() if raw["minimum_instances"]]
+    versions_now = versions(project)
+    keeping = [name for name, raw in versions_now.items() if raw["minimum_instances"]]
     assert keeping == [pointed(project)]
     assert states(project)[pointed(project)] == "served"
     assert project.api().find_service("alpha-preview") is None
@@ -37,7 +37,7 @@ def test_killed_at_random_moments_nobody_who_asks_notices(project: Project) -> N
     project.apply(**line(**GOOD, rollout={"keep": 1, "bake": 1}))
     url = str(project.api().service("alpha")["endpoint"])
     chance = random.Random(20261129)
-    with traffic.asking(url, project.emulator.token, "openai/whisper-small", SAMPLE, "hello world") as heard:
+    with traffic.asking(url, project.emulator.token, "openai/whisper-small", SAMPLE, "hello world") as answers:
         for kill in range(KILLS):
             content = {"env": {"HEARS": "hello world", "KILL": str(kill // 2)}}
             file = str(project.write(**line(**content, rollout={"keep": 1, "bake": 1})))
@@ -49,7 +49,7 @@ def test_killed_at_random_moments_nobody_who_asks_notices(project: Project) -> N
         ran = project.cli("apply", "--yes", file)
         assert ran.code == 0, ran
     is_settled(project)
-    assert (heard.errors, heard.wrong) == ([], []), heard
+    assert (answers.errors, answers.wrong) == ([], []), answers
 
 
 @whole

@@ -16,13 +16,13 @@ def test_each_instance_costs_the_dearest_type_of_its_group() -> None:
     assert dearest([CPU, T4]) == 30
     assert dearest([{"name": "x", "credit_rate": None}, T4]) is None
     assert dearest([]) is None
-    found = cost([Bounds(minimum=0, maximum=1, rate=30)], [Bounds(minimum=1, maximum=2, rate=30)])
-    assert (found.minimum, found.maximum) == (Price(before=0, after=30), Price(before=30, after=60))
+    price = cost([Bounds(minimum=0, maximum=1, rate=30)], [Bounds(minimum=1, maximum=2, rate=30)])
+    assert (price.minimum, price.maximum) == (Price(before=0, after=30), Price(before=30, after=60))
 
 
 def test_an_unknown_rate_makes_the_sum_unknown() -> None:
-    found = cost([], [Bounds(minimum=1, maximum=2, rate=None)])
-    assert (found.minimum, found.maximum) == (Price(before=0, after=None), Price(before=0, after=None))
+    price = cost([], [Bounds(minimum=1, maximum=2, rate=None)])
+    assert (price.minimum, price.maximum) == (Price(before=0, after=None), Price(before=0, after=None))
 
 
 def instance(name: str | None) -> dict[str, Any]:

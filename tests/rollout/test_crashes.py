@@ -30,9 +30,9 @@ SECOND: dict[str, Any] = merged(FIRST, {"env": {"PLAIN": "2"}, "vllm": {"max_mod
 @pytest.fixture
 def project(books: Emulator, tmp_path: Path) -> Project:
     """A project in which the first version of a line serves two services."""
-    found = Project.fresh(books, tmp_path)
-    found.apply(**FIRST)
-    return found
+    fresh = Project.fresh(books, tmp_path)
+    fresh.apply(**FIRST)
+    return fresh
 
 
 def check_between(project: Project, first: str) -> None:

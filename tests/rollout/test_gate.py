@@ -15,26 +15,26 @@ GATE = Gate(max_wer_increase=0.02, max_latency_ratio=1.5)
 
 
 def measured(*texts: str, latencies: tuple[float, ...] = (1.0, 1.0, 1.0)) -> Measured:
-    found = Measured(latencies=list(latencies))
+    result = Measured(latencies=list(latencies))
     for text in texts:
-        found.add(HELLO, text, None)
-    return found
+        result.add(HELLO, text, None)
+    return result
 
 
 def test_each_recording_is_heard_in_turn_and_three_times_after_a_warm_up() -> None:
-    heard: list[str] = []
+    asked: list[str] = []
 
     def new(_smoke: Smoke) -> str:
-        heard.append("new")
+        asked.append("new")
         return "hello big world"
 
     def serving(_smoke: Smoke) -> str:
-        heard.append("serving")
+        asked.append("serving")
         return "hello world"
 
     times = iter(range(1000))
     a, b = measure([HELLO], new, serving, lambda: float(next(times)))
-    assert heard == ["new", "serving"] * 4
+    assert asked == ["new", "serving"] * 4
     assert (a.wer, len(a.latencies)) == (0.0, 3)
     assert b is not None
     assert b.wer == pytest.approx(1 / 3)

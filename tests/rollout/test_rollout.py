@@ -23,11 +23,11 @@ def pointed(project: Project) -> str:
 
 
 def states(project: Project) -> dict[str, str]:
-    found: dict[str, str] = {}
+    collected: dict[str, str] = {}
     for name, raw in versions(project).items():
         record = Labels.of(raw).rollout
-        found[name] = record.state if record else "-"
-    return found
+        collected[name] = record.state if record else "-"
+    return collected
 
 
 def test_the_first_version_is_gated_before_its_service_is_made(project: Project) -> None:
@@ -56,10 +56,10 @@ def test_a_new_version_takes_over_and_the_earlier_one_sleeps(project: Project) -
     [second] = versions(project).keys() - {first}
     assert pointed(project) == second
     assert states(project) == {first: "served", second: "served"}
-    found = versions(project)
-    assert (found[first]["minimum_instances"], found[second]["minimum_instances"]) == (0, 1)
-    assert "openai-compatible" not in found[first]["labels"]
-    assert found[second]["labels"]["openai-compatible"] == "true"
+    versions_now = versions(project)
+    assert (versions_now[first]["minimum_instances"], versions_now[second]["minimum_instances"]) == (0, 1)
+    assert "openai-compatible" not in versions_now[first]["labels"]
+    assert versions_now[second]["labels"]["openai-compatible"] == "true"
     assert project.plan_one(**line(env={"HEARS": "Hello, world!"})).changes == ()
 
 
@@ -99,10 +99,10 @@ def test_a_rollback_points_back_without_an_upload(project: Project, monkeypatch:
         f"{first} serves; {second} sleeps.\n  The next `whisperctl plan {file}` shows how the stack file differs.\n"
     )
     assert pointed(project) == first
-    found = versions(project)
-    assert (found[first]["minimum_instances"], found[second]["minimum_instances"]) == (1, 0)
-    assert found[first]["labels"]["openai-compatible"] == "true"
-    assert "openai-compatible" not in found[second]["labels"]
+    versions_now = versions(project)
+    assert (versions_now[first]["minimum_instances"], versions_now[second]["minimum_instances"]) == (1, 0)
+    assert versions_now[first]["labels"]["openai-compatible"] == "true"
+    assert "openai-compatible" not in versions_now[second]["labels"]
     assert len(project.api().revisions("alpha", first)) == 1
     rows = project.cli("history", str(file), "--format", "json").json["versions"]
     assert {row["version"]: row["state"] for row in rows} == {first: "serves", second: "rolled back"}
@@ -139,11 +139,11 @@ def test_what_mishears_after_the_switch_goes_back(project: Project) -> None:
     assert not outcome.succeeded
     assert f"The services lead to {first} again." in report(outcome)
     assert pointed(project) == first
-    found = versions(project)
-    [second] = found.keys() - {first}
-    assert (found[first]["minimum_instances"], found[second]["minimum_instances"]) == (1, 0)
-    assert found[first]["default"]
-    record = Labels.of(found[second]).rollout
+    versions_now = versions(project)
+    [second] = versions_now.keys() - {first}
+    assert (versions_now[first]["minimum_instances"], versions_now[second]["minimum_instances"]) == (1, 0)
+    assert versions_now[first]["default"]
+    record = Labels.of(versions_now[second]).rollout
     assert record is not None
     assert (record.state, record.stage, record.wer) == ("failed", "bake", 0.0)
 
@@ -197,11 +197,11 @@ def test_a_paused_line_switches_and_sleeps_on(project: Project) -> None:
     outcome = project.apply(**line(env={"HEARS": "Hello world"}))
     assert "bake" not in [result.operation.kind for result in outcome.results]
     [second] = versions(project).keys() - {first}
-    found = versions(project)
+    versions_now = versions(project)
     assert pointed(project) == second
-    assert [raw["minimum_instances"] for raw in found.values()] == [0, 0]
-    assert "whisperctl-paused" in found[second]["labels"]
-    assert "whisperctl-paused" not in found[first]["labels"]
+    assert [raw["minimum_instances"] for raw in versions_now.values()] == [0, 0]
+    assert "whisperctl-paused" in versions_now[second]["labels"]
+    assert "whisperctl-paused" not in versions_now[first]["labels"]
     assert project.cli("resume", str(file)).code == 0
     assert versions(project)[second]["minimum_instances"] == 1
 

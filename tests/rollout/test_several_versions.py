@@ -42,8 +42,8 @@ def bounds(project: Project) -> dict[str, tuple[int, int]]:
 
 def instances(project: Project, version: str) -> list[str]:
     """Ids of those that run."""
-    found = project.api().instances("alpha", version)
-    return sorted(item["id"] for item in found if item["status"] == "running")
+    running = project.api().instances("alpha", version)
+    return sorted(item["id"] for item in running if item["status"] == "running")
 
 
 def test_scale_restart_pause_and_destroy_mean_the_version_that_serves(project: Project) -> None:
@@ -76,8 +76,8 @@ def test_a_protected_line_rolls_out_and_loses_no_more_than_what_sleeps(project: 
     back = project.cli("rollback", "--yes", file)
     assert (back.code, pointed(project)) == (0, second), back
     # Back to in_place the versions that are kept go, and the one that serves stays.
-    kept = str(project.write(**line(protect=True, rollout={"strategy": "in_place"}, **SECOND)))
-    ran = project.cli("apply", "--yes", kept)
+    in_place = str(project.write(**line(protect=True, rollout={"strategy": "in_place"}, **SECOND)))
+    ran = project.cli("apply", "--yes", in_place)
     assert ran.code == 0, ran
     assert set(versions(project)) == {"v1"}
 
@@ -88,9 +88,9 @@ def test_all_versions_are_renamed_with_their_line_and_can_be_gone_back_to(projec
     moved = {"stack": "alpha", "deployment": "alpha", "version": "v1", "service": "alpha"}
     renamed = {"stack": "beta", "deployment": {"name": "beta"}, "service": {"name": "door"}, "moved": moved}
     project.apply(**line(**renamed, version={"name": "main"}, **SECOND))
-    found = {raw["version"]: raw for raw in project.api().versions("beta")}
-    assert {raw["id"] for raw in found.values()} == idents
-    assert set(found) == {name.replace("v1-", "main-") for name in (first, second)}
+    versions_now = {raw["version"]: raw for raw in project.api().versions("beta")}
+    assert {raw["id"] for raw in versions_now.values()} == idents
+    assert set(versions_now) == {name.replace("v1-", "main-") for name in (first, second)}
     assert project.api().service("door")["version"] == second.replace("v1-", "main-")
     ran = project.cli("rollback", "--yes", file)
     assert ran.code == 0, ran
@@ -105,15 +105,15 @@ def test_a_strategy_may_change_with_the_content(project: Project, to: str) -> No
     url = project.api().service("alpha")["endpoint"]
     outcome = project.apply(**line(rollout={"strategy": to}, **SECOND))
     kinds = [result.operation.kind for result in outcome.results]
-    found = versions(project)
+    versions_now = versions(project)
     assert project.api().service("alpha")["endpoint"] == url
     assert not project.plan_one(**line(rollout={"strategy": to}, **SECOND)).is_pending
     if to == "in_place":
-        assert (kinds[0], set(found), pointed(project)) == ("rename", {"v1"}, "v1")
+        assert (kinds[0], set(versions_now), pointed(project)) == ("rename", {"v1"}, "v1")
         return
     assert ("gate" in kinds, "rename" in kinds) == (True, False)
-    [after] = found.keys() - {before}
-    assert (pointed(project), found[before]["minimum_instances"]) == (after, 0)
+    [after] = versions_now.keys() - {before}
+    assert (pointed(project), versions_now[before]["minimum_instances"]) == (after, 0)
     ran = project.cli("rollback", "--yes", str(project.folder / "stack.yaml"))
     assert (ran.code, pointed(project)) == (0, before), ran
 
@@ -171,11 +171,11 @@ def test_environments_last_as_long_as_a_version_that_may_be_gone_back_to(project
         counted.append((tags(), len(versions(project))))
     assert counted == [(1, 1), (2, 2), (2, 2)]
     serving, file = pointed(project), str(project.folder / "stack.yaml")
-    [kept] = versions(project).keys() - {serving}
+    [asleep] = versions(project).keys() - {serving}
     with project.counted() as made:
         assert project.cli("rollback", "--yes", file).code == 0
     assert not [line for line in made if line.startswith("POST") and ("/build" in line or line.endswith("/revisions"))]
-    assert (pointed(project), tags()) == (kept, 2)
+    assert (pointed(project), tags()) == (asleep, 2)
 
 
 def test_an_apply_ends_the_leak_that_a_killed_one_made(project: Project) -> None:

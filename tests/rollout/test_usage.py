@@ -17,7 +17,7 @@ def test_audio_hours_are_those_of_the_stored_answers(project: Project) -> None:
     [entry] = json.loads(project.cli("usage", file, "--format", "json").out)["stacks"]
     total = entry["total"]
     assert entry["audio_unknown"] is None
-    heard = total["audio_hours"] * 3600 / SECONDS
-    assert heard >= 2
-    assert abs(heard - round(heard)) < 0.01
+    recordings = total["audio_hours"] * 3600 / SECONDS
+    assert recordings >= 2
+    assert abs(recordings - round(recordings)) < 0.01
     assert total["credits_per_audio_hour"] > 0

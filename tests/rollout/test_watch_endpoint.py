@@ -57,14 +57,14 @@ class Heard:
         assert not healings
 
     def news(self) -> list[str]:
-        found, self.lines = self.lines, []
-        return found
+        news, self.lines = self.lines, []
+        return news
 
 
-def rounds(project: Project, heard: Heard, clock: StoppableClock | None = None, **more: float) -> Rounds:
+def rounds(project: Project, listener: Heard, clock: StoppableClock | None = None, **more: float) -> Rounds:
     stacks, world = project.load(), project.world(clock)
     settings: dict[str, Any] = {"interval": 1, "probe_every": 0.001} | more
-    return Rounds(stacks=lambda: stacks, world=world, clock=world.clock, heals=False, tell=heard, **settings)
+    return Rounds(stacks=lambda: stacks, world=world, clock=world.clock, heals=False, tell=listener, **settings)
 
 
 def set_by_hand(project: Project, **values: str) -> None:
@@ -81,62 +81,62 @@ def set_by_hand(project: Project, **values: str) -> None:
         api.stop_instance("alpha", "v1", instance["id"])
 
 
-def until(watch: Rounds, heard: Heard, wanted: str) -> list[str]:
+def until(watch: Rounds, listener: Heard, wanted: str) -> list[str]:
     """Rounds until that is told."""
-    found: list[str] = []
+    collected: list[str] = []
     for _ in range(100):
         watch.round()
-        found += heard.news()
-        if wanted in found:
-            return found
+        collected += listener.news()
+        if wanted in collected:
+            return collected
         watch.world.clock.sleep(0.05)
-    raise AssertionError(f"{wanted!r} was never told, but {found}")
+    raise AssertionError(f"{wanted!r} was never told, but {collected}")
 
 
 def test_a_probe_tells_words_and_seconds_and_a_start_that_fails_its_reason(project: Project) -> None:
     project.apply(**line(**IN_PLACE))
-    heard = Heard()
-    watch = rounds(project, heard)
+    listener = Heard()
+    watch = rounds(project, listener)
     watch.round()
     [probe] = watch.probes.values()
     assert (probe.wer, probe.problem, 0 < probe.seconds < 60) == (0.0, "", True)
-    assert heard.news() == []
+    assert listener.news() == []
     set_by_hand(project, HEARS="bye moon", DELAY="0.3")
-    assert "begins drift env_var/alpha/v1/HEARS" in until(watch, heard, "begins probe")
+    assert "begins drift env_var/alpha/v1/HEARS" in until(watch, listener, "begins probe")
     [probe] = watch.probes.values()
     assert (probe.wer, probe.seconds >= 0.3) == (1.0, True)
-    assert heard.texts["probe"] == "hello-world.wav: word error rate 1.00, allowed are 0.40"
+    assert listener.texts["probe"] == "hello-world.wav: word error rate 1.00, allowed are 0.40"
     metrics = {sample.name: sample.value for metric in watch.board.collect() for sample in metric.samples}
     assert (metrics["whisperctl_probe_word_error_rate"], metrics["whisperctl_probe_good"]) == (1.0, 0.0)
     set_by_hand(project, NEVER_UP="1")
-    until(watch, heard, "begins failed start")
-    assert "no room for the model" in heard.texts["failed start"]
+    until(watch, listener, "begins failed start")
+    assert "no room for the model" in listener.texts["failed start"]
     api = project.api()
     added = next(item["id"] for item in api.env_vars("alpha", "v1") if item["name"] == "NEVER_UP")
     api.delete_env_var("alpha", "v1", added)
     set_by_hand(project, HEARS="hello world", DELAY="0")
-    until(watch, heard, "over failed start")
+    until(watch, listener, "over failed start")
     assert "probe" not in {condition.kind for condition in watch.known.open}
 
 
 def test_a_build_that_fails_is_told_once(project: Project) -> None:
     project.apply(**line(**IN_PLACE))
-    heard = Heard()
-    watch = rounds(project, heard, probe_every=0)
+    listener = Heard()
+    watch = rounds(project, listener, probe_every=0)
     project.fault("build-fail", count=1, text="no wheel for that")
     assert project.cli("apply", "--yes", str(project.write(**line(vllm={"max_model_len": 300}, **IN_PLACE)))).code == 1
-    watch = rounds(project, heard, probe_every=0)
+    watch = rounds(project, listener, probe_every=0)
     watch.round()
-    assert any(told.startswith("begins failed build") for told in heard.news())
+    assert any(line_told.startswith("begins failed build") for line_told in listener.news())
     watch.round()
-    assert heard.news() == []
+    assert listener.news() == []
 
 
 @whole
 def test_a_day_on_a_quick_clock(project: Project) -> None:
     """1,440 rounds, a minute apart, with a fault every few hours: each is told once, and nothing else is."""
     project.apply(**line(**IN_PLACE))
-    clock, heard, api = QuickDay(), Heard(), project.api()
+    clock, listener, api = QuickDay(), Heard(), project.api()
     hour = 3600
     clock.events = {
         2 * hour: lambda: api.update_version("alpha", "v1", {"maximum_instances": 3}),
@@ -147,10 +147,10 @@ def test_a_day_on_a_quick_clock(project: Project) -> None:
         13 * hour: lambda: api.update_deployment("alpha", {"description": ""}),
         15 * hour: lambda: api.delete_service("alpha"),
     }
-    watch = rounds(project, heard, clock, interval=60, probe_every=300)
+    watch = rounds(project, listener, clock, interval=60, probe_every=300)
     with suppress(Interrupted):
         watch.run()
-    assert heard.news() == [
+    assert listener.news() == [
         "begins drift version/alpha/v1", "over drift version/alpha/v1",
         "begins unreadable", "over unreadable",
         "begins drift deployment/alpha", "over drift deployment/alpha",

@@ -22,11 +22,11 @@ SCRIPT = ROOT / "scripts" / "set_up.py"
 
 @pytest.fixture(scope="module")
 def set_up() -> ModuleType:
-    found = importlib.util.spec_from_file_location("set_up", SCRIPT)
-    assert found is not None
-    assert found.loader is not None
-    module = importlib.util.module_from_spec(found)
-    found.loader.exec_module(module)
+    spec = importlib.util.spec_from_file_location("set_up", SCRIPT)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
     return module
 
 

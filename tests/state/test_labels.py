@@ -61,8 +61,8 @@ def test_single_values_come_back(texts: list[str], count: int, paused: int) -> N
 def test_a_none_an_empty_list_and_an_empty_mapping_remove() -> None:
     full = new(digest="d", tags=["a"], secrets={"A": "1.2", "B": "3.4"}, env_names=["x" * 200, "y" * 200], protect=True)
     assert len(full) == 7
-    kept = Labels(full).written(digest=None, tags=[], secrets={"B": "3.4"}, env_names=["x"], protect=False)
-    assert kept == {"whisperctl-secret-B": "3.4", "whisperctl-env": "x"}
+    left = Labels(full).written(digest=None, tags=[], secrets={"B": "3.4"}, env_names=["x"], protect=False)
+    assert left == {"whisperctl-secret-B": "3.4", "whisperctl-env": "x"}
 
 
 def test_the_labels_of_the_stack_file_are_set_and_removed_beside_ours() -> None:

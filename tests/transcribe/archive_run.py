@@ -27,10 +27,10 @@ def place(url: str) -> archive.Place:
 
 def main(url: str, recordings: str, out: str, address: str) -> None:
     wishes = Wishes(ask=Ask(model=MODEL, timed=True, language="es"))
-    found = find([recordings], Path(out))
+    named = find([recordings], Path(out))
     with outputs.opened(out) as output, archive.cluster(address, LEASES) as client:
         print("up", flush=True)
-        for result in archive.Archive(wishes, [place(url)], LEASES, client, Notes(), output).run(found):
+        for result in archive.Archive(wishes, [place(url)], LEASES, client, Notes(), output).run(named):
             if isinstance(result, Failed):
                 print(result.name, result.reason, flush=True)
 

@@ -71,12 +71,14 @@ class Bench:
         asked = {name: more.pop(name) for name in _ASKED if name in more}
         formats = more.pop("formats", (shape,))
         wishes = Wishes(ask=Ask(model=MODEL, timed=True, **asked), formats=formats, **more)
-        found = find([str(name) for name in named], self.folder)
+        recordings = find([str(name) for name in named], self.folder)
         if out:
             out.mkdir(exist_ok=True)
-        with outputs.opened(out) if out else nullcontext() as kept:
-            batch = Batch(wishes, [self.server()], parallelism, self.clock, self.notes, spool=self.folder, output=kept)
-            return list(batch.run(found))
+        with outputs.opened(out) if out else nullcontext() as output:
+            batch = Batch(
+                wishes, [self.server()], parallelism, self.clock, self.notes, spool=self.folder, output=output
+            )
+            return list(batch.run(recordings))
 
     def say(self, name: str, sentences: list[list[str]], pause: float = tones.PAUSE) -> Path:
         return tones.write(self.folder / name, sentences, pause)

@@ -45,8 +45,8 @@ def _token() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def client() -> Iterator[Any]:
-    with archive.cluster(archive.LOCAL, LEASES) as found:
-        yield found
+    with archive.cluster(archive.LOCAL, LEASES) as cluster:
+        yield cluster
 
 
 class Run:
@@ -67,9 +67,9 @@ class Run:
         """A run in this process."""
         wishes = Wishes(ask=Ask(model=MODEL, timed=True, language="es"))
         places = [archive_run.place(self.bench.vllm.url)]
-        found = find([str(self.recordings)], self.bench.folder)
+        recordings = find([str(self.recordings)], self.bench.folder)
         with outputs.opened(self.out) as output:
-            yield archive.Archive(wishes, places, LEASES, client, self.notes, output).run(found)
+            yield archive.Archive(wishes, places, LEASES, client, self.notes, output).run(recordings)
 
     def start(self, address: str = archive.LOCAL) -> subprocess.Popen[str]:
         """A run as a process of its own, once its cluster is up."""
@@ -89,8 +89,8 @@ class Run:
 
 def children(pid: int) -> list[int]:
     """The processes that `pid` has started."""
-    told = subprocess.run(["ps", "-o", "pid=,args=", "--ppid", str(pid)], capture_output=True, text=True, check=False)
-    return [int(line.split()[0]) for line in told.stdout.splitlines() if "dask worker" in line or "spawn_main" in line]
+    ran = subprocess.run(["ps", "-o", "pid=,args=", "--ppid", str(pid)], capture_output=True, text=True, check=False)
+    return [int(line.split()[0]) for line in ran.stdout.splitlines() if "dask worker" in line or "spawn_main" in line]
 
 
 def runs(pid: int) -> bool:
@@ -142,9 +142,9 @@ def test_a_killed_scheduler_is_told_and_loses_nothing(bench: Bench, tmp_path: Pa
         with run.start(f"tcp://127.0.0.1:{port}") as client:
             run.until_written(20)
             scheduler.kill()
-            told = client.communicate(timeout=60)
+            printed = client.communicate(timeout=60)
         assert client.returncode == 1
-        assert "The cluster's scheduler is gone" in told[1]
+        assert "The cluster's scheduler is gone" in printed[1]
     done = len(run.written())
     with cluster_of_its_own(tmp_path, port), run.start(f"tcp://127.0.0.1:{port}") as client:
         assert client.communicate(timeout=60)[0] == ""
@@ -187,10 +187,10 @@ def test_a_refused_token_is_told_once_and_nothing_more_is_sent(bench: Bench, cli
     bench.vllm.token = "another"
     run = Run(bench, 60)
     with run.results(client) as results:
-        told = list(results)
-    assert all(isinstance(one, Failed) for one in told)
+        outcomes = list(results)
+    assert all(isinstance(one, Failed) for one in outcomes)
     assert len(bench.vllm.audio_requests) < 60
-    assert any("was not tried" in one.reason for one in told if isinstance(one, Failed))
+    assert any("was not tried" in one.reason for one in outcomes if isinstance(one, Failed))
     assert not run.written()
 
 
@@ -199,8 +199,8 @@ def test_two_endpoints_share_the_recordings(bench: Bench, client: Any) -> None:
     with serving() as other, outputs.opened(run.out) as output:
         wishes = Wishes(ask=Ask(model=MODEL, timed=True, language="es"))
         places = [archive_run.place(one.url) for one in (bench.vllm, other)]
-        found = find([str(run.recordings)], bench.folder)
-        results = list(archive.Archive(wishes, places, LEASES, client, run.notes, output).run(found))
+        recordings = find([str(run.recordings)], bench.folder)
+        results = list(archive.Archive(wishes, places, LEASES, client, run.notes, output).run(recordings))
         assert min(len(one.audio_requests) for one in (bench.vllm, other)) >= 10
     assert all(isinstance(one, Done) for one in results)
     assert run.written() == run.words
@@ -212,8 +212,8 @@ def test_one_that_refuses_leaves_its_recordings_to_the_other(bench: Bench, clien
         other.token = "another"
         wishes = Wishes(ask=Ask(model=MODEL, timed=True, language="es"))
         places = [archive_run.place(one.url) for one in (bench.vllm, other)]
-        found = find([str(run.recordings)], bench.folder)
-        list(archive.Archive(wishes, places, LEASES, client, run.notes, output).run(found))
+        recordings = find([str(run.recordings)], bench.folder)
+        list(archive.Archive(wishes, places, LEASES, client, run.notes, output).run(recordings))
         assert len(other.audio_requests) <= IN_FLIGHT
     assert run.written() == run.words
 

@@ -211,8 +211,8 @@ def test_failed_write_leaves_nothing(bench: Bench) -> None:
 def test_patterns(bench: Bench) -> None:
     for name in ("x1.wav", "x2.wav", "y.wav"):
         bench.say(name, [[tones.VOCABULARY[len(name)]]])
-    found = bench.run(str(bench.folder / "x*.wav"))
-    assert [one.recording.path.name for one in found if isinstance(one, Done)] == ["x1.wav", "x2.wav"]
+    results = bench.run(str(bench.folder / "x*.wav"))
+    assert [one.recording.path.name for one in results if isinstance(one, Done)] == ["x1.wav", "x2.wav"]
     (missing,) = bench.run(str(bench.folder / "z*.wav"))
     pattern = str(bench.folder / "z*.wav")
     assert missing == Failed(name=pattern, given=pattern, reason="nothing matches this pattern")
@@ -284,8 +284,8 @@ def test_wrong_token_is_said_at_once(vllm: FakeVllm, tmp_path: Path) -> None:
 def test_interrupted_run_leaves_no_thread_waiting(bench: Bench) -> None:
     bench.vllm.hold.clear()
     wishes = Wishes(ask=Ask(model=MODEL))
-    found = find([str(bench.say("a.wav", [["ba"]]))], bench.folder)
-    run = Batch(wishes, [bench.server()], 2, bench.clock, bench.notes, spool=bench.folder).run(found)
+    recordings = find([str(bench.say("a.wav", [["ba"]]))], bench.folder)
+    run = Batch(wishes, [bench.server()], 2, bench.clock, bench.notes, spool=bench.folder).run(recordings)
     assert isinstance(run, Iterator)
     with contextlib.closing(run):  # type: ignore[type-var]
         pass

@@ -55,11 +55,11 @@ def bucket(s3: str) -> tuple[Any, str]:
 def run(bench: Bench, bucket: str, *names: str, **wished: Any) -> list[Result]:
     lines = bench.folder / "list.txt"
     lines.write_text("".join(f"s3://{bucket}/in/{name}\n" for name in names))
-    found = find([], bench.folder, manifest.listed(str(lines)))
+    recordings = find([], bench.folder, manifest.listed(str(lines)))
     wishes = Wishes(ask=Ask(model=MODEL, timed=True, language="es"), **wished)
     with outputs.opened(f"s3://{bucket}/out/") as output:
         batch = Batch(wishes, [bench.server()], 2, bench.clock, bench.notes, spool=bench.folder, output=output)
-        return list(batch.run(found))
+        return list(batch.run(recordings))
 
 
 def put(bench: Bench, files: Any, bucket: str, name: str, words: list[str]) -> None:
@@ -112,16 +112,16 @@ def test_a_bucket_that_is_not_there_is_one_line(s3: str) -> None:
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
-    with deployed(tmp_path_factory.mktemp("emulator")) as found:
-        yield found
+    with deployed(tmp_path_factory.mktemp("emulator")) as fresh:
+        yield fresh
 
 
 def test_the_command_writes_there(project: Project, bucket: tuple[Any, str], tmp_path: Path) -> None:
     files, name = bucket
     stacks.write(tmp_path)
     tones.write(tmp_path / "a.wav", [["ba"]])
-    told = project.run(tmp_path, "transcribe", "a.wav", "-f", "stack.yaml", "-o", f"s3://{name}/deep/er")
-    assert told.returncode == 0, told.stderr
+    ran = project.run(tmp_path, "transcribe", "a.wav", "-f", "stack.yaml", "-o", f"s3://{name}/deep/er")
+    assert ran.returncode == 0, ran.stderr
     assert files.cat(f"{name}/deep/er/a.txt") == b"ba\n"
     again = project.run(tmp_path, "transcribe", "a.wav", "-o", f"s3://{name}/deep/er")
     assert f"s3://{name}/deep/er/a.txt is there" in again.stderr

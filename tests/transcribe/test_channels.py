@@ -62,8 +62,8 @@ def test_a_long_call_is_cut_in_each_channel_where_that_one_pauses(bench: Bench) 
     (done,) = bench.run(bench.folder / "long.wav", channels=parsed("A,B"), language="en")
     assert isinstance(done, Done)
     for label, sentences in (("A", tones.sentences_of(30)[:15]), ("B", tones.sentences_of(30)[15:])):
-        heard = " ".join(one.text for one in done.transcript.segments or () if one.channel == label)
-        assert heard == tones.text(sentences)
+        text = " ".join(one.text for one in done.transcript.segments or () if one.channel == label)
+        assert text == tones.text(sentences)
 
 
 def test_as_many_names_as_channels(bench: Bench) -> None:

@@ -21,8 +21,8 @@ from whisperctl.transcribe import output
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
-    with deployed(tmp_path_factory.mktemp("emulator")) as found:
-        yield found
+    with deployed(tmp_path_factory.mktemp("emulator")) as fresh:
+        yield fresh
 
 
 @pytest.fixture
@@ -34,25 +34,25 @@ def folder(tmp_path: Path) -> Path:
 
 def test_one_odd_recording_of_several_leaves_the_list_whole(project: Project, folder: Path) -> None:
     (folder / "odd.wav").write_bytes((folder / "hello.wav").read_bytes()[:24] + bytes(4) + bytes(100))
-    told = project.run(folder, "transcribe", "hello.wav", "odd.wav", "gone.wav", "--format", "json")
-    assert told.returncode == 1
-    listed = json.loads(told.stdout)
+    ran = project.run(folder, "transcribe", "hello.wav", "odd.wav", "gone.wav", "--format", "json")
+    assert ran.returncode == 1
+    listed = json.loads(ran.stdout)
     assert [(one["file"], one.get("text")) for one in listed] == [
         ("hello.wav", "ba ke mo"),
         ("odd.wav", None),
         ("gone.wav", None),
     ]
     assert listed[2]["error"] == "no such file"
-    assert told.stderr.count("odd.wav") == 2
-    assert "2 of 3 failed:\n" in told.stderr
+    assert ran.stderr.count("odd.wav") == 2
+    assert "2 of 3 failed:\n" in ran.stderr
 
 
 def test_names_of_any_bytes_map_back(project: Project, folder: Path) -> None:
     names = [os.fsdecode(b"\xff.wav"), "new\nline.wav"]
     for name in names:
         tones.write(folder / name, [["ba"]])
-    told = project.run(folder, "transcribe", *names, "--format", "json")
-    assert [os.fsencode(one["file"]) for one in json.loads(told.stdout)] == [os.fsencode(name) for name in names]
+    ran = project.run(folder, "transcribe", *names, "--format", "json")
+    assert [os.fsencode(one["file"]) for one in json.loads(ran.stdout)] == [os.fsencode(name) for name in names]
 
 
 @pytest.mark.parametrize("shape", ["text", "json", "verbose_json"])
@@ -61,12 +61,12 @@ def test_a_stream_that_cannot_say_it_loses_nothing(project: Project, folder: Pat
     tones.write(folder / "講.wav", [["ba"]])
     command = [sys.executable, "-m", "whisperctl", "transcribe", "hello.wav", "講.wav", "--format", shape]
     environment = {**project.environment(), "PYTHONIOENCODING": "latin-1", "PYTHONPATH": str(Path.cwd())}
-    told = subprocess.run(command, cwd=folder, env=environment, capture_output=True, timeout=60, check=False)
-    assert told.returncode == 0, told.stderr
-    assert b"ba" in told.stdout
-    assert b"\\u8b1b" in told.stdout
+    ran = subprocess.run(command, cwd=folder, env=environment, capture_output=True, timeout=60, check=False)
+    assert ran.returncode == 0, ran.stderr
+    assert b"ba" in ran.stdout
+    assert b"\\u8b1b" in ran.stdout
     if shape != "text":
-        assert json.loads(told.stdout)[1]["file"] == "講.wav"
+        assert json.loads(ran.stdout)[1]["file"] == "講.wav"
 
 
 def test_several_formats_at_once_and_again(project: Project, folder: Path) -> None:
@@ -82,8 +82,8 @@ def test_several_stack_files_share_the_work(project: Project, folder: Path) -> N
     stack = (folder / "stack.yaml").read_text()
     (folder / "b.yaml").write_text(stack.replace("stack: tones", "stack: tones-b"))
     (folder / "c.yaml").write_text(stack.replace("whisper-small", "whisper-base"))
-    told = project.run(folder, "transcribe", "-f", "stack.yaml", "-f", "b.yaml", "hello.wav")
-    assert (told.returncode, told.stdout) == (0, "ba ke mo\n"), told.stderr
+    ran = project.run(folder, "transcribe", "-f", "stack.yaml", "-f", "b.yaml", "hello.wav")
+    assert (ran.returncode, ran.stdout) == (0, "ba ke mo\n"), ran.stderr
     other = project.run(folder, "transcribe", "-f", "stack.yaml", "-f", "c.yaml", "hello.wav")
     assert other.returncode == 1
     assert "Name stacks of one model and revision." in other.stderr
@@ -104,9 +104,9 @@ def test_a_killed_run_leaves_nothing_and_the_next_goes_on(
     done = len(list(out.glob("*.txt")))
     (out / f".whisperctl-{output.host()}-{killed.pid}-7.part").write_text("ba k")  # killed in the middle of a file
     with program.start(*command, environ=environment, folder=folder) as second:
-        told = second.communicate(timeout=60)[1]
-    assert second.returncode == 0, told
-    assert done - 1 <= told.count("skipped") <= done < 60  # the last may have been killed before it was noted
+        errors = second.communicate(timeout=60)[1]
+    assert second.returncode == 0, errors
+    assert done - 1 <= errors.count("skipped") <= done < 60  # the last may have been killed before it was noted
     assert {path.read_text() for path in out.glob("*.txt")} == {"ba ke mo\n"}
     assert {path.name for path in out.iterdir() if path.suffix != ".txt"} == {".whisperctl.sqlite"}
     assert not list(spool.iterdir())
@@ -115,8 +115,8 @@ def test_a_killed_run_leaves_nothing_and_the_next_goes_on(
 def test_a_manifest_here_and_on_a_cluster(project: Project, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tones.write(folder / "a.wav", [["ba"]])
     (folder / "list.txt").write_text('hello.wav\n{"path": "a.wav", "id": "deep/call"}\n')
-    told = project.run(folder, "transcribe", "--manifest", "list.txt", "-o", "out")
-    assert told.returncode == 0, told.stderr
+    ran = project.run(folder, "transcribe", "--manifest", "list.txt", "-o", "out")
+    assert ran.returncode == 0, ran.stderr
     assert (folder / "out" / "deep" / "call.txt").read_text() == "ba\n"
     pytest.importorskip("distributed")
     again = project.run(folder, "transcribe", "--manifest", "list.txt", "-o", "out", "--cluster", "local")
@@ -128,7 +128,7 @@ def test_a_manifest_here_and_on_a_cluster(project: Project, folder: Path, monkey
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "message"),
     [
         (("--format", "json", "--format", "verbose_json", "-o", "out"), "json and verbose_json are both written to"),
         (("--format", "text", "--format", "srt"), "Several formats are several files: pass -o DIR."),
@@ -140,17 +140,17 @@ def test_a_manifest_here_and_on_a_cluster(project: Project, folder: Path, monkey
     ],
 )
 def test_wrong_wishes_are_told_before_anything_is_sent(
-    project: Project, folder: Path, options: tuple[str, ...], told: str
+    project: Project, folder: Path, options: tuple[str, ...], message: str
 ) -> None:
     ran = project.run(folder, "transcribe", "hello.wav", *options)
     assert (ran.returncode, ran.stdout) == (64, "")
-    assert told in " ".join(ran.stderr.split())
+    assert message in " ".join(ran.stderr.split())
 
 
 @pytest.mark.parametrize("language", ["es", "ES", "Spanish", "castilian", "es-MX", "es_ES"])
 def test_languages_as_people_write_them(project: Project, folder: Path, language: str) -> None:
-    told = project.run(folder, "transcribe", "hello.wav", "--language", language, "--format", "verbose_json")
-    assert json.loads(told.stdout)["language"] == "es", told.stderr
+    ran = project.run(folder, "transcribe", "hello.wav", "--language", language, "--format", "verbose_json")
+    assert json.loads(ran.stdout)["language"] == "es", ran.stderr
 
 
 def test_auto_is_no_language(project: Project, folder: Path) -> None:
@@ -159,15 +159,15 @@ def test_auto_is_no_language(project: Project, folder: Path) -> None:
 
 def test_a_model_that_does_not_know_the_language(project: Project, folder: Path) -> None:
     stacks.write(folder, model="openai/whisper-small.en")
-    told = project.run(folder, "transcribe", "hello.wav", "--language", "de")
-    assert told.returncode == 1
-    assert "openai/whisper-small.en does not know the language de: it knows English only." in told.stderr
+    ran = project.run(folder, "transcribe", "hello.wav", "--language", "de")
+    assert ran.returncode == 1
+    assert "openai/whisper-small.en does not know the language de: it knows English only." in ran.stderr
 
 
 def test_a_prompt_is_refused_with_the_reason(project: Project, folder: Path) -> None:
-    told = project.run(folder, "transcribe", "hello.wav", "--prompt", "UbiOps, vLLM")
-    assert told.returncode == 1
-    assert "spoils what Whisper writes when a prompt is given" in told.stderr
+    ran = project.run(folder, "transcribe", "hello.wav", "--prompt", "UbiOps, vLLM")
+    assert ran.returncode == 1
+    assert "spoils what Whisper writes when a prompt is given" in ran.stderr
 
 
 def test_a_folder_by_content(project: Project, folder: Path) -> None:
@@ -182,22 +182,22 @@ def test_a_folder_by_content(project: Project, folder: Path) -> None:
     (calls / "picture.jpg").write_bytes(b"\xff\xd8\xff\xe0 picture")
     (calls / "unicode.txt").write_bytes("no mp3 either".encode("utf-16"))
     (calls / "again").symlink_to(calls)
-    told = project.run(folder, "transcribe", "calls", "-o", "out")
-    assert told.returncode == 0, told.stderr
+    ran = project.run(folder, "transcribe", "calls", "-o", "out")
+    assert ran.returncode == 0, ran.stderr
     written = {str(path.relative_to(folder / "out")) for path in (folder / "out").rglob("*.txt")}
     assert written == {"first.txt", "deep/second.txt", "third.txt"}
-    assert "4 files passed over, no recordings by their first bytes: 3 .txt, 1 .jpg\n" in told.stderr
-    assert "._first" not in told.stderr
+    assert "4 files passed over, no recordings by their first bytes: 3 .txt, 1 .jpg\n" in ran.stderr
+    assert "._first" not in ran.stderr
 
 
 def test_folders_without_a_recording(project: Project, folder: Path) -> None:
     (folder / "empty").mkdir()
     (folder / "words").mkdir()
     (folder / "words" / "a.txt").write_text("none")
-    told = project.run(folder, "transcribe", "empty", "words", "hello.wav")
-    assert told.returncode == 1
-    assert "  empty: no recordings in this folder\n" in told.stderr
-    assert "  words: no recordings in this folder\n" in told.stderr
+    ran = project.run(folder, "transcribe", "empty", "words", "hello.wav")
+    assert ran.returncode == 1
+    assert "  empty: no recordings in this folder\n" in ran.stderr
+    assert "  words: no recordings in this folder\n" in ran.stderr
 
 
 def test_pipes_are_read_once(project: Project, folder: Path) -> None:
@@ -206,18 +206,18 @@ def test_pipes_are_read_once(project: Project, folder: Path) -> None:
     content = (folder / "hello.wav").read_bytes()
     writer = threading.Thread(target=lambda: pipe.write_bytes(content), daemon=True)
     writer.start()
-    told = project.run(folder, "transcribe", "pipe", "hello.wav")
+    ran = project.run(folder, "transcribe", "pipe", "hello.wav")
     writer.join(10)
-    assert told.stdout == "==> pipe <==\nba ke mo\n\n==> hello.wav <==\nba ke mo\n\n", told.stderr
+    assert ran.stdout == "==> pipe <==\nba ke mo\n\n==> hello.wav <==\nba ke mo\n\n", ran.stderr
 
 
 def test_a_shells_substitution(project: Project, folder: Path) -> None:
     shell = f"{sys.executable} -m whisperctl transcribe <(cat hello.wav)"
     environment = {**project.environment(), "PYTHONPATH": str(Path.cwd())}
-    told = subprocess.run(
+    ran = subprocess.run(
         ["bash", "-c", shell], cwd=folder, env=environment, capture_output=True, text=True, timeout=60, check=False
     )
-    assert (told.returncode, told.stdout) == (0, "ba ke mo\n"), told.stderr
+    assert (ran.returncode, ran.stdout) == (0, "ba ke mo\n"), ran.stderr
 
 
 def test_the_environments_proxy_and_certificates(project: Project, folder: Path) -> None:
@@ -243,9 +243,9 @@ def test_words_in_json_and_karaoke(project: Project, folder: Path) -> None:
 
 
 def test_bench(project: Project, folder: Path) -> None:
-    told = project.run(folder, "bench", "--concurrency", "1,4", "--seconds", "0.2")
-    assert told.returncode == 0, told.stderr
-    head, one, four = told.stdout.splitlines()
+    ran = project.run(folder, "bench", "--concurrency", "1,4", "--seconds", "0.2")
+    assert ran.returncode == 0, ran.stderr
+    head, one, four = ran.stdout.splitlines()
     assert head.split() == ["at", "a", "time", "requests", "audio", "s/s", "p50", "p95", "WER", "errors"]
     assert (one.split()[0], one.split()[-2:]) == ("1", ["0.000", "0"])
     assert four.split()[0] == "4"
@@ -271,9 +271,9 @@ def test_bench_of_a_long_recording_stitches_it(project: Project, folder: Path) -
 
 def test_bench_needs_a_recording_and_numbers(project: Project, folder: Path) -> None:
     stacks.write(folder)
-    told = project.run(folder, "bench")
-    assert told.returncode == 1
-    assert "There is no audio: pass --audio FILE" in told.stderr
+    ran = project.run(folder, "bench")
+    assert ran.returncode == 1
+    assert "There is no audio: pass --audio FILE" in ran.stderr
     assert project.run(folder, "bench", "--concurrency", "1,none").returncode == 64
     assert project.run(folder, "bench", "--concurrency", "0").returncode == 64
 

@@ -39,15 +39,15 @@ def test_every_word_at_its_time(
 ) -> None:
     path = tmp_path / f"recording.{kind.suffix}"
     kind.make(clean, path)
-    assert_heard(bench, path, kind)
+    assert_transcribed(bench, path, kind)
     if kind.name not in ONLY_FFMPEG:
         pytest.importorskip("av", reason="PyAV is not installed")
         monkeypatch.setenv("PATH", str(tmp_path))
         assert not shutil.which("ffmpeg")
-        assert_heard(bench, path, kind)
+        assert_transcribed(bench, path, kind)
 
 
-def assert_heard(bench: Bench, path: Path, kind: Kind) -> None:
+def assert_transcribed(bench: Bench, path: Path, kind: Kind) -> None:
     (done,) = bench.run(path, shape="verbose_json", language="en")
     assert isinstance(done, Done), done
     said = " ".join([tones.text(corpus.SENTENCES)] * kind.times)
@@ -55,5 +55,5 @@ def assert_heard(bench: Bench, path: Path, kind: Kind) -> None:
     assert all(kind.shifts[0] < kind.shifts[-1] and "1 gap in its sound" in note for note in done.notes), done.notes
     starts = [start + shift for start, shift in zip(corpus.STARTS, kind.shifts, strict=True)]
     starts += [start + corpus.SECONDS for start in starts] * (kind.times - 1)
-    heard = [segment.start for segment in done.transcript.segments or ()]
-    assert heard == pytest.approx(starts, abs=0.1)
+    starts_heard = [segment.start for segment in done.transcript.segments or ()]
+    assert starts_heard == pytest.approx(starts, abs=0.1)

@@ -20,8 +20,8 @@ def segment(start: float, end: float, text: str) -> Segment:
     return Segment(start=start, end=end, text=text)
 
 
-def shown(found: list[Cue]) -> list[tuple[float, float, tuple[str, ...]]]:
-    return [(round(one.start, 2), round(one.end, 2), one.lines) for one in found]
+def shown(cues_made: list[Cue]) -> list[tuple[float, float, tuple[str, ...]]]:
+    return [(round(one.start, 2), round(one.end, 2), one.lines) for one in cues_made]
 
 
 def test_what_fits_is_one_cue() -> None:
@@ -35,11 +35,11 @@ def test_two_lines_of_42_characters() -> None:
 
 
 def test_long_text_and_long_times_are_several() -> None:
-    found = cues([segment(0, 28, " ".join([SENTENCE] * 4))], LIMITS)
-    assert len(found) >= 5
-    assert all(len(one.lines) <= 2 and one.end - one.start <= 7 for one in found)
-    assert found[0].start == 0
-    assert found[-1].end == pytest.approx(28)
+    shown = cues([segment(0, 28, " ".join([SENTENCE] * 4))], LIMITS)
+    assert len(shown) >= 5
+    assert all(len(one.lines) <= 2 and one.end - one.start <= 7 for one in shown)
+    assert shown[0].start == 0
+    assert shown[-1].end == pytest.approx(28)
     few = cues([segment(0, 28, "yes indeed it is so")], LIMITS)
     assert [word for one in few for line in one.lines for word in line.split()] == "yes indeed it is so".split()
     assert len(few) > 3
@@ -52,22 +52,22 @@ def test_a_word_for_half_a_minute_goes_after_seven_seconds() -> None:
 def test_overlaps_and_what_is_past_the_end_are_cut() -> None:
     whole = timed(Transcript(text="x", segments=(segment(0, 1.7, "a"), segment(0.5, 1, "b"), segment(5, 9, "c"))), 2.0)
     assert [(one.start, one.end) for one in whole.segments or ()] == [(0, 0.5), (0.5, 1), (2, 2)]
-    found = cues(whole.segments or (), LIMITS, whole.duration)
-    assert shown(found)[-1][:2] == (1.99, 2)
-    assert all(one.end <= other.start + 1e-9 for one, other in pairwise(found))
+    apart = cues(whole.segments or (), LIMITS, whole.duration)
+    assert shown(apart)[-1][:2] == (1.99, 2)
+    assert all(one.end <= other.start + 1e-9 for one, other in pairwise(apart))
 
 
 def test_a_language_without_spaces_is_cut_at_characters() -> None:
-    found = cues([segment(0, 10, "今天天气很好我们出去玩吧" * 12)], LIMITS, language="zh")
-    assert all(len(one.lines) <= 2 and max(map(len, one.lines)) <= 42 for one in found)
-    assert "".join("".join(one.lines) for one in found) == "今天天气很好我们出去玩吧" * 12
+    shown = cues([segment(0, 10, "今天天气很好我们出去玩吧" * 12)], LIMITS, language="zh")
+    assert all(len(one.lines) <= 2 and max(map(len, one.lines)) <= 42 for one in shown)
+    assert "".join("".join(one.lines) for one in shown) == "今天天气很好我们出去玩吧" * 12
 
 
 def test_known_words_say_where_a_cue_ends() -> None:
     texts = SENTENCE.split()
     words = tuple(Word(start=at, end=at + 0.5, text=text) for at, text in enumerate(texts))
-    found = cues([Segment(start=0, end=18, text=SENTENCE, words=words)], LIMITS)
-    assert all(one.start == one.words[0].start and one.end == one.words[-1].end for one in found)
+    shown = cues([Segment(start=0, end=18, text=SENTENCE, words=words)], LIMITS)
+    assert all(one.start == one.words[0].start and one.end == one.words[-1].end for one in shown)
 
 
 def test_a_label_takes_its_room() -> None:
@@ -77,8 +77,8 @@ def test_a_label_takes_its_room() -> None:
 
 
 def test_limits_are_options() -> None:
-    found = cues([segment(0, 6, SENTENCE)], Limits(width=20, lines=1, seconds=2))
-    assert all(len(one.lines) == 1 and len(one.lines[0]) <= 20 and one.end - one.start <= 2 for one in found)
+    shown = cues([segment(0, 6, SENTENCE)], Limits(width=20, lines=1, seconds=2))
+    assert all(len(one.lines) == 1 and len(one.lines[0]) <= 20 and one.end - one.start <= 2 for one in shown)
 
 
 WORDS = st.text("abcdefgh é", min_size=1, max_size=60).filter(lambda text: text.strip())
@@ -96,10 +96,10 @@ def test_whatever_the_server_says(
 ) -> None:
     segments = tuple(segment(*one) for one in said)
     whole = timed(Transcript(text=" ".join(one.text for one in segments), segments=segments), duration)
-    found = cues(whole.segments or (), Limits(width=width, lines=lines), duration)
-    assert all(0 <= one.start < one.end <= max(duration, 0.01 * len(found)) + 1e-6 for one in found)
-    assert all(one.end <= other.start + 1e-9 for one, other in pairwise(found))
-    assert all(len(one.lines) <= lines and max(map(len, one.lines)) <= width for one in found)
-    assert "".join("".join(one.lines) for one in found).replace(" ", "") == "".join(
+    shown = cues(whole.segments or (), Limits(width=width, lines=lines), duration)
+    assert all(0 <= one.start < one.end <= max(duration, 0.01 * len(shown)) + 1e-6 for one in shown)
+    assert all(one.end <= other.start + 1e-9 for one, other in pairwise(shown))
+    assert all(len(one.lines) <= lines and max(map(len, one.lines)) <= width for one in shown)
+    assert "".join("".join(one.lines) for one in shown).replace(" ", "") == "".join(
         text for _, _, text in said
     ).replace(" ", "")

@@ -64,11 +64,11 @@ def test_limits_show_in_subtitles(bench: Bench, out: Path) -> None:
 
 
 def test_another_recording_of_the_name_is_not_done(bench: Bench, out: Path) -> None:
-    told = (bench.folder / "a.wav").stat()
+    before = (bench.folder / "a.wav").stat()
     tones.write(bench.folder / "a.wav", [["bu"], ["be"]])
-    assert (bench.folder / "a.wav").stat().st_size == told.st_size
+    assert (bench.folder / "a.wav").stat().st_size == before.st_size
     assert texts(bench.run(bench.folder / "a.wav", out=out, shape="json")) == ["bu be"]
-    os.utime(bench.folder / "a.wav", ns=(told.st_atime_ns, told.st_mtime_ns - 10**9))
+    os.utime(bench.folder / "a.wav", ns=(before.st_atime_ns, before.st_mtime_ns - 10**9))
     assert kinds(bench.run(bench.folder / "a.wav", out=out, shape="json")) == [Done]
 
 

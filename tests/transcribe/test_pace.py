@@ -28,7 +28,7 @@ class Server:
         now, in_flight = 0.0, 0
         events: list[tuple[float, float]] = []
         line: list[float] = []
-        running, told = 0, []
+        running, answers = 0, []
         while now < seconds:
             refused = []
             while in_flight < pace.level:
@@ -40,7 +40,7 @@ class Server:
                     line.append(now)
             for begun in refused:
                 pace.refused(begun, now)
-                told.append((now, -1.0, pace.level))
+                answers.append((now, -1.0, pace.level))
             while line and running < self.capacity(now):
                 running += 1
                 heapq.heappush(events, (now + 0.9 + 0.2 * self.random.random(), line.pop(0)))
@@ -49,56 +49,56 @@ class Server:
             if begun >= 0:
                 running -= 1
                 pace.answered(begun, now, full=True)
-                told.append((now, now - begun, pace.level))
-        return told
+                answers.append((now, now - begun, pace.level))
+        return answers
 
 
-def throughput(told: list[tuple[float, float, int]], start: float, end: float) -> float:
-    return sum(start <= at < end and took >= 0 for at, took, _ in told) / (end - start)
+def throughput(answers: list[tuple[float, float, int]], start: float, end: float) -> float:
+    return sum(start <= at < end and took >= 0 for at, took, _ in answers) / (end - start)
 
 
 @settings(max_examples=15, deadline=None)
 @given(st.integers(1, 512), st.integers())
 def test_any_capacity_is_found_and_not_much_more(capacity: int, seed: int) -> None:
     end = 60.0 + 200 / capacity  # one that serves one at a time answers so seldom that it takes longer to know it
-    told = Server(lambda _: capacity, random=random.Random(seed)).run(Pace(), end)
-    assert throughput(told, end / 3, end) >= 0.9 * capacity
-    late = sorted(took for at, took, _ in told if at > end * 2 / 3)
+    ran = Server(lambda _: capacity, random=random.Random(seed)).run(Pace(), end)
+    assert throughput(ran, end / 3, end) >= 0.9 * capacity
+    late = sorted(took for at, took, _ in ran if at > end * 2 / 3)
     # One or two at a time are found from eight: service times vary, and each answer tells little.
     assert late[len(late) * 95 // 100] <= (4.5 if capacity > 2 else 7)
 
 
 @pytest.mark.parametrize("capacity", [8, 64, 256])
 def test_within_some_service_times(capacity: int) -> None:
-    told = Server(lambda _: capacity).run(Pace(), 20)
-    assert throughput(told, 6.5, 16) >= 0.9 * capacity
+    ran = Server(lambda _: capacity).run(Pace(), 20)
+    assert throughput(ran, 6.5, 16) >= 0.9 * capacity
 
 
 @pytest.mark.parametrize("when", [10, 16, 30])
 @pytest.mark.parametrize(("before", "after"), [(256, 64), (64, 16), (512, 128), (32, 8)])
 def test_a_capacity_that_falls_to_a_quarter(before: int, after: int, when: float) -> None:
-    told = Server(lambda now: before if now < when else after).run(Pace(), when + 50)
-    assert throughput(told, when + 12, when + 50) >= 0.85 * after
-    late = sorted(took for at, took, _ in told if at > when + 12)
+    ran = Server(lambda now: before if now < when else after).run(Pace(), when + 50)
+    assert throughput(ran, when + 12, when + 50) >= 0.85 * after
+    late = sorted(took for at, took, _ in ran if at > when + 12)
     assert late[len(late) * 95 // 100] <= 4
 
 
 def test_instances_that_come() -> None:
-    told = Server(lambda now: 32 if now < 40 else 128).run(Pace(), 160)
-    assert throughput(told, 120, 160) >= 0.9 * 128
+    ran = Server(lambda now: 32 if now < 40 else 128).run(Pace(), 160)
+    assert throughput(ran, 120, 160) >= 0.9 * 128
 
 
 @pytest.mark.parametrize("limit", [1, 5, 20, 100])
 def test_a_limit_of_requests_at_a_time(limit: int) -> None:
-    told = Server(lambda _: 1000, refuses_from=limit).run(Pace(), 120)
-    assert throughput(told, 20, 120) >= 0.6 * limit
-    assert sum(took < 0 for _, took, _ in told) <= 0.2 * len(told)
+    ran = Server(lambda _: 1000, refuses_from=limit).run(Pace(), 120)
+    assert throughput(ran, 20, 120) >= 0.6 * limit
+    assert sum(took < 0 for _, took, _ in ran) <= 0.2 * len(ran)
 
 
 def test_a_fixed_pace_stays() -> None:
     pace = Pace(7)
-    told = Server(lambda _: 100, refuses_from=5).run(pace, 10)
-    assert {level for _, _, level in told} == {7}
+    ran = Server(lambda _: 100, refuses_from=5).run(pace, 10)
+    assert {level for _, _, level in ran} == {7}
 
 
 def test_what_was_not_full_says_nothing() -> None:

@@ -28,9 +28,9 @@ def cut(samples: npt.NDArray[np.int16], block: int = 8000) -> list[Piece]:
     return list(pieces(samples[at : at + block] for at in range(0, len(samples), block)))
 
 
-def said(found: list[Piece]) -> str:
-    heard = (tones.listen(wav.header(piece.samples) + piece.samples.tobytes())[1] for piece in found)
-    return " ".join(sentence for sentences in heard for _, _, sentence in sentences)
+def said(pieces: list[Piece]) -> str:
+    per_piece = (tones.listen(wav.header(piece.samples) + piece.samples.tobytes())[1] for piece in pieces)
+    return " ".join(sentence for sentences in per_piece for _, _, sentence in sentences)
 
 
 def test_short_recording_is_one_piece_with_the_same_sound() -> None:
@@ -47,18 +47,18 @@ def test_empty_recording_has_no_pieces() -> None:
 
 def test_speech_with_pauses_is_cut_in_them() -> None:
     sentences = tones.sentences_of(60)
-    found = cut(spoken(sentences))
-    assert len(found) > 4
-    assert said(found) == tones.text(sentences)
-    assert not any(piece.shared for piece in found)
-    assert all(piece.end - piece.start <= LONGEST for piece in found)
-    assert all(left.end >= right.start for left, right in itertools.pairwise(found))
+    pieces = cut(spoken(sentences))
+    assert len(pieces) > 4
+    assert said(pieces) == tones.text(sentences)
+    assert not any(piece.shared for piece in pieces)
+    assert all(piece.end - piece.start <= LONGEST for piece in pieces)
+    assert all(left.end >= right.start for left, right in itertools.pairwise(pieces))
 
 
 def test_sound_without_a_pause_overlaps() -> None:
-    found = cut(spoken([tones.VOCABULARY * 3], pause=0))
-    assert [piece.shared for piece in found] == [False, *[True] * (len(found) - 1)]
-    assert all(left.end - right.start == pytest.approx(OVERLAP, abs=0.01) for left, right in itertools.pairwise(found))
+    pieces = cut(spoken([tones.VOCABULARY * 3], pause=0))
+    assert [piece.shared for piece in pieces] == [False, *[True] * (len(pieces) - 1)]
+    assert all(left.end - right.start == pytest.approx(OVERLAP, abs=0.01) for left, right in itertools.pairwise(pieces))
 
 
 def test_digital_silence_is_known() -> None:
@@ -84,16 +84,16 @@ def test_background_noise_is_no_speech() -> None:
 def test_speech_however_quiet_is_cut_in_its_pauses() -> None:
     sentences = tones.sentences_of(20)
     quiet = (spoken(sentences).astype(np.float32) / 100).astype(np.int16)
-    found = cut(quiet)
-    assert not any(piece.shared for piece in found)
-    assert said(found) == tones.text(sentences)
+    pieces = cut(quiet)
+    assert not any(piece.shared for piece in pieces)
+    assert said(pieces) == tones.text(sentences)
 
 
 def test_a_soft_speaker_beside_a_loud_one_is_cut_in_the_soft_ones_pauses() -> None:
     loud, soft = spoken(tones.sentences_of(5)), spoken(tones.sentences_of(20)) // 60
-    found = cut(np.concatenate([loud, soft.astype(np.int16), loud]))
-    assert not any(piece.shared for piece in found)
-    for one, other in itertools.pairwise(found):
+    pieces = cut(np.concatenate([loud, soft.astype(np.int16), loud]))
+    assert not any(piece.shared for piece in pieces)
+    for one, other in itertools.pairwise(pieces):
         assert one.levels[-10:].max() < 50 or one.end == other.start, (one, other)
         assert levels.is_digital_silence(other.levels[:5])
 
@@ -103,12 +103,12 @@ def test_a_soft_speaker_beside_a_loud_one_is_cut_in_the_soft_ones_pauses() -> No
 def test_every_moment_is_in_a_piece(parts: list[tuple[bool, float]], block: int) -> None:
     sound = [np.resize(np.array([12288, -12288] if loud else [0], np.int16), round(RATE * s)) for loud, s in parts]
     samples = np.concatenate([*sound, silence(0)])
-    found = cut(samples, block)
-    assert all(0 < p.end - p.start < LONGEST + 1e-6 for p in found)
-    assert all(a.start < b.start <= a.end < b.end for a, b in itertools.pairwise(found))
-    assert (found[-1].end if found else 0.0) == pytest.approx(len(samples) / RATE)
-    assert [piece.last for piece in found] == [*[False] * (len(found) - 1), *[True] * bool(found)]
-    for piece in found:
+    pieces = cut(samples, block)
+    assert all(0 < p.end - p.start < LONGEST + 1e-6 for p in pieces)
+    assert all(a.start < b.start <= a.end < b.end for a, b in itertools.pairwise(pieces))
+    assert (pieces[-1].end if pieces else 0.0) == pytest.approx(len(samples) / RATE)
+    assert [piece.last for piece in pieces] == [*[False] * (len(pieces) - 1), *[True] * bool(pieces)]
+    for piece in pieces:
         first = round(piece.start * RATE)
         assert np.array_equal(piece.samples, samples[first : first + len(piece.samples)])
         assert np.array_equal(piece.levels, levels.measured(piece.samples))

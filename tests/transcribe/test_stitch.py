@@ -26,8 +26,8 @@ def said(*segments: tuple[float, float, str], language: str | None = None) -> Tr
     return Transcript(text=" ".join(one.text for one in made), language=language, segments=made)
 
 
-def joined(*heard: tuple[Piece, Transcript]) -> list[tuple[float, float, str]]:
-    return [(round(one.start, 2), round(one.end, 2), one.text) for one in stitch(heard).segments or ()]
+def joined(*parts: tuple[Piece, Transcript]) -> list[tuple[float, float, str]]:
+    return [(round(one.start, 2), round(one.end, 2), one.text) for one in stitch(parts).segments or ()]
 
 
 def test_silent_cut_puts_side_by_side() -> None:

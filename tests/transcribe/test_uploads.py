@@ -25,9 +25,9 @@ GIGABIT, SLOW = 125e6, 1e6
 @pytest.mark.parametrize("encoding", ["wav", "flac"])
 def test_either_way_is_lossless(encoding: Encoding) -> None:
     name, content = Uploads(encoding).upload(SAMPLES, None)
-    heard, rate = soundfile.read(io.BytesIO(_whole(content)), dtype="int16")
+    samples, rate = soundfile.read(io.BytesIO(_whole(content)), dtype="int16")
     assert (name, rate) == (f"audio.{encoding}", RATE)
-    assert np.array_equal(heard, SAMPLES)
+    assert np.array_equal(samples, SAMPLES)
 
 
 @pytest.mark.parametrize(("offset", "left"), [(0, 0), (300, 300), (6554, 0), (-6554, 0)])

@@ -85,9 +85,9 @@ def test_any_rate_becomes_16_khz_of_the_same_length(tmp_path: Path, rate: int) -
     data = tones.speak([["ba", "be"]], rate=rate)
     read, _ = samples(tmp_path, riff(data, 1, 16, rate=rate))
     assert len(read) == pytest.approx(len(data) / 2 / rate * RATE, abs=2)
-    heard = tones.listen(wav.header(read) + read.tobytes())[1]
-    assert [text for _, _, text in heard] == ["ba be"]
-    assert heard[0][0] == pytest.approx(0, abs=0.02)
+    sentences = tones.listen(wav.header(read) + read.tobytes())[1]
+    assert [text for _, _, text in sentences] == ["ba be"]
+    assert sentences[0][0] == pytest.approx(0, abs=0.02)
 
 
 def test_an_offset_makes_no_click_at_the_edges(tmp_path: Path) -> None:

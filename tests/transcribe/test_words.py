@@ -29,16 +29,16 @@ def spoken(*words: tuple[str, float, float]) -> tuple[Transcript, list[float], l
 
 
 def test_words_with_pauses_lie_between_them() -> None:
-    found, starts, ends = spoken(("a", 0.2, 0.3), ("considerable", 0.9, 0.1), ("pause", 0.4, 1.5), ("here", 0.3, 0.2))
-    (segment,) = found.segments or ()
+    timed, starts, ends = spoken(("a", 0.2, 0.3), ("considerable", 0.9, 0.1), ("pause", 0.4, 1.5), ("here", 0.3, 0.2))
+    (segment,) = timed.segments or ()
     assert [word.text for word in segment.words] == ["a", "considerable", "pause", "here"]
     assert [word.start for word in segment.words] == pytest.approx(starts, abs=0.1)
     assert [word.end for word in segment.words] == pytest.approx(ends, abs=0.1)
 
 
 def test_words_without_a_pause_have_times_as_long_as_they_are() -> None:
-    found, starts, _ = spoken(("one", 0.3, 0), ("two", 0.3, 0), ("three", 0.5, 0.2))
-    (segment,) = found.segments or ()
+    timed, starts, _ = spoken(("one", 0.3, 0), ("two", 0.3, 0), ("three", 0.5, 0.2))
+    (segment,) = timed.segments or ()
     assert [word.start for word in segment.words] == pytest.approx(starts, abs=0.1)
 
 
@@ -51,17 +51,17 @@ def test_tones_of_known_times() -> None:
         Segment(start=start, end=start + length, text=" ".join(sentence))
         for start, sentence in zip(starts, sentences, strict=True)
     )
-    found = estimated(Transcript(text="", segments=segments), measured(samples))
-    heard = [word.start for segment in found.segments or () for word in segment.words]
+    timed = estimated(Transcript(text="", segments=segments), measured(samples))
+    starts_estimated = [word.start for segment in timed.segments or () for word in segment.words]
     truth = [start + place * (tones.WORD + tones.GAP) for start in starts for place in range(5)]
-    assert np.abs(np.array(heard) - truth).max() < 0.05
+    assert np.abs(np.array(starts_estimated) - truth).max() < 0.05
 
 
 @pytest.mark.parametrize("text", ["", "one", "a b c d e f g h i j"])
 def test_whatever_is_said_over_nothing_is_in_order(text: str) -> None:
     segment = Segment(start=1.0, end=1.1, text=text)
-    found = estimated(Transcript(text=text, segments=(segment,)), measured(np.zeros(RATE * 2, np.int16)))
-    words = [word for one in found.segments or () for word in one.words]
+    timed = estimated(Transcript(text=text, segments=(segment,)), measured(np.zeros(RATE * 2, np.int16)))
+    words = [word for one in timed.segments or () for word in one.words]
     assert len(words) == len(text.split())
     times = [at for word in words for at in (word.start, word.end)]
     assert times == sorted(times)
@@ -70,5 +70,5 @@ def test_whatever_is_said_over_nothing_is_in_order(text: str) -> None:
 
 def test_a_language_without_spaces_has_a_time_for_each_character() -> None:
     segment = Segment(start=0.0, end=1.0, text="今天天气")
-    found = estimated(Transcript(text="", language="zh", segments=(segment,)), measured(np.zeros(RATE, np.int16)))
-    assert [word.text for word in (found.segments or ())[0].words] == list("今天天气")
+    timed = estimated(Transcript(text="", language="zh", segments=(segment,)), measured(np.zeros(RATE, np.int16)))
+    assert [word.text for word in (timed.segments or ())[0].words] == list("今天天气")
