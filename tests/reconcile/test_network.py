@@ -226,3 +226,11 @@ def test_a_stack_is_applied_over_tls(project: Project, authority: Authority, mon
         ran = project.cli("apply", "--yes", str(project.write()), **there)
         assert ran.code == 0, ran.err
         assert "No changes: " in project.cli("plan", str(project.folder / "stack.yaml"), **there).out
+
+
+def test_a_netrc_does_not_replace_the_token(project: Project, tmp_path: Path) -> None:
+    file = project.write()
+    (tmp_path / ".netrc").write_text("machine 127.0.0.1 login somebody password else\n")
+    (tmp_path / ".netrc").chmod(0o600)
+    ran = project.cli("plan", str(file), HOME=str(tmp_path))
+    assert ran.code == 0, ran.err

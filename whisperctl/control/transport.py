@@ -28,6 +28,7 @@ from urllib.parse import urlencode, urlsplit
 
 import requests
 from requests.exceptions import RequestException
+from requests.utils import get_environ_proxies
 from requests_toolbelt import MultipartEncoder, MultipartEncoderMonitor
 
 from whisperctl.clock import Backoff, Clock
@@ -122,8 +123,10 @@ class PooledRest:
         self.answered = False
         self.rate_limit = rate_limit or RateLimit(clock)
         self.session = requests.Session()
-        # A callable as `auth` keeps a ~/.netrc from replacing the token.
-        self.session.auth = _leave_headers_alone
+        # The session itself looks at the environment, and for a ~/.netrc, anew with each request, which takes longer
+        # than to make the request.
+        self.session.trust_env = False
+        self._proxies: dict[str, dict[str, str]] = {}
         self.session.headers["Accept-Encoding"] = ENCODINGS
         self._connections = connections + MORE_CONNECTIONS
         self.session.mount("http://", TimedAdapter(connections=self._connections))
@@ -238,6 +241,7 @@ class PooledRest:
                     stream=True,
                     timeout=(min(timeout, 10.0), timeout),
                     allow_redirects=False,
+                    proxies=self._proxies_for(call.url),
                     **more,
                 )
                 if not (call.stream and 200 <= response.status_code <= 299):
@@ -249,6 +253,13 @@ class PooledRest:
     def _deadline_of_files(self, call: _Call) -> Deadline:
         """What is as large as it is may take its time, if it moves."""
         return Deadline(self.limit, min(SILENCE, self.limit)) if call.retry else Deadline(call.timeout)
+
+    def _proxies_for(self, url: str) -> dict[str, str]:
+        """The proxies that the environment names for a host, read when it is first asked."""
+        host = "{0.scheme}://{0.netloc}".format(urlsplit(url))
+        if host not in self._proxies:
+            self._proxies[host] = get_environ_proxies(host)
+        return self._proxies[host]
 
     def _trust(self) -> None:
         """Make what https is spoken with: only now, since reading this machine's authorities takes a while."""
@@ -284,10 +295,6 @@ class With:
         """Send one request, as `PooledRest.request`."""
         response: requests.Response = self.rest.request(*args, **{**more, **self.options})
         return response
-
-
-def _leave_headers_alone(request: requests.PreparedRequest) -> requests.PreparedRequest:
-    return request
 
 
 def _rewound(post_params: Sequence[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:
