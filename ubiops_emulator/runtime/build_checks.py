@@ -11,6 +11,7 @@ import json
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -170,14 +171,23 @@ def _missing_text(lines: list[str], answer: Mapping[str, Any]) -> str:
 
 
 def _check_class(text: str, file_name: str) -> Verdict:
+    error, methods, names = _class_of(text, file_name)
+    if error:
+        return Verdict(error=error)
+    facts: dict[str, Any] = {"has_request_method": "request" in methods, "has_requests_method": "requests" in methods}
+    return Verdict(facts=facts | {"_models": list(names)}, log=["Package structure is valid"])
+
+
+@lru_cache(maxsize=32)  # the same package is uploaded again and again, and it takes longer to parse than all else
+def _class_of(text: str, file_name: str) -> tuple[str, frozenset[str], tuple[str, ...]]:
+    """What is wrong with a main file, if anything; the methods of its class; the names that it serves models under."""
+    nothing: tuple[frozenset[str], tuple[str, ...]] = (frozenset(), ())
     try:
         tree = ast.parse(text, file_name)
     except (SyntaxError, ValueError) as error:
-        return Verdict(error=f"{file_name} is not valid Python: {error}")
+        return f"{file_name} is not valid Python: {error}", *nothing
     classes = [node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == "Deployment"]
     if not classes:
-        return Verdict(error=f"{file_name} has no class Deployment")
-    methods = {n.name for n in classes[-1].body if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef)}
-    facts: dict[str, Any] = {"has_request_method": "request" in methods, "has_requests_method": "requests" in methods}
-    facts["_models"] = models.served_names(tree)
-    return Verdict(facts=facts, log=["Package structure is valid"])
+        return f"{file_name} has no class Deployment", *nothing
+    methods = frozenset(n.name for n in classes[-1].body if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef))
+    return "", methods, tuple(models.served_names(tree))
