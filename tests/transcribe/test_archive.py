@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -18,17 +19,15 @@ import pytest
 from tests.endpoint import tones
 from tests.endpoint.fake_vllm import MODEL, TOKEN, serving
 from tests.endpoint.project import until
+from tests.transcribe import archive_run
 from tests.transcribe.bench import Bench, Notes
 from whisperctl.endpoint.transcription import Ask
-from whisperctl.transcribe import outputs
+from whisperctl.transcribe import archive, outputs
 from whisperctl.transcribe.recordings import find
 from whisperctl.transcribe.results import Done, Failed, Result, Skipped
 from whisperctl.transcribe.wishes import Wishes
 
-pytest.importorskip("distributed")
-from tests.transcribe import archive_run
-from whisperctl.transcribe import archive
-
+pytestmark = pytest.mark.skipif(find_spec("distributed") is None, reason="Dask is not installed")
 MANY = 1000
 LEASES = archive_run.LEASES
 IN_FLIGHT = LEASES + archive.AHEAD

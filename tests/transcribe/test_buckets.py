@@ -23,8 +23,6 @@ from whisperctl.transcribe.recordings import find
 from whisperctl.transcribe.results import Done, Result, Skipped
 from whisperctl.transcribe.wishes import Wishes
 
-s3fs: Any = pytest.importorskip("s3fs")
-moto: Any = pytest.importorskip("moto.server")
 CREDENTIALS = {
     "AWS_ACCESS_KEY_ID": "an-access-key",
     "AWS_SECRET_ACCESS_KEY": "a-secret-access-key",
@@ -34,7 +32,9 @@ CREDENTIALS = {
 
 @pytest.fixture(scope="module")
 def s3() -> Iterator[str]:
-    """A server on loopback, named by the environment as on a user's machine."""
+    """A server on loopback, named by the environment as on a user's machine; both take seconds to import."""
+    pytest.importorskip("s3fs")
+    moto: Any = pytest.importorskip("moto.server")
     server = moto.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     _, port = server.get_host_and_port()
@@ -47,6 +47,7 @@ def s3() -> Iterator[str]:
 
 @pytest.fixture
 def bucket(s3: str) -> tuple[Any, str]:
+    s3fs: Any = pytest.importorskip("s3fs")
     files, name = s3fs.S3FileSystem(skip_instance_cache=True), f"calls-{uuid.uuid4().hex[:8]}"
     files.mkdir(name)
     return files, name
