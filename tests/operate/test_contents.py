@@ -237,9 +237,7 @@ def test_a_package_is_asked_for_once(operator: Operator, control: httpx.Client, 
     assert len(asked) == 1
 
 
-def test_a_package_that_only_another_whisperctl_rendered_is_told_by_both_versions(
-    operator: Operator, api: Api, tmp_path: Path
-) -> None:
+def test_a_package_of_another_whisperctl_is_told_by_both_versions(operator: Operator, api: Api, tmp_path: Path) -> None:
     package = package_of(tmp_path, SECOND)
     code = package.files["deployment.py"]
     assert isinstance(code, bytes)
@@ -249,12 +247,15 @@ def test_a_package_that_only_another_whisperctl_rendered_is_told_by_both_version
         time.sleep(0.05)
     known = Labels.of(raw)
     recorded = [RecordedRevision(revision, older.digest, known.revisions[0].tag), *known.revisions]
-    api.update_version("speech", "v1", {"labels": known.written(revisions=recorded, digest=older.digest)})
+    rendering = replace(known.rendering, tool="0.0.1") if known.rendering else None
+    labels = known.written(revisions=recorded, digest=older.digest, rendering=rendering)
+    api.update_version("speech", "v1", {"labels": labels})
     deployment = Labels.of(api.deployment("speech"))
-    api.update_deployment("speech", {"labels": deployment.written(tool="0.0.1", digest="0" * 32)})
+    api.update_deployment("speech", {"labels": deployment.written(digest="0" * 32)})
     operator.write(SECOND)
     difference = f"rendered by 0.0.1, this is {__version__}"
-    assert _package_reason(operator).startswith(f"{difference}: what the stack file says is the same")
+    stays = operator.good("plan", "--detailed-exitcode").out
+    assert f"rendered by whisperctl 0.0.1, this is {__version__}: what the stack file says is the same" in stays
     operator.write(CHANGED)
     assert _package_reason(operator).startswith(f"{DIGEST_ALONE}; {difference}: ")
 

@@ -1,6 +1,6 @@
-"""Stacks that whisperctl 0.1 applied are taken over without a deletion, a build or a question.
+"""Stacks that another version of whisperctl applied are taken over without a deletion, a build or a question.
 
-The labels are those that 0.1 wrote, letter for letter; the package differs from today's as its did, in the code alone.
+Those of 0.1 have the labels that it wrote, letter for letter; the package differs from today's in the code alone.
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ import pytest
 from tests.harness.project import Project, actions
 from whisperctl import __version__
 from whisperctl.package.build import Package, build_package
+from whisperctl.plan.package_changes import said_digest
 from whisperctl.state.labels import Labels
+from whisperctl.state.records import RecordedRevision, Rendering
 
 SECRET = "canary-canary-1"
 CHANGES: dict[str, Any] = {
@@ -46,8 +48,38 @@ def older(package: Package) -> Package:
     """What 0.1 rendered: the same settings in one file of code, and nothing beside it."""
     code = package.files["deployment.py"]
     assert isinstance(code, bytes)
+    if isinstance(apt := package.files.get("ubiops.yaml"), bytes):
+        package = Package(files={**package.files, "ubiops.yaml": apt.replace(b'"', b"")})
     files = {name: content for name, content in package.files.items() if not name.startswith("whisperctl_")}
     return Package(files={**files, "deployment.py": code.replace(b"whisperctl_supervisor", b"no_supervisor")})
+
+
+def uploaded(project: Project, file: Path) -> tuple[Package, str]:
+    """What 0.1 renders from the file, and its revision, which runs now."""
+    [stack] = project.load(file)
+    package = older(build_package(stack))
+    revision = project.api().upload("alpha", "v1", package)
+    while (project.api().version("alpha", "v1") or {})["active_revision"] != revision:
+        time.sleep(0.02)
+    return package, revision
+
+
+def applied_by(project: Project, tool: str, *, labelled: bool, **changes: Any) -> Path:
+    """The file of a stack that another version applied, which writes the same labels as this one."""
+    project.apply(**changes)
+    file, api = project.folder / "stack.yaml", project.api()
+    package, revision = uploaded(project, file)
+    version, deployment = Labels.of(api.version("alpha", "v1")), Labels.of(api.deployment("alpha"))
+    recorded = [RecordedRevision(revision, package.digest, version.revisions[0].tag)]
+    written = version.written(revisions=recorded, digest=package.digest)
+    if labelled:
+        said = said_digest(package.files)
+        written = Labels(written).written(rendering=Rendering(tool, said))
+    else:
+        written.pop("whisperctl-rendered")
+    api.update_version("alpha", "v1", {"labels": written})
+    api.update_deployment("alpha", {"labels": deployment.written(tool=tool, digest="0" * 32)})
+    return file
 
 
 @pytest.fixture
@@ -56,11 +88,8 @@ def file(project: Project) -> Path:
     project.apply(**CHANGES)
     file = project.folder / "stack.yaml"
     api = project.api()
-    [stack] = project.load(file)
-    package = older(build_package(stack))
-    revision = api.upload("alpha", "v1", package)
-    while (raw := api.version("alpha", "v1") or {})["active_revision"] != revision:
-        time.sleep(0.02)
+    package, revision = uploaded(project, file)
+    raw = api.version("alpha", "v1") or {}
     tag, [group] = raw["environment_tag"], [item["id"] for item in api.groups() if item["name"] == "mine"]
     recorded = {"whisperctl-revision-1": f"{revision} {package.digest} {tag}", "whisperctl-digest": package.digest}
     api.update_version("alpha", "v1", {"labels": VERSION | recorded})
@@ -134,3 +163,44 @@ def test_a_part_does_not_end_the_takeover(project: Project, file: Path) -> None:
     assert ran.code == 0, ran
     [plan] = project.plan(file)
     assert actions(plan) == {"version/alpha/v1": "update"}
+
+
+@pytest.mark.parametrize("changes", [{}, {"environment": {"mode": "package"}}], ids=["managed", "package"])
+@pytest.mark.parametrize("labelled", [False, True], ids=["to be read", "labelled"])
+def test_an_upgrade_alone_builds_nothing(project: Project, changes: dict[str, Any], labelled: bool) -> None:
+    file = applied_by(project, "0.1.9", labelled=labelled, **changes)
+    with project.counted() as asked:
+        shown = project.cli("plan", "--detailed-exitcode", str(file))
+    assert any("/download" in line for line in asked) is not labelled
+    assert (shown.code, f"rendered by whisperctl 0.1.9, this is {__version__}: " in shown.out) == (0, True)
+    before = project.books()
+    project.forget()
+    assert project.cli("apply", str(file)).code == 0
+    assert not [e for e in project.journal() if e["method"] in ("POST", "DELETE") and "/_emulator/" not in e["path"]]
+    assert project.books() == before
+    with project.counted() as asked:
+        again = project.cli("plan", "--detailed-exitcode", str(file))
+    assert again.out.endswith("resources match.\n")
+    assert not [line for line in asked if "/download" in line]
+
+
+def test_a_file_for_later_versions_brings_their_package(project: Project) -> None:
+    file = applied_by(project, "0.1.9", labelled=False)
+    assert project.cli("apply", str(file)).code == 0
+    project.write(whisperctl=">=0.1")
+    assert project.plan(file)[0].changes == ()
+    project.write(whisperctl=f">={__version__}")
+    [plan] = project.plan(file)
+    assert actions(plan) == {"package/alpha/v1": "update"}
+    assert plan.changes[0].reason == f"rendered by 0.1.9, this is {__version__}: what the stack file says is the same"
+    [outcome] = project.perform(file)
+    assert outcome.succeeded
+    rendering = Labels.of(project.api().version("alpha", "v1")).rendering
+    assert rendering is not None
+    assert rendering.tool == __version__
+
+
+def test_another_requirement_is_no_upgrade(project: Project) -> None:
+    file = applied_by(project, "0.1.9", labelled=True, environment={"mode": "package"})
+    project.write(environment={"mode": "package", "apt": ["ffmpeg"]})
+    assert actions(project.plan(file)[0]) == {"package/alpha/v1": "update"}

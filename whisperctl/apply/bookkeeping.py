@@ -6,8 +6,6 @@ so that the next plan finds what is left to do.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from whisperctl import __version__
 from whisperctl.apply.fresh import access_to, read_now, unchanged
 from whisperctl.apply.job import Job
@@ -19,13 +17,15 @@ from whisperctl.apply.payloads import (
 )
 from whisperctl.errors import StalePlan
 from whisperctl.plan.operations import Operation
+from whisperctl.plan.package_changes import said_digest
 from whisperctl.spec import EnvVar
 from whisperctl.state import secret
 from whisperctl.state.desired import digest_of
 from whisperctl.state.fingerprints import live_digest
 from whisperctl.state.labels import Changes, Labels
-from whisperctl.state.live import LABELLED, Live
+from whisperctl.state.live import LABELLED, Live, rendered_by
 from whisperctl.state.reading import read_live
+from whisperctl.state.records import Rendering
 from whisperctl.state.resources import Address, Kind, env_var_address, version_address
 from whisperctl.state.tags import needed_tags
 
@@ -150,7 +150,8 @@ def _seal_one(job: Job, address: Address) -> None:
     labels = Labels.of(raw)
     written = labels.written(id=raw["id"])
     if address == version_address(job.deployment, job.version) and job.plan.wanted.keeps_package:
-        written = _as_rendered_now(job, Labels(written))
+        tool = rendered_by(job.plan.live, *address.names) or __version__
+        written = Labels(written).written(rendering=Rendering(tool, said_digest(job.plan.wanted.package.files)))
     if address.kind is not Kind.VERSION:  # whose digest is its package's
         written = Labels(written).written(digest=digest_of({address: job.plan.wanted.state[address]}))
     if written != labels.all:
@@ -162,10 +163,3 @@ def _write_id(job: Job, address: Address) -> None:
     raw = read_now(job, address)
     if raw is not None:
         job.saw(address, access_to(job, address).change(raw, {"labels": Labels.of(raw).written(id=raw["id"])}))
-
-
-def _as_rendered_now(job: Job, labels: Labels) -> dict[str, str]:
-    """Labels that tell the package that runs as what the stack file says, although it was rendered otherwise."""
-    digest = job.plan.wanted.package.digest
-    newest, *older = labels.revisions
-    return labels.written(revisions=[replace(newest, digest=digest), *older], digest=digest)

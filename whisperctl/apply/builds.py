@@ -13,6 +13,7 @@ import threading
 from datetime import datetime
 from typing import Any
 
+from whisperctl import __version__
 from whisperctl.apply.fresh import create_once, is_lost, send_until_arrived
 from whisperctl.apply.job import FAILED, Job
 from whisperctl.apply.polling import wait_for
@@ -21,9 +22,10 @@ from whisperctl.control.api import Api, Json
 from whisperctl.errors import ApiError, BuildFailed, NotFound, WhisperctlError
 from whisperctl.package.build import EnvironmentBuild
 from whisperctl.plan.operations import Operation
+from whisperctl.plan.package_changes import said_digest
 from whisperctl.state.desired import digest_of
 from whisperctl.state.labels import SHARED, Labels, owner
-from whisperctl.state.records import RecordedRevision
+from whisperctl.state.records import RecordedRevision, Rendering
 from whisperctl.state.resources import Address, environment_address, version_address
 
 LAST_LINES = 20
@@ -257,7 +259,10 @@ def _record_revision(job: Job, revision: str) -> None:
         old = [item for item in labels.revisions if item.revision != revision]
         tag = wanted.build.tag if wanted.build else ""
         revisions = [RecordedRevision(revision, wanted.package.digest, tag), *old]
-        body = {"labels": labels.written(revisions=revisions, digest=wanted.package.digest)}
+        files = wanted.package.files  # of a rollback none: whoever rendered it, the next plan reads it
+        rendering = Rendering(__version__, said_digest(files)) if files else None
+        written = labels.written(revisions=revisions, digest=wanted.package.digest, rendering=rendering)
+        body = {"labels": written}
         job.saw(address, job.api.update_version(job.deployment, job.version, body))
 
 

@@ -12,8 +12,8 @@ from whisperctl.output import looks_secret
 from whisperctl.spec import Stack
 from whisperctl.state.desired import Wanted, spec_path
 from whisperctl.state.diff import FieldChange, differing_fields
-from whisperctl.state.labels import Labels, owner
-from whisperctl.state.live import Live, is_sealed
+from whisperctl.state.labels import owner
+from whisperctl.state.live import Live, is_sealed, rendered_by
 from whisperctl.state.resources import (
     IMMUTABLE,
     Address,
@@ -249,10 +249,11 @@ def _why_created(address: Address, live: Live) -> str:
 def _why_updated(wanted: Wanted, live: Live, address: Address, fields: Sequence[FieldChange]) -> str:
     if address.kind is Kind.PACKAGE and str(fields[0].before).startswith("revision "):
         return f"{fields[0].before} is active"
-    if address.kind is Kind.PACKAGE and is_sealed(wanted, live):
-        return "the package of an earlier revision is active, after a rollback"
     if address.kind is Kind.PACKAGE:
-        return "what is rendered from the stack file has changed" + _other_tool(wanted, live)
+        other_tool = _other_tool(wanted, live)
+        if is_sealed(wanted, live) and not other_tool:
+            return "the package of an earlier revision is active, after a rollback"
+        return "what is rendered from the stack file has changed" + other_tool
     moved = _why_moved(wanted.stack, live, address, fields)
     fields = [item for item in fields if item.path not in moved]
     places = {item.path: wanted.stack.source(*spec_path(wanted.stack, address, item.path)) for item in fields}
@@ -274,8 +275,7 @@ def _why_moved(stack: Stack, live: Live, address: Address, fields: Sequence[Fiel
 
 def _other_tool(wanted: Wanted, live: Live) -> str:
     """That another version of this tool rendered what is live, to follow the reason; empty if it was this one."""
-    labels = Labels.of(live.owned.get(deployment_address(wanted.stack.deployment.name)))
-    tool = "0.1" if labels.is_of_first_version else labels.tool
+    tool = rendered_by(live, wanted.stack.deployment.name, wanted.stack.version.name)
     return f"; rendered by {tool}, this is {__version__}" if tool and tool != __version__ else ""
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import io
+import json
 import re
 import threading
 import zipfile
@@ -41,6 +42,7 @@ LARGEST = 16 << 20
 """Bytes of a package that is still fetched to explain a plan; one that carries a model is larger."""
 _CODE = "deployment.py"
 _TEXT = (".txt", ".yaml")
+_PACKAGES = "ubiops.yaml"
 _OUR_PLUGINS = "whisperctl_plugins-"
 """The folder that tells vLLM of our modules."""
 PATIENCE = 10.0
@@ -78,15 +80,49 @@ def _explained(plan: Plan, api: Api) -> Plan:
 def _by_tool_alone(change: Change) -> Change:
     """The change; of a package that differs in our own files alone, with the tool's two versions as the reason."""
     _, separator, versions = change.reason.partition("; rendered by ")
-    if not (separator and change.contents and all(is_our_file(item) for item in change.contents)):
+    if not (separator and change.contents and all(_is_our_file(item.path) for item in change.contents)):
         return change
     text = f"rendered by {versions}: what the stack file says is the same"
     return replace(change, reason=text)
 
 
-def is_our_file(change: FieldChange) -> bool:
-    """Whether what differs is a file of the templates, and no setting, requirement or model."""
-    return (change.path.endswith(".py") and "/" not in change.path) or change.path.startswith(_OUR_PLUGINS)
+def _is_our_file(path: str) -> bool:
+    """Whether it is a file of the templates, and no setting, requirement or model."""
+    return (path.endswith(".py") and "/" not in path) or path.startswith(_OUR_PLUGINS)
+
+
+def says_the_same(wanted: Wanted, live: Live, api: Api, digest: str) -> bool:
+    """Whether the recorded package of that digest differs from the wanted one in files of the templates alone.
+
+    Settings, requirements and model are compared as they are, not as they may be shown. What cannot be read differs.
+
+    Raises:
+        Interrupted: the user interrupted.
+    """
+    files = _recorded(wanted, live, api, digest)
+    try:
+        return bool(files) and said_digest(files or {}) == said_digest(wanted.package.files)
+    except (AttributeError, TypeError):
+        return False  # the literal of another whisperctl has another shape
+
+
+def said_digest(files: Mapping[str, bytes | Path]) -> str:
+    """32 hex digits over what a stack file says in a package: its settings, and the files that no template makes.
+
+    Stands in labels: a version of this tool that computes it otherwise reads the packages of all stacks once.
+    """
+    code = files.get(_CODE)
+    settings = _flat(config(code)) if isinstance(code, bytes) else {}
+    said = {
+        "settings": {name: value for name, value in settings.items() if value is not None} or repr(code),
+        "files": {name: _hashed(_spelled(name, content)) for name, content in files.items() if not _is_our_file(name)},
+    }
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def _spelled(name: str, content: bytes | Path) -> bytes | Path:
+    """The first versions of this tool wrote no quotation marks around Debian packages."""
+    return content.replace(b'"', b"") if isinstance(content, bytes) and name == _PACKAGES else content
 
 
 def _reader(change: Change) -> Callable[[Plan, Change, Api], tuple[FieldChange, ...]] | None:
@@ -101,22 +137,25 @@ def _is_new_package(change: Change) -> bool:
 
 
 def _contents(plan: Plan, change: Change, api: Api) -> tuple[FieldChange, ...]:
-    return recorded_differences(plan.wanted, plan.live, api, str(change.fields[0].before))
+    return _recorded_differences(plan.wanted, plan.live, api, str(change.fields[0].before))
 
 
-def recorded_differences(wanted: Wanted, live: Live, api: Api, digest: str) -> tuple[FieldChange, ...]:
+def _recorded_differences(wanted: Wanted, live: Live, api: Api, digest: str) -> tuple[FieldChange, ...]:
     """What the wanted package changes in the recorded one of that digest; empty where it cannot be read."""
-    deployment, version = wanted.stack.deployment.name, wanted.stack.version.name
-    labels = Labels.of(live.owned.get(version_address(deployment, version)))
-    # Only what we uploaded is read: somebody else's package may hold what must not be shown.
-    ours = [item.revision for item in labels.revisions if item.digest == digest]
-    if not ours:
-        return ()
-    files = read_package(api, deployment, version, ours[0])
+    files = _recorded(wanted, live, api, digest)
     try:
         return _differences(files, wanted.package, wanted.stack.substituted) if files else ()
     except (AttributeError, TypeError):
         return ()  # the literal of another whisperctl has another shape
+
+
+def _recorded(wanted: Wanted, live: Live, api: Api, digest: str) -> dict[str, bytes] | None:
+    """The files of the recorded package of that digest; None where it cannot be read."""
+    deployment, version = wanted.stack.deployment.name, wanted.stack.version.name
+    labels = Labels.of(live.owned.get(version_address(deployment, version)))
+    # Only what we uploaded is read: somebody else's package may hold what must not be shown.
+    ours = [item.revision for item in labels.revisions if item.digest == digest]
+    return read_package(api, deployment, version, ours[0]) if ours else None
 
 
 def read_package(api: Api, deployment: str, version: str, revision: str) -> dict[str, bytes] | None:
@@ -210,15 +249,19 @@ def _files(files: Mapping[str, bytes | Path]) -> dict[str, Any]:
 
 
 def _readable(name: str, content: bytes | Path) -> Any:
-    if isinstance(content, Path):  # a file of a model, which may be larger than memory
-        with content.open("rb") as file:
-            return _seal(hashlib.file_digest(file, "sha256"))
+    if isinstance(content, Path):
+        return _hashed(content)
     if name.endswith(_TEXT) and "/" not in name:
         return [_ADDRESS.sub(r"\1\2/…", line) for line in content.decode(errors="replace").splitlines()]
-    return _seal(hashlib.sha256(_around(content).encode() if name == _CODE else content))
+    return _hashed(_around(content).encode() if name == _CODE else content)
 
 
-def _seal(digest: Any) -> str:
+def _hashed(content: bytes | Path) -> str:
+    if isinstance(content, bytes):
+        digest = hashlib.sha256(content)
+    else:  # a file of a model, which may be larger than memory
+        with content.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256")
     return f"sha256 {digest.hexdigest()[:12]}"
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
+from whisperctl import __version__
 from whisperctl.loading.origin import Origin
 from whisperctl.plan.changes import (
     ORDER,
@@ -42,7 +43,7 @@ from whisperctl.plan.safeguards import (
 from whisperctl.plan.selection import EVERYTHING, Selection, selected
 from whisperctl.state.desired import Wanted
 from whisperctl.state.fingerprints import combined
-from whisperctl.state.live import Live, is_proven
+from whisperctl.state.live import Live, is_proven, is_sealed, rendered_by
 from whisperctl.state.moves import Moves
 from whisperctl.state.resources import Address, package_address, version_address
 from whisperctl.state.rollout import Rollout, is_of_the_rollout, rollout_of
@@ -189,16 +190,21 @@ def _warnings(wanted: Wanted, live: Live, project: str, destroy: bool) -> list[R
         return copies
     inherited = inherited_remarks(wanted.stack, live.inherited, project)
     beside = (*inherited, *group_warning(wanted.stack, live.group_types))
-    return [*copies, *_package_as_it_runs(wanted), *_paused(wanted), *beside]
+    return [*copies, *_package_as_it_runs(wanted, live), *_paused(wanted), *beside]
 
 
-def _package_as_it_runs(wanted: Wanted) -> list[Remark]:
-    if not wanted.keeps_package:
+def _package_as_it_runs(wanted: Wanted, live: Live) -> list[Remark]:
+    names = (wanted.stack.deployment.name, wanted.stack.version.name)
+    if not wanted.keeps_package or is_sealed(wanted, live):  # told until an apply has recorded it
         return []
-    address = package_address(wanted.stack.deployment.name, wanted.stack.version.name)
+    address, tool = package_address(*names), rendered_by(live, *names)
+    by, way = "another build of this whisperctl", ""
+    if tool not in (None, __version__):
+        by = f"whisperctl {tool}, this is {__version__}"
+        way = f', or with `whisperctl: ">={__version__}"` in the file'
     text = (
-        f"{address} was rendered by whisperctl 0.1 from what the stack file says: it stays, and is rendered anew with "
-        "the next change of it"
+        f"{address} was rendered by {by}: what the stack file says is the same, so it stays, and is rendered anew "
+        f"with the next change of it{way}"
     )
     return [Remark(source=str(address), text=text)]
 

@@ -1,8 +1,10 @@
-"""Stacks of whisperctl 0.1: a package that only this version's own files would change stays, until something else does.
+"""Stacks of other versions of this tool: a package that only our own files would change stays.
 
-To take a stack over must build nothing and replace no instance. Whether only our files differ shows in the package that
+An upgrade of the tool builds nothing and replaces no instance. Whether only our files differ shows in the package that
 runs, which is read for that: its settings, requirements and model are those of the stack file, or it is replaced like
-any other. The apply then records it as what the stack file says (`apply.bookkeeping.seal`), so that this is asked once.
+any other. A label of its version tells, too; where an early version of this tool wrote none,
+the next apply does (`apply.bookkeeping.seal`), so that a package is read once. Whoever wants
+today's files says so in the stack file: `whisperctl: ">=VERSION"` leaves no package of an earlier version.
 """
 
 from __future__ import annotations
@@ -10,31 +12,49 @@ from __future__ import annotations
 from dataclasses import replace
 
 from whisperctl.control.api import Api
-from whisperctl.plan.package_changes import is_our_file, recorded_differences
+from whisperctl.plan.package_changes import said_digest, says_the_same
+from whisperctl.spec import Stack
 from whisperctl.state.desired import Wanted
 from whisperctl.state.labels import Labels
 from whisperctl.state.line import is_line
-from whisperctl.state.live import Live
+from whisperctl.state.live import Live, rendered_by
 from whisperctl.state.resources import package_address, version_address
 
 
 def with_running_package(wanted: Wanted, live: Live, api: Api) -> Wanted:
-    """What is wanted, with the package that runs where it is one of whisperctl 0.1 that differs in our own files alone.
+    """What is wanted, with the package that runs where it differs from what is rendered now in our own files alone.
 
     Raises:
         Interrupted: the user interrupted.
     """
     stack = wanted.stack
-    address = package_address(stack.deployment.name, stack.version.name)
-    # Told by the version: what only began, or took over a part, leaves its id unwritten until its package is recorded.
-    active, labels = live.owned.get(address), Labels.of(live.owned.get(version_address(*address.names)))
-    if active is None or is_line(stack) or labels.id is not None or labels.digest is None:
+    names = (stack.deployment.name, stack.version.name)
+    address = package_address(*names)
+    active, labels = live.owned.get(address), Labels.of(live.owned.get(version_address(*names)))
+    if active is None or is_line(stack) or address in live.renamed:
         return wanted
-    if active["digest"] == wanted.package.digest or address in live.renamed:
+    digest = active["digest"]
+    # What somebody else uploaded has no digest that is recorded.
+    if digest == wanted.package.digest or digest != labels.digest or not _may_stay(stack, rendered_by(live, *names)):
         return wanted
-    differences = recorded_differences(wanted, live, api, active["digest"])
-    if not differences or not all(is_our_file(item) for item in differences):
+    if labels.rendering is None:
+        same = says_the_same(wanted, live, api, digest)
+    else:
+        same = labels.rendering.said == said_digest(wanted.package.files)
+    if not same:
         return wanted
-    fields = {"digest": active["digest"]}
-    as_it_runs = {address: replace(wanted.state[address], fields=fields)}
+    as_it_runs = {address: replace(wanted.state[address], fields={"digest": digest})}
     return replace(wanted, state={**wanted.state, **as_it_runs}, unsettled={**wanted.unsettled, **as_it_runs})
+
+
+def _may_stay(stack: Stack, tool: str | None) -> bool:
+    """Whether a version of this tool is among those that the stack file is for."""
+    if stack.whisperctl is None or tool is None:
+        return True
+    from packaging.specifiers import SpecifierSet
+    from packaging.version import InvalidVersion
+
+    try:
+        return SpecifierSet(stack.whisperctl).contains(tool, prereleases=True)
+    except InvalidVersion:
+        return True  # somebody changed the label: nothing follows from it

@@ -27,6 +27,7 @@ from whisperctl.state.label_text import (
 from whisperctl.state.records import (
     LeaseHolder,
     RecordedRevision,
+    Rendering,
     RolloutRecord,
     lease_of,
     packed_lease,
@@ -46,6 +47,7 @@ _ORIGIN: Final = "whisperctl-origin"
 _TOOL: Final = "whisperctl-tool"
 _PROTECT: Final = "whisperctl-protect"
 _SERVED: Final = "whisperctl-served"
+_RENDERED: Final = "whisperctl-rendered"
 _APPLIED: Final = "whisperctl-applied"
 _LEASE: Final = "whisperctl-lease"
 _GROUPS: Final = "whisperctl-group"
@@ -89,6 +91,7 @@ class Changes(TypedDict, total=False):
     env_names: Iterable[str]
     secrets: Mapping[str, str]
     revisions: Sequence[RecordedRevision]
+    rendering: Rendering | None
     tracked: Iterable[str]
     tags: Iterable[str]
     paused_minimum: int | str | None
@@ -206,6 +209,15 @@ class Labels:
         """The last revisions that we uploaded, newest first, on the version."""
         texts = (self.all.get(f"{_REVISION}{number}", "").split(" ") for number in range(1, 10))
         return [RecordedRevision(*parts) for parts in texts if len(parts) == 3]
+
+    @property
+    def rendering(self) -> Rendering | None:
+        """Where the package comes from, on the version; None of one that an early version of this tool rendered."""
+        match self.all.get(_RENDERED, "").split(" "):
+            case [tool, said]:
+                return Rendering(tool, said)
+            case _:
+                return None
 
     @property
     def tracked(self) -> list[str]:
@@ -395,6 +407,7 @@ _TEXTS: Final[Mapping[str, tuple[str, Callable[[Any], str | None]]]] = {
     "applied": (_APPLIED, str),
     "lease": (_LEASE, packed_lease),
     "version": (_VERSION, str),
+    "rendering": (_RENDERED, lambda rendering: f"{rendering.tool} {rendering.said}"),
     "paused_minimum": (_PAUSED, str),
     "restart": (_RESTART, lambda bounds: f"{bounds[0]} {bounds[1]}"),
     "rollout": (_ROLLOUT, packed_rollout),

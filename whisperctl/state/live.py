@@ -17,6 +17,7 @@ from whisperctl.state.resources import (
     Resource,
     State,
     deployment_address,
+    version_address,
 )
 
 ENVIRONMENT = "whisperctl"
@@ -100,6 +101,15 @@ def managed_fields(address: Address, raw: Json) -> dict[str, Any]:
 def is_proven(live: Live, deployment: str) -> bool:
     """Whether the last apply that had something to prove did so: until then the deployment has no digest label."""
     return Labels.of(live.owned.get(deployment_address(deployment))).digest is not None
+
+
+def rendered_by(live: Live, deployment: str, version: str) -> str | None:
+    """The version of this tool that rendered the package of a version; None where nothing of ours tells."""
+    rendering = Labels.of(live.owned.get(version_address(deployment, version))).rendering
+    if rendering is not None:
+        return rendering.tool
+    labels = Labels.of(live.owned.get(deployment_address(deployment)))
+    return "0.1" if labels.is_of_first_version else labels.tool
 
 
 def is_sealed(wanted: Wanted, live: Live) -> bool:

@@ -19,6 +19,16 @@ class RecordedRevision:
     """The environment tag that it ran in; empty in mode `package`."""
 
 
+@dataclass(frozen=True, slots=True)
+class Rendering:
+    """Where the package that runs comes from."""
+
+    tool: str
+    """The version of this tool that rendered it."""
+    said: str
+    """A digest of what the stack file says in it, whichever version renders that: 32 hex digits."""
+
+
 RolloutState = Literal["begun", "passed", "served", "left", "kept", "failed"]
 """Of a version of a line. begun: it is being made; passed: its gate; served: its rollout succeeded; left: a rollback
 went away from it; kept: UbiOps refused to delete it, since something uses it; failed: see the stage."""
