@@ -111,11 +111,10 @@ def _plan_project(
     for position, names_before in moves.items():
         lives[position] = read_moved(api, unsettled[position], names_before, world.parallelism)
     settled = [settle(wanted, live.labels) for wanted, live in zip(unsettled, lives, strict=True)]
-    for position, (wanted, live) in enumerate(zip(settled, lives, strict=True)):
-        if not destroy:
-            named_now = _named(stacks[position], project, wanted, live, world, moves.get(position, Moves()))
-            settled[position], lives[position] = named_now
-            settled[position] = with_running_package(*named_now, api)
+    for position, stack in enumerate(() if destroy else stacks):
+        names_before = moves.get(position, Moves())
+        wanted, lives[position] = _named(stack, project, settled[position], lives[position], world, names_before)
+        settled[position] = with_running_package(wanted, lives[position], api)
     more_wanted, more_lives = [plan.wanted for plan in beside], [plan.live for plan in beside]
     retired = retired_tags(api, settled + more_wanted, lives + more_lives, destroy)
     plans = [

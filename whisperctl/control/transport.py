@@ -98,6 +98,20 @@ class _Call:
         return "/projects/" in path and not (self.stream or self.post_params or path.endswith("/requests"))
 
 
+def _body(call: _Call) -> dict[str, Any]:
+    """What `requests` is to send: text and bytes as they are, anything else as JSON."""
+    if call.verb in READING:
+        return {}
+    return {"data": call.body} if isinstance(call.body, (str, bytes)) else {"json": call.body}
+
+
+def _multipart(call: _Call, headers: dict[str, str], deadline: Deadline) -> MultipartEncoderMonitor:
+    """A form with files, made anew for each try: a sent encoder is at its end. Sets the content type of `headers`."""
+    encoder = MultipartEncoder(fields=dict(_rewound(call.post_params or [])))
+    headers["Content-Type"] = encoder.content_type
+    return MultipartEncoderMonitor(encoder, call.checked_until(deadline))
+
+
 class PooledRest:
     """Stands in for `ubiops.rest.RESTClientObject`: one `requests` session, shared by all threads."""
 
@@ -188,9 +202,7 @@ class PooledRest:
                 reason = f"The answer to {verb} {resource_path} is not read: {error}."
                 raise ApiError(verb, resource_path, 0, reason) from None
             except RequestException as error:
-                # A host that has never answered is more likely mistyped than down for a moment.
-                patience = ATTEMPTS if self.answered else FIRST_ATTEMPTS
-                if once or attempt >= patience or not (verb in REPEATABLE or never_sent(error)):
+                if once or not self._may_be_sent_again(verb, error, attempt):
                     self.silent = isinstance(error, requests.Timeout)
                     raise unreachable(verb, host, resource_path, error, timeout) from None
                 self._pause(next(pauses), attempt, f"{verb} {resource_path}: {in_words(error, timeout)}")
@@ -209,19 +221,20 @@ class PooledRest:
                 raise api_error(verb, resource_path, response, attempt)
             return response
 
+    def _may_be_sent_again(self, verb: str, error: RequestException, attempt: int) -> bool:
+        # A host that has never answered is more likely mistyped than down for a moment.
+        most = ATTEMPTS if self.answered else FIRST_ATTEMPTS
+        return attempt < most and (verb in REPEATABLE or never_sent(error))
+
     def _send(self, call: _Call) -> requests.Response:
-        more: dict[str, Any] = {}
         headers = {**call.headers}
         kind = headers.setdefault("Content-Type", "application/json")
         is_upload = "multipart" in kind or "urlencoded" in kind
         if is_upload:
-            # Made anew for each try: a sent encoder is at its end.
-            encoder = MultipartEncoder(fields=dict(_rewound(call.post_params or [])))
-            headers["Content-Type"] = encoder.content_type
             deadline = self._deadline_of_files(call)
-            more["data"] = MultipartEncoderMonitor(encoder, call.checked_until(deadline))
-        elif call.verb not in READING:
-            more = {"data": call.body} if isinstance(call.body, (str, bytes)) else {"json": call.body}
+            more: Mapping[str, Any] = {"data": _multipart(call, headers, deadline)}
+        else:
+            more = _body(call)
         # What UbiOps may answer only in minutes (a deployment request) takes no slot from the others.
         is_long = call.timeout > self.timeout
         if call.shares_window and not call.urgent:

@@ -7,7 +7,7 @@ the plan's business. A secret's value cannot be read, so an adopted one counts a
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from whisperctl.apply.lease import Lease, leased
 from whisperctl.clock import StoppableClock
@@ -51,16 +51,16 @@ class Adoption:
     """Versions of the deployment that the spec does not name: they stay nobody's."""
 
 
-@dataclass(kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class _Existing:
     """The live objects of the wanted names."""
 
-    raws: dict[Address, Json] = field(default_factory=dict)
-    env_vars: list[str] = field(default_factory=list)
+    raws: Mapping[Address, Json]
+    env_vars: Sequence[str]
     """Names of the wanted env vars that exist on the version itself."""
-    group: str = ""
-    """Id of the wanted managed group."""
-    strangers: list[str] = field(default_factory=list)
+    group: str
+    """Id of the wanted managed group; empty without one."""
+    strangers: Sequence[str]
 
 
 def plan_adoption(api: Api, stack: Stack) -> Adoption:
@@ -84,21 +84,29 @@ def plan_adoption(api: Api, stack: Stack) -> Adoption:
 
 
 def _look(api: Api, wanted: Wanted) -> _Existing:
-    stack, existing = wanted.stack, _Existing()
+    stack = wanted.stack
     names = (stack.deployment.name, stack.version.name)
-    for address in (address for address in wanted.state if address.kind in LABELLED):
-        calls = access(api, address)
-        raw = calls.read() if calls else None
-        if raw is not None:
-            existing.raws[address] = raw
-    ours = {variable.name for variable in stack.env}
-    here = [item["name"] for item in api.env_vars(*names) if not item.get("inheritance_type")]
-    existing.env_vars = sorted(name for name in here if name in ours)
-    if any(address.kind is Kind.INSTANCE_TYPE_GROUP for address in wanted.state):
-        same = (group["id"] for group in api.groups() if group["name"] == stack.instance_type_group.name)
-        existing.group = next(same, "")
-    existing.strangers = sorted(v["version"] for v in api.versions(names[0]) if v["version"] != names[1])
-    return existing
+    raws = {address: _read(api, address) for address in wanted.state if address.kind in LABELLED}
+    declared = {variable.name for variable in stack.env}
+    own = {item["name"] for item in api.env_vars(*names) if not item.get("inheritance_type")}
+    return _Existing(
+        raws={address: raw for address, raw in raws.items() if raw is not None},
+        env_vars=sorted(own & declared),
+        group=_group_id(api, wanted),
+        strangers=sorted({raw["version"] for raw in api.versions(names[0])} - {names[1]}),
+    )
+
+
+def _read(api: Api, address: Address) -> Json | None:
+    calls = access(api, address)
+    return calls.read() if calls else None
+
+
+def _group_id(api: Api, wanted: Wanted) -> str:
+    """Of the group of the wanted name; empty where none is there, or the stack manages none."""
+    if group_address(wanted.stack.instance_type_group.name) not in wanted.state:
+        return ""
+    return next((str(raw["id"]) for raw in api.groups() if raw["name"] == wanted.stack.instance_type_group.name), "")
 
 
 def _refuse_owned_elsewhere(api: Api, stack: Stack, existing: _Existing) -> None:
@@ -120,26 +128,30 @@ def _refuse_owned_elsewhere(api: Api, stack: Stack, existing: _Existing) -> None
 def _takeover(wanted: Wanted, existing: _Existing, address: Address) -> Takeover:
     """The labels that `address` still lacks; none when it is ours in every respect."""
     before = Labels.of(existing.raws[address])
-    changes: Changes = {}
+    changes = _owners_labels(wanted, existing, address)
     along: list[Address] = []
-    raw = existing.raws[address]
-    if owner(raw) is None:
-        changes |= {"owner": wanted.stack.name, "id": raw["id"], "tracked": tracked_names(wanted.state[address])}
-    if address.kind is Kind.ENVIRONMENT:
-        changes = {"owner": SHARED, "id": raw["id"]} if owner(raw) is None else {}
     if address.kind is Kind.DEPLOYMENT and existing.group and existing.group not in before.group_ids:
         changes["group_ids"] = [*before.group_ids, existing.group]
-        along.append(group_address(wanted.stack.instance_type_group.name))
-    if address.kind is Kind.VERSION:
-        fresh = [name for name in existing.env_vars if name not in before.env_names]
+        along = [group_address(wanted.stack.instance_type_group.name)]
+    new_names = [name for name in existing.env_vars if name not in before.env_names]
+    if address.kind is Kind.VERSION and new_names:
         secret = {variable.name for variable in wanted.stack.env if variable.secret}
-        if fresh:
-            changes["env_names"] = [*before.env_names, *fresh]
-            changes["secrets"] = before.secrets | {name: UNKNOWN for name in fresh if name in secret}
-        along += [env_var_address(address.names[0], address.names[1], name) for name in fresh]
+        changes["env_names"] = [*before.env_names, *new_names]
+        changes["secrets"] = before.secrets | dict.fromkeys(secret.intersection(new_names), UNKNOWN)
+        along = [env_var_address(address.names[0], address.names[1], name) for name in new_names]
     written = before.written(**changes)
     labels = {name: text for name, text in written.items() if before.all.get(name) != text}
     return Takeover(address=address, labels=labels, before=before, along=along)
+
+
+def _owners_labels(wanted: Wanted, existing: _Existing, address: Address) -> Changes:
+    """Those of whose an object is; none where it has an owner."""
+    raw = existing.raws[address]
+    if owner(raw) is not None:
+        return {}
+    if address.kind is Kind.ENVIRONMENT:
+        return {"owner": SHARED, "id": raw["id"]}
+    return {"owner": wanted.stack.name, "id": raw["id"], "tracked": tracked_names(wanted.state[address])}
 
 
 def adopt(api: Api, adoption: Adoption, clock: StoppableClock, say: Callable[[str], None]) -> None:

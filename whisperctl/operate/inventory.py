@@ -209,24 +209,23 @@ def version_uses(
     at_work = labels.lease is not None and not is_gone(labels.lease)
     may_leak = bool(services or labels.served) and not at_work
     led_to = {str(raw.get("version") or serving) for raw in services}
-    uses = []
-    for raw in versions:
+    needed = {serving, *led_to}
+
+    def use(raw: Json) -> VersionUse:
         running = [item for item in lists.instances if _runs(item, name, str(raw["version"]))]
         minimum = int(raw.get("minimum_instances") or 0)
-        serves = raw["version"] == serving
         costs = bool(minimum or running)
-        uses.append(
-            VersionUse(
-                name=str(raw["version"]),
-                serves=serves,
-                minimum_instances=minimum,
-                running=len(running),
-                credits_per_hour=_credits(api, name, raw, running, lists.groups) if costs else 0.0,
-                leak=may_leak and costs and not serves and raw["version"] not in led_to,
-                failed=_failed_stage(raw),
-            )
+        return VersionUse(
+            name=str(raw["version"]),
+            serves=raw["version"] == serving,
+            minimum_instances=minimum,
+            running=len(running),
+            credits_per_hour=_credits(api, name, raw, running, lists.groups) if costs else 0.0,
+            leak=may_leak and costs and raw["version"] not in needed,
+            failed=_failed_stage(raw),
         )
-    return uses
+
+    return [use(raw) for raw in versions]
 
 
 def _failed_stage(version: Json) -> str:
@@ -245,15 +244,21 @@ def _runs(instance: Json, deployment: str, version: str) -> bool:
 def _credits(api: Api, deployment: str, version: Json, running: Sequence[Json], groups: Sequence[Json]) -> float | None:
     """Of the running instances by their own types; of further ones that the minimum keeps by the group's dearest."""
     types = {item["id"]: item.get("credit_rate") for group in groups for item in group.get("instance_types") or ()}
-    own = [types.get((item.get("instance_type") or {}).get("id")) for item in running]
+    kinds = [item.get("instance_type") or {} for item in running]
+    rates = [types.get(kind.get("id")) for kind in kinds]
     missing = max(int(version.get("minimum_instances") or 0) - len(running), 0)
-    if missing or None in own:
-        detail = api.version(deployment, str(version["version"])) or {}
-        group = next((item for item in groups if item["id"] == detail.get("instance_type_group_id")), {})
-        rate = dearest(group.get("instance_types") or ())
-        own = [rate if each is None else each for each in own] + [rate] * missing
-    known = [float(each) for each in own if each is not None]
-    return sum(known) if len(known) == len(own) else None
+    if missing or None in rates:
+        rate = _group_rate(api, deployment, str(version["version"]), groups)
+        rates = [rate if each is None else each for each in rates] + [rate] * missing
+    known = [float(each) for each in rates if each is not None]
+    return sum(known) if len(known) == len(rates) else None
+
+
+def _group_rate(api: Api, deployment: str, version: str, groups: Sequence[Json]) -> float | None:
+    """The credits an hour of the dearest type of the group that a version runs in; None where that is not known."""
+    detail = api.version(deployment, version) or {}
+    group = next((item for item in groups if item["id"] == detail.get("instance_type_group_id")), {})
+    return dearest(group.get("instance_types") or ())
 
 
 def _condition(labels: Labels, versions: Sequence[Json], shown: str | None) -> Condition:

@@ -312,20 +312,22 @@ def _effect(wanted: Wanted, address: Address, action: Action, fields: Sequence[F
         return f"renamed in place: its id stays; {what}"
     if action == "replace" and address.kind in _REPLACED:
         return _REPLACED[address.kind]
+    is_new = action == "create"
     match address.kind:
         case Kind.ENVIRONMENT_TAG:
             return "environment build, 10 to 15 minutes"
         case Kind.PACKAGE:
-            first = f"first revision: {_first_start(wanted)}"
-            return first if action == "create" else f"new revision: {INSTANCES_REPLACED}"
+            return f"first revision: {_first_start(wanted)}" if is_new else f"new revision: {INSTANCES_REPLACED}"
         case Kind.ENV_VAR:
             return _env_var_effect(wanted)
+        case Kind.VERSION | Kind.SERVICE | Kind.DEPLOYMENT | Kind.ENVIRONMENT | Kind.INSTANCE_TYPE_GROUP if is_new:
+            return "new"
         case Kind.VERSION:
-            return "new" if action == "create" else _version_effect(fields)
-        case Kind.SERVICE if action != "create" and any(item.path in ("version", "deployment") for item in fields):
+            return _version_effect(fields)
+        case Kind.SERVICE if not {item.path for item in fields}.isdisjoint(("version", "deployment")):
             return "in place: the endpoint keeps its URL and routes to the new version"
         case Kind.SERVICE | Kind.DEPLOYMENT | Kind.ENVIRONMENT | Kind.INSTANCE_TYPE_GROUP:
-            return "new" if action == "create" else _IN_PLACE
+            return _IN_PLACE
         case _ as kind:
             assert_never(kind)
 

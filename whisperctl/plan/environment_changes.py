@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from whisperctl.control.api import Api
+from whisperctl.control.api import Api, Json
 from whisperctl.errors import ApiError
 from whisperctl.package.build import EnvironmentBuild
 from whisperctl.plan.changes import Change
@@ -38,18 +38,22 @@ def environment_contents(plan: Plan, change: Change, api: Api) -> tuple[FieldCha
     """What the new tag of `change` has that the old one has not, and the reverse; empty where it cannot be read."""
     build = plan.wanted.build
     before = next(field.before for field in change.fields if field.path == "environment_tag")
-    if build is None or not isinstance(before, str):
+    live = _live_tag(api, before) if build is not None and isinstance(before, str) else None
+    if build is None or live is None:
         return ()
-    try:
-        tag, files = api.tag(ENVIRONMENT, before), api.dependency_files(ENVIRONMENT, before)
-        content = {str(file["name"]): str(file["content"] or "") for file in files or ()}
-    except (ApiError, KeyError, TypeError):
-        return ()
-    if tag is None or not content:
-        return ()
-    hidden = any(path[0] == "environment" for path in plan.wanted.stack.substituted if path)
-    changes = environment_differences(tag, content, build)
+    hidden = any(path[:1] == ("environment",) for path in plan.wanted.stack.substituted)
+    changes = environment_differences(*live, build)
     return tuple(_hidden(change) if hidden and change.path != "base" else change for change in changes)
+
+
+def _live_tag(api: Api, name: str) -> tuple[Json, dict[str, str]] | None:
+    """A tag and the texts of its files; None where they cannot be read, or it has none."""
+    try:
+        tag, files = api.tag(ENVIRONMENT, name), api.dependency_files(ENVIRONMENT, name)
+        texts = {str(file["name"]): str(file["content"] or "") for file in files or ()}
+    except (ApiError, KeyError, TypeError):
+        return None
+    return (tag, texts) if tag is not None and texts else None
 
 
 def environment_differences(

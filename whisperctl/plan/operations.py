@@ -161,15 +161,16 @@ class Operations:
         # An earlier version of a line is put to sleep by the rollout, last.
         own = [change for change in by_kind[Kind.VERSION] if change.address == self._version]
         gated = self.rollout is not None and self.rollout.gated
-        # One that sleeps is woken as it is; it gets what the file says when it serves.
-        version = self._writes([change for change in own if not gated or change.action != "update"], ready)
+        if gated:  # one that sleeps is woken as it is; it gets what the file says when it serves
+            own = [change for change in own if change.action != "update"]
+        version = self._writes(own, ready)
         variables = self._variables(by_kind[Kind.ENV_VAR], version or ready, by_kind[Kind.VERSION])
         package = [
             self._add("upload", change.address, [*ready, *version, *variables])
             for change in by_kind[Kind.PACKAGE]
             if change.action != "delete"
         ]
-        if self.rollout is not None and self.rollout.gated:
+        if gated:
             return [*ready, *version, *variables, *package]  # services are touched once the gate is passed
         restart = self._restart(by_kind, [*version, *variables])
         services = self._writes(by_kind[Kind.SERVICE], [*version, *variables, *package] or ready)

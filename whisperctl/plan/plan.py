@@ -109,20 +109,16 @@ def make_plan(
     Raises:
         NotOwned: a wanted name is taken by something that is not ours.
     """
+    if not destroy:
+        refuse_foreign(wanted, live)
     rollout = None if destroy or is_replaced(wanted, live) else rollout_of(wanted, live)
     undeletable, warnings = undeletable_deployments(live)
     undeletable |= {address for address in live.owned if is_of_the_rollout(address, rollout)}
-    if destroy:
-        changes = destruction(wanted, live, undeletable)
-    else:
-        refuse_foreign(wanted, live)
-        changes = _changes(wanted, live, rollout, undeletable)
-        warnings += failed_rollout(rollout) if rollout is not None else []
-    gone = {change.address for change in changes if change.action == "delete"}
-    changes += [deletion(wanted, a, "nothing uses it any more") for a in retired_tags if a not in gone]
-    provenance = provenance_of(live, origin)
-    changes.sort(key=lambda change: change.address)
+    warnings += failed_rollout(rollout) if rollout is not None else []
+    changes = destruction(wanted, live, undeletable) if destroy else _changes(wanted, live, rollout, undeletable)
+    changes = _with_retired(wanted, changes, retired_tags)
     touched = {change.address for change in changes}
+    provenance = provenance_of(live, origin)
     cost = stack_cost(wanted, live, rollout, destroy)
     part = selected(selection, wanted, live, rollout, changes)
     wanted, changes, rollout = part.wanted, list(part.changes), part.rollout
@@ -170,6 +166,13 @@ def make_plan(
         live=live,
         rollout=rollout,
     )
+
+
+def _with_retired(wanted: Wanted, changes: Sequence[Change], retired: Sequence[Address]) -> list[Change]:
+    """With the deletions of environment tags that nothing needs any more; by address."""
+    deleted = {change.address for change in changes if change.action == "delete"}
+    more = [deletion(wanted, address, "nothing uses it any more") for address in retired if address not in deleted]
+    return sorted([*changes, *more], key=lambda change: change.address)
 
 
 def _changes(wanted: Wanted, live: Live, rollout: Rollout | None, undeletable: set[Address]) -> list[Change]:

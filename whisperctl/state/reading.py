@@ -221,12 +221,11 @@ def _versions(
     # Of versions that only sleep for a rollback the list tells enough.
     asleep = line and not doomed and bool(versions)
     for item in api.versions(name):
-        is_named = item["version"] == wanted
-        if not (_is_ours(item, stack) or (is_named and owner(item) in stack.owners)):
-            unowned.setdefault(name, []).append(item["version"])
-        elif not is_named:
-            detail = item if asleep else api.version(name, item["version"])
-            versions |= {version_address(name, item["version"]): detail} if detail else {}
+        other = item["version"]
+        if not (_is_ours(item, stack) or (other == wanted and owner(item) in stack.owners)):
+            unowned.setdefault(name, []).append(other)
+        elif other != wanted and (detail := item if asleep else api.version(name, other)):
+            versions[version_address(name, other)] = detail
     return versions
 
 

@@ -27,16 +27,9 @@ def checks_text(checks: Sequence[Check], color: bool, columns: int | None = None
         verdict = f"{check.verdict:<7}"
         head = f"{click.style(verdict, fg=COLORS[check.verdict]) if color else verdict}  {check.name:<{width}}"
         detail = _folded(check.detail, columns, indent)
-        lines += (
-            [head.rstrip(), *(" " * indent + line for line in detail)]
-            if below
-            else [
-                f"{head}  {detail[0]}",
-                *(" " * indent + line for line in detail[1:]),
-            ]
-        )
-        if check.fix:
-            lines += [" " * indent + line for line in _folded(f"fix: {check.fix}", columns, indent)]
+        lines.append(head.rstrip() if below else f"{head}  {detail.pop(0)}")
+        detail += _folded(f"fix: {check.fix}", columns, indent) if check.fix else []
+        lines += [" " * indent + line for line in detail]
     counts = Counter(check.verdict for check in checks)
     lines.append(", ".join(f"{counts[verdict]} {verdict}" for verdict in COLORS if counts[verdict]) + ".")
     return "\n".join(lines)

@@ -64,13 +64,11 @@ class Lines:
     def line(self, event: Event, lines: int = 0) -> str | None:
         """The line about an event, None if it is not worth one; `lines` of a log were folded away."""
         match event:
+            case Started(operation=operation) | Ended(operation=operation) if self._is_hidden(operation):
+                return None
             case Started(operation=operation):
-                if operation.kind in BOOKKEEPING and not self.verbose:
-                    return None
                 return self._line(event, f"{VERBS[operation.kind][0]}...{expected(operation)}")
             case Ended(operation=operation, seconds=seconds):
-                if operation.kind in BOOKKEEPING and not self.verbose:
-                    return None
                 took = elapsed(seconds) + (f", {counted(lines)}" if lines else "")
                 return self._line(event, f"{VERBS[operation.kind][1]} ({took})", "green")
             case Failed(seconds=seconds):
@@ -81,6 +79,9 @@ class Lines:
                 return self._line(event, f"| {text}" if level == "log" else text)
             case _:
                 assert_never(event)
+
+    def _is_hidden(self, operation: Operation) -> bool:
+        return operation.kind in BOOKKEEPING and not self.verbose
 
     def _line(self, event: Event, text: str, color: str | None = None) -> str:
         line = f"{about(event)}: {text}"

@@ -87,18 +87,25 @@ def _model(draft: Draft, objects: Objects, own: Mapping[str, Any], command: Comm
     if own.get("model_packed"):
         draft.unknown(path, "the model lies in the package. Put its folder beside this file, and write name: ./FOLDER")
         return None
-    by_label, by_variable = _labelled(objects), _by_variable(objects)
-    made = next((item.removeprefix("model ") for item in Labels.of(objects.version).made if item[:6] == "model "), None)
-    name = (command.model if command else None) or made or by_label or by_variable
+    sources = {
+        "": (command.model if command else None) or _made_from(objects, "model"),
+        "the label openai-model-names": _labelled(objects),
+        "an env var": _by_variable(objects),
+    }
+    source, name = next(((source, name) for source, name in sources.items() if name), ("", None))
     if name is None:
         draft.unknown(path, "nothing tells which model is served. Write name: with a Hugging Face id, or ./FOLDER")
         return None
     draft.put(path, name)
-    if command is None or command.model is None:
-        where = "the label openai-model-names" if name == by_label else "an env var" if name == by_variable else ""
-        if where and not made:
-            draft.ask(path, f"only {where} names it, the package's code does not: is it this one?")
+    if source:
+        draft.ask(path, f"only {source} names it, the package's code does not: is it this one?")
     return name
+
+
+def _made_from(objects: Objects, what: str) -> str | None:
+    """What the version's own label tells of what it was made from, such as its `model`; None where it does not."""
+    texts = (text.partition(" ") for text in Labels.of(objects.version).made)
+    return next((value for key, _, value in texts if key == what), None)
 
 
 def _labelled(objects: Objects) -> str | None:
@@ -113,8 +120,7 @@ def _by_variable(objects: Objects) -> str | None:
 
 def _version(draft: Draft, objects: Objects, own: Mapping[str, Any], gpu: Gpu | None) -> None:
     """Put the release of vLLM: as rendered, pinned or recorded; else the one that `init` would take."""
-    made = next((item.removeprefix("vllm ") for item in Labels.of(objects.version).made if item[:5] == "vllm "), None)
-    version = own.get("vllm_version") or _pinned(objects) or made
+    version = own.get("vllm_version") or _pinned(objects) or _made_from(objects, "vllm")
     path = ("vllm", "version")
     if version is not None:
         draft.put(path, str(version))
