@@ -94,7 +94,7 @@ class Stop:
             os.write(self._writer, b"x")
 
     def is_set(self) -> bool:
-        """Whether it is."""
+        """Whether the user has interrupted."""
         return self._is_set
 
     def wait(self, seconds: float) -> bool:
@@ -142,6 +142,10 @@ class StoppableClock:
         return time.time()
 
     def sleep(self, seconds: float) -> None:
-        """Return after `seconds`, or raise Interrupted as soon as the user interrupts."""
+        """Return after `seconds`.
+
+        Raises:
+            Interrupted: as soon as the user interrupts.
+        """
         if self.stop.wait(seconds):
             raise Interrupted("interrupted")

@@ -44,7 +44,7 @@ class KeptAwake:
         threading.Thread(target=self._run, name=f"keep {version} awake", daemon=True).start()
 
     def stop(self) -> None:
-        """Send nothing more."""
+        """Send no further requests; those under way may end."""
         self._over.set()
 
     def _run(self) -> None:

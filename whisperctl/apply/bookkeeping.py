@@ -82,7 +82,11 @@ def _patch_version_labels(job: Job, address: Address, changes: Changes) -> None:
 
 
 def seal(job: Job, operation: Operation) -> None:
-    """Record success on the services and the deployment, and give the lease back: always the last write."""
+    """Record success on the services and the deployment, and give the lease back: always the last write.
+
+    Raises:
+        StalePlan: the deployment is gone, or an object was changed by somebody else meanwhile.
+    """
     _seal_objects(job)
     [live] = read_live(job.api, [job.plan.wanted], SEAL_READS)
     with job.lock:

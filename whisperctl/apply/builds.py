@@ -281,7 +281,7 @@ class _Logs:
         self.lines: list[str] = []
 
     def more(self) -> None:
-        """Ask for new lines, logs are a comfort, a failure is said once."""
+        """Read and say the new lines; where they cannot be read a line says why."""
         end = latest_moment(self.job.clock)
         try:
             entries = self.job.api.logs(self.query, self.since, end, LOG_LINES)

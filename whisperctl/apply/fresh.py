@@ -30,7 +30,11 @@ APPEAR_SECONDS = 120.0
 
 
 def access_to(job: Job, address: Address) -> Access:
-    """The calls for the one object behind `address`."""
+    """The calls for the one object behind `address`.
+
+    Raises:
+        ValueError: nothing at UbiOps is read, made or changed under an address of that kind, as with a package.
+    """
     calls = access(job.api, address, job.plan.live.owned.get(address))
     if calls is None:
         raise ValueError(f"{address} is not one object")

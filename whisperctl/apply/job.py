@@ -79,11 +79,11 @@ class Job:
 
     @property
     def timeout(self) -> float:
-        """Seconds for each wait."""
+        """Seconds that each wait of the plan may take: `rollout.timeout`."""
         return float(self.plan.wanted.stack.rollout.timeout)
 
     def say(self, about: Address, text: str) -> None:
-        """Tell what goes on."""
+        """Tell whoever listens what goes on with an object."""
         self.tell(about, "say", text)
 
     def log(self, about: Address, line: str) -> None:

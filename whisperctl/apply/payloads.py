@@ -24,7 +24,12 @@ from whisperctl.state.tags import touched_tags
 
 
 def creation(job: Job, address: Address) -> Json:
-    """The body that creates the object behind `address`."""
+    """The body that creates the object behind `address`.
+
+    Raises:
+        ValueError: it is a package or an environment tag, which are uploaded.
+        WhisperctlError: a group or an instance type that it names is not there.
+    """
     match address.kind:
         case Kind.DEPLOYMENT:
             return deployment_body(job)
@@ -76,7 +81,12 @@ def made_from(job: Job) -> list[str]:
 
 
 def change(job: Job, address: Address, raw: Json) -> Json:
-    """The body that makes the object, which is `raw` now, what the plan wants."""
+    """The body that makes the object, which is `raw` now, what the plan wants.
+
+    Raises:
+        ValueError: it is a package or an environment tag, which nobody changes in place.
+        WhisperctlError: a group or an instance type that it names is not there.
+    """
     match address.kind:
         case Kind.DEPLOYMENT:
             fields = wanted_fields(job, address)
@@ -162,7 +172,11 @@ def is_group(address: Address) -> bool:
 
 
 def version_body(job: Job, fields: Json) -> Json:
-    """A version's fields, its group by id where it is managed."""
+    """A version's fields, its group by id where it is managed.
+
+    Raises:
+        WhisperctlError: the managed group is gone.
+    """
     body = dict(fields)
     group = next((wanted for wanted in job.plan.wanted.state if is_group(wanted)), None)
     if group is not None:
@@ -193,7 +207,11 @@ def _ignored_value(job: Job, address: Address) -> str | None:
 
 
 def group_types(job: Job, address: Address) -> list[Json]:
-    """The types of a managed group by id, as UbiOps wants them."""
+    """The types of a managed group by id, as UbiOps wants them.
+
+    Raises:
+        WhisperctlError: the project has no instance type of that name.
+    """
     stack = job.plan.wanted.stack
     ids = {item["name"]: item["id"] for item in job.api.instance_types()}
     chosen = all_fields(job, address)["instance_types"]

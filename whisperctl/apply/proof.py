@@ -124,7 +124,11 @@ def _probe_service(
 
 
 def check_own_health(address: Address, answer: Mapping[str, Any]) -> None:
-    """Raise Unhealthy unless the package's `request()`, by this answer, reports a healthy server."""
+    """Return if the package's `request()`, by this answer to a deployment request, reports a healthy server.
+
+    Raises:
+        Unhealthy: it does not.
+    """
     result = answer.get("result")
     if not reports_health(result):
         raise Unhealthy(f"{address}: the deployment request answers {result!r}, not a healthy server.")

@@ -113,7 +113,11 @@ def _patch_group_label(job: Job, deployment: Address, group: Address, ident: str
 
 
 def update(job: Job, operation: Operation) -> None:
-    """Patch the object behind the operation's address with what differs."""
+    """Patch the object behind the operation's address with what differs.
+
+    Raises:
+        StalePlan: it is gone, or somebody has changed it since the plan was made.
+    """
     address = operation.address
     with job.lock:
         raw = unchanged(job, address)

@@ -46,7 +46,7 @@ class Work:
 
 
 def performed(targets: Sequence[Live], wishes: Wishes, work: Work) -> list[Failed]:
-    """Transcribe everything; the failures, told."""
+    """Transcribe everything, print what failed on stderr, and return that."""
     listed = manifest.listed(work.manifest) if work.manifest else []
     with temporary() as spool, outputs.opened(work.output) if work.output else nullcontext() as output:
         recordings = find(work.audio, Path(spool), listed)

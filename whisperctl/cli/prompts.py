@@ -24,4 +24,5 @@ def confirm(question: str, yes: bool) -> None:
 
 
 def to_stderr(line: str) -> None:
+    """Print a line on stderr."""
     click.echo(line, err=True)

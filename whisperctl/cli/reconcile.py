@@ -34,6 +34,27 @@ def reconcile(
     only: tuple[str, ...] = (),
     exclude: tuple[str, ...] = (),
 ) -> int:
+    """Plan, show, ask and perform: what `apply` without a saved plan and `destroy` have in common.
+
+    Args:
+        settings: the global flags.
+        paths: stack files and folders.
+        yes: whether nobody is asked.
+        form: `text`, or `json`: then the plan goes to stderr, and stdout gets the one document at the end.
+        parallelism: requests in flight.
+        destroy: delete what the stacks own, rather than make it what the files say.
+        max_credits: an hour; a plan above it is refused.
+        allow_delete: take over a stack that was applied from another file.
+        max_failures: stacks of earlier waves that may have failed when the next wave begins.
+        only: globs of the addresses that are asked for; none asks for all.
+        exclude: globs of those that are not.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        WhisperctlError: a file is wrong, a plan is refused, UbiOps cannot be read, or who was asked said no.
+    """
     from whisperctl.plan.refusals import refuse
     from whisperctl.plan.selection import Selection
 
@@ -50,6 +71,16 @@ def reconcile(
 
 
 def perform(settings: Settings, plans: Sequence[Plan], world: World, form: str, *, replan: bool, yes: bool) -> int:
+    """Perform plans that were agreed to, show progress and outcome, and return the exit code.
+
+    Args:
+        settings: the global flags.
+        plans: what to do, of one stack each.
+        world: the control planes that they were made with.
+        form: `text` or `json`, of the outcome.
+        replan: whether a stack that another command has changed meanwhile is planned again; a saved plan is not.
+        yes: whether what such a plan changes beyond the first is only shown, and not refused.
+    """
     from whisperctl.cli.watching import watched
     from whisperctl.engine import apply_plans
     from whisperctl.views.outcome import not_approved_text, outcome_document, outcome_text

@@ -36,7 +36,7 @@ class Printed:
         self._waiting: list[Result] = []
 
     def take(self, result: Result) -> None:
-        """One more result."""
+        """Print the text of one more result, or hold it until the end."""
         if self._silent:
             return
         if self._holds or (self._several and self._shape in _DOCUMENTS):
@@ -45,7 +45,7 @@ class Printed:
             self._print(result)
 
     def end(self) -> None:
-        """Print what had to wait."""
+        """Print the results that had to wait for the end."""
         if self._silent:
             return
         if self._several and self._shape in _DOCUMENTS:

@@ -73,7 +73,7 @@ class _Timed(io.RawIOBase):
         self._raw, self._sock, self._deadline = raw, sock, deadline
 
     def readable(self) -> bool:
-        """It is only read."""
+        """True: the answer can be read and not written."""
         return True
 
     def readinto(self, buffer: Any) -> int | None:

@@ -27,7 +27,7 @@ class Blanking:
         return self.whole(text.encode("latin-1")).decode("latin-1")
 
     def whole(self, data: bytes) -> bytes:
-        """`data`, of the same length."""
+        """`data` with the token blanked, of the same length."""
         return self._pattern.sub(lambda match: b"*" * len(match[0]), data) if self._pattern else data
 
     def chunks(self, chunks: Iterable[bytes]) -> Iterator[bytes]:

@@ -95,7 +95,11 @@ class Wake:
             threading.Thread(target=self._one, name="wake", daemon=True).start()
 
     def check(self) -> None:
-        """Raise what a request failed with; else replace those that were lost."""
+        """Replace the requests that were lost.
+
+        Raises:
+            WhisperctlError: what one of them failed with.
+        """
         if self._failure is not None:
             raise self._failure
         if self.answer is None:
@@ -232,7 +236,17 @@ class Wait:
         return self._clock.monotonic() - self._start
 
     def until_ok(self, asked: str, ask: Callable[[float], Answer], patient: bool = False) -> Answer:
-        """The first 200; `patient` gives one request the endpoint's own time-out rather than a poll's."""
+        """The first answer with status 200.
+
+        Args:
+            asked: the request in words, such as `GET /health`.
+            ask: sends it, given the seconds that it may take.
+            patient: whether one request has the endpoint's own time-out rather than a poll's.
+
+        Raises:
+            TimedOut: none came in the time that the wait has.
+            Unhealthy: the endpoint answers something that no waiting mends.
+        """
         said = ""
         limit = self.endpoint.timeout if patient else min(_POLL_TIMEOUT, self.endpoint.timeout)
         for pause in _POLLS.pauses():

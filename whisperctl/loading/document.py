@@ -91,7 +91,11 @@ def _raw(path: Path) -> bytes:
 
 
 def parse(text: str, name: str, folder: Path, problems: list[Problem]) -> Value:
-    """The document in `text`; see `read`."""
+    """The document in `text`; see `read`.
+
+    Raises:
+        Malformed: it is no YAML, nests too deeply, or is no single mapping.
+    """
     try:
         _check_depth(text, name)
         node = _single_document(text)

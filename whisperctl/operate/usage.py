@@ -61,7 +61,7 @@ class Usage:
 
     @property
     def total(self) -> Figures:
-        """Of all days together."""
+        """The figures of all days together."""
         days = list(self.days.values())
         return Figures(
             credits=math.fsum(day.credits for day in days),

@@ -20,6 +20,11 @@ class _Sink(Protocol):
 
 
 def digest(files: Mapping[str, bytes | Path], folder: str) -> str:
+    """The SHA-256 of the zip that `write_archive` writes, in hex; nothing of it is held in memory.
+
+    Raises:
+        OSError: a file cannot be read.
+    """
     seal = _Hash()
     write_archive(files, folder, seal)
     return seal.hash.hexdigest()
@@ -54,6 +59,16 @@ class _Forward:
 
 
 def write_archive(files: Mapping[str, bytes | Path], folder: str, sink: _Sink) -> None:
+    """Write a zip of these files below `folder`: stored, by name, with one date and mode, so the same bytes each time.
+
+    Args:
+        files: name in the package -> its content, or the file that holds it.
+        folder: the one folder of the zip.
+        sink: takes the bytes in their order; it needs no position.
+
+    Raises:
+        OSError: a file cannot be read.
+    """
     with zipfile.ZipFile(_Forward(sink), "w", zipfile.ZIP_STORED) as archive:  # type: ignore[call-overload]
         for name, content in sorted(files.items()):
             entry = zipfile.ZipInfo(f"{folder}/{name}", _DATE)

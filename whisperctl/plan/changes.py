@@ -79,6 +79,11 @@ def undeletable_deployments(live: Live) -> tuple[set[Address], list[Remark]]:
 
 
 def changes_between(wanted: Wanted, live: Live, undeletable: set[Address]) -> list[Change]:
+    """What makes the live state the wanted one; of objects that left the file all but the `undeletable` are deleted.
+
+    Raises:
+        NotOwned: a deployment must be made again and also holds versions of somebody else.
+    """
     state = live.state
     replaced = _replaced(wanted, live, undeletable)
     changes = []
@@ -191,6 +196,7 @@ def _replaced(wanted: Wanted, live: Live, undeletable: set[Address]) -> dict[Add
 
 
 def destruction(wanted: Wanted, live: Live, undeletable: set[Address]) -> list[Change]:
+    """The deletion of everything that the stack owns by itself, but the `undeletable`."""
     shared = (Kind.ENVIRONMENT, Kind.ENVIRONMENT_TAG)
     return [
         deletion(wanted, address, DESTROYED)
@@ -227,6 +233,7 @@ def _with_names(stack: Stack, address: Address, field: FieldChange) -> FieldChan
 
 
 def deletion(wanted: Wanted, address: Address, reason: str) -> Change:
+    """The deletion of one object, with its effect on who uses the endpoint."""
     stays = (wanted.stack.deployment.name, wanted.stack.version.name)
     effect = {
         Kind.SERVICE: "the endpoint is gone",

@@ -57,7 +57,7 @@ def _selection(plan: Proposal) -> dict[str, list[str]]:
 
 
 def changes_document(changes: Iterable[Change]) -> list[dict[str, Any]]:
-    """What differs, object by object."""
+    """The JSON form of changes."""
     return [_change(change) for change in changes]
 
 
@@ -106,5 +106,5 @@ def _plain(value: Any) -> Any:
 
 
 def remarks_document(remarks: Iterable[Remark]) -> list[dict[str, str]]:
-    """Warnings or refusals."""
+    """The JSON form of warnings or refusals."""
     return [{"source": remark.source, "text": remark.text} for remark in remarks]

@@ -39,5 +39,5 @@ def orphans(plans: Sequence[Plan]) -> list[Orphan]:
 
 
 def orphans_document(undeclared: Iterable[Orphan]) -> list[dict[str, str | None]]:
-    """Their JSON form."""
+    """The JSON form of stacks that no file declares."""
     return [{"stack": item.stack, "project": item.project, "origin": item.origin or None} for item in undeclared]

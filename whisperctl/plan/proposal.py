@@ -61,7 +61,7 @@ class Proposal:
         return bool(self.changes) or not (self.is_empty or self.proven)
 
     def count(self, action: Action) -> int:
-        """Changes of one sort."""
+        """How many changes are of one action."""
         return sum(change.action == action for change in self.changes)
 
 

@@ -15,7 +15,11 @@ from whisperctl.state.resources import service_address
 
 
 def refuse_foreign(wanted: Wanted, live: Live) -> None:
-    """Raise NotOwned for every wanted name that is taken, and for a group that must exist and does not."""
+    """Return if no wanted name is taken, and a group that must exist does.
+
+    Raises:
+        NotOwned: one message for all that are in the way.
+    """
     stack = wanted.stack
     lines = [
         f"{stack.source(*spec_path(stack, address))}: {address} exists and belongs to "

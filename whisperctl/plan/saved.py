@@ -147,7 +147,11 @@ def _text(value: Any) -> str:
 
 
 def refuse_missing(file: str, saved: Saved) -> None:
-    """Raise WhisperctlError unless the stack files that the plan was made from are there."""
+    """Return if the stack files that the plan was made from are there.
+
+    Raises:
+        WhisperctlError: some are not; the message names them.
+    """
     paths = saved.paths
     missing = ", ".join(str(Path(path).absolute()) for path in paths if not Path(path).exists())
     if missing:

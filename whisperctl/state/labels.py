@@ -226,7 +226,7 @@ class Labels:
 
     @property
     def tracked_fields(self) -> set[str]:
-        """The fields among those."""
+        """The names of the tracked fields, without the user's labels among them."""
         return {name for name in self.tracked if not name.startswith("labels.")}
 
     @property

@@ -21,7 +21,7 @@ class Folders:
                 self._left[one.folder] = self._left.get(one.folder, 0) + 1
 
     def take(self, result: Result) -> None:
-        """One more result."""
+        """Count one more result in the folder that it is of."""
         if isinstance(result, PassedOver) and (folder := result.recording.folder) is not None:
             self.passed_over.append(printable(result.recording.path.suffix.lower()))
             self._left[folder] -= 1

@@ -79,7 +79,7 @@ class Ledger:
         self._connection = connection
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the database."""
         if self._connection is not None:
             self._connection.close()
 

@@ -131,7 +131,11 @@ class Objects:
             return {str(path).removeprefix(self._root).lstrip("/") for path in self._files.find(self._root)}
 
     def read(self, names: Sequence[str]) -> dict[str, bytes]:
-        """The content of each object."""
+        """The content of each object.
+
+        Raises:
+            WhisperctlError: one cannot be read; the message has the address.
+        """
         if not names:
             return {}
         with self._own_errors_with_address():

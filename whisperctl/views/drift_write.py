@@ -8,7 +8,7 @@ from whisperctl.operate.drift_write import Written
 
 
 def written_text(written: Sequence[Written]) -> str:
-    """A block a stack."""
+    """What was written into each stack file, and what was not and why: a block a stack."""
     return "\n\n".join(_text(entry) for entry in written)
 
 

@@ -82,7 +82,7 @@ def moment(when: datetime) -> str:
 
 
 def history_document(stack: Stack, project: str, history: History) -> dict[str, Any]:
-    """The JSON form."""
+    """The JSON form of a version's revisions."""
     return {
         "format_version": "1",
         "stack": stack.name,

@@ -42,7 +42,7 @@ class Lines:
         self._lock = threading.RLock()  # a signal may come while its own thread holds it
 
     def __enter__(self) -> None:
-        """Begin to show."""
+        """Called when the work begins; a view of a screen starts to draw here."""
 
     def __exit__(self, *_: object) -> None:
         self.close()
@@ -57,7 +57,7 @@ class Lines:
             self.show(line)
 
     def show(self, text: str) -> None:
-        """Print what stays."""
+        """Print a line above what is in progress."""
         with self._lock:
             click.echo(text, err=True)
 

@@ -58,7 +58,7 @@ def line_rollback_text(stack: Stack, rollback: LineRollback) -> str:
 
 
 def rolled_back_along_text(stack: Stack, rollback: LineRollback) -> str:
-    """What was done."""
+    """Which version serves after a rollback of a line, which sleeps, and what the next plan shows."""
     return (
         f"{rollback.target.name} serves; {rollback.serving} sleeps.\n"
         f"  The next `whisperctl plan {stack.file}` shows how the stack file differs."

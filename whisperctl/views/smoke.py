@@ -55,7 +55,7 @@ def print_table(checks: Sequence[Check], *, color: bool) -> None:
 
 
 def passed(checks: Sequence[Check]) -> bool:
-    """Whether no check failed."""
+    """Whether no check of the smoke test failed."""
     return all(check.verdict != "failed" for check in checks)
 
 

@@ -19,7 +19,7 @@ from whisperctl.views.listing import credits_text, version_document
 
 
 def status_text(statuses: Sequence[Status], color: bool) -> str:
-    """One block a stack."""
+    """Resources, instances, endpoint and health of each stack: one block a stack."""
     return "\n\n".join("\n".join(_lines(status, color)) for status in statuses)
 
 

@@ -66,7 +66,7 @@ def _color(version: LineVersion) -> str | None:
 
 
 def versions_document(stack: Stack, project: str, versions: Sequence[LineVersion]) -> dict[str, Any]:
-    """The JSON form."""
+    """The JSON form of a line's versions."""
     return {
         "format_version": FORMAT_VERSION,
         "stack": stack.name,

@@ -23,7 +23,7 @@ class Finding:
 
 
 def warning(path: Path_, name: WarningName, message: str, hint: str = "") -> Finding:
-    """Something that may be meant; the file can `acknowledge` its name."""
+    """A finding that stops nothing, since it may be meant; the file can `acknowledge` its name."""
     return Finding(path, message, hint, "warning", name)
 
 

@@ -23,22 +23,22 @@ class Check:
 
 
 def ok(name: str, detail: str) -> Check:
-    """Nothing to do."""
+    """A check that passed."""
     return Check(name=name, verdict="ok", detail=detail)
 
 
 def warning(name: str, detail: str, fix: str) -> Check:
-    """Works, but."""
+    """A check of something that works and has a risk; `fix` says what would be better."""
     return Check(name=name, verdict="warning", detail=detail, fix=fix)
 
 
 def failed(name: str, detail: str, fix: str) -> Check:
-    """An apply would fail."""
+    """A check of something that an apply would fail by; `fix` says how to mend it."""
     return Check(name=name, verdict="failed", detail=detail, fix=fix)
 
 
 def skipped(name: str, why: str) -> Check:
-    """Could not be looked at."""
+    """A check that could not be made, and why."""
     return Check(name=name, verdict="skipped", detail=why)
 
 

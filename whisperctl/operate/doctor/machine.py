@@ -17,7 +17,7 @@ CLIENTS = {"ubiops": (4, 15), "httpx": (0, 27), "openai": (1, 40)}
 
 
 def checks() -> Iterator[Check]:
-    """Each thing on this machine."""
+    """Checks of Python, the clients and the programs of this machine."""
     yield _python()
     yield from (_client(name, least) for name, least in CLIENTS.items())
     yield _curl()

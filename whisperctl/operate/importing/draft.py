@@ -23,7 +23,7 @@ class Draft:
 
     @property
     def text(self) -> str:
-        """The file."""
+        """The stack file that describes what was imported."""
         return yaml_text(self.data, self.remarks)
 
     def put(self, path: Path_, value: Any) -> None:
@@ -34,7 +34,7 @@ class Draft:
         where[str(path[-1])] = value
 
     def note(self, path: Path_, text: str) -> None:
-        """Say something above the value."""
+        """Put a comment above the value at `path`."""
         self.remarks.setdefault(path, []).append(text)
 
     def ask(self, path: Path_, question: str) -> None:

@@ -116,7 +116,7 @@ class OpenConditions:
 
     @property
     def open(self) -> Sequence[Condition]:
-        """What is wrong now."""
+        """The conditions that hold now."""
         return list(self._open.values())
 
 

@@ -62,7 +62,7 @@ class Board:
             self._lost_notices += 1
 
     def collect(self) -> Iterator[Metric]:
-        """As prometheus-client asks for it."""
+        """Every metric with its present value, as prometheus-client asks a collector for them."""
         from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
         with self._lock:

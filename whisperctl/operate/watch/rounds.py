@@ -63,7 +63,7 @@ class Rounds:
             self.clock.sleep(max(self.interval - (self.clock.monotonic() - began), 0.0))
 
     def round(self) -> list[Observation]:
-        """One round; what it saw."""
+        """Look at every stack once, tell what is new, heal; returns what was seen."""
         began = self.clock.monotonic()
         stacks = self.stacks()
         seen = self.observer.look(stacks)
