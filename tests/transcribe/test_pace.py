@@ -13,15 +13,21 @@ from hypothesis import strategies as st
 
 from whisperctl.transcribe.pace import FIRST, MOST, Pace
 
+Service = Callable[[random.Random], float]
+"""How long one request takes, in seconds."""
+
 
 @dataclass
 class Server:
-    """So many at a time, first come, first served; service times vary by a tenth."""
+    """So many at a time, first come, first served; service times vary by a tenth, or as `service` says."""
 
     capacity: Callable[[float], int]
     refuses_from: int = 100_000
     """Requests in flight from which on it answers 429 at once."""
     random: random.Random = field(default_factory=lambda: random.Random(1))
+    service: Service = lambda chance: 0.9 + 0.2 * chance.random()
+    pause: tuple[float, float] = (0.0, 0.0)
+    """From and to when nothing is answered."""
 
     def run(self, pace: Pace, seconds: float) -> list[tuple[float, float, int]]:
         """When each answer came, its latency, and the level then; refusals have a latency of -1."""
@@ -43,7 +49,10 @@ class Server:
                 answers.append((now, -1.0, pace.level))
             while line and running < self.capacity(now):
                 running += 1
-                heapq.heappush(events, (now + 0.9 + 0.2 * self.random.random(), line.pop(0)))
+                end = now + self.service(self.random)
+                if self.pause[0] < end < self.pause[1]:
+                    end = self.pause[1]
+                heapq.heappush(events, (end, line.pop(0)))
             now, begun = heapq.heappop(events)
             in_flight -= 1
             if begun >= 0:
@@ -81,6 +90,33 @@ def test_a_capacity_that_falls_to_a_quarter(before: int, after: int, when: float
     assert throughput(ran, when + 12, when + 50) >= 0.85 * after
     late = sorted(took for at, took, _ in ran if at > when + 12)
     assert late[len(late) * 95 // 100] <= 4
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "when", "seed"),
+    [(256, 64, 6.1, 2), (64, 16, 4.0, 0), (64, 16, 13.2, 4), (32, 8, 12.05, 1), (32, 8, 29.3, 6)],
+)
+def test_a_capacity_that_falls_while_a_higher_level_is_in_line(before: int, after: int, when: float, seed: int) -> None:
+    chance = random.Random(seed)
+    told = Server(lambda now: before if now < when else after, random=chance).run(Pace(), when + 50)
+    assert throughput(told, when + 12, when + 50) >= 0.85 * after
+    late = sorted(took for at, took, _ in told if at > when + 12)
+    assert late[len(late) * 95 // 100] <= 4
+
+
+@pytest.mark.parametrize("capacity", [16, 64, 256])
+def test_answers_that_take_two_tenths_to_two_service_times(capacity: int) -> None:
+    for seed in range(3):
+        told = Server(
+            lambda _: capacity, random=random.Random(seed), service=lambda chance: 0.2 + 1.6 * chance.random()
+        ).run(Pace(), 50)
+        assert throughput(told, 15, 50) >= 0.8 * capacity
+
+
+@pytest.mark.parametrize("pause", [2.0, 5.0])
+def test_a_pause_is_no_capacity_that_has_gone(pause: float) -> None:
+    told = Server(lambda _: 64, pause=(20.0, 20.0 + pause)).run(Pace(), 50)
+    assert throughput(told, 23 + pause, 50) >= 0.85 * 64
 
 
 def test_instances_that_come() -> None:

@@ -1,34 +1,33 @@
 """How many requests to have in flight, told by what came of the last ones. Pure: times are handed in.
 
 A level is kept until as many requests as it allows were begun and answered under it (half as many while it doubles:
-those that it came with); the mean latency of the last of them gives the throughput (Little's law: level / latency).
-Throughput decides: the level doubles while that brings more, then moves by a quarter up and down. A server that batches
-answers each request later the more it has, and does more all the same, so that latency alone would stop too early. Two
-signs act at once: a refusal (429, or 503 while others are answered), and a quarter of the level's answers that take
-nearly twice as long as its number explains: then the capacity has gone.
+those that it came with); the mean latency of the last of them gives the throughput (Little's law: level / latency), or
+the answers a second if they are fewer. Throughput decides: the level doubles while that brings more, then moves by a
+quarter up and down. A server that batches answers each request later the more it has, and does more all the same, so
+that latency alone would stop too early. Two signs act at once: a refusal (429, or 503 while others are answered), and
+answers that come little more than half as often as the level's throughput explains: then capacity has gone, and the
+level goes down with it, by what the first answers tell and once more by what the next ones do.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass
-from math import inf
 from typing import Literal
 
 FIRST, MOST = 8, 1024
 """Requests in flight to begin with, and at most."""
-_FEWEST = 6
-"""Answers that a judgement needs."""
-_DOUBLED, _STEPPED = 1.12, 1.04
-"""Throughput over that before, from which on twice the level, or a quarter more, is worth it."""
+_FEWEST, _FEWEST_ENDS, _FEWEST_AGAIN = 6, 16, 8
+"""Answers that a judgement needs, that tell a capacity that has gone, and that tell how much has."""
+_DOUBLED, _STEPPED = 1.16, 1.04
+"""Throughput over that before, from which on twice the level, or a quarter more, was worth it."""
+_SOARED = 1.12
+"""Throughput of a quarter more over that before, from which on twice the level is tried next."""
 _AS_GOOD = 0.97
 """Throughput over that before, from which on fewer at a time are as good."""
 _GONE = 1.8
-"""Latency over what the level explains, from which on capacity has gone."""
+"""Throughput over the answers a second, from which on capacity has gone."""
 _STEP = 1.25
-_IDLE = 1.3
-"""Latency over the shortest ever, up to which nobody can have waited in line."""
-_IN_LINE = 2.0
-"""Latency over the shortest ever, up to which a level is kept when capacity has gone."""
 _LONGEST_REST = 8
 """Judgements of one level between two tries of another, at most."""
 
@@ -58,9 +57,14 @@ class Pace:
         self._answered: list[tuple[float, float]] = []
         self._ended = 0
         """Answers since the level was taken, whenever they were asked for."""
-        self._shortest, self._fell = inf, False
+        self._ends = deque[float](maxlen=2 * MOST)
+        """When the last answers came, as long as the level was full."""
         self._trying: Literal["twice", "half", "more", "less"] | None = "twice"
         self._best: _Judged | None = None
+        self._fallen: _Judged | None = None
+        """What was best before capacity went, until it is known what is left."""
+        self._settles = False
+        """Whether the level was left and come back to: what is seen of it first is half of what was tried."""
         self._rest, self._rested, self._next_up = 1, 0, True
         self._ceiling, self._lifted = MOST, 0.0
 
@@ -73,43 +77,65 @@ class Pace:
             full: whether as many as the level allows were in flight meanwhile: otherwise it says nothing about it.
         """
         self._ended += 1
-        if self._fixed or begun < self._since or not full:
+        if self._fixed or not full:
+            self._ends.clear()
             return
-        self._answered.append((begun, ended - begun))
-        self._shortest = min(self._shortest, max(ended - begun, 1e-6))
+        self._ends.append(ended)
         if self._has_gone(ended):
             return
+        self._look_again(ended)
+        if begun < self._since:
+            return
+        self._answered.append((begun, ended - begun))
         doubles = self._trying == "twice" and self._best is not None
         if len(self._answered) >= max(self.level // 2 if doubles else self.level, _FEWEST):
             later = sorted(self._answered)[len(self._answered) * (3 if doubles else 2) // 4 :]
             latency = max(sum(took for _, took in later) / len(later), 1e-6)
-            throughput = self.level / latency
-            if doubles:  # a client that is slow to send fills the level bit by bit, and the first are answered sooner
-                throughput = min(throughput, self._ended / max(ended - self._since, 1e-6))
-            self._judge(_Judged(self.level, throughput), ended)
+            # A client that is slow to send fills the level bit by bit; and quick answers are the first to come.
+            came = self._ended / max(ended - max(self._since, self._answered[0][0]), 1e-6)
+            self._judge(_Judged(self.level, min(self.level / latency, came)), ended)
 
     def _has_gone(self, now: float) -> bool:
-        """Follow a capacity that has gone, seen by the last answers alone."""
-        last = self._answered[-max(self.level // 4, _FEWEST) :]
-        if self._best is None or len(last) < max(self.level // 4, _FEWEST):
+        """Follow a capacity that has gone, seen by how often answers come, whatever level they were sent under.
+
+        What a higher level left in line is answered first: whoever looked at requests of this level only would wait
+        until then. The answers that are counted are a wave and a half: a server may answer a whole level at once.
+        """
+        if self._best is None or self._fallen:
             return False
-        latency = sum(took for _, took in last) / len(last)
-        explained = self._best.latency * max(1.0, self.level / self._best.level)
-        if latency <= _GONE * explained:
+        count = max(self._best.level * 3 // 2, _FEWEST_ENDS)
+        explained = self._best.throughput * min(1.0, self.level / self._best.level)
+        if len(self._ends) <= count or count / max(now - self._ends[-1 - count], 1e-6) >= explained / _GONE:
             return False
-        ends = [begun + took for begun, took in last]
-        rate = (len(ends) - 1) / max(max(ends) - min(ends), 1e-6)
-        level = min(self.level * explained / latency, self._best.level * rate / self._best.throughput)
-        self._best, self._trying, self._rest, self._fell = None, None, 1, True
-        self._move(round(level * 1.1), now)
+        last = list(self._ends)[-1 - max(count // 4, _FEWEST) :]
+        self._fallen = self._best
+        self._follow(self._best, (len(last) - 1) / max(last[-1] - last[0], 1e-6), now)
+        self._ends.clear()
         return True
+
+    def _look_again(self, now: float) -> None:
+        """Tell from the answers since then how much has gone: the first sign of it does not, and may be a pause."""
+        if self._fallen is None or len(self._ends) <= max(self.level, _FEWEST_AGAIN):
+            return
+        seconds = self._ends[-1] - self._ends[0]
+        if seconds >= self._fallen.latency:
+            self._follow(self._fallen, (len(self._ends) - 1) / max(seconds, 1e-6), now)
+            self._fallen = None
+
+    def _follow(self, before: _Judged, rate: float, now: float) -> None:
+        """Let requests wait as long as `before`, of a server that gives `rate` answers a second now."""
+        rate = min(rate, before.throughput)
+        level = max(1, round(before.level * rate / before.throughput))
+        self._best, self._trying, self._settles = _Judged(level, rate), "less", False
+        self._rest, self._rested, self._next_up = 1, 0, True
+        self._move(level, now)
 
     def refused(self, begun: float, now: float) -> None:
         """A request was refused for being one too many; a burst of them counts once."""
         if self._fixed or begun <= self._since:
             return
         self._ceiling, self._lifted = max(1, self.level - 1), now
-        self._trying, self._best = None, None
+        self._trying, self._best, self._fallen = None, None, None
         self._rest = _LONGEST_REST
         self._move(int(self.level * 0.75), now)
 
@@ -122,10 +148,10 @@ class Pace:
         elif trying == "more":
             if seen.throughput >= best.throughput * _STEPPED:
                 self._best = seen
-                self._try("twice" if seen.throughput >= best.throughput * _DOUBLED else "more", now)
+                self._try("twice" if seen.throughput >= best.throughput * _SOARED else "more", now)
             else:
                 self._back(best, now)
-        elif seen.throughput >= best.throughput * (_AS_GOOD if trying == "less" else 1 / _DOUBLED):
+        elif seen.throughput >= best.throughput * (_AS_GOOD if trying == "less" else 1 / _SOARED):
             self._best = seen
             self._try(trying, now)
         else:
@@ -133,11 +159,12 @@ class Pace:
 
     def _keep(self, seen: _Judged, now: float) -> None:
         """The level was kept: go on resting, or try another."""
-        if self._fell:  # the first sign of it does not tell how far
-            self._fell = seen.latency > _IN_LINE * self._shortest
-            if self._fell:
-                self._move(round(seen.level * 1.5 * self._shortest / seen.latency), now)
-                return
+        if self._settles:
+            self._settles = False
+            self._move(self.level, now)
+            return
+        if self._best and self._best.level == seen.level:  # one look tells little where answers differ much
+            seen = _Judged(seen.level, (seen.throughput + self._best.throughput) / 2)
         self._best = seen
         if self._trying == "twice":
             self._try("twice", now)
@@ -155,7 +182,7 @@ class Pace:
         if seen.throughput >= best.throughput * _DOUBLED:
             self._best = seen
             self._try("twice", now)
-        elif best.level == FIRST and best.latency > _IDLE * self._shortest:
+        elif best.level == FIRST:
             # It may be too much already; and the very first answers came from an idle server.
             self._best = _Judged(FIRST, min(best.throughput, seen.throughput))
             self._try("half", now)
@@ -177,7 +204,7 @@ class Pace:
         self._move(wanted, now)
 
     def _back(self, best: _Judged, now: float) -> None:
-        self._trying, self._best, self._rested = None, best, 0
+        self._trying, self._best, self._rested, self._settles = None, best, 0, True
         self._move(best.level, now)
 
     def _move(self, level: int, now: float) -> None:

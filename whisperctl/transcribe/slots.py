@@ -104,6 +104,8 @@ class Slots:
                 one.pace.refused(begun, now)
             elif status < 300:
                 one.last_answered = now
+                if one.taken >= before:  # also while more are out than the level allows now
+                    one.last_full = now
                 one.pace.answered(begun, now, full=one.last_full >= begun)
             level = one.pace.level
             if level > before:
