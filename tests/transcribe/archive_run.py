@@ -11,7 +11,7 @@ from pathlib import Path
 from tests.endpoint.fake_vllm import MODEL
 from tests.transcribe.bench import Notes
 from whisperctl.endpoint.transcription import Ask
-from whisperctl.transcribe import archive, outputs
+from whisperctl.transcribe import archive, archive_tasks, outputs
 from whisperctl.transcribe.recordings import find
 from whisperctl.transcribe.results import Failed
 from whisperctl.transcribe.wishes import Wishes
@@ -19,8 +19,8 @@ from whisperctl.transcribe.wishes import Wishes
 LEASES = 8
 
 
-def place(url: str) -> archive.Place:
-    return archive.Place(
+def place(url: str) -> archive_tasks.Place:
+    return archive_tasks.Place(
         url=url, model=MODEL, home="http://127.0.0.1", timeout=30, wake_timeout=60, variables=("UBIOPS_API_TOKEN",)
     )
 

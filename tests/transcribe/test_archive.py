@@ -8,9 +8,9 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +19,19 @@ import pytest
 from tests.endpoint import tones
 from tests.endpoint.fake_vllm import MODEL, TOKEN, serving
 from tests.endpoint.project import until
-from tests.transcribe import archive_run
 from tests.transcribe.bench import Bench, Notes
 from whisperctl.endpoint.transcription import Ask
-from whisperctl.transcribe import archive, outputs
+from whisperctl.transcribe import outputs
 from whisperctl.transcribe.recordings import find
 from whisperctl.transcribe.results import Done, Failed, Result, Skipped
 from whisperctl.transcribe.wishes import Wishes
 
-pytestmark = pytest.mark.skipif(find_spec("distributed") is None, reason="Dask is not installed")
+pytest.importorskip("distributed")
+from distributed import LocalCluster
+
+from tests.transcribe import archive_run
+from whisperctl.transcribe import archive, archive_tasks
+
 MANY = 1000
 LEASES = archive_run.LEASES
 IN_FLIGHT = LEASES + archive.AHEAD
@@ -74,7 +78,9 @@ class Run:
         """A run as a process of its own, once its cluster is up."""
         command = [sys.executable, "-m", "tests.transcribe.archive_run", self.bench.vllm.url]
         command += [str(self.recordings), str(self.out), address]
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        # However little time Dask gives a worker to come back: the run gives it more.
+        environment = {**os.environ, "DASK_DISTRIBUTED__DEPLOY__LOST_WORKER_TIMEOUT": "1ms"}
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
         assert process.stdout is not None
         assert process.stdout.readline() == "up\n", process.communicate()
         return process
@@ -107,7 +113,9 @@ def test_a_killed_worker_and_a_killed_client_lose_nothing(bench: Bench) -> None:
         workers = children(first.pid)
         os.kill(workers[0], signal.SIGKILL)
         run.until_written(MANY // 2)
-        workers += children(first.pid)
+        again = children(first.pid)
+        assert len(again) == len(workers)
+        workers += again
         first.kill()
     until(lambda: not any(runs(worker) for worker in workers))
     done = len(run.written())
@@ -119,6 +127,36 @@ def test_a_killed_worker_and_a_killed_client_lose_nothing(bench: Bench) -> None:
     assert {path.name for path in run.out.iterdir() if path.suffix != ".txt"} == {".whisperctl.sqlite"}
     assert MANY <= len(bench.vllm.audio_requests) <= MANY + 2 * IN_FLIGHT
     assert bench.vllm.most_in_flight <= LEASES
+
+
+def test_what_a_worker_had_done_counts_after_its_death(bench: Bench, client: Any) -> None:
+    """Dask forgets that a task is done when whoever did it dies; the client has its transcript by then."""
+    run = Run(bench, 12)
+    with run.results(client) as results:
+        first = next(results)
+        until(lambda: len(bench.vllm.audio_requests) == 12 and not bench.vllm.in_flight)
+        client.restart_workers(list(client.nthreads()))
+        rest = list(results)
+    assert all(isinstance(one, Done) for one in [first, *rest])
+    assert run.written() == run.words
+
+
+def test_a_cluster_without_workers_is_told_of(bench: Bench) -> None:
+    run = Run(bench, 3)
+    alone: Any = LocalCluster
+    with (
+        alone(n_workers=0, dashboard_address=None, scheduler_kwargs={"dashboard_address": "127.0.0.1:0"}) as cluster,
+        cluster.get_client() as client,
+        run.results(client) as results,
+    ):
+
+        def helps() -> None:
+            until(lambda: run.notes.lines)
+            cluster.scale(1)
+
+        threading.Thread(target=helps).start()
+        assert all(isinstance(one, Done) for one in results)
+    assert run.notes.lines[0] == "The cluster has no workers: what is left waits for one."
 
 
 def test_a_stopped_client_leaves_what_is_not_done_to_the_next(bench: Bench, client: Any) -> None:
@@ -220,5 +258,5 @@ def test_one_that_refuses_leaves_its_recordings_to_the_other(bench: Bench, clien
 def test_tasks_hold_no_token(bench: Bench) -> None:
     place = archive_run.place(bench.vllm.url)
     (recording,) = find([str(bench.say("a.wav", [["ba"]]))], bench.folder)
-    task = archive.Task(recording=recording, wishes=Wishes(ask=Ask(model=MODEL)), place=place, leases=1)  # type: ignore[arg-type]
+    task = archive_tasks.Task(recording=recording, wishes=Wishes(ask=Ask(model=MODEL)), place=place, leases=1)  # type: ignore[arg-type]
     assert TOKEN.encode() not in pickle.dumps(task)

@@ -31,7 +31,7 @@ from whisperctl.transcribe.wishes import Wishes
 from whisperctl.views.transcription import Lines, passed_over, watched
 
 if TYPE_CHECKING:
-    from whisperctl.transcribe.archive import Place
+    from whisperctl.transcribe.archive_tasks import Place
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -92,8 +92,10 @@ def _results(
         _wait_for(servers)
         yield Batch(wishes, servers, work.parallelism, clock, lines, spool=spool, output=output).run(named)
         return
-    from whisperctl.transcribe import archive
-
+    try:
+        from whisperctl.transcribe import archive
+    except ImportError as error:
+        raise WhisperctlError("--cluster needs Dask.\n  `pip install 'whisperctl-ubiops[archive]'`.") from error
     _refuse_signed(named)
     here = work.cluster == archive.LOCAL
     places = [_place(target, _variables(target, here=here)) for target in targets]
@@ -124,7 +126,7 @@ def _wait_for(servers: Sequence[Server]) -> None:
 
 
 def _place(target: Live, variables: tuple[str, ...]) -> Place:
-    from whisperctl.transcribe.archive import Place
+    from whisperctl.transcribe.archive_tasks import Place
 
     return Place(
         url=target.endpoint.url,
