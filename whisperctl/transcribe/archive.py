@@ -27,7 +27,7 @@ from distributed import Client, LocalCluster, as_completed
 from distributed.security import Security
 
 from whisperctl.errors import WhisperctlError
-from whisperctl.transcribe.archive_tasks import Answered, LocalWorker, Place, Task, perform
+from whisperctl.transcribe.archive_tasks import SILENT, Answered, LocalWorker, Place, Task, perform
 from whisperctl.transcribe.batch import state
 from whisperctl.transcribe.ledger import Source
 from whisperctl.transcribe.outputs import Output
@@ -221,7 +221,7 @@ def cluster(address: str, leases: int) -> Iterator[Any]:
     Raises:
         WhisperctlError: nobody answers there.
     """
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what goes wrong is told as results
+    logging.getLogger("distributed").setLevel(SILENT)  # what goes wrong is told as results
     if address != LOCAL:
         try:
             with Client(address, timeout=10) as client:
@@ -244,7 +244,7 @@ def cluster(address: str, leases: int) -> Iterator[Any]:
             dashboard_address=None,
             # Without a dashboard, too, its scheduler listens for HTTP: else two archives would want one port.
             scheduler_kwargs={"dashboard_address": "127.0.0.1:0"},
-            silence_logs=logging.CRITICAL,
+            silence_logs=SILENT,
             security=Security.temporary(),  # whoever reaches a scheduler may run code in it
         ) as local,
         Client(local, security=local.security) as client,

@@ -33,6 +33,8 @@ from whisperctl.transcribe.wishes import Wishes
 
 _IDLE_SECONDS = 0.5
 """Seconds for which a worker keeps a lease that it has no use for."""
+SILENT = logging.CRITICAL + 1
+"""Above what Dask logs, too, when a lease ran out on a busy machine."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -180,7 +182,7 @@ class LocalWorker(WorkerPlugin):
     def setup(self, worker: Any) -> None:  # noqa: ARG002
         """Log nothing to the terminal, which is the client's."""
         for logger in ("distributed", "tornado.application"):
-            logging.getLogger(logger).setLevel(logging.CRITICAL + 1)
+            logging.getLogger(logger).setLevel(SILENT)
 
     def teardown(self, worker: Any) -> None:  # noqa: ARG002
         """Leave the leases alone: the scheduler goes as well."""
