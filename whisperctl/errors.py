@@ -85,11 +85,13 @@ class SpecError(WhisperctlError):
 
 
 class ApiError(WhisperctlError):
-    """UbiOps answered a request with an error."""
+    """UbiOps, or `who` may have in its place, answered a request with an error."""
 
-    def __init__(self, verb: str, path: str, status: int, reason: str, advice: str = "") -> None:
+    def __init__(
+        self, verb: str, path: str, status: int, reason: str, advice: str = "", *, who: str = "UbiOps"
+    ) -> None:
         self.verb, self.path, self.status, self.reason = verb, path, status, reason
-        text = f"UbiOps answered {status} to {verb} {path}: {reason}" if status else reason
+        text = f"{who} answered {status} to {verb} {path}: {reason}" if status else reason
         super().__init__(text + (f"\n  {advice}" if advice else ""))
 
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 LOGIN = "the proxy wants a login (407): write http://USER:PASSWORD@HOST:PORT into HTTPS_PROXY or HTTP_PROXY"
 SILENT = "the proxy named by HTTPS_PROXY, HTTP_PROXY or ALL_PROXY does not answer"
+_SIGNS = re.compile("(?i)via$|proxy-|x-squid-")
+"""Headers that proxies add to answers (RFC 9110, 7.6.3 and 11.7), and UbiOps does not."""
 NO_URL = "the address of the proxy in HTTPS_PROXY, HTTP_PROXY or ALL_PROXY is no URL"
 
 
@@ -24,6 +28,19 @@ def is_broken(proxy: str) -> bool:
         return not urlsplit(proxy if "://" in proxy else f"http://{proxy}").hostname or urlsplit(proxy).port == 0
     except ValueError:
         return True
+
+
+def may_have_answered(url: str, headers: Mapping[str, str]) -> str:
+    """Who, beside the host, an answer to a request for `url` may be of; empty where no proxy is in sight.
+
+    A proxy reads and answers plain http only: https goes through it unread.
+    """
+    proxy = proxy_for(url) if urlsplit(url).scheme == "http" else None
+    if proxy and not is_broken(proxy):
+        address = urlsplit(proxy if "://" in proxy else f"http://{proxy}").netloc.rpartition("@")[2]
+        return f"The proxy at {address}"
+    signs = [f"{name}: {value}" for name, value in headers.items() if _SIGNS.match(name)]
+    return f"A proxy on the way ({signs[0]})" if signs else ""
 
 
 def refused(status: object) -> str:

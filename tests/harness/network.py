@@ -144,9 +144,10 @@ class Proxy(ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self, login: str = "", refuses: int = 0, page: str = "") -> None:
+    def __init__(self, login: str = "", refuses: int = 0, page: str = "", via: str = "") -> None:
         super().__init__(("127.0.0.1", 0), _Proxy)
         self.login, self.refuses, self.page = login, refuses, page
+        self.headers = {"Via": via} if via else {}
         self.passed: list[str] = []
         """Host and port of each connection or request that went through."""
 
@@ -179,7 +180,7 @@ class _Proxy(BaseHTTPRequestHandler):
             _answer(self, 407, b"", "text/plain", **{"Proxy-Authenticate": 'Basic realm="acme"'})
             return True
         if self.server.refuses:
-            _answer(self, self.server.refuses, self.server.page.encode(), "text/html")
+            _answer(self, self.server.refuses, self.server.page.encode(), "text/html", **self.server.headers)
             return True
         return False
 

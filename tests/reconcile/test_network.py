@@ -164,12 +164,37 @@ def test_a_proxy_that_lets_nobody_through(
         assert "the proxy refuses the connection (403)." in fault(plane, host.url)
 
 
+@pytest.mark.parametrize(
+    ("status", "page", "who"),
+    [
+        (502, "<html><title>Bad Gateway</title></html>", "The proxy at 127.0.0.1:{port}, or UbiOps behind it,"),
+        (404, "no such host", "The proxy at 127.0.0.1:{port}, or UbiOps behind it,"),
+        (502, '{"error": "The instance broke"}', "UbiOps"),
+    ],
+)
+def test_who_answered_is_not_claimed_where_a_proxy_may_have(
+    status: int, page: str, who: str, plain: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with serving(Proxy(refuses=status, page=page)) as proxy:
+        monkeypatch.setenv("HTTP_PROXY", proxy.url(LOGIN))
+        said = fault(control, plain.url)
+        assert said.startswith(f"{who.format(port=proxy.server_port)} answered {status} to GET ")
+        assert ("docs/network.md" in said) == (who != "UbiOps")
+
+
+def test_a_proxy_that_nobody_named_gives_itself_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What looks to it like the host is the proxy: transparent ones need no variable."""
+    with serving(Proxy(refuses=503, page="busy", via="1.1 squid")) as proxy:
+        said = fault(control, proxy.url())
+    assert said.startswith("A proxy on the way (Via: 1.1 squid), or UbiOps behind it, answered 503 to GET ")
+
+
 def test_a_filters_page_is_not_taken_for_ubiops(plain: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     with serving(Proxy(refuses=403, page="<html><title>Blocked by ACME</title></html>")) as proxy:
         monkeypatch.setenv("HTTP_PROXY", proxy.url())
         said = fault(control, plain.url)
         assert "Blocked by ACME" in said
-        assert "It is a web page, which UbiOps does not send" in said
+        assert "so it may be the proxy's own" in said
         with Endpoint(plain.url, None, 5) as there:
             assert str(there.get("/health")) == "403 (a web page: Blocked by ACME)"
 

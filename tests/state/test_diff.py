@@ -6,9 +6,22 @@ from typing import Any
 
 import pytest
 
-from whisperctl.state.diff import differing_fields
+from whisperctl.state.diff import differing_fields, is_trimmed
 
 SET = "request_logging_excluded_extensions"
+
+
+@pytest.mark.parametrize(
+    ("live", "desired"),
+    [
+        ({"labels": {"team": "a", "other": "b"}}, {"labels": {"team": "a"}}),
+        ({SET: ["wav", "mp3"]}, {SET: ["mp3", "wav"]}),
+        ({"health_check": {"interval": 30.0}}, {"health_check": {"interval": 30}}),
+        ({"set_elsewhere": 1}, {}),
+    ],
+)
+def test_the_same_in_another_form_is_no_change(live: dict[str, Any], desired: dict[str, Any]) -> None:
+    assert differing_fields(live, desired) == ()
 
 
 @pytest.mark.parametrize(
@@ -17,13 +30,16 @@ SET = "request_logging_excluded_extensions"
         ({"description": "two\nlines"}, {"description": "two\nlines\n"}),
         ({"value": "-----END"}, {"value": "  -----END\n\n"}),
         ({"labels": {"team": "a", "other": "b"}}, {"labels": {"team": "a "}}),
-        ({SET: ["wav", "mp3"]}, {SET: ["mp3", "wav"]}),
-        ({"health_check": {"interval": 30.0}}, {"health_check": {"interval": 30}}),
-        ({"set_elsewhere": 1}, {}),
     ],
 )
-def test_the_same_in_another_form_is_no_change(live: dict[str, Any], desired: dict[str, Any]) -> None:
-    assert differing_fields(live, desired) == ()
+def test_white_space_around_a_text_counts_unless_ubiops_takes_it_off(
+    live: dict[str, Any], desired: dict[str, Any]
+) -> None:
+    assert differing_fields(live, desired, trims=True) == ()
+    assert len(differing_fields(live, desired)) == 1
+    assert is_trimmed(live, desired) is True
+    assert is_trimmed({**live, **desired}, desired) is False
+    assert is_trimmed(live, live) is None
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ from whisperctl.state import secret
 from whisperctl.state.desired import digest_of
 from whisperctl.state.fingerprints import live_digest
 from whisperctl.state.labels import Changes, Labels
-from whisperctl.state.live import LABELLED, Live, rendered_by
+from whisperctl.state.live import LABELLED, Live, rendered_by, trimming
 from whisperctl.state.reading import read_live
 from whisperctl.state.records import Rendering
 from whisperctl.state.resources import Address, Kind, env_var_address, version_address
@@ -102,6 +102,7 @@ def seal(job: Job, operation: Operation) -> None:
             tool=__version__,
             protect=job.plan.wanted.stack.protect or Labels.of(raw).protect,
             served=bool(job.plan.wanted.stack.services),
+            trimmed=trimming(job.plan.wanted, live, job.plan.left_out),
             digest=job.plan.wanted.digest,
             applied=live_digest(live.owned, job.plan.wanted.state),
             version=job.version,

@@ -37,7 +37,7 @@ from whisperctl.control.faults import PAGE, in_words, never_sent, unreachable
 from whisperctl.control.rate_limit import RateLimit
 from whisperctl.errors import ApiError, Forbidden, NotFound, Unauthorized, Unreachable
 from whisperctl.output import clean
-from whisperctl.proxies import refused
+from whisperctl.proxies import may_have_answered, refused
 from whisperctl.tls import client_context
 
 ATTEMPTS = 4
@@ -51,6 +51,8 @@ SILENCE = 60.0
 """Seconds without a byte after which an upload or a download is given up."""
 MORE_CONNECTIONS = 128
 """Connections beyond the slots that are kept: for deployment requests, which take none."""
+KINDS = {401: Unauthorized, 403: Forbidden}
+"""Errors by status, whoever answered; what a proxy cannot find (404) may well exist."""
 DOCTOR = "`whisperctl doctor` tells whether the host answers."
 REPEATABLE = frozenset({"GET", "HEAD", "DELETE", "PATCH"})
 READING = frozenset({"GET", "HEAD"})
@@ -330,10 +332,14 @@ def api_error(verb: str, path: str, response: requests.Response, tries: int = 1)
     reason = _reason(response)
     if response.status_code == 407:
         return Unreachable(verb, path, 0, f"UbiOps cannot be reached ({verb} {path}): {refused(407)}.", PAGE)
+    is_ours = _words_of_ubiops(response) is not None
+    if not is_ours and (proxy := may_have_answered(response.url, response.headers)):
+        kind = KINDS.get(response.status_code, ApiError)
+        advice = f"The answer is not UbiOps' JSON, so it may be the proxy's own. {PAGE}"
+        return kind(verb, path, response.status_code, reason, advice, who=f"{clean(proxy)[:200]}, or UbiOps behind it,")
     if response.status_code in (401, 403) and _is_page(response):
         advice = "It is a web page, which UbiOps does not send: a proxy or filter on the way refuses this. " + PAGE
-        kind = Unauthorized if response.status_code == 401 else Forbidden
-        return kind(verb, path, response.status_code, reason, advice)
+        return KINDS[response.status_code](verb, path, response.status_code, reason, advice)
     match response.status_code:
         case 401:
             return Unauthorized(verb, path, 401, reason, "Check UBIOPS_API_TOKEN or --token-file.")
@@ -353,14 +359,19 @@ def _is_page(response: requests.Response) -> bool:
     return "html" in response.headers.get("Content-Type", "").lower()
 
 
-def _reason(response: requests.Response) -> str:
-    """At most 500 characters of what the server said: its JSON `error`, `detail` or `error_message`, else its text."""
+def _words_of_ubiops(response: requests.Response) -> str | None:
+    """What UbiOps says in its JSON; None of any other text."""
     with contextlib.suppress(ValueError, RecursionError):
         body = response.json()
         if isinstance(body, dict):
-            for key in ("error", "detail", "error_message"):
-                if body.get(key):
-                    return clean(str(body[key]))[:500]
+            return next((str(body[key]) for key in ("error", "detail", "error_message") if body.get(key)), None)
+    return None
+
+
+def _reason(response: requests.Response) -> str:
+    """At most 500 characters of what the server said: its JSON `error`, `detail` or `error_message`, else its text."""
+    if (words := _words_of_ubiops(response)) is not None:
+        return clean(words)[:500]
     text = response.text
     if "<" in text:
         title = re.search(r"<title>(.*?)</title>", text, re.IGNORECASE | re.DOTALL)

@@ -13,7 +13,7 @@ from whisperctl.spec import Stack
 from whisperctl.state.desired import Wanted, spec_path
 from whisperctl.state.diff import FieldChange, differing_fields
 from whisperctl.state.labels import owner
-from whisperctl.state.live import Live, is_sealed, rendered_by
+from whisperctl.state.live import Live, is_sealed, rendered_by, trims
 from whisperctl.state.resources import (
     IMMUTABLE,
     Address,
@@ -78,19 +78,22 @@ def undeletable_deployments(live: Live) -> tuple[set[Address], list[Remark]]:
     return undeletable, warnings
 
 
-def changes_between(wanted: Wanted, live: Live, undeletable: set[Address]) -> list[Change]:
+def changes_between(wanted: Wanted, live: Live, undeletable: set[Address], *, trimmed: bool = False) -> list[Change]:
     """What makes the live state the wanted one; of objects that left the file all but the `undeletable` are deleted.
+
+    With `trimmed` white space around a text is no difference, whatever the labels tell of UbiOps.
 
     Raises:
         NotOwned: a deployment must be made again and also holds versions of somebody else.
     """
     state = live.state
-    replaced = _replaced(wanted, live, undeletable)
+    trimmed = trimmed or trims(wanted, live)
+    replaced = _replaced(wanted, live, undeletable, trimmed)
     changes = []
     for address, resource in wanted.state.items():
         live_resource = state.get(address)
         moved = (*_renaming(live, address), *_relabelling(wanted, live, address))
-        differing = (*moved, *_differing(live_resource, resource))
+        differing = (*moved, *_differing(live_resource, resource, trimmed))
         if live_resource is None:
             changes.append(_change(wanted, resource, "create", differing, _why_created(address, live)))
         elif address in replaced:
@@ -142,7 +145,7 @@ def _relabelling(wanted: Wanted, live: Live, address: Address) -> tuple[FieldCha
     return (FieldChange(path=OWNER, before=before, after=wanted.stack.name),)
 
 
-def _differing(live_resource: Resource | None, resource: Resource) -> tuple[FieldChange, ...]:
+def _differing(live_resource: Resource | None, resource: Resource, trimmed: bool) -> tuple[FieldChange, ...]:
     """What must change, with nothing in it that is a secret or becomes one."""
     before = dict(live_resource.fields) if live_resource else {}
     fields = dict(resource.fields)
@@ -155,28 +158,29 @@ def _differing(live_resource: Resource | None, resource: Resource) -> tuple[Fiel
     if resource.address.kind is Kind.ENV_VAR and fields.get("secret") and before and not before["secret"]:
         before["value"] = Masked.SECRET  # it can be read on UbiOps until now; that is no reason to print it
         fields["value"] = Masked.SECRET_CHANGED
-    return differing_fields(before, fields)
+    return differing_fields(before, fields, trims=trimmed)
 
 
 def ignored_differences(wanted: Wanted, live: Live) -> tuple[tuple[Address, str], ...]:
     """What differs and is left as it is, since `ignore_changes` names it: object and path of the field."""
     state, ignored = live.state, []
+    trimmed = trims(wanted, live)
     for address, resource in wanted.state.items():
         if resource.ignored and address in state:
-            pairs = (_differing(state[address], wanted.unsettled[address]), _differing(state[address], resource))
+            pairs = (_differing(state[address], each, trimmed) for each in (wanted.unsettled[address], resource))
             everything, ours = ({item.path for item in fields} for fields in pairs)
             ignored += [(address, path) for path in sorted(everything - ours)]
     return tuple(ignored)
 
 
-def _replaced(wanted: Wanted, live: Live, undeletable: set[Address]) -> dict[Address, str]:
+def _replaced(wanted: Wanted, live: Live, undeletable: set[Address], trimmed: bool) -> dict[Address, str]:
     """What cannot be changed in place, and what goes down with it."""
     reasons: dict[Address, str] = {}
     state = live.state
     for address, resource in wanted.state.items():
         if address not in state:
             continue
-        names = {item.path for item in _differing(state[address], resource)}
+        names = {item.path for item in _differing(state[address], resource, trimmed)}
         fixed = sorted(names & IMMUTABLE.get(address.kind, frozenset()))
         if address.kind is Kind.ENV_VAR and resource.fields.get("secret"):
             fixed = []  # false to true is possible in place
@@ -223,8 +227,10 @@ def _with_names(stack: Stack, address: Address, field: FieldChange) -> FieldChan
     """The field with the variables that its value was taken from, and without it where a name looks like a secret's."""
     if address.kind in _RENDERED or isinstance(field.after, Masked):
         return field
+    if address.kind is Kind.ENV_VAR and field.path != "value":
+        return field
     path = spec_path(stack, address, field.path)
-    is_value = address.kind is Kind.ENV_VAR and field.path == "value"
+    is_value = address.kind is Kind.ENV_VAR
     names = stack.taken_from.get(path, ()) or (stack.taken_from.get((*path, "value"), ()) if is_value else ())
     if (is_value and looks_secret(address.names[-1])) or any(looks_secret(name) for name in names):
         before = None if field.before is None else Masked.UNMARKED

@@ -23,7 +23,7 @@ def is_usable(wanted: Wanted, live: Live) -> bool:
         return True
     labels = Labels.of(raw)
     is_unfinished = labels.rollout is not None and labels.rollout.state in ("begun", "failed")
-    differing = [change for change in changes_between(wanted, live, set()) if _is_content(change, names)]
+    differing = [change for change in changes_between(wanted, live, set(), trimmed=True) if _is_content(change, names)]
     return all(is_unfinished and _is_missing(change, labels) for change in differing)
 
 

@@ -1,7 +1,8 @@
 """State × State → changes of fields. Pure, stupid, and the one place that knows deepdiff.
 
 Only what the desired side names is compared: fields set elsewhere, server-filled defaults and foreign labels are never
-a difference, nor is what UbiOps keeps in another form: the order of a set, white space around a text.
+a difference, nor is what UbiOps keeps in another form: the order of a set, and white space around a text where it has
+been seen to take that off.
 """
 
 from __future__ import annotations
@@ -25,9 +26,14 @@ class FieldChange:
     """The environment variables that the wanted value was made of."""
 
 
-def differing_fields(live: Mapping[str, Any], desired: Mapping[str, Any]) -> tuple[FieldChange, ...]:
-    """What must change in `live` so that it holds everything that `desired` names, in the order of the paths."""
-    before, after = _seen_through(normal(live), normal(desired)), normal(desired)
+def differing_fields(
+    live: Mapping[str, Any], desired: Mapping[str, Any], *, trims: bool = False
+) -> tuple[FieldChange, ...]:
+    """What must change in `live` so that it holds everything that `desired` names, in the order of the paths.
+
+    `trims`: whether UbiOps takes white space off the ends of a text.
+    """
+    before, after = _seen_through(normal(live), normal(desired), trims), normal(desired)
     if before == after:
         return ()
     from deepdiff import DeepDiff
@@ -52,15 +58,27 @@ def normal(value: Any) -> Any:
             return value
 
 
-def _seen_through(live: Any, desired: Any, key: str = "") -> Any:
+def is_trimmed(live: Any, desired: Any) -> bool | None:
+    """Whether texts of `desired` with white space around them stand without it in `live`; None where there are none."""
+    match live, desired:
+        case Mapping(), Mapping():
+            answers = [is_trimmed(live.get(key), value) for key, value in desired.items()]
+            return None if set(answers) <= {None} else True in answers
+        case str(), str() if desired != desired.strip() and live in (desired, desired.strip()):
+            return live != desired
+        case _:
+            return None
+
+
+def _seen_through(live: Any, desired: Any, trims: bool, key: str = "") -> Any:
     """`live` cut to the keys that `desired` names, and `desired` itself where both mean the same to UbiOps.
 
     A key that is missing is None.
     """
     match live, desired:
         case dict(), dict():
-            return {key: _seen_through(live.get(key), value, key) for key, value in desired.items()}
-        case str(), str() if live == desired.strip():  # white space around it, which a server may take off
+            return {key: _seen_through(live.get(key), value, trims, key) for key, value in desired.items()}
+        case str(), str() if trims and live == desired.strip():
             return desired
         case list(), list() if key in UNORDERED and sorted(map(str, live)) == sorted(map(str, desired)):
             return desired

@@ -48,6 +48,7 @@ _TOOL: Final = "whisperctl-tool"
 _PROTECT: Final = "whisperctl-protect"
 _SERVED: Final = "whisperctl-served"
 _RENDERED: Final = "whisperctl-rendered"
+_TRIMMED: Final = "whisperctl-trimmed"
 _APPLIED: Final = "whisperctl-applied"
 _LEASE: Final = "whisperctl-lease"
 _GROUPS: Final = "whisperctl-group"
@@ -66,7 +67,8 @@ _START_SECONDS: Final = "whisperctl-start-seconds"
 _BUILD_SECONDS: Final = "whisperctl-build-seconds"
 
 _BOOKKEEPING: Final = (
-    _DIGEST, _VERSION, _TAGS, _LEASE, _ID, _ORIGIN, _TOOL, _PROTECT, _SERVED, _START_SECONDS, _BUILD_SECONDS
+    _DIGEST, _VERSION, _TAGS, _LEASE, _ID, _ORIGIN, _TOOL, _PROTECT, _SERVED, _TRIMMED, _START_SECONDS,
+    _BUILD_SECONDS,
 )  # fmt: skip
 """Labels of the deployment that say nothing about what it is like."""
 _CREATING: Final = "creating "
@@ -83,6 +85,7 @@ class Changes(TypedDict, total=False):
     tool: str | None
     protect: bool
     served: bool
+    trimmed: bool
     applied: str | None
     lease: LeaseHolder | None
     group_ids: Iterable[str]
@@ -159,6 +162,11 @@ class Labels:
     def served(self) -> bool:
         """Whether the stack had a service when it was last applied; on the deployment."""
         return self.all.get(_SERVED) == "true"
+
+    @property
+    def trimmed(self) -> bool:
+        """Whether UbiOps took white space off the ends of texts when the stack was last applied; on the deployment."""
+        return self.all.get(_TRIMMED) == "true"
 
     @property
     def applied(self) -> str | None:
@@ -404,6 +412,7 @@ _TEXTS: Final[Mapping[str, tuple[str, Callable[[Any], str | None]]]] = {
     "tool": (_TOOL, str),
     "protect": (_PROTECT, lambda protected: "true" if protected else None),
     "served": (_SERVED, lambda served: "true" if served else None),
+    "trimmed": (_TRIMMED, lambda trimmed: "true" if trimmed else None),
     "applied": (_APPLIED, str),
     "lease": (_LEASE, packed_lease),
     "version": (_VERSION, str),

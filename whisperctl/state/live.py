@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, assert_never
 
 from whisperctl.control.api import Json
 from whisperctl.state.desired import Wanted
+from whisperctl.state.diff import is_trimmed
 from whisperctl.state.inherited import Inherited
 from whisperctl.state.labels import Labels
 from whisperctl.state.resources import (
@@ -116,6 +117,19 @@ def is_sealed(wanted: Wanted, live: Live) -> bool:
     """Whether the spec is the one that was last applied, to the end."""
     deployment = live.owned.get(deployment_address(wanted.stack.deployment.name))
     return Labels.of(deployment).digest == wanted.digest
+
+
+def trims(wanted: Wanted, live: Live) -> bool:
+    """Whether UbiOps took white space off the ends of texts when the stack was last applied, as a label tells."""
+    return Labels.of(live.owned.get(deployment_address(wanted.stack.deployment.name))).trimmed
+
+
+def trimming(wanted: Wanted, live: Live, left_out: Collection[Address]) -> bool:
+    """The same as it is seen now, right after an apply of all but `left_out`; what the label told if no text tells."""
+    state = live.state
+    written = (resource for address, resource in wanted.state.items() if address in state and address not in left_out)
+    seen = {is_trimmed(state[resource.address].fields, resource.fields) for resource in written}
+    return trims(wanted, live) if seen <= {None} else True in seen
 
 
 LABELLED = (Kind.ENVIRONMENT, Kind.DEPLOYMENT, Kind.VERSION, Kind.SERVICE)
