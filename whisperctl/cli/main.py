@@ -59,7 +59,8 @@ ELSEWHERE = {
     "get": "status", "describe": "status", "ls": "list", "ps": "list", "outputs": "output", "refresh": "drift",
     "import": "adopt", "install": "apply", "upgrade": "apply", "deploy": "apply", "create": "apply", "up": "apply",
     "uninstall": "destroy", "delete": "destroy", "down": "destroy", "undo": "rollback", "log": "logs",
-    "port-forward": "proxy", "test": "smoke", "rollout": "history", "new": "init", "taint": "restart", "rm": "destroy", "state": "list",
+    "port-forward": "proxy", "test": "smoke", "rollout": "history", "new": "init", "taint": "restart", "state": "list",
+    "rm": "destroy",
 }  # fmt: skip
 """What Terraform, kubectl and Helm call it -> our command."""
 
