@@ -255,7 +255,7 @@ def test_a_package_of_another_whisperctl_is_told_by_both_versions(operator: Oper
     operator.write(SECOND)
     difference = f"rendered by 0.0.1, this is {__version__}"
     stays = operator.good("plan", "--detailed-exitcode").out
-    assert f"rendered by whisperctl 0.0.1, this is {__version__}: what the stack file says is the same" in stays
+    assert f"rendered by 0.0.1, this is {__version__}: what the stack file says is the same" in stays
     operator.write(CHANGED)
     assert _package_reason(operator).startswith(f"{DIGEST_ALONE}; {difference}: ")
 

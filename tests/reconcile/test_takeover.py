@@ -106,7 +106,7 @@ def test_a_stack_of_0_1_is_taken_over_without_a_deletion_a_build_or_a_question(p
     assert plan.changes == ()
     assert [operation.kind for operation in plan.operations] == ["seal"]
     shown = project.cli("plan", "--detailed-exitcode", str(file))
-    assert (shown.code, "package/alpha/v1 was rendered by whisperctl 0.1" in shown.out) == (0, True)
+    assert (shown.code, "package/alpha/v1 was rendered by 0.1" in shown.out) == (0, True)
     project.forget()
     ran = project.cli("apply", str(file))  # without --yes and without a terminal
     assert ran.code == 0, ran.err
@@ -172,7 +172,7 @@ def test_an_upgrade_alone_builds_nothing(project: Project, changes: dict[str, An
     with project.counted() as asked:
         shown = project.cli("plan", "--detailed-exitcode", str(file))
     assert any("/download" in line for line in asked) is not labelled
-    assert (shown.code, f"rendered by whisperctl 0.1.9, this is {__version__}: " in shown.out) == (0, True)
+    assert (shown.code, f"rendered by 0.1.9, this is {__version__}: " in shown.out) == (0, True)
     before = project.books()
     project.forget()
     assert project.cli("apply", str(file)).code == 0

@@ -203,7 +203,7 @@ def _package_as_it_runs(wanted: Wanted, live: Live) -> list[Remark]:
     address, tool = package_address(*names), rendered_by(live, *names)
     by, way = "another build of this whisperctl", ""
     if tool not in (None, __version__):
-        by = f"whisperctl {tool}, this is {__version__}"
+        by = f"{tool}, this is {__version__}"
         way = f', or with `whisperctl: ">={__version__}"` in the file'
     text = (
         f"{address} was rendered by {by}: what the stack file says is the same, so it stays, and is rendered anew "
