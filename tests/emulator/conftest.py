@@ -19,6 +19,7 @@ import httpx
 import pytest
 import ubiops
 
+from tests.harness import loopback
 from tests.harness.official import client_of
 from ubiops_emulator import testing
 from ubiops_emulator.testing import Emulator
@@ -64,7 +65,7 @@ def api(request: pytest.FixtureRequest) -> Iterator[ubiops.CoreApi]:
 def http(emulator: Emulator) -> Iterator[httpx.Client]:
     """Raw HTTP with the token, for what the official client would not send."""
     headers = {"Authorization": f"Token {emulator.token}"}
-    with httpx.Client(base_url=emulator.root, headers=headers, timeout=30) as client:
+    with loopback.client(base_url=emulator.root, headers=headers, timeout=30) as client:
         yield client
 
 

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 import ubiops
 
 from tests.emulator.conftest import LIVE, PROJECT, built, eventually
+from tests.harness import loopback
 from tests.harness.official import client_of
 from ubiops_emulator import testing
 from ubiops_emulator.testing import Emulator
@@ -134,6 +134,6 @@ def test_quotas_tell_the_room(api: ubiops.CoreApi) -> None:
 )
 def test_rubbish_is_refused(emulator: Emulator, changes: dict[str, Any], text: str) -> None:
     headers = {"Authorization": f"Token {emulator.token}"}
-    answer = httpx.patch(f"{emulator.root}/_emulator/capacity", json=changes, headers=headers)
+    answer = loopback.request("PATCH", f"{emulator.root}/_emulator/capacity", json=changes, headers=headers)
     assert answer.status_code == 400
     assert text in answer.json()["error"]

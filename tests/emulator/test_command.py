@@ -8,11 +8,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 import ubiops
 
 from tests.emulator.conftest import LIVE, PROJECT, built, eventually, package
+from tests.harness import loopback
 from tests.harness.official import client_of
 from ubiops_emulator import testing
 from ubiops_emulator.runtime.models import served_names
@@ -78,16 +78,16 @@ def test_only_the_books(tmp_path: Path) -> None:
         made = api.services_get(PROJECT, "d")
         assert api.services_status_get(PROJECT, "d").ready is True
         headers = {"Authorization": f"Token {emulator.token}"}
-        models = httpx.get(f"{made.endpoint}/v1/models", headers=headers).json()
+        models = loopback.get(f"{made.endpoint}/v1/models", headers=headers).json()
         assert [item["id"] for item in models["data"]] == ["a/b", "c"]
-        assert httpx.get(f"{made.endpoint}/health", headers=headers).status_code == 200
-        assert httpx.get(f"{made.endpoint}/docs", headers=headers).status_code == 501
-        assert httpx.post(f"{emulator.root}/_emulator/faults", headers=headers, json=UNHEALTHY).status_code == 200
-        answer = httpx.get(f"{made.endpoint}/health", headers=headers)
+        assert loopback.get(f"{made.endpoint}/health", headers=headers).status_code == 200
+        assert loopback.get(f"{made.endpoint}/docs", headers=headers).status_code == 501
+        assert loopback.post(f"{emulator.root}/_emulator/faults", headers=headers, json=UNHEALTHY).status_code == 200
+        answer = loopback.get(f"{made.endpoint}/health", headers=headers)
         assert (answer.status_code, "not healthy" in answer.text) == (503, True)
         assert api.services_status_get(PROJECT, "d").ready is False
-        httpx.delete(f"{emulator.root}/_emulator/faults", headers=headers)
-        assert httpx.get(f"{made.endpoint}/health", headers=headers).status_code == 200
+        loopback.request("DELETE", f"{emulator.root}/_emulator/faults", headers=headers)
+        assert loopback.get(f"{made.endpoint}/health", headers=headers).status_code == 200
         api.instances_update(
             PROJECT,
             "d",

@@ -23,6 +23,7 @@ import ubiops
 from tests.emulator.conftest import BASE, LIVE, PROJECT, built, eventually, package, zipped
 from tests.emulator.test_runtime import PROCESS, alive
 from tests.emulator.web_package import WEB
+from tests.harness import loopback
 from tests.harness.official import client_of
 from ubiops_emulator import testing
 
@@ -45,7 +46,7 @@ def test_a_restart_keeps_state_endpoint_and_token(tmp_path: Path) -> None:
     assert built(api, "web", tmp_path, package(WEB)).status == "success"
     made = api.services_create(PROJECT, ubiops.ServiceCreate(name="web", deployment="web", port=8080))
     _until_answered(made.endpoint, token)
-    pid = int(httpx.get(f"{made.endpoint}/pid", headers=headers(token)).text)
+    pid = int(loopback.get(f"{made.endpoint}/pid", headers=headers(token)).text)
     api.api_client.close()
     assert first.stop() == 0
     assert not alive(pid)
@@ -61,7 +62,7 @@ def test_a_restart_keeps_state_endpoint_and_token(tmp_path: Path) -> None:
 
 
 def _until_answered(endpoint: str, token: str) -> None:
-    eventually(lambda: httpx.get(f"{endpoint}/health", headers=headers(token)).status_code, lambda code: code == 200)
+    eventually(lambda: loopback.get(f"{endpoint}/health", headers=headers(token)).status_code, lambda code: code == 200)
 
 
 def test_kill_9_loses_no_acknowledged_write_and_leaves_no_process(tmp_path: Path) -> None:
@@ -95,7 +96,7 @@ def test_kill_9_loses_no_acknowledged_write_and_leaves_no_process(tmp_path: Path
 
 
 def _write(emulator: Any, number: int, acknowledged: list[str]) -> None:
-    with httpx.Client(base_url=emulator.host, headers=headers(emulator.token)) as client:
+    with loopback.client(base_url=emulator.host, headers=headers(emulator.token)) as client:
         for count in range(10_000):
             name = f"e{number}-{count}"
             try:
@@ -122,7 +123,7 @@ def test_a_build_survives_a_restart(tmp_path: Path) -> None:
     first.stop()
     second = testing.start(*SPEED, data=tmp_path)
     api = client_of(second)
-    httpx.post(f"{second.root}/_emulator/clock", json={"advance": 60}, headers=headers(second.token))
+    loopback.post(f"{second.root}/_emulator/clock", json={"advance": 60}, headers=headers(second.token))
     try:
         eventually(
             lambda: api.revisions_get(PROJECT, "d", upload.revision, "v1").status, lambda status: status == "success"
@@ -259,7 +260,7 @@ def test_a_service_whose_port_was_taken_moves(tmp_path: Path) -> None:
             moved = eventually(
                 lambda: api.services_get(PROJECT, "d").endpoint, lambda endpoint: endpoint != made.endpoint
             )
-            assert httpx.get(f"{moved}/health", headers=headers(second.token)).status_code == 503
+            assert loopback.get(f"{moved}/health", headers=headers(second.token)).status_code == 503
         finally:
             api.api_client.close()
             assert second.stop() == 0
@@ -270,7 +271,7 @@ def test_services_of_many_clients_listen_when_they_are_told(http: httpx.Client, 
     def make(number: int) -> int:
         body = {"name": f"{name}-{number}", "deployment": name, "port": 8080}
         endpoint = http.post(f"/v2/projects/{PROJECT}/services", json=body).json()["endpoint"]
-        return httpx.get(endpoint).status_code
+        return loopback.get(endpoint).status_code
 
     with ThreadPoolExecutor(8) as pool:
         assert set(pool.map(make, range(24))) == {401}

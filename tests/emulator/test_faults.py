@@ -14,6 +14,7 @@ import ubiops
 
 from tests.emulator.conftest import LIVE, PROJECT, built, eventually, package
 from tests.emulator.web_package import WEB
+from tests.harness import loopback
 from tests.harness.official import client_of
 from ubiops_emulator import testing
 from ubiops_emulator.testing import Emulator
@@ -277,6 +278,6 @@ def test_snapshot_restore_and_reset(http: httpx.Client, api: ubiops.CoreApi, nam
 def _status(endpoint: str) -> int:
     """0 where nobody listens."""
     try:
-        return httpx.get(f"{endpoint}/health").status_code
+        return loopback.get(f"{endpoint}/health").status_code
     except httpx.TransportError:
         return 0

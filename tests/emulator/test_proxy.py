@@ -17,6 +17,7 @@ from websockets.typing import Subprotocol
 
 from tests.emulator.conftest import PROJECT, built, eventually, package
 from tests.emulator.web_package import WEB
+from tests.harness import loopback
 from ubiops_emulator.testing import Emulator
 
 NAME = "web"
@@ -47,7 +48,7 @@ def _until_ready(api: ubiops.CoreApi, count: int) -> None:
 @pytest.fixture
 def client(service: Any, emulator: Emulator) -> Iterator[httpx.Client]:
     headers = {"Authorization": f"Token {emulator.token}"}
-    with httpx.Client(base_url=service.endpoint, headers=headers, timeout=20) as made:
+    with loopback.client(base_url=service.endpoint, headers=headers, timeout=20) as made:
         yield made
 
 
@@ -198,7 +199,7 @@ def test_rate_and_concurrency_limits(
         ubiops.ServiceCreate(name=name, deployment=NAME, port=8080, rate_limit=100000, rate_limit_user_default=2),
     )
     headers = {"Authorization": f"Token {emulator.token}"}
-    with httpx.Client(base_url=made.endpoint, headers=headers, timeout=20) as client:
+    with loopback.client(base_url=made.endpoint, headers=headers, timeout=20) as client:
         answers = [client.get("/health") for _ in range(6)]
         changes = {"rate_limit": None, "rate_limit_user_default": None, "concurrency_limit": 1}
         cleared = http.patch(f"/v2/projects/{PROJECT}/services/{name}", json=changes).json()

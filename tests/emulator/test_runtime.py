@@ -17,6 +17,7 @@ from ubiops.utils.streaming import stream_request
 
 from tests.emulator.conftest import LIVE, PROJECT, built, eventually, package
 from tests.emulator.web_package import WEB
+from tests.harness import loopback
 from tests.harness.official import client_of
 from ubiops_emulator import testing
 from ubiops_emulator.testing import Emulator
@@ -237,7 +238,7 @@ def test_two_stacks_with_one_port_side_by_side(
         made = api.services_create(PROJECT, ubiops.ServiceCreate(name=stack, deployment=stack, port=8080))
         asked = ask(api, stack).result
         headers = {"Authorization": f"Token {emulator.token}"}
-        answer = httpx.get(f"{made.endpoint}/pid", headers=headers)
+        answer = loopback.get(f"{made.endpoint}/pid", headers=headers)
         assert answer.text == str(asked)
         pids.add(answer.text)
         api.services_delete(PROJECT, stack)
@@ -253,14 +254,14 @@ def test_service_traffic_and_sleep(
     assert built(api, name, tmp_path, package(WEB)).status == "success"
     made = api.services_create(PROJECT, ubiops.ServiceCreate(name=name, deployment=name, port=8080))
     headers = {"Authorization": f"Token {emulator.token}"}
-    asleep = httpx.get(f"{made.endpoint}/health", headers=headers)
+    asleep = loopback.get(f"{made.endpoint}/health", headers=headers)
     assert asleep.status_code == 503
     assert f"POST …/deployments/{name}/versions/v1/requests" in asleep.json()["error"]
     assert instances(api, name) == []
     http.patch("/_emulator/switches", json={"service_traffic_wakes": True, "service_traffic_keeps_awake": True})
-    eventually(lambda: httpx.get(f"{made.endpoint}/health", headers=headers).status_code, lambda code: code == 200)
+    eventually(lambda: loopback.get(f"{made.endpoint}/health", headers=headers).status_code, lambda code: code == 200)
     for _ in range(3):
         http.post("/_emulator/clock", json={"advance": 200})
-        assert httpx.get(f"{made.endpoint}/health", headers=headers).status_code == 200
+        assert loopback.get(f"{made.endpoint}/health", headers=headers).status_code == 200
     http.patch("/_emulator/switches", json={"service_traffic_wakes": False, "service_traffic_keeps_awake": False})
     api.services_delete(PROJECT, name)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 import ubiops
 
 from tests.emulator.conftest import PROJECT, built, environment_package, eventually, package, written
+from tests.harness import loopback
 
 SERVER = """
 import http.server, os, threading
@@ -81,7 +81,7 @@ def test_from_nothing_to_an_answer_and_back(api: ubiops.CoreApi, name: str, tmp_
         PROJECT, ubiops.ServiceCreate(name=service, deployment=deployment, version="v1", port=8080)
     )
     token = api.api_client.configuration.api_key["Authorization"]
-    with httpx.Client(base_url=created.endpoint, headers={"Authorization": token}) as client:
+    with loopback.client(base_url=created.endpoint, headers={"Authorization": token}) as client:
         assert client.get("/health").status_code == 503
         answer = api.deployment_requests_create(PROJECT, deployment, data="ping")
         assert (answer.status, answer.result) == ("completed", "got ping")

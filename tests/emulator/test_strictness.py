@@ -9,6 +9,7 @@ import pytest
 import ubiops
 
 from tests.emulator.conftest import PROJECT
+from tests.harness import loopback
 from ubiops_emulator.testing import Emulator
 
 P = f"/v2/projects/{PROJECT}"
@@ -250,7 +251,7 @@ def test_other_media_types(http: httpx.Client) -> None:
 )
 def test_tokens(emulator: Emulator, header: str | None, text: str) -> None:
     headers = {"Authorization": header} if header else {}
-    assert text in error(httpx.get(f"{emulator.host}/projects", headers=headers), 401)
+    assert text in error(loopback.get(f"{emulator.host}/projects", headers=headers), 401)
 
 
 @pytest.mark.parametrize("path", ["/v2/pipelines", "/v3/projects", "/", "/v2/projects/demo/buckets", "/docs"])

@@ -11,10 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import httpx
-
 from tests.endpoint import fake_vllm, tones
-from tests.harness import program
+from tests.harness import loopback, program
 from ubiops_emulator import testing
 from ubiops_emulator.testing import Emulator
 from whisperctl.control.api import Api
@@ -79,7 +77,7 @@ class Project:
 
     def upload(self) -> str:
         """Upload the package; plainly, because the official client leaves the file that it uploads open."""
-        answer = httpx.post(
+        answer = loopback.post(
             f"{self.emulator.host}/projects/demo/deployments/tones/versions/v1/revisions",
             headers={"Authorization": f"Token {self.emulator.token}"},
             files={"file": ("package.zip", self.content, "application/zip")},

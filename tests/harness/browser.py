@@ -15,8 +15,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import httpx
 from websockets.sync.client import ClientConnection, connect
+
+from tests.harness import loopback
 
 SECONDS = 60.0
 FLAGS = (
@@ -97,7 +98,7 @@ def chromium(profile: Path, *flags: str) -> Iterator[Page]:
             assert process.poll() is None
             time.sleep(0.02)
         port = active.read_text().split()[0]
-        tabs = httpx.get(f"http://127.0.0.1:{port}/json", trust_env=False).json()
+        tabs = loopback.get(f"http://127.0.0.1:{port}/json", trust_env=False).json()
         url = next(tab["webSocketDebuggerUrl"] for tab in tabs if tab["type"] == "page")
         with connect(url, max_size=1 << 26, proxy=None) as connection:
             yield Page(connection)

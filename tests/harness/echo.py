@@ -17,8 +17,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import quote, quote_plus
 
-import httpx
-
+from tests.harness import loopback
 from ubiops_emulator.testing import Emulator
 
 TEXTS = frozenset({"description", "error_message", "log", "message", "event", "detail", "deprecation"})
@@ -82,7 +81,7 @@ class Echo:
             content = json.dumps({"error": echo}) if number % 2 else f"<title>{html.escape(echo)}</title>"
             return self.status, "application/json" if number % 2 else "text/html", content.encode()
         sent: dict[str, str] = {n: headers[n] for n in ("Authorization", "Content-Type") if n in headers}
-        got = httpx.request(verb, self.emulator.root + path, headers=sent, content=body, timeout=30, trust_env=False)
+        got = loopback.request(verb, self.emulator.root + path, headers=sent, content=body, timeout=30, trust_env=False)
         if "json" not in got.headers.get("content-type", ""):
             return got.status_code, "application/octet-stream", got.content
         return got.status_code, "application/json", json.dumps(self._seasoned(got.json())).encode()

@@ -17,6 +17,8 @@ from pathlib import Path
 
 import httpx
 
+from tests.harness import loopback
+
 EACH = 0.1
 """Seconds between the beginnings of two requests."""
 ANSWER_SECONDS = 120.0
@@ -97,7 +99,7 @@ def asking(url: str, token: str, model: str, recording: Path, words: str, langua
     limits = httpx.Limits(max_connections=THREADS, max_keepalive_connections=THREADS)
     headers = {"Authorization": f"Token {token}"}
     with (
-        httpx.Client(base_url=url, headers=headers, timeout=ANSWER_SECONDS, limits=limits, trust_env=False) as http,
+        loopback.client(base_url=url, headers=headers, timeout=ANSWER_SECONDS, limits=limits, trust_env=False) as http,
         ThreadPoolExecutor(THREADS) as pool,
     ):
         client = Client(http, model, recording, words, language)

@@ -8,6 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.harness import loopback
 from tests.harness.operator import Operator
 from ubiops_emulator import testing
 from ubiops_emulator.testing import Emulator
@@ -48,7 +49,7 @@ def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
 def control(emulator: Emulator) -> Iterator[httpx.Client]:
     """The emulator's own calls: journal, faults, snapshots."""
     headers = {"Authorization": f"Token {emulator.token}"}
-    with httpx.Client(base_url=f"{emulator.root}/_emulator", headers=headers, timeout=30) as client:
+    with loopback.client(base_url=f"{emulator.root}/_emulator", headers=headers, timeout=30) as client:
         yield client
 
 

@@ -15,10 +15,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from typing import Any
 
-import httpx
 import pytest
 
-from tests.harness import program
+from tests.harness import loopback, program
 from tests.harness.operator import Operator
 from tests.harness.sweeps import EXHAUSTIVE
 from ubiops_emulator.testing import Emulator
@@ -40,7 +39,7 @@ class Replay:
         key = (verb, target.partition("?")[0])
         if key not in self.answers:
             headers = {"Authorization": f"Token {self.emulator.token}", "Content-Type": "application/json"}
-            answer = httpx.request(verb, self.emulator.root + target, headers=headers, content=body, timeout=30)
+            answer = loopback.request(verb, self.emulator.root + target, headers=headers, content=body, timeout=30)
             self.answers[key] = (answer.status_code, answer.json() if answer.content else None)
         status, value = self.answers[key]
         if self.odd and self.odd[0] == key:

@@ -12,6 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.harness import loopback
 from tests.harness.sweeps import whole
 from tests.real.conftest import SAMPLES, SPOKEN, surroundings, whisperctl
 from tests.real.family import END_TIMEOUT, descendants, remaining
@@ -90,7 +91,7 @@ def assert_transcribed(url: str, kind: Kind, folder: Path) -> None:
 @whole
 def test_a_package_serves_until_it_is_told_to_end(instance: subprocess.Popen[str], port: int, tmp_path: Path) -> None:
     wait_for_line(instance, "ready")
-    with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=120) as server:
+    with loopback.client(base_url=f"http://127.0.0.1:{port}", timeout=120) as server:
         assert [model["id"] for model in server.get("/v1/models").json()["data"]] == ["whisper-nano"]
         transcripts = {name: transcript(server, name) for name in SPOKEN}
     errors = {name: word_error_rate(said["text"], transcripts[name]) for name, said in SPOKEN.items()}

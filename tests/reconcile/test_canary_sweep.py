@@ -11,11 +11,10 @@ import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import httpx
 import pytest
 
 from tests.endpoint import tones
-from tests.harness import program
+from tests.harness import loopback, program
 from tests.harness.echo import Echo, echoing, seen
 from tests.harness.program import Ran
 from tests.harness.project import Project
@@ -172,7 +171,7 @@ def test_the_proxy_shows_no_page_the_token(project: Project, echo: Echo, folder:
     assert proxy.stdout is not None
     url = proxy.stdout.readline().strip()
     assert url, proxy.communicate(timeout=30)[1]
-    pages = [httpx.get(f"{url}{path}", timeout=20, trust_env=False).text for path in ("v1/models", "elsewhere")]
+    pages = [loopback.get(f"{url}{path}", timeout=20, trust_env=False).text for path in ("v1/models", "elsewhere")]
     proxy.terminate()
     out, err = proxy.communicate(timeout=30)
     assert all("*" * 20 in page for page in pages)

@@ -17,11 +17,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 import yaml
 from prometheus_client import CollectorRegistry, generate_latest
 
+from tests.harness import loopback
 from tests.harness.project import Project
 from whisperctl.cli.commands.watch import watch
 from whisperctl.operate.watch.conditions import Condition, Notice, OpenConditions
@@ -192,7 +192,7 @@ def test_the_program_tells_posts_counts_and_ends(project: Project, webhook: tupl
     )
     while not taken:
         threading.Event().wait(0.01)
-    shown = httpx.get(f"http://127.0.0.1:{port}/metrics").text
+    shown = loopback.get(f"http://127.0.0.1:{port}/metrics").text
     process.send_signal(signal.SIGTERM)
     out, err = process.communicate(timeout=10)
     assert process.returncode == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -33,7 +34,8 @@ class Connections:
         self._all: list[httpx.Client] = []
         self._closed = False
         try:
-            self._trust = client_context() if encrypted else httpx.create_ssl_context()
+            # httpx would read the certificates of all authorities, which takes longer than a request.
+            self._trust = client_context() if encrypted else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
             self._idle.append(self._made())
         except (OSError, ImportError, ValueError, httpx.InvalidURL) as error:  # proxies, certificates
             raise Unhealthy(
