@@ -18,6 +18,7 @@ import yaml
 
 from tests.endpoint import tones
 from tests.endpoint.fake_vllm import MODEL, TOKEN, FakeVllm, Fault
+from tests.harness.sweeps import whole
 from whisperctl.endpoint.client_settings import CLIENTS, Client, note, settings
 
 PACKAGES = [
@@ -116,6 +117,7 @@ def test_openai(vllm: FakeVllm, audio: str, prefix: str, tmp_path: Path) -> None
     assert text_of(["sh", "-ec", script], UBIOPS_API_TOKEN=prefix + TOKEN) == "ba ke"
 
 
+@whole  # it takes 14 s of a core to import
 def test_litellm(vllm: FakeVllm, audio: str, clients: str, tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text(shown("litellm", vllm, audio))
     assert text_of([clients, "-c", LITELLM, str(tmp_path / "config.yaml"), audio]) == "ba ke"
