@@ -51,7 +51,7 @@ STEP, PIECE = 24, 28
 """Seconds from one piece to the next, and of a piece."""
 
 
-class Heard:
+class Progress:
     """Keeps when so much audio was transcribed."""
 
     def __init__(self) -> None:
@@ -60,7 +60,7 @@ class Heard:
 
     def opened(self, recording: Recording, seconds: float | None) -> None: ...
 
-    def heard(self, seconds: float) -> None:
+    def advanced(self, seconds: float) -> None:
         self.times.append((time.monotonic(), seconds))
 
     def finished(self, result: Result) -> None: ...
@@ -207,18 +207,18 @@ class Timed(Endpoint):
 
 def transcribed(url: str, model: str, path: Path, parallelism: int | None, *, ignores_text: bool = False) -> Run:
     """One run of `transcribe`; with `ignores_text` every answer counts as a plausible one."""
-    heard, clock = Heard(), SystemClock()
+    progress, clock = Progress(), SystemClock()
     with Timed(url, ignores_text=ignores_text) as endpoint, tempfile.TemporaryDirectory() as spool:
-        patient = Patient(endpoint, clock, Alarm(endpoint, None, clock, 600, heard.say))
+        patient = Patient(endpoint, clock, Alarm(endpoint, None, clock, 600, progress.say))
         wishes = Wishes(ask=Ask(model=model, timed=True, language="en"))
-        batch = Batch(wishes, [Server(patient, model)], parallelism, clock, heard, spool=Path(spool))
+        batch = Batch(wishes, [Server(patient, model)], parallelism, clock, progress, spool=Path(spool))
         began = cpu()
         for result in batch.run(find([str(path)], Path(spool))):
             if isinstance(result, Failed):
                 sys.exit(f"{result.name}: {result.reason}")
         used = cpu() - began
-    level = heard.levels[-1] if heard.levels else parallelism or 0
-    return Run(cpu=used, rate=middle_rate(heard.times), level=level, latencies=sorted(endpoint.latencies))
+    level = progress.levels[-1] if progress.levels else parallelism or 0
+    return Run(cpu=used, rate=middle_rate(progress.times), level=level, latencies=sorted(endpoint.latencies))
 
 
 @contextmanager

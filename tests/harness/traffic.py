@@ -29,7 +29,7 @@ THREADS = 128
 
 
 @dataclass(slots=True)
-class Heard:
+class Answers:
     """What a client was answered.
 
     Attributes:
@@ -62,7 +62,7 @@ class Client:
         """Ask what `http` is for."""
         self.http, self.model, self.language = http, model, language
         self.name, self.content = recording.name, recording.read_bytes()
-        self.heard = Heard(words)
+        self.answers = Answers(words)
         self.free = threading.Semaphore(TRANSCRIPTIONS_AT_ONCE)
 
     def ask(self) -> None:
@@ -71,9 +71,9 @@ class Client:
         try:
             self._transcribe() if transcribes else self._list()
         except httpx.HTTPError as error:
-            self.heard.errors.append(f"{type(error).__name__}: {error}")
+            self.answers.errors.append(f"{type(error).__name__}: {error}")
         finally:
-            (self.heard.transcribed if transcribes else self.heard.listed).append(time.monotonic() - begun)
+            (self.answers.transcribed if transcribes else self.answers.listed).append(time.monotonic() - begun)
             if transcribes:
                 self.free.release()
 
@@ -82,18 +82,18 @@ class Client:
         files = {"file": (self.name, self.content, "audio/wav")}
         answer = self.http.post("/v1/audio/transcriptions", data=form, files=files)
         if answer.status_code != httpx.codes.OK:
-            self.heard.errors.append(f"{answer.status_code}: {answer.text[:200]}")
-        elif (text := str(answer.json()["text"]).strip()) != self.heard.words:
-            self.heard.wrong.append(text)
+            self.answers.errors.append(f"{answer.status_code}: {answer.text[:200]}")
+        elif (text := str(answer.json()["text"]).strip()) != self.answers.words:
+            self.answers.wrong.append(text)
 
     def _list(self) -> None:
         answer = self.http.get("/v1/models")
         if answer.status_code != httpx.codes.OK or self.model not in answer.text:
-            self.heard.errors.append(f"{answer.status_code}: {answer.text[:200]}")
+            self.answers.errors.append(f"{answer.status_code}: {answer.text[:200]}")
 
 
 @contextmanager
-def asking(url: str, token: str, model: str, recording: Path, words: str, language: str = "en") -> Iterator[Heard]:
+def asking(url: str, token: str, model: str, recording: Path, words: str, language: str = "en") -> Iterator[Answers]:
     """Ask `url` ten times a second for the length of a block; then every answer is there."""
     over = threading.Event()
     limits = httpx.Limits(max_connections=THREADS, max_keepalive_connections=THREADS)
@@ -114,7 +114,7 @@ def asking(url: str, token: str, model: str, recording: Path, words: str, langua
         thread = threading.Thread(target=ask_on_time, name="asks on time", daemon=True)
         thread.start()
         try:
-            yield client.heard
+            yield client.answers
         finally:
             over.set()
             thread.join()

@@ -18,7 +18,7 @@ import pytest
 import yaml
 
 from tests.harness.sweeps import whole
-from tests.harness.traffic import Heard, asking
+from tests.harness.traffic import Answers, asking
 from tests.real.conftest import SAMPLES, SPOKEN, surroundings
 from ubiops_emulator import testing
 from ubiops_emulator.testing import Emulator
@@ -90,7 +90,7 @@ def line(spec: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Line]
         yield fresh
 
 
-def asked_during_apply(line: Line) -> tuple[int, str, Heard]:
+def asked_during_apply(line: Line) -> tuple[int, str, Answers]:
     """Apply while a client asks: the exit code, what was said, and what the client heard."""
     model = line.document["model"]["served_name"]
     with asking(line.url(), line.emulator.token, model, RECORDING, WORDS) as answers:

@@ -38,7 +38,7 @@ class Notes:
     def finished(self, result: Result) -> None:
         self.results.append(result)
 
-    def heard(self, seconds: float) -> None:
+    def advanced(self, seconds: float) -> None:
         self.seconds += seconds
 
     def paced(self, level: int) -> None:

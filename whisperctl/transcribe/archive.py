@@ -176,7 +176,7 @@ class Archive:
                 self._send(replace(sent, place=self._place()), done)
                 return
         if isinstance(result, Done):
-            self._listener.heard(result.transcript.duration or 0.0)
+            self._listener.advanced(result.transcript.duration or 0.0)
         self._listener.finished(result)
         yield result
 

@@ -21,7 +21,7 @@ from whisperctl.endpoint.transcription import Ask, Transcript, timed
 from whisperctl.errors import Interrupted, WhisperctlError
 from whisperctl.transcribe import audio, remote
 from whisperctl.transcribe.formats import TIMED
-from whisperctl.transcribe.lanes import Heard, Lanes, Send
+from whisperctl.transcribe.lanes import Lanes, Send, Transcribed
 from whisperctl.transcribe.ledger import Source
 from whisperctl.transcribe.outputs import Output
 from whisperctl.transcribe.pace import MOST
@@ -172,7 +172,7 @@ class Batch:
             if sound is None:
                 return self._whole(wishes.ask, recording, path, turn), []
             self._listener.opened(recording, sound.seconds)
-            lanes = Lanes(wishes.ask, wishes.channels, send, self._listener.heard, turn)
+            lanes = Lanes(wishes.ask, wishes.channels, send, self._listener.advanced, turn)
             transcript, notes = lanes.transcribed(sound, words=wishes.words)
         if len(sound.tracks) > 1 and wishes.track is None:
             notes.insert(
@@ -180,27 +180,27 @@ class Batch:
             )
         return transcript, notes
 
-    def _submit(self, ask: Ask, piece: Piece, is_over: Callable[[], bool]) -> Future[Heard]:
+    def _submit(self, ask: Ask, piece: Piece, is_over: Callable[[], bool]) -> Future[Transcribed]:
         slot = self._servers.slot()
-        future = self._requests.submit(lambda: self._heard(slot, ask, piece, is_over))
+        future = self._requests.submit(lambda: self._transcribe(slot, ask, piece, is_over))
         future.add_done_callback(lambda _: slot.give_back())
         return future
 
-    def _inline(self, ask: Ask, piece: Piece, is_over: Callable[[], bool]) -> Future[Heard]:
-        slot, future = self._servers.slot(), Future[Heard]()
+    def _inline(self, ask: Ask, piece: Piece, is_over: Callable[[], bool]) -> Future[Transcribed]:
+        slot, future = self._servers.slot(), Future[Transcribed]()
         try:
-            future.set_result(self._heard(slot, ask, piece, is_over))
+            future.set_result(self._transcribe(slot, ask, piece, is_over))
         except BaseException as error:  # it belongs to whoever asks the future
             future.set_exception(error)
         finally:
             slot.give_back()
         return future
 
-    def _heard(self, slot: Slot, ask: Ask, piece: Piece, is_over: Callable[[], bool]) -> Heard:
+    def _transcribe(self, slot: Slot, ask: Ask, piece: Piece, is_over: Callable[[], bool]) -> Transcribed:
         if is_over():
             raise Interrupted("another piece of the same recording failed")
         answer = self._servers.ask(slot, ask, lambda asker, own: asker.transcript(own, piece))
-        self._listener.heard(piece.end - piece.start)
+        self._listener.advanced(piece.end - piece.start)
         return answer
 
     def _whole(self, ask: Ask, recording: Recording, path: Path, turn: Turn) -> Transcript:
@@ -222,7 +222,7 @@ class Batch:
             slot.give_back()
         last = max((one.end for one in transcript.segments or ()), default=0.0)
         duration = transcript.duration or last
-        self._listener.heard(duration)
+        self._listener.advanced(duration)
         return timed(transcript, duration) if ask.timed else transcript
 
 

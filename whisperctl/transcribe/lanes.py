@@ -23,8 +23,8 @@ from whisperctl.transcribe.stitch import merged, stitch
 from whisperctl.transcribe.turns import Turn
 from whisperctl.transcribe.words import estimated
 
-Heard = tuple[Transcript, Doubt | None]
-Send = Callable[[Ask, Piece, Callable[[], bool]], "Future[Heard]"]
+Transcribed = tuple[Transcript, Doubt | None]
+Send = Callable[[Ask, Piece, Callable[[], bool]], "Future[Transcribed]"]
 """Has a piece transcribed; the third argument tells whether nobody waits for it any more."""
 
 _ENDS_EARLY = 1.0
@@ -38,7 +38,7 @@ class _Lane:
     label: str | None
     ask: Ask
     cutter: Cutter
-    waiting: list[tuple[Piece, Future[Heard]]] = field(default_factory=list)
+    waiting: list[tuple[Piece, Future[Transcribed]]] = field(default_factory=list)
     unsent: list[tuple[float, float]] = field(default_factory=list)
 
 
@@ -50,7 +50,7 @@ class Lanes:
         ask: Ask,
         channels: Channels,
         send: Send,
-        heard: Callable[[float], None],
+        advanced: Callable[[float], None],
         turn: Turn,
     ) -> None:
         """Begin nothing yet.
@@ -59,10 +59,10 @@ class Lanes:
             ask: what to ask for each piece.
             channels: what to make of the channels.
             send: has a piece transcribed.
-            heard: is told of seconds that need no sending.
+            advanced: is told of seconds that need no sending.
             turn: of the recording; it ends when everything is decoded.
         """
-        self._ask, self._channels, self._send, self._heard = ask, channels, send, heard
+        self._ask, self._channels, self._send, self._advanced = ask, channels, send, advanced
         self._turn = turn
         self._lanes: list[_Lane] = []
         self._frames = 0
@@ -107,9 +107,9 @@ class Lanes:
         for piece in cut:
             if speech.is_left_out(piece):
                 lane.unsent.append((piece.start, piece.end))
-                future: Future[Heard] = Future()
+                future: Future[Transcribed] = Future()
                 future.set_result((Transcript(text="", language=lane.ask.language, segments=()), None))
-                self._heard(piece.end - piece.start)
+                self._advanced(piece.end - piece.start)
             else:
                 future = self._send(lane.ask, piece, self._over.is_set)
                 future.add_done_callback(self._stop_if_broken)
@@ -119,14 +119,14 @@ class Lanes:
                     first = self._result(future)[0]
                 lane.ask = replace(lane.ask, language=languages.code(first.language or ""))
 
-    def _stop_if_broken(self, future: Future[Heard]) -> None:
+    def _stop_if_broken(self, future: Future[Transcribed]) -> None:
         if future.cancelled():
             return
         if (error := future.exception()) and not self._over.is_set():
             self._failure = error
             self._over.set()
 
-    def _result(self, future: Future[Heard]) -> Heard:
+    def _result(self, future: Future[Transcribed]) -> Transcribed:
         """What was heard, or the failure that came first: pieces after it are not even sent."""
         try:
             return future.result()

@@ -48,7 +48,7 @@ class _Seen:
     latencies: list[float] = field(default_factory=list)
     errors: Counter[str] = field(default_factory=Counter)
     audio: float = 0.0
-    heard: dict[int, Transcript] = field(default_factory=dict)
+    transcripts: dict[int, Transcript] = field(default_factory=dict)
     sent: int = 0
 
 
@@ -100,7 +100,7 @@ class Load:
             audio_seconds_per_second=seen.audio / took,
             p50=_share(ordered, 0.50),
             p95=_share(ordered, 0.95),
-            wer=self._wer(seen.heard),
+            wer=self._wer(seen.transcripts),
         )
 
     def _until(self, seen: _Seen, deadline: float, concurrency: int) -> None:
@@ -127,7 +127,7 @@ class Load:
             with self._lock:
                 seen.latencies.append(took)
                 seen.audio += self._pieces[number].end - self._pieces[number].start
-                seen.heard[number] = transcript
+                seen.transcripts[number] = transcript
 
     def _failed(self, seen: _Seen, kind: str) -> None:
         with self._lock:

@@ -55,7 +55,7 @@ class Listener(Protocol):
     def opened(self, recording: Recording, seconds: float | None) -> None:
         """A recording's turn has come; it is so long, if that is known."""
 
-    def heard(self, seconds: float) -> None:
+    def advanced(self, seconds: float) -> None:
         """So many more seconds of audio have been transcribed."""
 
     def finished(self, result: Result) -> None:

@@ -32,7 +32,7 @@ class Lines:
     def opened(self, recording: Recording, seconds: float | None) -> None:
         """Say nothing: the line comes when it is done."""
 
-    def heard(self, seconds: float) -> None:
+    def advanced(self, seconds: float) -> None:
         """Say nothing: a line per piece would be noise."""
 
     def paced(self, level: int) -> None:
@@ -59,7 +59,7 @@ class Bar(Lines):
         self._progress, self._done, self._total = progress, 0, files
         self._length: float | None = None
         self._level: int | None = None
-        self._heard, self._started = 0.0, time.monotonic()
+        self._transcribed, self._started = 0.0, time.monotonic()
         self._task = progress.add_task("", total=None, minutes="", speed="")
         self._show()
 
@@ -71,10 +71,10 @@ class Bar(Lines):
                 self._length = seconds
                 self._show()
 
-    def heard(self, seconds: float) -> None:
+    def advanced(self, seconds: float) -> None:
         """Move on by so many seconds of audio."""
         with self._lock:
-            self._heard += seconds
+            self._transcribed += seconds
             self._show()
 
     def paced(self, level: int) -> None:
@@ -98,15 +98,15 @@ class Bar(Lines):
         super().finished(result)
 
     def _show(self) -> None:
-        speed = self._heard / max(time.monotonic() - self._started, 1e-3)
+        speed = self._transcribed / max(time.monotonic() - self._started, 1e-3)
         alone = self._files == 1
         self._progress.update(
             self._task,
             description="transcribing" if alone else f"{self._done}/{self._total} recordings",
             total=self._length if alone else self._total,
-            completed=min(self._heard, self._length or self._heard) if alone else self._done,
-            minutes=_minutes(self._heard, self._length),
-            speed=_speed(speed, self._level) if self._heard else "",
+            completed=min(self._transcribed, self._length or self._transcribed) if alone else self._done,
+            minutes=_minutes(self._transcribed, self._length),
+            speed=_speed(speed, self._level) if self._transcribed else "",
         )
 
 
