@@ -67,22 +67,25 @@ class Settings:
             WhisperctlError: none of the three names one, or two of them contradict each other.
         """
         variable = os.environ.get("UBIOPS_PROJECT")
+        if declared:
+            self._refuse_contradiction(declared, variable)
         chosen = self.project_flag or declared or variable
-        others = [("--project", self.project_flag)]
-        context = click.get_current_context(silent=True)
-        if context is not None and context.info_name in WRITING and not self.project_flag:
-            others.append(("UBIOPS_PROJECT", variable))
-        for source, name in others:
-            if name and declared and name != declared:
-                raise WhisperctlError(
-                    f"{source} names the project {name!r}, and the stack file {declared!r}.\n"
-                    "  Nothing was done. Leave out the one that is wrong."
-                )
         if not chosen:
             raise WhisperctlError(
                 "No project is named.\n  Set UBIOPS_PROJECT, pass --project, or write `project:` into the stack file."
             )
         return chosen
+
+    def _refuse_contradiction(self, declared: str, variable: str | None) -> None:
+        """The flag must name what the stack declares; the variable only where something is written."""
+        context = click.get_current_context(silent=True)
+        writes = context is not None and context.info_name in WRITING
+        source, name = ("--project", self.project_flag) if self.project_flag else ("UBIOPS_PROJECT", variable)
+        if name and name != declared and (writes or self.project_flag):
+            raise WhisperctlError(
+                f"{source} names the project {name!r}, and the stack file {declared!r}.\n"
+                "  Nothing was done. Leave out the one that is wrong."
+            )
 
     def token(self, project: str | None = None) -> str:
         """The API token without its `Token ` prefix; that of `project` where the environment has one for it.

@@ -69,12 +69,13 @@ def _clear(folder: Path, files: Mapping[str, bytes | Path]) -> None:
     if earlier is None and not all(path.is_dir() for path in folder.rglob("*")):
         raise WhisperctlError(f"{folder} holds files that whisperctl did not write.\n  Name an empty or a new folder.")
     ours = [*(earlier or ()), MANIFEST]
-    for path in (folder / name for name in (*files, *ours)):
+    for name in (*files, *ours):
+        path = folder / name
         if path.is_symlink() or not is_below(path.parent, folder):
             raise WhisperctlError(f"{path} is a link, or behind one: nothing is written or removed there.")
-    for path in (folder / name for name in files if name not in ours):
-        if path.exists():
-            raise WhisperctlError(f"{path} was not written by whisperctl, and would be overwritten.")
+    for name in files:
+        if name not in ours and (folder / name).exists():
+            raise WhisperctlError(f"{folder / name} was not written by whisperctl, and would be overwritten.")
     for name in ours:
         (folder / name).unlink(missing_ok=True)
 

@@ -175,17 +175,9 @@ def ignored_differences(wanted: Wanted, live: Live) -> tuple[tuple[Address, str]
 
 def _replaced(wanted: Wanted, live: Live, undeletable: set[Address], trimmed: bool) -> dict[Address, str]:
     """What cannot be changed in place, and what goes down with it."""
-    reasons: dict[Address, str] = {}
     state = live.state
-    for address, resource in wanted.state.items():
-        if address not in state:
-            continue
-        names = {item.path for item in _differing(state[address], resource, trimmed)}
-        fixed = sorted(names & IMMUTABLE.get(address.kind, frozenset()))
-        if address.kind is Kind.ENV_VAR and resource.fields.get("secret"):
-            fixed = []  # false to true is possible in place
-        if fixed:
-            reasons[address] = f"{', '.join(fixed)} cannot be changed in place"
+    fixed = {a: _fixed_fields(state[a], resource, trimmed) for a, resource in wanted.state.items() if a in state}
+    reasons = {a: f"{', '.join(names)} cannot be changed in place" for a, names in fixed.items() if names}
     deployment = deployment_address(wanted.stack.deployment.name)
     if deployment in reasons:
         if deployment in undeletable:
@@ -197,6 +189,14 @@ def _replaced(wanted: Wanted, live: Live, undeletable: set[Address], trimmed: bo
         below = (Kind.INSTANCE_TYPE_GROUP, Kind.VERSION, Kind.ENV_VAR, Kind.PACKAGE, Kind.SERVICE)
         reasons |= {address: DEPLOYMENT_REPLACED for address in wanted.state if address.kind in below}
     return reasons
+
+
+def _fixed_fields(live_resource: Resource, resource: Resource, trimmed: bool) -> list[str]:
+    """The fields that differ and cannot be changed in place."""
+    if resource.address.kind is Kind.ENV_VAR and resource.fields.get("secret"):
+        return []  # false to true is possible in place
+    names = {item.path for item in _differing(live_resource, resource, trimmed)}
+    return sorted(names & IMMUTABLE.get(resource.address.kind, frozenset()))
 
 
 def destruction(wanted: Wanted, live: Live, undeletable: set[Address]) -> list[Change]:

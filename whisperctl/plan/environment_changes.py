@@ -38,16 +38,17 @@ def environment_contents(plan: Plan, change: Change, api: Api) -> tuple[FieldCha
     """What the new tag of `change` has that the old one has not, and the reverse; empty where it cannot be read."""
     build = plan.wanted.build
     before = next(field.before for field in change.fields if field.path == "environment_tag")
-    live = _live_tag(api, before) if build is not None and isinstance(before, str) else None
-    if build is None or live is None:
+    if build is None or (live := _live_tag(api, before)) is None:
         return ()
     hidden = any(path[:1] == ("environment",) for path in plan.wanted.stack.substituted)
     changes = environment_differences(*live, build)
     return tuple(_hidden(change) if hidden and change.path != "base" else change for change in changes)
 
 
-def _live_tag(api: Api, name: str) -> tuple[Json, dict[str, str]] | None:
-    """A tag and the texts of its files; None where they cannot be read, or it has none."""
+def _live_tag(api: Api, name: object) -> tuple[Json, dict[str, str]] | None:
+    """A tag and the texts of its files; None where it is none's name, they cannot be read, or it has none."""
+    if not isinstance(name, str):
+        return None
     try:
         tag, files = api.tag(ENVIRONMENT, name), api.dependency_files(ENVIRONMENT, name)
         texts = {str(file["name"]): str(file["content"] or "") for file in files or ()}

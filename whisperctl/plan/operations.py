@@ -152,11 +152,8 @@ class Operations:
         first = deployment or before
         groups = self._writes(by_kind[Kind.INSTANCE_TYPE_GROUP], first)
         environments = self._writes(by_kind[Kind.ENVIRONMENT], first)
-        tags = [
-            self._add("build", change.address, environments or first)
-            for change in by_kind[Kind.ENVIRONMENT_TAG]
-            if change.action == "create"
-        ]
+        new_tags = [change for change in by_kind[Kind.ENVIRONMENT_TAG] if change.action == "create"]
+        tags = [self._add("build", change.address, environments or first) for change in new_tags]
         ready = [*first, *groups, *environments, *tags]
         # An earlier version of a line is put to sleep by the rollout, last.
         own = [change for change in by_kind[Kind.VERSION] if change.address == self._version]
@@ -213,12 +210,11 @@ class Operations:
         actions = {change.action for change in own}
         on_version = {change.action for change in version_changes if change.address == self._version}
         is_new = not on_version.isdisjoint(("create", "replace"))
-        secrets = {variable.name for variable in self.wanted.stack.env if variable.secret}
-        touches_secret = any(change.address.names[2] in secrets for change in own if change.action != "delete")
+        touches_secret = any(change.address.names[2] in self._secrets for change in own if change.action != "delete")
         if not is_new and (touches_secret or ("create" in actions and not on_version)):
             needs = [self._add("claim", self._version, needs)]
         made = [self._variable(change, needs) for change in own]
-        if actions <= {"create", "update"} and not touches_secret and (is_new or self._recorded(secrets)):
+        if actions <= {"create", "update"} and not touches_secret and (is_new or self._recorded()):
             return made
         return [*made, self._add("record", self._version, made or needs)]
 
@@ -231,12 +227,15 @@ class Operations:
             case "replace":
                 return self._add("create", change.address, [self._add("delete", change.address, needs)])
 
-    def _recorded(self, secrets: set[str]) -> bool:
+    def _recorded(self) -> bool:
         """Whether the version's labels tell no more and no less than the env vars that the spec has."""
-        stack = self.wanted.stack
-        labels = Labels.of(self.live.owned.get(version_address(stack.deployment.name, stack.version.name)))
-        names = {variable.name for variable in stack.env}
-        return set(labels.env_names) <= names and labels.secrets.keys() == secrets
+        labels = Labels.of(self.live.owned.get(self._version))
+        names = {variable.name for variable in self.wanted.stack.env}
+        return set(labels.env_names) <= names and labels.secrets.keys() == self._secrets
+
+    @property
+    def _secrets(self) -> set[str]:
+        return {variable.name for variable in self.wanted.stack.env if variable.secret}
 
     @property
     def _version(self) -> Address:

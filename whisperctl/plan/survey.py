@@ -44,8 +44,10 @@ def surveyed(plan: Plan, api: Api) -> Plan:
     surge, reason = _surge(api, plan.live, plan, needed)
     if plan.cost is not None:
         plan = replace(plan, cost=replace(plan.cost, surge=surge, surge_reason=reason))
-    if surge != "does not fit":
-        return plan
+    return _refused_without_room(plan, rollout, needed, reason) if surge == "does not fit" else plan
+
+
+def _refused_without_room(plan: Plan, rollout: Rollout, needed: int, reason: str) -> Plan:
     start = start_seconds(plan.live, rollout.deployment)
     down = f"for {duration_in_words(start)}, as long as the last start took" if start else "until the new one is up"
     text = (

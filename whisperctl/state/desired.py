@@ -150,11 +150,7 @@ def settle(wanted: Wanted, live_labels: Mapping[Address, Labels]) -> Wanted:
     paused = _pause(stack, live_labels)
     state = dict(wanted.state)
     for address, resource in wanted.state.items():
-        labels = live_labels.get(address, Labels({}))
-        fields = {**_left_fields(resource, labels), **resource.fields}
-        if "labels" in fields:
-            left = sorted(labels.tracked_labels - resource.fields["labels"].keys())
-            fields["labels"] = {**dict.fromkeys(left), **resource.fields["labels"]}
+        fields = _with_left(resource, live_labels.get(address, Labels({})))
         if address == version and paused is not None:
             fields["minimum_instances"] = 0
         if resource.ignored and address in live_labels:
@@ -183,10 +179,15 @@ def _pause(stack: Stack, live_labels: Mapping[Address, Labels]) -> int | None:
     return pauses[0] if pauses and None not in pauses else None
 
 
-def _left_fields(resource: Resource, labels: Labels) -> dict[str, Any]:
-    """Fields that we set once and that are no longer wanted, with UbiOps' defaults."""
+def _with_left(resource: Resource, labels: Labels) -> dict[str, Any]:
+    """The wanted fields, and those that we set once and want no more: with UbiOps' defaults; labels with None."""
     defaults = SERVER_DEFAULTS.get(resource.address.kind, {})
-    return {name: defaults[name] for name in labels.tracked if name in defaults and name not in resource.fields}
+    left_names = [name for name in labels.tracked if name in defaults and name not in resource.fields]
+    fields = {**{name: defaults[name] for name in left_names}, **resource.fields}
+    if "labels" in fields:
+        left = sorted(labels.tracked_labels - fields["labels"].keys())
+        fields["labels"] = {**dict.fromkeys(left), **fields["labels"]}
+    return fields
 
 
 def tracked_names(resource: Resource) -> list[str]:

@@ -14,14 +14,7 @@ def adoption_text(adoption: Adoption, project: str) -> str:
 
 def _lines(adoption: Adoption, project: str) -> Iterator[str]:
     stack = adoption.stack
-    if not adoption.takeovers:
-        yield f"Nothing of project {project} is left to adopt for the stack {stack.name}."
-    else:
-        yield f"The stack {stack.name} takes over these objects of project {project}."
-        yield "Only these labels are written, beside those that are there:"
-    for takeover in adoption.takeovers:
-        yield f"  {takeover.address}"
-        yield from (f"      {name} = {value}" for name, value in takeover.labels.items())
+    yield from _takeovers(adoption, project)
     for title, addresses in (
         ("Comes along", [a for takeover in adoption.takeovers for a in takeover.along]),
         ("Is the stack's already", adoption.owned),
@@ -35,3 +28,15 @@ def _lines(adoption: Adoption, project: str) -> Iterator[str]:
     if adoption.takeovers:
         yield f"Nothing else is changed now. From then on `whisperctl apply` makes them what {stack.file} says,"
         yield "and `whisperctl destroy` deletes them."
+
+
+def _takeovers(adoption: Adoption, project: str) -> Iterator[str]:
+    """The objects that get labels, each with its labels below it."""
+    if not adoption.takeovers:
+        yield f"Nothing of project {project} is left to adopt for the stack {adoption.stack.name}."
+        return
+    yield f"The stack {adoption.stack.name} takes over these objects of project {project}."
+    yield "Only these labels are written, beside those that are there:"
+    for takeover in adoption.takeovers:
+        yield f"  {takeover.address}"
+        yield from (f"      {name} = {value}" for name, value in takeover.labels.items())

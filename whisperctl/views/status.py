@@ -25,15 +25,19 @@ def status_text(statuses: Sequence[Status], color: bool) -> str:
 
 def _lines(status: Status, color: bool) -> Iterator[str]:
     yield (click.style(status.stack, bold=True) if color else status.stack) + f" in project {status.project}"
-    rows = [(str(part.address), _colored(part.state, part.good, color)) for part in status.parts]
     if status.applying:
         yield f"  An apply is at work on it: {status.applying}"
     if not status.deployed:
         yield "  Not deployed yet" if status.applying else f"  Not deployed: `whisperctl apply {status.file}` makes it."
-        if any(part.state != MISSING for part in status.parts):
-            yield from _table("Resources", rows)
-        return
-    yield from _table("Resources", rows)
+    if status.deployed or any(part.state != MISSING for part in status.parts):
+        rows = [(str(part.address), _colored(part.state, part.good, color)) for part in status.parts]
+        yield from _table("Resources", rows)
+    if status.deployed:
+        yield from _running_lines(status, color)
+
+
+def _running_lines(status: Status, color: bool) -> Iterator[str]:
+    """Instances, versions, endpoint, credits and warnings of what is deployed."""
     yield from _table(_instances_title(status), [_instance_row(instance) for instance in status.instances])
     yield from _failed_start(status.failed_start)
     if len(status.versions) > 1 or any(version.leak for version in status.versions):
@@ -50,6 +54,10 @@ def _failed_start(cause: Cause | None) -> Iterator[str]:
     if cause is not None:
         yield f"  The last start failed: {cause.error}"
         yield from ([f"    {cause.advice}"] if cause.advice else [])
+
+
+def _failed_start_document(cause: Cause | None) -> dict[str, str | None] | None:
+    return None if cause is None else {"error": cause.error, "advice": cause.advice or None}
 
 
 def _version_row(version: VersionUse) -> tuple[str, ...]:
@@ -123,11 +131,7 @@ def _document(status: Status) -> dict[str, Any]:
         "credits_per_hour": status.credits_per_hour,
         "applying": status.applying or None,
         "versions": [version_document(v) | {"failed": v.failed or None} for v in status.versions],
-        "failed_start": (
-            {"error": status.failed_start.error, "advice": status.failed_start.advice or None}
-            if status.failed_start
-            else None
-        ),
+        "failed_start": _failed_start_document(status.failed_start),
         "warnings": remarks_document((*status.warnings, *status.inherited)),
     }
 

@@ -10,6 +10,7 @@ import click
 from whisperctl.operate.versions import LineVersion
 from whisperctl.plan.document import FORMAT_VERSION
 from whisperctl.spec import Stack
+from whisperctl.state.records import RolloutRecord
 from whisperctl.views.history import aligned
 
 HEADINGS = ("", "N", "VERSION", "STATE", "MODEL", "VLLM", "COMMIT", "WORD ERRORS", "SECONDS", "AT", "ROLLBACK")
@@ -38,8 +39,12 @@ def _flags(versions: Sequence[LineVersion]) -> list[str]:
     return ["Flags of `vllm serve`:", *(f"  {', '.join(names_of)}: {flags}" for flags, names_of in names.items())]
 
 
+_NOT_GATED = RolloutRecord(state="begun")
+"""In place of the record that a version lacks: nothing was measured, at no time."""
+
+
 def _row(version: LineVersion) -> tuple[str, ...]:
-    record = version.record
+    record = version.record or _NOT_GATED
     return (
         "*" if version.use == "serves" else "",
         str(version.number),
@@ -48,9 +53,9 @@ def _row(version: LineVersion) -> tuple[str, ...]:
         version.model or "-",
         version.vllm or "-",
         version.commit[:12] or "-",
-        _beside(record.wer, record.serving_wer, 3) if record else "-",
-        _beside(record.latency, record.serving_latency, 2) if record else "-",
-        (record.at if record else "") or version.created[:19] or "-",
+        _beside(record.wer, record.serving_wer, 3),
+        _beside(record.latency, record.serving_latency, 2),
+        record.at or version.created[:19] or "-",
         "-" if version.use == "serves" else f"no: {version.obstacle}" if version.obstacle else "possible",
     )
 
@@ -77,7 +82,7 @@ def versions_document(stack: Stack, project: str, versions: Sequence[LineVersion
 
 
 def _document(version: LineVersion) -> dict[str, Any]:
-    record = version.record
+    record = version.record or _NOT_GATED
     return {
         "number": version.number,
         "version": version.name,
@@ -86,11 +91,11 @@ def _document(version: LineVersion) -> dict[str, Any]:
         "vllm": version.vllm or None,
         "flags": version.flags or None,
         "commit": version.commit or None,
-        "word_error_rate": record.wer if record else None,
-        "serving_word_error_rate": record.serving_wer if record else None,
-        "latency": record.latency if record else None,
-        "serving_latency": record.serving_latency if record else None,
-        "at": (record.at if record else "") or None,
+        "word_error_rate": record.wer,
+        "serving_word_error_rate": record.serving_wer,
+        "latency": record.latency,
+        "serving_latency": record.serving_latency,
+        "at": record.at or None,
         "environment_tag": version.environment_tag or None,
         "rollback": not version.obstacle,
         "obstacle": version.obstacle or None,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
 
@@ -105,11 +105,18 @@ def _moved_services(stack: Stack) -> Iterator[Finding]:
         at: Path_ = (*path, new) if mapped else path
         if new not in names:
             yield Finding(at, f"the file declares no service {new}", f"There are: {', '.join(names) or 'none'}.")
-        for old in olds:
-            if old in names:
-                yield Finding(at, f"`{old}` is the name of a service today", "Name what it was called before.")
-            elif owners.setdefault(old, new) != new:
-                yield Finding(at, f"`{old}` was one service: {owners[old]} has it already", "Leave one of the two out.")
+        yield from _old_services(at, new, olds, names, owners)
+
+
+def _old_services(
+    path: Path_, new: str, olds: Sequence[str], names: Sequence[str], owners: dict[str, str]
+) -> Iterator[Finding]:
+    """Old names that are today's of a service, or belong to another one by `owners`, which gets those of this one."""
+    for old in olds:
+        if old in names:
+            yield Finding(path, f"`{old}` is the name of a service today", "Name what it was called before.")
+        elif owners.setdefault(old, new) != new:
+            yield Finding(path, f"`{old}` was one service: {owners[old]} has it already", "Leave one of the two out.")
 
 
 CHECKS = (tool_version, acknowledged, ignored, moved)

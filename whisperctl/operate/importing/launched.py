@@ -76,8 +76,8 @@ def _command(objects: Objects, own: Mapping[str, Any]) -> Command | None:
     if own:
         return Command(model=own.get("model"), options=parsed(own.get("arguments", ())).options)
     environ = {item["name"]: str(item["value"] or "") for item in objects.env_vars if not item["secret"]}
-    sources = sorted(objects.package or {}, key=lambda name: (name != CODE, name))
-    commands = (command_of((objects.package or {})[name], environ) for name in sources if name.endswith(".py"))
+    sources = {name: text for name, text in (objects.package or {}).items() if name.endswith(".py")}
+    commands = (command_of(sources[name], environ) for name in sorted(sources, key=lambda name: (name != CODE, name)))
     return next((command for command in commands if command is not None), None)
 
 

@@ -56,7 +56,7 @@ def read_objects(api: Api, deployment: str, version: str = "") -> Objects:
     if detail is None:
         names = ", ".join(item["version"] for item in api.versions(deployment)) or "none"
         raise WhisperctlError(f"The deployment {deployment} has no version {name}.\n  There are: {names}.")
-    environment, tag = str(detail.get("environment_name") or ""), str(detail.get("environment_tag") or "")
+    tag, dependencies = _environment(api, detail)
     return Objects(
         project=api.project,
         deployment=raw,
@@ -65,9 +65,17 @@ def read_objects(api: Api, deployment: str, version: str = "") -> Objects:
         services=_services(api, raw, name),
         group=_group(api, detail),
         package=_package(api, deployment, detail),
-        tag=api.tag(environment, tag) if environment and tag else None,
-        dependencies=_dependencies(api, environment, tag) if environment and tag else {},
+        tag=tag,
+        dependencies=dependencies,
     )
+
+
+def _environment(api: Api, version: Json) -> tuple[Json | None, dict[str, str]]:
+    """The tag that a version runs in, and the files that it was built from."""
+    environment, tag = str(version.get("environment_name") or ""), str(version.get("environment_tag") or "")
+    if not environment or not tag:
+        return None, {}
+    return api.tag(environment, tag), _dependencies(api, environment, tag)
 
 
 def _chosen(deployment: Json, versions: Sequence[Json]) -> str:
