@@ -69,11 +69,11 @@ def refuse_foreign(url: str, home: str) -> None:
     Raises:
         WhisperctlError: it is somebody else's, and would get the token.
     """
-    there, here = host_of(url), host_of(home)
-    both_local = is_loopback(there) and is_loopback(here)
-    if both_local or (there and registrable_domain(there) == registrable_domain(here)):
+    there, base = host_of(url), host_of(home)
+    both_local = is_loopback(there) and is_loopback(base)
+    if both_local or (there and registrable_domain(there) == registrable_domain(base)):
         return
     raise WhisperctlError(
-        f"The endpoint is at {there or url}, which is not of {registrable_domain(here)}: the token is not sent there.\n"
+        f"The endpoint is at {there or url}, which is not of {registrable_domain(base)}: the token is not sent there.\n"
         "  UbiOps' API names this address. Check --host or UBIOPS_API_HOST, and the service."
     )

@@ -17,7 +17,7 @@ from whisperctl.apply.payloads import (
 )
 from whisperctl.errors import StalePlan
 from whisperctl.plan.operations import Operation
-from whisperctl.plan.package_changes import said_digest
+from whisperctl.plan.package_changes import settings_digest
 from whisperctl.spec import EnvVar
 from whisperctl.state import secret
 from whisperctl.state.desired import digest_of
@@ -49,13 +49,13 @@ def record(job: Job, operation: Operation) -> None:
     """Write which env vars are ours and the fingerprints of the secrets that were just set."""
     stack = job.plan.wanted.stack
     known = Labels.of(job.plan.live.owned.get(operation.address))
-    here = (job.deployment, job.version)
+    own = (job.deployment, job.version)
     texts = {var.name: _fingerprint(job, var, known.secrets.get(var.name, "")) for var in stack.env if var.secret}
     secrets = {name: text for name, text in texts.items() if text}
     names = own_names(job)
     if job.plan.selection:  # one that is left out may leave the file, and is ours until it is deleted
         gone = {change.address for change in job.plan.changes if change.action == "delete"}
-        left = {a.names[2] for a in job.plan.live.owned.keys() - gone if a.kind is Kind.ENV_VAR and a.names[:2] == here}
+        left = {a.names[2] for a in job.plan.live.owned.keys() - gone if a.kind is Kind.ENV_VAR and a.names[:2] == own}
         names += [n for n in known.env_names if n in left]
     _patch_version_labels(job, operation.address, {"secrets": secrets, "env_names": names})
 
@@ -156,7 +156,7 @@ def _seal_one(job: Job, address: Address) -> None:
     written = labels.written(id=raw["id"])
     if address == version_address(job.deployment, job.version) and job.plan.wanted.keeps_package:
         tool = rendered_by(job.plan.live, *address.names) or __version__
-        written = Labels(written).written(rendering=Rendering(tool, said_digest(job.plan.wanted.package.files)))
+        written = Labels(written).written(rendering=Rendering(tool, settings_digest(job.plan.wanted.package.files)))
     if address.kind is not Kind.VERSION:  # whose digest is its package's
         written = Labels(written).written(digest=digest_of({address: job.plan.wanted.state[address]}))
     if written != labels.all:

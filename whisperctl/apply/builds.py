@@ -22,7 +22,7 @@ from whisperctl.control.api import Api, Json
 from whisperctl.errors import ApiError, BuildFailed, NotFound, WhisperctlError
 from whisperctl.package.build import EnvironmentBuild
 from whisperctl.plan.operations import Operation
-from whisperctl.plan.package_changes import said_digest
+from whisperctl.plan.package_changes import settings_digest
 from whisperctl.state.desired import digest_of
 from whisperctl.state.labels import SHARED, Labels, owner
 from whisperctl.state.records import RecordedRevision, Rendering
@@ -260,7 +260,7 @@ def _record_revision(job: Job, revision: str) -> None:
         tag = wanted.build.tag if wanted.build else ""
         revisions = [RecordedRevision(revision, wanted.package.digest, tag), *old]
         files = wanted.package.files  # of a rollback none: whoever rendered it, the next plan reads it
-        rendering = Rendering(__version__, said_digest(files)) if files else None
+        rendering = Rendering(__version__, settings_digest(files)) if files else None
         written = labels.written(revisions=revisions, digest=wanted.package.digest, rendering=rendering)
         body = {"labels": written}
         job.saw(address, job.api.update_version(job.deployment, job.version, body))

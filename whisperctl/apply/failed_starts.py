@@ -96,8 +96,8 @@ class Starts:
         """What the server itself said last before the failure of that nanosecond."""
         entries = self._entries(own_lines(self.job), failed_at, latest_moment(self.job.clock), 500)
         lines = self._text(entries).partition(WORDS)[2].splitlines()[1:]
-        said = list(itertools.takewhile(lambda line: line.startswith("  ") or not line, lines))[-LOG_LINES:]
-        return "\n  The server's last log lines:\n" + "\n".join(f"    {line[2:]}" for line in said) if said else ""
+        last = list(itertools.takewhile(lambda line: line.startswith("  ") or not line, lines))[-LOG_LINES:]
+        return "\n  The server's last log lines:\n" + "\n".join(f"    {line[2:]}" for line in last) if last else ""
 
     def _text(self, entries: Sequence[Json]) -> str:
         return "\n".join(line for entry in entries for line in self.job.foreign(entry["log"]))

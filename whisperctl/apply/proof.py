@@ -73,8 +73,8 @@ def _leads_here(job: Job, service: Service) -> bool:
     """Whether a service leads to the stack's version after this plan: one that is left out leads where it led."""
     address = service_address(service.name)
     raw = job.plan.live.owned.get(address, {})
-    here = (raw.get("deployment"), raw.get("version")) == (job.deployment, job.version)
-    return address not in job.plan.left_out or here
+    leads = (raw.get("deployment"), raw.get("version")) == (job.deployment, job.version)
+    return address not in job.plan.left_out or leads
 
 
 def _is_running(job: Job) -> bool:

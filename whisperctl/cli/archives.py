@@ -97,8 +97,8 @@ def _results(
     except ImportError as error:
         raise WhisperctlError("--cluster needs Dask.\n  `pip install 'whisperctl-ubiops[archive]'`.") from error
     _refuse_signed(named)
-    here = work.cluster == archive.LOCAL
-    places = [_place(target, _variables(target, here=here)) for target in targets]
+    local = work.cluster == archive.LOCAL
+    places = [_place(target, _variables(target, local=local)) for target in targets]
     leases = work.parallelism or archive.LEASES
     _wait_for(servers)
     with archive.cluster(work.cluster, leases * len(places)) as client:
@@ -138,12 +138,12 @@ def _place(target: Live, variables: tuple[str, ...]) -> Place:
     )
 
 
-def _variables(target: Live, *, here: bool) -> tuple[str, ...]:
+def _variables(target: Live, *, local: bool) -> tuple[str, ...]:
     """Where a worker finds the token; workers of a cluster here have this environment."""
     if target.token is None:
         return ()
     variables = (token_variable(target.api.project), TOKEN_VARIABLE)
-    if here and not any(os.environ.get(name, "").strip() for name in variables):
+    if local and not any(os.environ.get(name, "").strip() for name in variables):
         raise WhisperctlError(f"Workers take the token from their environment: set {TOKEN_VARIABLE}.")
     return variables
 

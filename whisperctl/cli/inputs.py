@@ -28,7 +28,7 @@ LISTED = 12
 """Addresses that are named where a glob matches none."""
 
 
-def here(paths: Sequence[str]) -> Sequence[str]:
+def paths_or_default(paths: Sequence[str]) -> Sequence[str]:
     """The paths; without any stack.yaml, or, where there is none, the folder if stack files are in or below it.
 
     For commands that only look: one that writes has its file named.
@@ -137,16 +137,16 @@ def open_api(
 
 def open_to_look(settings: Settings, stack: Stack | None = None, clock: Clock | None = None) -> Api:
     """The same, for a command that only looks: what a list holds that is no object is left out, and said once."""
-    return open_api(settings, stack, clock=clock).looking(said_once())
+    return open_api(settings, stack, clock=clock).looking(warn_once())
 
 
-def said_once() -> Callable[[str], None]:
+def warn_once() -> Callable[[str], None]:
     """Writes each line to stderr as a warning, once."""
-    said: set[str] = set()
+    warned: set[str] = set()
 
     def say(line: str) -> None:
-        if line not in said:
-            said.add(line)
+        if line not in warned:
+            warned.add(line)
             click.echo(f"warning: {line}", err=True)
 
     return say

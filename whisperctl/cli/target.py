@@ -93,8 +93,8 @@ def served(stack: Stack) -> Service:
 
 def route(stack: Stack) -> Task:
     """The default route: WHISPER_TASK of the stack's env vars, else the model's task."""
-    said = {variable.name: variable.value for variable in stack.env}.get("WHISPER_TASK")
-    return "translation" if (said or stack.model.task) == "translation" else "transcription"
+    declared = {variable.name: variable.value for variable in stack.env}.get("WHISPER_TASK")
+    return "translation" if (declared or stack.model.task) == "translation" else "transcription"
 
 
 def wake_up(target: Live) -> None:

@@ -23,8 +23,8 @@ SECONDS = 10.0
 _REDIRECTS = 3
 """Of a model that was renamed the hub redirects to the new name."""
 BAD_TOKEN = "Invalid credentials in Authorization header"  # noqa: S105 - what the hub says
-Said = Literal["there", "gated", "no model", "no revision", "no config", "bad token", "disabled"]
-_CODES: dict[str, Said] = {
+Access = Literal["there", "gated", "no model", "no revision", "no config", "bad token", "disabled"]
+_CODES: dict[str, Access] = {
     "GatedRepo": "gated", "RepoNotFound": "no model", "RevisionNotFound": "no revision", "EntryNotFound": "no config",
 }  # fmt: skip
 
@@ -33,7 +33,7 @@ _CODES: dict[str, Said] = {
 class HubAnswer:
     """What a hub says about one revision of a model."""
 
-    said: Said
+    access: Access
     commit: str = ""
     """The commit that the revision stands for, where the hub tells it."""
 
@@ -58,10 +58,10 @@ def ask_hub(hub: str, model: str, revision: str, token: str | None) -> HubAnswer
         learn(token)
         refuse_plain(path, what="The hub's token")
     response = _asked(path, {"Authorization": f"Bearer {token}"} if token else {})
-    said = _said(response)
-    if said is None:
+    access = _access(response)
+    if access is None:
         raise Unreachable("HEAD", path, response.status_code, f"the hub answers {response.status_code}")
-    return HubAnswer(said=said, commit=clean(response.headers.get("x-repo-commit", "")))
+    return HubAnswer(access=access, commit=clean(response.headers.get("x-repo-commit", "")))
 
 
 def _asked(url: str, headers: dict[str, str]) -> httpx.Response:
@@ -81,7 +81,7 @@ def _asked(url: str, headers: dict[str, str]) -> httpx.Response:
     return response
 
 
-def _said(response: httpx.Response) -> Said | None:
+def _access(response: httpx.Response) -> Access | None:
     """What the answer means; None where it tells nothing about the model."""
     status, message = response.status_code, response.headers.get("x-error-message", "")
     if status < 400:

@@ -247,15 +247,15 @@ class Wait:
             TimedOut: none came in the time that the wait has.
             Unhealthy: the endpoint answers something that no waiting mends.
         """
-        said = ""
+        last_state = ""
         limit = self.endpoint.timeout if patient else min(_POLL_TIMEOUT, self.endpoint.timeout)
         for pause in _POLLS.pauses():
             state, answer = self._once(asked, ask, min(limit, max(self._timeout - self.waited(), 1.0)))
             if answer is not None:
                 return answer
-            if state != said:
+            if state != last_state:
                 self.listen(f"waiting for {asked}: {state}")
-                said = state
+                last_state = state
             left = self._timeout - self.waited()
             if left <= 0:
                 raise TimedOut(

@@ -151,20 +151,20 @@ def _check_depth(text: str, name: str) -> None:
 
 def _syntax_problem(error: yaml.YAMLError, text: str, name: str) -> Problem:
     mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
-    said = getattr(error, "problem", None) or getattr(error, "reason", None) or "it cannot be parsed"
+    reason = getattr(error, "problem", None) or getattr(error, "reason", None) or "it cannot be parsed"
     if mark is not None:
         where = _mark(mark, name)
     else:
         before = text[: getattr(error, "position", 0) or 0]
         where = Mark(file=name, line=before.count("\n") + 1, column=len(before) - before.rfind("\n"))
-    if "but found another document" in said:
+    if "but found another document" in reason:
         return Problem(
             where=where, path="", message="this file holds several documents", hint="Write one stack per file."
         )
     begun = getattr(error, "context_mark", None)  # of what was being read: a line that does not look like the fault
     first = min(where.line - 2, begun.line) if begun is not None else where.line - 2
     hint = _syntax_hint(text.split("\n")[max(first, 0) : where.line], where)
-    return Problem(where=where, path="", message=f"this is not valid YAML: {said}", hint=hint)
+    return Problem(where=where, path="", message=f"this is not valid YAML: {reason}", hint=hint)
 
 
 def _syntax_hint(lines: list[str], at: Mark) -> str:

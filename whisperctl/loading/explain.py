@@ -135,21 +135,21 @@ WORDS = {
 
 def _wrong(value: Value, path: Path_, error: Any) -> tuple[str, str]:
     limit = error.validator_value
-    said = _said(value, path)
+    in_message = _value_in_message(value, path)
     match error.validator:
         case "type":
             types = [limit] if isinstance(limit, str) else limit
             message, hint = _wrong_type(value, path, " or ".join(WORDS[name] for name in types))
             return message, hint or _keys(error.schema)
         case "enum":
-            return f"{said} is not one of {', '.join(limit)}", _near_choice(value.data, limit)
+            return f"{in_message} is not one of {', '.join(limit)}", _near_choice(value.data, limit)
         case "const":
-            return f"must be `{limit}`, not {said}", ""
+            return f"must be `{limit}`, not {in_message}", ""
         case "minimum" | "exclusiveMinimum":
             least = "at least" if error.validator == "minimum" else "more than"
-            return f"{said} is too small: {least} {limit}", ""
+            return f"{in_message} is too small: {least} {limit}", ""
         case "maximum":
-            return f"{said} is too large: at most {limit}", ""
+            return f"{in_message} is too large: at most {limit}", ""
         case "maxLength":
             return f"is {len(str(value.data))} characters long: at most {limit}", ""
         case "minLength":
@@ -166,7 +166,7 @@ def _keys(schema: Mapping[str, Any]) -> str:
 def _wrong_type(value: Value, path: Path_, wanted: str) -> tuple[str, str]:
     text = value.written
     if value.substituted:
-        return f"must be {wanted}, and what {_said(value, path)} stands for is not", ""
+        return f"must be {wanted}, and what {_value_in_message(value, path)} stands for is not", ""
     if isinstance(value.data, bool | int | float) and "text" in wanted and text is not None:
         if path[:1] == ("env",):
             return f"must be {wanted}, and YAML reads this as {kind(value.data)}", "Write it in quotes."
@@ -189,7 +189,7 @@ def _wrong_pattern(value: Value, path: Path_, pattern: str) -> tuple[str, str]:
     if pattern.startswith(ONE_LINE):
         return "must be one line of printable text", ""
     key = next((str(step) for step in reversed(path) if isinstance(step, str)), "")
-    return f"{_said(value, path)} is not allowed here", HINTS.get(dotted(path)) or HINTS.get(key, "")
+    return f"{_value_in_message(value, path)} is not allowed here", HINTS.get(dotted(path)) or HINTS.get(key, "")
 
 
 def _near_choice(data: Any, choices: Sequence[str]) -> str:
@@ -201,7 +201,7 @@ def _near_choice(data: Any, choices: Sequence[str]) -> str:
     return f"Did you mean `{near[0]}`?" if near else ""
 
 
-def _said(value: Value, path: Path_) -> str:
+def _value_in_message(value: Value, path: Path_) -> str:
     """The value as written: never what an environment variable held, never the text of an env var."""
     if path[:1] == ("env",) or value.written is None:
         return "this"

@@ -29,12 +29,12 @@ def write_render(stacks: Sequence[Stack], folder: Path) -> list[str]:
         WhisperctlError: the folder holds something else, or cannot be written.
     """
     files: dict[str, bytes | Path] = {}
-    said: list[str] = []
+    report: list[str] = []
     for stack in stacks:
         prefix = f"{stack.name}/" if len(stacks) > 1 else ""
         rendered, lines = _of_stack(stack, prefix)
         files |= rendered
-        said += lines
+        report += lines
     try:
         _clear(folder, files)
         write_files({**files, MANIFEST: json.dumps(sorted(files), indent=1).encode() + b"\n"}, folder)
@@ -43,7 +43,7 @@ def write_render(stacks: Sequence[Stack], folder: Path) -> list[str]:
             with suppress(OSError):
                 (folder / name).unlink(missing_ok=True)
         raise WhisperctlError(f"{error.filename or folder} cannot be written: {error.strerror}.") from error
-    return [*said, *(f"  {folder / name}" for name in sorted(files))]
+    return [*report, *(f"  {folder / name}" for name in sorted(files))]
 
 
 def _of_stack(stack: Stack, prefix: str) -> tuple[dict[str, bytes | Path], list[str]]:

@@ -52,7 +52,7 @@ def _shown_variable(var: Inherited) -> str:
 def _problems(stack: Stack, inherited: Sequence[Inherited]) -> dict[str, list[str]]:
     """Name of a variable -> what the file's checks say of it."""
     read = [EnvVar(name=var.name, value=var.value, secret=False) for var in inherited if var.value is not None]
-    said: dict[str, list[str]] = {}
+    problems: dict[str, list[str]] = {}
     for name, text in of_variables(replace(stack, env=(*stack.env, *read)), {var.name for var in read}):
-        said.setdefault(name, []).append(text)
-    return said
+        problems.setdefault(name, []).append(text)
+    return problems

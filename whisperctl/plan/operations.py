@@ -302,8 +302,8 @@ class Operations:
 
 def changed_variables(stack: Stack, changes: Iterable[Change]) -> list[Change]:
     """The changes of env vars of the stack's own version."""
-    here = (stack.deployment.name, stack.version.name)
-    return [change for change in changes if change.address.kind is Kind.ENV_VAR and change.address.names[:2] == here]
+    version = (stack.deployment.name, stack.version.name)
+    return [change for change in changes if change.address.kind is Kind.ENV_VAR and change.address.names[:2] == version]
 
 
 def _is_version(change: Change) -> bool:

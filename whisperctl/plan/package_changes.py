@@ -101,23 +101,23 @@ def says_the_same(wanted: Wanted, live: Live, api: Api, digest: str) -> bool:
     """
     files = _recorded(wanted, live, api, digest)
     try:
-        return bool(files) and said_digest(files or {}) == said_digest(wanted.package.files)
+        return bool(files) and settings_digest(files or {}) == settings_digest(wanted.package.files)
     except (AttributeError, TypeError):
         return False  # the literal of another whisperctl has another shape
 
 
-def said_digest(files: Mapping[str, bytes | Path]) -> str:
+def settings_digest(files: Mapping[str, bytes | Path]) -> str:
     """32 hex digits over what a stack file says in a package: its settings, and the files that no template makes.
 
     Stands in labels: a version of this tool that computes it otherwise reads the packages of all stacks once.
     """
     code = files.get(_CODE)
     settings = _flat(config(code)) if isinstance(code, bytes) else {}
-    said = {
+    hashed = {
         "settings": {name: value for name, value in settings.items() if value is not None} or repr(code),
         "files": {name: _hashed(_spelled(name, content)) for name, content in files.items() if not _is_our_file(name)},
     }
-    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:32]
+    return hashlib.sha256(json.dumps(hashed, sort_keys=True).encode()).hexdigest()[:32]
 
 
 def _spelled(name: str, content: bytes | Path) -> bytes | Path:

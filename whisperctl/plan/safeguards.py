@@ -30,28 +30,28 @@ class Provenance:
 
     recorded: str | None
     """As the label says; None for a stack of an earlier version of this tool, or a new one."""
-    here: Origin | None
+    current: Origin | None
 
     @property
     def contradicts(self) -> bool:
         """Whether the stack is another file's."""
-        return self.here is not None and self.recorded is not None and not self._is_same and self._is_another
+        return self.current is not None and self.recorded is not None and not self._is_same and self._is_another
 
     @property
     def _is_another(self) -> bool:
         cut = self.recorded is not None and self.recorded.startswith("-")
-        return self.here is not None and (cut or self.here.contradicts(self.recorded or ""))
+        return self.current is not None and (cut or self.current.contradicts(self.recorded or ""))
 
     @property
     def _is_same(self) -> bool:
-        return self.here is not None and self.recorded in (str(self.here), shortened(str(self.here)))
+        return self.current is not None and self.recorded in (str(self.current), shortened(str(self.current)))
 
     @property
     def to_write(self) -> str | None:
         """The origin that an apply leaves on the deployment; a known repository is not forgotten for a bare name."""
-        if self.here is None or (self.here.repository is None and "//" in (self.recorded or "")):
+        if self.current is None or (self.current.repository is None and "//" in (self.recorded or "")):
             return self.recorded
-        return str(self.here)
+        return str(self.current)
 
     @property
     def moves(self) -> bool:
@@ -59,17 +59,17 @@ class Provenance:
         return self.recorded is not None and not self._is_same and self.to_write != self.recorded
 
 
-def provenance_of(live: Live, here: Origin | None) -> Provenance:
+def provenance_of(live: Live, current: Origin | None) -> Provenance:
     """Where the stack was applied from, as its deployments tell."""
     labels = (Labels.of(raw) for address, raw in sorted(live.owned.items()) if address.kind is Kind.DEPLOYMENT)
     recorded = sorted({label.origin for label in labels if label.origin})
-    return Provenance(recorded=recorded[0] if recorded else None, here=here)
+    return Provenance(recorded=recorded[0] if recorded else None, current=current)
 
 
 def other_origin(wanted: Wanted, provenance: Provenance) -> Remark:
     """Why a stack of another file is left alone."""
     text = (
-        f"the stack {wanted.stack.name!r} was applied from {provenance.recorded}, and this is {provenance.here}.\n"
+        f"the stack {wanted.stack.name!r} was applied from {provenance.recorded}, and this is {provenance.current}.\n"
         "  A copied file needs a `stack:` of its own; --allow-delete takes the stack over, and deletes what is not in "
         "this file."
     )

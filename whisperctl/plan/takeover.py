@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from whisperctl.control.api import Api
-from whisperctl.plan.package_changes import said_digest, says_the_same
+from whisperctl.plan.package_changes import says_the_same, settings_digest
 from whisperctl.spec import Stack
 from whisperctl.state.desired import Wanted
 from whisperctl.state.labels import Labels
@@ -40,7 +40,7 @@ def with_running_package(wanted: Wanted, live: Live, api: Api) -> Wanted:
     if labels.rendering is None:
         same = says_the_same(wanted, live, api, digest)
     else:
-        same = labels.rendering.said == said_digest(wanted.package.files)
+        same = labels.rendering.settings_digest == settings_digest(wanted.package.files)
     if not same:
         return wanted
     as_it_runs = {address: replace(wanted.state[address], fields={"digest": digest})}

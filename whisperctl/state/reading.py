@@ -263,8 +263,8 @@ def _env_vars(
     else:
         items = api.env_vars(*version.names)
     own = Labels.of(raw).env_names
-    set_here = (item for item in items if not item.get("inheritance_type"))
-    variables = {env_var_address(version.names[0], version.names[1], item["name"]): item for item in set_here}
+    own_items = (item for item in items if not item.get("inheritance_type"))
+    variables = {env_var_address(version.names[0], version.names[1], item["name"]): item for item in own_items}
     return _parted(variables, lambda item: item["name"] in own)
 
 

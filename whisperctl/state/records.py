@@ -25,7 +25,7 @@ class Rendering:
 
     tool: str
     """The version of this tool that rendered it."""
-    said: str
+    settings_digest: str
     """A digest of what the stack file says in it, whichever version renders that: 32 hex digits."""
 
 

@@ -70,8 +70,8 @@ def _following(live: Live, old: Address, new: Address) -> Live:
         return live
 
     def led(address: Address, raw: Json) -> Json:
-        here = raw.get(field) == old.names[-1] and (field == "deployment" or raw.get("deployment") == old.names[0])
-        return raw | {field: new.names[-1]} if address.kind is Kind.SERVICE and here else raw
+        leads = raw.get(field) == old.names[-1] and (field == "deployment" or raw.get("deployment") == old.names[0])
+        return raw | {field: new.names[-1]} if address.kind is Kind.SERVICE and leads else raw
 
     return replace(live, owned={address: led(address, raw) for address, raw in live.owned.items()})
 

@@ -49,8 +49,8 @@ def opened(path: Path, track: str | None) -> Iterator[Sound]:
 
 
 def _reason(error: Exception, path: Path) -> str:
-    said = str(getattr(error, "strerror", None) or error)
-    return said.replace(f": '{path.absolute()}'", "").rstrip(".")
+    reason = str(getattr(error, "strerror", None) or error)
+    return reason.replace(f": '{path.absolute()}'", "").rstrip(".")
 
 
 def _tracks(container: Any) -> tuple[Track, ...]:

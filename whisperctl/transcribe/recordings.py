@@ -171,8 +171,8 @@ def _files(folder: str, above: set[tuple[int, int]], unread: list[OSError]) -> I
     except OSError as error:
         unread.append(error)
         return
-    here = (status.st_dev, status.st_ino)
-    if here in above:
+    inode = (status.st_dev, status.st_ino)
+    if inode in above:
         return
     for entry in listed:
         if _is_fork(entry.name):
@@ -183,7 +183,7 @@ def _files(folder: str, above: set[tuple[int, int]], unread: list[OSError]) -> I
             unread.append(error)
             continue
         if is_folder:
-            yield from _files(entry.path, above | {here}, unread)
+            yield from _files(entry.path, above | {inode}, unread)
         elif is_file:
             yield entry.path
 

@@ -160,6 +160,6 @@ class Patient:
 def _seconds_to_wait(answer: Answer) -> float | None:
     """The seconds that a 429 says to wait, at most a minute."""
     for name in ("retry-after", "x-ratelimit-reset"):
-        if answer.status == 429 and (said := answer.headers.get(name, "")).replace(".", "", 1).isdigit():
-            return min(float(said), 60.0)
+        if answer.status == 429 and (seconds := answer.headers.get(name, "")).replace(".", "", 1).isdigit():
+            return min(float(seconds), 60.0)
     return None

@@ -86,8 +86,8 @@ def opened(file: IO[bytes], shape: Layout) -> Sound:
     """The recording in `file`, which stays open meanwhile."""
     complaints = []
     if shape.counted - shape.frames > shape.rate // 10:
-        ends, said = shape.frames / shape.rate, shape.counted / shape.rate
-        complaints.append(f"its sound ends after {ends:.1f} s; its header counts {said:.1f} s")
+        ends, counted = shape.frames / shape.rate, shape.counted / shape.rate
+        complaints.append(f"its sound ends after {ends:.1f} s; its header counts {counted:.1f} s")
     blocks = _blocks(file, shape)
     if shape.rate != RATE:
         blocks = _resampled(blocks, shape)

@@ -29,7 +29,7 @@ class Log:
     title: str
     begun: int
     """Seconds since 1970."""
-    said: float
+    said_at: float
     lines: list[str] = field(default_factory=list)
 
 
@@ -58,12 +58,12 @@ class Folds(Lines):
     def _is_due(self, event: Said) -> bool:
         """Hold a line of a log; whether it is to be said as well."""
         now = self.clock.monotonic()
-        new = Log(title=f"{self.prefix(event)}{event.address}", begun=int(self.clock.time()), said=now)
+        new = Log(title=f"{self.prefix(event)}{event.address}", begun=int(self.clock.time()), said_at=now)
         log = self._open.setdefault((event.stack, event.address), new)
         log.lines.append(event.text)
-        if now - log.said < SAY_EVERY:
+        if now - log.said_at < SAY_EVERY:
             return False
-        log.said = now
+        log.said_at = now
         return True
 
     def _print(self, log: Log | None) -> None:

@@ -68,13 +68,13 @@ def _name(stack: Stack) -> str:
 def _differences(stack: Stack, bounds: Bounds) -> Iterator[str]:
     wanted = stack.version
     differing = [
-        (field, said, stack.source("version", field))
-        for field, said, live in (
+        (field, declared, stack.source("version", field))
+        for field, declared, live in (
             ("minimum_instances", wanted.minimum_instances, bounds.minimum),
             ("maximum_instances", wanted.maximum_instances, bounds.maximum),
         )
-        if said != live
+        if declared != live
     ]
     if differing:
-        says = ", ".join(f"{field} {said} ({place})" for field, said, place in differing)
+        says = ", ".join(f"{field} {declared} ({place})" for field, declared, place in differing)
         yield f"The stack file says {says}: the next plan will set that back. Change the file to keep this."

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from whisperctl.cli.inputs import said_once
+from whisperctl.cli.inputs import warn_once
 from whisperctl.cli.options import DEFAULT_PATH, Settings, terminal_columns
 from whisperctl.errors import EXIT_DONE, EXIT_FAILED
 
@@ -40,4 +40,4 @@ def doctor(settings: Settings, path: str | None) -> int:
 def _connect(settings: Settings, project: str, token: str) -> Api:
     from whisperctl.control.api import Api
 
-    return Api(settings.api_host(), project, token, timeout=settings.timeout).looking(said_once())
+    return Api(settings.api_host(), project, token, timeout=settings.timeout).looking(warn_once())

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import click
 
-from whisperctl.cli.inputs import check_globs, here, open_world, read_stacks
+from whisperctl.cli.inputs import check_globs, open_world, paths_or_default, read_stacks
 from whisperctl.cli.options import EXCLUDE, ONLY, PARALLELISM, PATHS, PLAN_FORMAT, Settings
 from whisperctl.cli.output import echo
 from whisperctl.errors import EXIT_CHANGES_PENDING
@@ -41,7 +41,7 @@ def drift(
     from whisperctl.views.drift import drift_document, drift_markdown, drift_text
     from whisperctl.views.drift_write import written_text
 
-    stacks = read_stacks(here(paths))
+    stacks = read_stacks(paths_or_default(paths))
     world = open_world(settings, stacks, parallelism, selection=Selection(only=only, exclude=exclude))
     with interrupt_ends_waits(world.clock):
         drifts = find_drift(stacks, world)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from whisperctl.cli.inputs import here, open_world, planned, read_stacks
+from whisperctl.cli.inputs import open_world, paths_or_default, planned, read_stacks
 from whisperctl.cli.options import (
     ALLOW_DELETE,
     EXCLUDE,
@@ -61,7 +61,7 @@ def plan(
 
     _check_target(out)
     selection = Selection(only=only, exclude=exclude)
-    paths = here(paths)
+    paths = paths_or_default(paths)
     stacks = read_stacks(paths, secrets=not destroy)
     world = open_world(settings, stacks, parallelism, allow_delete=allow_delete, selection=selection)
     plans = planned(stacks, world, destroy)

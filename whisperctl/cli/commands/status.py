@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import click
 
-from whisperctl.cli.inputs import here, open_to_look, read_stacks
+from whisperctl.cli.inputs import open_to_look, paths_or_default, read_stacks
 from whisperctl.cli.options import Settings
 from whisperctl.cli.output import echo
 from whisperctl.errors import EXIT_DONE
@@ -31,7 +31,7 @@ def status(settings: Settings, paths: tuple[str, ...], form: str, watch: bool) -
     from whisperctl.operate.status import read_status
     from whisperctl.views.status import status_document, status_text
 
-    stacks = read_stacks(here(paths), secrets=False, warn=False)
+    stacks = read_stacks(paths_or_default(paths), secrets=False, warn=False)
     clock = StoppableClock()
     apis = [open_to_look(settings, stack, clock) for stack in stacks]
 

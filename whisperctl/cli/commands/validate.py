@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from whisperctl.cli.inputs import here
+from whisperctl.cli.inputs import paths_or_default
 from whisperctl.cli.output import echo
 from whisperctl.errors import EXIT_DONE, EXIT_FAILED
 
@@ -29,7 +29,7 @@ def validate(paths: tuple[Path, ...], form: str) -> int:
     from whisperctl.output import workflow_command
     from whisperctl.views.problems import report
 
-    checked = Checked.of([Path(path) for path in here([os.fspath(path) for path in paths])], os.environ)
+    checked = Checked.of([Path(path) for path in paths_or_default([os.fspath(path) for path in paths])], os.environ)
     out, err = report(checked, form)
     echo(err, err=True, nl=False)
     if form == "github":

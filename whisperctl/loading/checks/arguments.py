@@ -9,7 +9,7 @@ from difflib import SequenceMatcher, get_close_matches
 from itertools import pairwise
 from typing import Any
 
-from whisperctl.loading.checks.finding import Finding, history, is_hidden, said, warning
+from whisperctl.loading.checks.finding import Finding, history, in_message, is_hidden, warning
 from whisperctl.serving import catalog
 from whisperctl.serving.launch import backend_is_variable, option_name
 from whisperctl.spec import Path_, Stack
@@ -183,13 +183,13 @@ def _wrong(stack: Stack, path: Path_, value: Any) -> Iterator[Finding]:
             continue
         if accepted.number and number is None:
             whole = "whole " if accepted.number == "integer" else ""
-            yield Finding(at, f"must be a {whole}number, not {said(stack, at, word)}")
+            yield Finding(at, f"must be a {whole}number, not {in_message(stack, at, word)}")
         elif accepted.choices:
             yield from _unlisted_choice(stack, at, name, word if number is None else str(number), accepted)
 
 
 def _unlisted_choice(stack: Stack, path: Path_, name: str, word: str, accepted: catalog.Accepted) -> Iterator[Finding]:
-    version, shown, hidden = stack.vllm.version, said(stack, path, word), is_hidden(stack, path)
+    version, shown, hidden = stack.vllm.version, in_message(stack, path, word), is_hidden(stack, path)
     if word in accepted.choices or (accepted.any_case and word.upper() in map(str.upper, accepted.choices)):
         return
     choices = accepted.choices if hidden else _nearest_first(word, accepted.choices)

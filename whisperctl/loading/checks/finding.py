@@ -32,7 +32,7 @@ def is_hidden(stack: Stack, path: Path_) -> bool:
     return any(each[: len(path)] == path for each in stack.substituted)
 
 
-def said(stack: Stack, path: Path_, text: str) -> str:
+def in_message(stack: Stack, path: Path_, text: str) -> str:
     """A value as a message shows it, in short."""
     if is_hidden(stack, path):
         return "what `${…}` stands for"
@@ -41,9 +41,9 @@ def said(stack: Stack, path: Path_, text: str) -> str:
 
 def history(ranges: tuple[tuple[str, str | None], ...]) -> str:
     """`it came with 0.13.0`, `it was removed in 0.13.0`."""
-    said = []
+    sentences = []
     for first, below in ranges:
         came = "" if first == catalog.releases()[0].version else f"it came with {first}"
         gone = f"it was removed in {below}" if below else ""
-        said.append(" and ".join(part for part in (came, gone) if part))
-    return "; ".join(said)
+        sentences.append(" and ".join(part for part in (came, gone) if part))
+    return "; ".join(sentences)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from whisperctl.files import Unreadable
-from whisperctl.loading.checks.finding import Finding, said, warning
+from whisperctl.loading.checks.finding import Finding, in_message, warning
 from whisperctl.loading.checks.rollout import recordings
 from whisperctl.serving import catalog
 from whisperctl.serving.checkpoint import (
@@ -151,7 +151,7 @@ def _language(stack: Stack, path: Path_, code: str) -> Iterator[Finding]:
     known, codes = known_model(stack.model), catalog.language_codes()
     if code not in codes:
         hint = "Write a code such as en, es or de, or leave it out: then the model tells by itself."
-        yield Finding(path, f"Whisper has no language {said(stack, path, code)}", hint)
+        yield Finding(path, f"Whisper has no language {in_message(stack, path, code)}", hint)
     elif known is not None and known.languages == 1 and code != codes[0]:
         yield Finding(path, f"{stack.model.name} knows English only", "Write en, or take a model without .en.")
     elif known is not None and codes.index(code) >= known.languages:

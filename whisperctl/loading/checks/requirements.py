@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 
 from whisperctl.files import Missing, Unreadable
-from whisperctl.loading.checks.finding import Finding, said
+from whisperctl.loading.checks.finding import Finding, in_message
 from whisperctl.serving import catalog
 from whisperctl.serving.requirements import asked_requirements, read_lock, unsatisfied
 from whisperctl.spec import Path_, Stack
@@ -37,7 +37,7 @@ def requirements(stack: Stack) -> Iterator[Finding]:
             hint = "Name requirements themselves, by name or by an address that UbiOps can reach."
             yield Finding(path, "a file of this machine is not there when the environment is built", hint)
         elif not _readable(line):
-            message = f"pip cannot read {said(stack, path, line)} as a requirement"
+            message = f"pip cannot read {in_message(stack, path, line)} as a requirement"
             yield Finding(path, message, "Write it as in a requirements.txt: name, name==1.2 or name[extra]>=1.2,<2.")
         else:
             yield from _torch(stack, path, line)

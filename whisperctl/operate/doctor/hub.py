@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
-from whisperctl.endpoint.hub import HUB, HubAnswer, Said, ask_hub
+from whisperctl.endpoint.hub import HUB, Access, HubAnswer, ask_hub
 from whisperctl.errors import WhisperctlError
 from whisperctl.operate.doctor.check import Check, failed, ok, skipped
 from whisperctl.serving import catalog
@@ -41,7 +41,7 @@ def hub_check(stack: Stack, environ: Mapping[str, str], inherited: Collection[st
         answer = ask_hub(hub, stack.model.name, stack.model.revision or "main", token)
     except WhisperctlError as error:
         return skipped(title, f"{str(error).splitlines()[0]}; model, revision and token are not checked")
-    if token is None and answer.said in ("gated", "no model"):
+    if token is None and answer.access in ("gated", "no model"):
         if declared:
             why = f"{hub} asks for a token, and gets none: {ENDPOINT} stands in the file, which may be anybody's"
             return skipped(title, f"{why}; export {ENDPOINT}={hub} to send it there")
@@ -60,7 +60,7 @@ def _verdict(title: str, stack: Stack, hub: str, answer: HubAnswer, has_token: b
     name, revision = stack.model.name, stack.model.revision or "main"
     asked = f"with the {TOKEN} of {stack.file}" if has_token else "without a token"
     commit = f" ({answer.commit[:SHORT]})" if answer.commit and answer.commit != revision else ""
-    wrong: dict[Said, tuple[str, str]] = {
+    wrong: dict[Access, tuple[str, str]] = {
         "no revision": (f"{name} has no revision {revision!r}", f"{_at(stack, 'revision')}: see {hub}/{name}/commits"),
         "no model": (
             f"{hub} has no {name}, asked {asked}",
@@ -71,9 +71,9 @@ def _verdict(title: str, stack: Stack, hub: str, answer: HubAnswer, has_token: b
         "no config": (f"{name} has no config.json", f"{_at(stack, 'name')}: vLLM loads models that have one"),
         "disabled": (f"{hub} has disabled {name}", f"{_at(stack, 'name')}: name another model"),
     }
-    if answer.said == "there":
+    if answer.access == "there":
         return ok(title, f"{hub} gives out {name} at {revision[:SHORT]}{commit}, asked {asked}")
-    return failed(title, *wrong[answer.said])
+    return failed(title, *wrong[answer.access])
 
 
 def _at(stack: Stack, key: str) -> str:
