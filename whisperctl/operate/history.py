@@ -78,7 +78,7 @@ def _usable_tags(api: Api) -> frozenset[str]:
     return frozenset(tag["name"] for tag in api.tags(ENVIRONMENT) or [] if tag["status"] == "available")
 
 
-def _revision(raw: Json, version: Json, known: RecordedRevision | None, usable: frozenset[str]) -> Revision:
+def _revision(raw: Json, version: Json, recorded: RecordedRevision | None, usable: frozenset[str]) -> Revision:
     active = raw["id"] == version.get("active_revision")
     return Revision(
         id=raw["id"],
@@ -87,28 +87,28 @@ def _revision(raw: Json, version: Json, known: RecordedRevision | None, usable: 
         status=raw["status"],
         error=raw.get("error_message") or "",
         active=active,
-        digest=known.digest if known else "",
-        tag=_tag(version, known, active),
-        obstacle="it is active" if active else _obstacle(raw, version, known, usable),
+        digest=recorded.digest if recorded else "",
+        tag=_tag(version, recorded, active),
+        obstacle="it is active" if active else _obstacle(raw, version, recorded, usable),
     )
 
 
-def _tag(version: Json, known: RecordedRevision | None, active: bool) -> str | None:
+def _tag(version: Json, recorded: RecordedRevision | None, active: bool) -> str | None:
     """The live tag of the active revision, which may have got another one since it was uploaded; else the recorded."""
     if active and version.get("environment_name") == ENVIRONMENT:
         return str(version["environment_tag"])
-    return known.tag if known else None
+    return recorded.tag if recorded else None
 
 
-def _obstacle(raw: Json, version: Json, known: RecordedRevision | None, usable: frozenset[str]) -> str:
+def _obstacle(raw: Json, version: Json, recorded: RecordedRevision | None, usable: frozenset[str]) -> str:
     if raw["status"] != "success":
         return {"failed": "its build failed", "cancelled": "its build was cancelled"}.get(
             raw["status"], f"it is {raw['status']}"
         )
-    if known is None:
+    if recorded is None:
         return f"its environment tag is not known: only whisperctl's own last {KEPT_REVISIONS} are kept"
-    if known.tag and known.tag not in usable:
-        return f"its environment tag {known.tag} is gone"
-    if not known.tag and version.get("environment_name") == ENVIRONMENT:
+    if recorded.tag and recorded.tag not in usable:
+        return f"its environment tag {recorded.tag} is gone"
+    if not recorded.tag and version.get("environment_name") == ENVIRONMENT:
         return "it brought its own environment: set environment.mode to package and apply"
     return ""

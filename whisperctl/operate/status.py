@@ -119,7 +119,7 @@ class Status:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class _Seen:
+class _Objects:
     """What UbiOps tells of one stack, as it tells it."""
 
     deployment: Json | None
@@ -145,32 +145,32 @@ def read_status(api: Api, stack: Stack) -> Status:
     """
     stack = serving(api, stack)
     with ThreadPoolExecutor(8) as pool:
-        seen = _look(api, stack, pool)
-        up = any(instance["status"] == "running" for instance, _ in seen.instances)
-        doors = list(pool.map(lambda pair: _door(api, pair[0], pair[1], up), _built(seen)))
-    raw = seen.version or {}
-    lease = Labels.of(seen.deployment).lease
+        objects = _look(api, stack, pool)
+        up = any(instance["status"] == "running" for instance, _ in objects.instances)
+        doors = list(pool.map(lambda pair: _door(api, pair[0], pair[1], up), _built(objects)))
+    raw = objects.version or {}
+    lease = Labels.of(objects.deployment).lease
     return Status(
         stack=stack.name,
         file=stack.file,
         warnings=remarks(stack.warnings),
         project=api.project,
-        deployed=seen.version is not None,
-        parts=tuple(sorted(_parts(stack, seen, doors), key=lambda part: part.address)),
+        deployed=objects.version is not None,
+        parts=tuple(sorted(_parts(stack, objects, doors), key=lambda part: part.address)),
         minimum_instances=raw.get("minimum_instances", 0),
         maximum_instances=raw.get("maximum_instances", 0),
         paused=Labels.of(raw).paused_minimum,
         active_revision=raw.get("active_revision"),
         latest_revision=raw.get("latest_revision"),
-        latest_status=str((seen.latest or {}).get("status", "")),
-        instances=tuple(_instance(instance, text) for instance, text in seen.instances),
+        latest_status=str((objects.latest or {}).get("status", "")),
+        instances=tuple(_instance(instance, text) for instance, text in objects.instances),
         doors=tuple(doors),
-        credits_per_hour=_credits(seen),
-        line=read_versions(api, stack) if is_line(stack) and seen.version else (),
+        credits_per_hour=_credits(objects),
+        line=read_versions(api, stack) if is_line(stack) and objects.version else (),
         applying=holder_in_words(lease) if lease and not is_gone(lease) else "",
-        versions=_versions(api, stack, seen),
-        failed_start=None if up else failed_start(api, stack, raw, seen.instances),
-        inherited=_inherited(api, stack) if seen.version is not None else (),
+        versions=_versions(api, stack, objects),
+        failed_start=None if up else failed_start(api, stack, raw, objects.instances),
+        inherited=_inherited(api, stack) if objects.version is not None else (),
     )
 
 
@@ -184,14 +184,14 @@ def _inherited(api: Api, stack: Stack) -> tuple[Remark, ...]:
     return tuple(inherited_remarks(stack, inherited, api.project))
 
 
-def _versions(api: Api, stack: Stack, seen: _Seen) -> list[VersionUse]:
-    if seen.deployment is None or owner(seen.deployment) != stack.name:
+def _versions(api: Api, stack: Stack, objects: _Objects) -> list[VersionUse]:
+    if objects.deployment is None or owner(objects.deployment) != stack.name:
         return []
     raws = [raw for raw in api.versions(stack.deployment.name) if owner(raw) == stack.name]
     lists = read_lists(api)
     services = own_services(lists.services, stack.name, stack.deployment.name)
-    serves = serving_version(raws, services, Labels.of(seen.deployment).served)
-    return version_uses(api, seen.deployment, raws, lists, serves)
+    serves = serving_version(raws, services, Labels.of(objects.deployment).served)
+    return version_uses(api, objects.deployment, raws, lists, serves)
 
 
 def failed_start(api: Api, stack: Stack, version: Json, instances: Sequence[object]) -> Cause | None:
@@ -210,7 +210,7 @@ def failed_start(api: Api, stack: Stack, version: Json, instances: Sequence[obje
     return last_failure(api, stack.deployment.name, stack.version.name, since, latest_moment(clock))
 
 
-def _look(api: Api, stack: Stack, pool: ThreadPoolExecutor) -> _Seen:
+def _look(api: Api, stack: Stack, pool: ThreadPoolExecutor) -> _Objects:
     names = (stack.deployment.name, stack.version.name)
     deployment, groups = pool.submit(api.deployment, names[0]), pool.submit(api.groups)
     services = [pool.submit(api.find_service, service.name) for service in stack.services]
@@ -221,7 +221,7 @@ def _look(api: Api, stack: Stack, pool: ThreadPoolExecutor) -> _Seen:
         latest = pool.submit(api.revision, *names, version["latest_revision"]) if version["latest_revision"] else None
         instances = api.instances(*names)
     events = list(pool.map(lambda item: _newest_event(api, *names, item), instances))
-    return _Seen(
+    return _Objects(
         deployment=deployment.result(),
         version=version,
         tags=[(address, answer.result()) for address, answer in tags],
@@ -263,8 +263,8 @@ def _instance(raw: Json, newest: str) -> Instance:
     )
 
 
-def _built(seen: _Seen) -> list[tuple[Service, Json]]:
-    return [(service, raw) for service, raw in seen.services if raw is not None]
+def _built(objects: _Objects) -> list[tuple[Service, Json]]:
+    return [(service, raw) for service, raw in objects.services if raw is not None]
 
 
 def _door(api: Api, service: Service, raw: Json, up: bool) -> Door:
@@ -292,26 +292,26 @@ def _health(url: str, token: str | None, home: str) -> tuple[str, bool | None]:
     return ("healthy", True) if answer.status == 200 else (f"/health answers {answer}", False)
 
 
-def _parts(stack: Stack, seen: _Seen, doors: Sequence[Door]) -> Iterator[Part]:
+def _parts(stack: Stack, objects: _Objects, doors: Sequence[Door]) -> Iterator[Part]:
     names = (stack.deployment.name, stack.version.name)
-    group = (seen.group or {}).get("name") or stack.instance_type_group.name
-    yield Part(address=group_address(group), state="there" if seen.group else MISSING, good=bool(seen.group))
-    yield _part(stack, deployment_address(names[0]), seen.deployment, "there")
-    yield _part(stack, version_address(*names), seen.version, _serving(seen))
+    group = (objects.group or {}).get("name") or stack.instance_type_group.name
+    yield Part(address=group_address(group), state="there" if objects.group else MISSING, good=bool(objects.group))
+    yield _part(stack, deployment_address(names[0]), objects.deployment, "there")
+    yield _part(stack, version_address(*names), objects.version, _serving(objects))
     ready = {door.name: f"{door.ready} ready" for door in doors}
-    for service, raw in seen.services:
+    for service, raw in objects.services:
         yield _part(stack, service_address(service.name), raw, ready.get(service.name, ""))
-    for position, (address, raw) in enumerate(seen.tags):
-        if raw is not None or (seen.version and position == 0):
+    for position, (address, raw) in enumerate(objects.tags):
+        if raw is not None or (objects.version and position == 0):
             yield _tag(address, raw)
-    if seen.version:
-        yield _package(package_address(*names), seen.version, seen.latest)
+    if objects.version:
+        yield _package(package_address(*names), objects.version, objects.latest)
 
 
-def _serving(seen: _Seen) -> str:
+def _serving(objects: _Objects) -> str:
     """The version's status, which follows its instances: `unavailable` is normal while none is wanted."""
-    status = str((seen.version or {}).get("status"))
-    up = any(instance["status"] == "running" for instance, _ in seen.instances)
+    status = str((objects.version or {}).get("status"))
+    up = any(instance["status"] == "running" for instance, _ in objects.instances)
     return f"{status}: no instance runs" if status == "unavailable" and not up else status
 
 
@@ -345,12 +345,12 @@ def _package(address: Address, version: Json, latest: Json | None) -> Part:
     return Part(address=address, state=f"revision {newest} {latest['status']}{_reason(latest)}{serving}", good=False)
 
 
-def _credits(seen: _Seen) -> float | None:
+def _credits(objects: _Objects) -> float | None:
     """Credits an hour of what runs now: each instance's own type, or the group's first where that is not told."""
-    types = sorted((seen.group or {}).get("instance_types") or [], key=lambda item: item.get("priority") or 0)
+    types = sorted((objects.group or {}).get("instance_types") or [], key=lambda item: item.get("priority") or 0)
     rates = {item["id"]: item.get("credit_rate") for item in types}
     if not types or any(rate is None for rate in rates.values()):
         return None
     first = rates[types[0]["id"]]
-    kinds = [item.get("instance_type") or {} for item, _ in seen.instances if item["status"] == "running"]
+    kinds = [item.get("instance_type") or {} for item, _ in objects.instances if item["status"] == "running"]
     return float(sum(rates.get(kind.get("id"), first) or 0 for kind in kinds))

@@ -190,13 +190,13 @@ def backend_is_variable(stack: Stack) -> bool:
     return catalog.within(stack.vllm.version, "0.10.0", "0.13.0")
 
 
-def batched_tokens(stack: Stack, known: KnownModel | None) -> int | None:
+def batched_tokens(stack: Stack, model: KnownModel | None) -> int | None:
     """Tokens of one engine step; None leaves vLLM's own default."""
-    wanted, seqs = stack.vllm.max_num_batched_tokens, sequences(stack, known)
+    wanted, seqs = stack.vllm.max_num_batched_tokens, sequences(stack, model)
     if wanted != "auto":
         return wanted
     gpu = catalog.gpu(stack.instance_type_group.gpu)
-    tuned = catalog.tuning(gpu.name, known).max_num_batched_tokens
+    tuned = catalog.tuning(gpu.name, model).max_num_batched_tokens
     # Left alone, vLLM takes no more than max_num_seqs clips' worth of decoder tokens.
     default = min(gpu.default_batched_tokens, (seqs or gpu.default_num_seqs) * stack.vllm.max_model_len)
     if tuned is None and default >= max(ENOUGH_TOKENS, seqs or 0):
@@ -204,10 +204,10 @@ def batched_tokens(stack: Stack, known: KnownModel | None) -> int | None:
     return max(tuned or 0, TWO_CLIPS, seqs or 0)
 
 
-def sequences(stack: Stack, known: KnownModel | None) -> int | None:
+def sequences(stack: Stack, model: KnownModel | None) -> int | None:
     """Clips decoded at the same time; None leaves vLLM's own default."""
     wanted = stack.vllm.max_num_seqs
-    return catalog.tuning(stack.instance_type_group.gpu, known).max_num_seqs if wanted == "auto" else wanted
+    return catalog.tuning(stack.instance_type_group.gpu, model).max_num_seqs if wanted == "auto" else wanted
 
 
 def dtype(stack: Stack) -> str | None:
@@ -231,14 +231,14 @@ def is_old_engine(stack: Stack) -> bool:
     return catalog.within(stack.vllm.version, "0.10.0", "0.10.2")
 
 
-def _sharing(stack: Stack, known: KnownModel | None, flags: Mapping[str, Any]) -> Sharing | None:
+def _sharing(stack: Stack, model: KnownModel | None, flags: Mapping[str, Any]) -> Sharing | None:
     """How engines share the GPU, unless the stack says otherwise about engines, their memory or their scheduler."""
-    row = catalog.tuning(stack.instance_type_group.gpu, known).sharing
-    if row is None or known is None or not catalog.within(stack.vllm.version, row.since, None):
+    row = catalog.tuning(stack.instance_type_group.gpu, model).sharing
+    if row is None or model is None or not catalog.within(stack.vllm.version, row.since, None):
         return None
     if replicas(stack) > 1 or stack.vllm.tensor_parallel_size > 1 or stack.vllm.dtype in ("float32", "float"):
         return None
-    cache = _cache_bytes(stack, known, row)
+    cache = _cache_bytes(stack, model, row)
     if cache is None or any(name.startswith(ALONE) for name in flags):
         return None
     itself = catalog.within(stack.vllm.version, PACED_BY_ITSELF, None)
@@ -278,7 +278,7 @@ def _step_tokens(stack: Stack, row: catalog.Sharing) -> int:
     return max(row.max_num_batched_tokens, 0 if seqs == "auto" else seqs)
 
 
-def _cache_bytes(stack: Stack, known: KnownModel, row: catalog.Sharing) -> int | None:
+def _cache_bytes(stack: Stack, model: KnownModel, row: catalog.Sharing) -> int | None:
     """The key-value cache of one engine: for all its recordings, as far as its share of the memory goes.
 
     None: its share has no room for what vLLM counts for one request, all that a step may encode; it would not start.
@@ -287,10 +287,10 @@ def _cache_bytes(stack: Stack, known: KnownModel, row: catalog.Sharing) -> int |
     tokens = (row.max_num_seqs if seqs == "auto" else seqs) * (CLIP_TOKENS + stack.vllm.max_model_len)
     least = _step_tokens(stack, row) + stack.vllm.max_model_len
     memory = (catalog.gpu(stack.instance_type_group.gpu).memory_gib or 0) * stack.vllm.gpu_memory_utilization
-    share = int((memory / row.engines - ENGINE_GIB) * 2**30) - 2 * known.parameters
-    if share < least * known.kv_bytes_per_token:
+    share = int((memory / row.engines - ENGINE_GIB) * 2**30) - 2 * model.parameters
+    if share < least * model.kv_bytes_per_token:
         return None
-    return min(max(tokens, 2 * least) * known.kv_bytes_per_token, share)
+    return min(max(tokens, 2 * least) * model.kv_bytes_per_token, share)
 
 
 def _has_api_servers(stack: Stack) -> bool:
@@ -308,7 +308,7 @@ def _rule_flags(stack: Stack) -> dict[str, Any]:
     return flags
 
 
-def _own_flags(stack: Stack, known: KnownModel | None) -> dict[str, Any]:
+def _own_flags(stack: Stack, model: KnownModel | None) -> dict[str, Any]:
     vllm = stack.vllm
     flags = {
         "--revision": None if stack.model.folder else stack.model.revision,
@@ -316,8 +316,8 @@ def _own_flags(stack: Stack, known: KnownModel | None) -> dict[str, Any]:
         "--gpu-memory-utilization": vllm.gpu_memory_utilization,
         "--tensor-parallel-size": vllm.tensor_parallel_size if vllm.tensor_parallel_size > 1 else None,
         "--data-parallel-size": replicas(stack) if replicas(stack) > 1 else None,
-        "--max-num-batched-tokens": batched_tokens(stack, known),
-        "--max-num-seqs": sequences(stack, known),
+        "--max-num-batched-tokens": batched_tokens(stack, model),
+        "--max-num-seqs": sequences(stack, model),
     }
     return {name: value for name, value in flags.items() if value is not None}
 

@@ -36,43 +36,43 @@ class Notice:
     state: State
 
 
-def conditions(seen: Observation) -> Iterator[Condition]:
+def conditions(observation: Observation) -> Iterator[Condition]:
     """What is wrong with one stack."""
-    for kind, about, text in _wrong(seen):
-        yield Condition(project=seen.project, stack=seen.stack, kind=kind, about=about, text=text)
+    for kind, about, text in _wrong(observation):
+        yield Condition(project=observation.project, stack=observation.stack, kind=kind, about=about, text=text)
 
 
 Wrong = tuple[Kind, str, str]
 """What sort of thing, about what, and what is the matter."""
 
 
-def _wrong(seen: Observation) -> Iterator[Wrong]:
-    if seen.error:
-        yield "unreadable", "", seen.error.splitlines()[0]
-    yield from _of_drift(seen)
-    for reason in seen.failed_starts:
+def _wrong(observation: Observation) -> Iterator[Wrong]:
+    if observation.error:
+        yield "unreadable", "", observation.error.splitlines()[0]
+    yield from _of_drift(observation)
+    for reason in observation.failed_starts:
         yield "failed start", "", reason
-    yield from _of_status(seen)
-    for leak in seen.leaks:
+    yield from _of_status(observation)
+    for leak in observation.leaks:
         cost = "" if leak.credits_per_hour is None else f" for {leak.credits_per_hour * HOURS:g} credits a day"
         yield "leak", leak.name, f"it runs or is kept awake{cost} and serves nobody"
-    for text in seen.advisories:
+    for text in observation.advisories:
         yield "advisory", "", text
 
 
-def _of_status(seen: Observation) -> Iterator[Wrong]:
-    for part in seen.status.parts if seen.status else ():
+def _of_status(observation: Observation) -> Iterator[Wrong]:
+    for part in observation.status.parts if observation.status else ():
         if not part.good and "failed" in part.state:
             yield "failed build", str(part.address), part.state
-    for door in seen.status.doors if seen.status else ():
+    for door in observation.status.doors if observation.status else ():
         if door.healthy is False:
             yield "unhealthy", door.name, door.health
 
 
-def _of_drift(seen: Observation) -> Iterator[Wrong]:
+def _of_drift(observation: Observation) -> Iterator[Wrong]:
     """Nothing while a command is at work: what differs is what it is about to do."""
-    drift = seen.drift
-    if drift is None or not drift.plan.changes or seen.leased:
+    drift = observation.drift
+    if drift is None or not drift.plan.changes or observation.leased:
         return
     if drift.basis == "moved on" and drift.as_applied:
         yield "moved on", "", f"{len(drift.plan.changes)} changes of the file are not applied"
@@ -103,8 +103,8 @@ class OpenConditions:
         A stack that could not be looked at keeps what was wrong with it; a failed start is over when the endpoint is up
         again; other words about the same thing are told again.
         """
-        seen = {(each.project, each.stack): each for each in looked_at}
-        current = {key: c for key, c in self._open.items() if key[:2] in seen and _goes_on(c, seen[key[:2]])}
+        by_stack = {(each.project, each.stack): each for each in looked_at}
+        current = {key: c for key, c in self._open.items() if key[:2] in by_stack and _goes_on(c, by_stack[key[:2]])}
         current |= {(c.project, c.stack, c.kind, c.about): c for c in now}
         begun = sorted(c for key, c in current.items() if self._open.get(key) != c)
         over = sorted(c for key, c in self._open.items() if key not in current)
@@ -120,12 +120,12 @@ class OpenConditions:
         return list(self._open.values())
 
 
-def _goes_on(condition: Condition, seen: Observation) -> bool:
+def _goes_on(condition: Condition, observation: Observation) -> bool:
     """Whether what was wrong cannot be over yet, although it was not seen this time."""
-    return bool(seen.error) or (condition.kind == "failed start" and _is_starting(seen))
+    return bool(observation.error) or (condition.kind == "failed start" and _is_starting(observation))
 
 
-def _is_starting(seen: Observation) -> bool:
+def _is_starting(observation: Observation) -> bool:
     """Whether instances are wanted and none is up, so that a failed start is not over."""
-    instances = seen.status.instances if seen.status else ()
+    instances = observation.status.instances if observation.status else ()
     return bool(instances) and not any(instance.status == "running" for instance in instances)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from whisperctl.engine import World, apply_plans
 from whisperctl.errors import WhisperctlError
 from whisperctl.operate.watch.observation import Observation
+from whisperctl.plan.plan import Plan
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -24,14 +25,14 @@ class Healing:
     """What was put back, or why nothing was."""
 
 
-def obstacle(seen: Observation) -> str | None:
+def obstacle(observation: Observation) -> str | None:
     """Why a stack that has drifted is not healed; None where it may be, and where there is nothing to heal: empty."""
-    drift = seen.drift
+    drift = observation.drift
     if drift is None or not drift.drifted:
         return ""
     if drift.basis != "applied":
         return "the stack file has moved on" if drift.basis == "moved on" else "its last apply did not finish"
-    if seen.leased:
+    if observation.leased:
         return "a command is at work on it"
     lost = [str(change.address) for change in drift.plan.changes if change.action in ("delete", "replace")]
     if lost:
@@ -41,17 +42,20 @@ def obstacle(seen: Observation) -> str | None:
     return None
 
 
-def heal(seen: Observation, world: World) -> Healing:
+def heal(observation: Observation, world: World) -> Healing:
     """Apply the plan that was made of the stack, exactly."""
-    assert seen.drift is not None
-    plan = seen.drift.plan
-    addresses = ", ".join(str(change.address) for change in plan.changes)
+    assert observation.drift is not None
+    done, text = _performed(observation.drift.plan, world)
+    return Healing(stack=observation.stack, project=observation.project, done=done, text=text)
+
+
+def _performed(plan: Plan, world: World) -> tuple[bool, str]:
+    """Whether the plan was performed to its end, and what was put back, or why it was not."""
     try:
         [outcome] = apply_plans([plan], world, replan=False)
     except WhisperctlError as error:
-        return Healing(stack=seen.stack, project=seen.project, done=False, text=str(error).splitlines()[0])
+        return False, str(error).splitlines()[0]
     if outcome.succeeded:
-        return Healing(stack=seen.stack, project=seen.project, done=True, text=f"put back {addresses}")
+        return True, f"put back {', '.join(str(change.address) for change in plan.changes)}"
     reasons = [outcome.error, *(result.error for result in outcome.results)]
-    reason = next((text.splitlines()[0] for text in reasons if text), "it was not finished")
-    return Healing(stack=seen.stack, project=seen.project, done=False, text=reason)
+    return False, next((text.splitlines()[0] for text in reasons if text), "it was not finished")

@@ -66,7 +66,7 @@ class Board:
         from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
         with self._lock:
-            seen, open_, probes, heals = self._seen, self._open, self._probes, Counter(self._heals)
+            observations, open_, probes, heals = self._seen, self._open, self._probes, Counter(self._heals)
             rounds, seconds, ended, lost = self._rounds, self._round_seconds, self._round_ended, self._lost_notices
         yield GaugeMetricFamily("whisperctl_round_seconds", "How long the latest round took.", value=seconds)
         yield GaugeMetricFamily("whisperctl_round_ended_timestamp_seconds", "When it ended.", value=ended)
@@ -78,24 +78,24 @@ class Board:
         yield attempts
         for name, text, value in _GAUGES:
             gauge = GaugeMetricFamily(f"whisperctl_{name}", text, labels=LABELS)
-            for one in seen:
+            for one in observations:
                 if (number := value(one)) is not None:
                     gauge.add_metric([one.project, one.stack], number)
             yield gauge
-        yield from _with_more_labels(seen, open_)
+        yield from _with_more_labels(observations, open_)
         yield from _of_probes(list(probes.values()))
 
 
-def _drifted(seen: Observation) -> float | None:
-    return None if seen.drift is None else float(seen.drift.drifted)
+def _drifted(observation: Observation) -> float | None:
+    return None if observation.drift is None else float(observation.drift.drifted)
 
 
-def _credits(seen: Observation) -> float | None:
-    return seen.status.credits_per_hour if seen.status else None
+def _credits(observation: Observation) -> float | None:
+    return observation.status.credits_per_hour if observation.status else None
 
 
-def _leaking(seen: Observation) -> float | None:
-    return None if seen.error else sum(leak.credits_per_hour or 0.0 for leak in seen.leaks)
+def _leaking(observation: Observation) -> float | None:
+    return None if observation.error else sum(leak.credits_per_hour or 0.0 for leak in observation.leaks)
 
 
 _GAUGES: tuple[tuple[str, str, Callable[[Observation], float | None]], ...] = (
@@ -107,7 +107,7 @@ _GAUGES: tuple[tuple[str, str, Callable[[Observation], float | None]], ...] = (
 )
 
 
-def _with_more_labels(seen: Sequence[Observation], open_: Sequence[Condition]) -> Iterator[Metric]:
+def _with_more_labels(observations: Sequence[Observation], open_: Sequence[Condition]) -> Iterator[Metric]:
     from prometheus_client.core import GaugeMetricFamily
 
     health = GaugeMetricFamily(
@@ -116,7 +116,7 @@ def _with_more_labels(seen: Sequence[Observation], open_: Sequence[Condition]) -
         labels=[*LABELS, "service"],
     )
     instances = GaugeMetricFamily("whisperctl_instances", "Instances by status.", labels=[*LABELS, "status"])
-    for one in seen:
+    for one in observations:
         for door in one.status.doors if one.status else ():
             if door.healthy is not None:
                 health.add_metric([one.project, one.stack, door.name], float(door.healthy))

@@ -56,9 +56,9 @@ class Rounds:
         first = True
         while True:
             began = self.clock.monotonic()
-            seen = self.round()
-            if first and seen and all(one.error for one in seen):
-                raise WhisperctlError(seen[0].error)  # a wrong token or host: nobody would read it later
+            observations = self.round()
+            if first and observations and all(one.error for one in observations):
+                raise WhisperctlError(observations[0].error)  # a wrong token or host: nobody would read it later
             first = False
             self.clock.sleep(max(self.interval - (self.clock.monotonic() - began), 0.0))
 
@@ -66,20 +66,20 @@ class Rounds:
         """Look at every stack once, tell what is new, heal; returns what was seen."""
         began = self.clock.monotonic()
         stacks = self.stacks()
-        seen = self.observer.look(stacks)
-        healings = list(self._heal(seen)) if self.heals else []
-        self._probe(stacks, seen)
-        wrong = [condition for one in seen for condition in conditions(one)]
-        notices = self.known.news([*wrong, *self._of_probes()], seen)
+        observations = self.observer.look(stacks)
+        healings = list(self._heal(observations)) if self.heals else []
+        self._probe(stacks, observations)
+        wrong = [condition for one in observations for condition in conditions(one)]
+        notices = self.known.news([*wrong, *self._of_probes()], observations)
         self.board.put(
-            seen, self.known.open, self.probes, seconds=self.clock.monotonic() - began, ended=self.clock.time()
+            observations, self.known.open, self.probes, seconds=self.clock.monotonic() - began, ended=self.clock.time()
         )
         if notices or healings:
             self.tell(notices, healings)
-        return seen
+        return observations
 
-    def _heal(self, seen: Sequence[Observation]) -> Iterator[Healing]:
-        for one in seen:
+    def _heal(self, observations: Sequence[Observation]) -> Iterator[Healing]:
+        for one in observations:
             key, why_not = (one.project, one.stack), obstacle(one)
             if why_not == "" or one.drift is None:
                 self.failed_heals.pop(key, None)
@@ -96,14 +96,14 @@ class Rounds:
                 self.failed_heals[key] = one.drift.plan.changes
             yield healing
 
-    def _probe(self, stacks: Sequence[Stack], seen: Sequence[Observation]) -> None:
+    def _probe(self, stacks: Sequence[Stack], observations: Sequence[Observation]) -> None:
         named = {(self.world.project_of(stack), stack.name): stack for stack in stacks}
         for known in (self.probes, self.probed_at):
             for gone in known.keys() - named.keys():
                 del known[gone]
         if not self.probe_every:
             return
-        for one in seen:
+        for one in observations:
             key, now = (one.project, one.stack), self.clock.monotonic()
             if one.status is None or now - self.probed_at.get(key, -self.probe_every) < self.probe_every:
                 continue

@@ -202,10 +202,10 @@ def rules(version: str, gpu_name: str) -> tuple[Rule, ...]:
     )
 
 
-def tuning(gpu_name: str, known: KnownModel | None) -> Tuning:
+def tuning(gpu_name: str, model: KnownModel | None) -> Tuning:
     """What `auto` means on this GPU; a model of unknown size is taken for a large one."""
     document = _document("tuning")
-    light = known is not None and known.kv_bytes_per_token * 1948 <= document["light_kv_mib"] * 2**20
+    light = model is not None and model.kv_bytes_per_token * 1948 <= document["light_kv_mib"] * 2**20
     size = "light" if light else "heavy"
     row = next(row for row in document["rows"] if (row["gpu"], row["size"]) == (gpu_name, size))
     sharing = Sharing(**row["sharing"]) if "sharing" in row else None
