@@ -14,7 +14,7 @@ import pytest
 from tests.harness.project import Project, actions
 from whisperctl import __version__
 from whisperctl.package.build import Package, build_package
-from whisperctl.plan.package_changes import said_digest
+from whisperctl.plan.package_changes import settings_digest
 from whisperctl.state.labels import Labels
 from whisperctl.state.records import RecordedRevision, Rendering
 
@@ -73,7 +73,7 @@ def applied_by(project: Project, tool: str, *, labelled: bool, **changes: Any) -
     recorded = [RecordedRevision(revision, package.digest, version.revisions[0].tag)]
     written = version.written(revisions=recorded, digest=package.digest)
     if labelled:
-        said = said_digest(package.files)
+        said = settings_digest(package.files)
         written = Labels(written).written(rendering=Rendering(tool, said))
     else:
         written.pop("whisperctl-rendered")
