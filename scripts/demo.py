@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
@@ -23,9 +25,10 @@ from types import FrameType
 from ubiops_emulator import testing
 
 ROOT = Path(__file__).resolve().parent.parent
-SPEC = "specs/demo.yaml" if version("vllm").endswith("+cpu") else "specs/demo-gpu.yaml"
 AUDIO = "tea-with-doctor.wav"
 PATIENCE = 60.0  # seconds that a process gets to end when it is told to
+LOG_LINE = re.compile(r"(\[[^\]]+\] )?\S+: \| ")
+"""What whisperctl prints of a build's or a server's log: `version/demo/v1: | Loading weights`."""
 PATH = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # where `vllm` is
 
 
@@ -44,28 +47,29 @@ def main() -> None:
 
 
 def walk_through(environment: Mapping[str, str]) -> None:
+    spec = "specs/demo.yaml" if version("vllm").endswith("+cpu") else "specs/demo-gpu.yaml"
     heading("Check the stack file, offline")
-    whisperctl(environment, "validate", SPEC)
+    whisperctl(environment, "validate", spec)
 
     heading("Show what the project lacks (exit code 2: changes are pending)")
-    whisperctl(environment, "plan", "--detailed-exitcode", SPEC, promised=2)
+    whisperctl(environment, "plan", "--detailed-exitcode", spec, promised=2)
 
     heading("Create it, start a real vLLM on it (about a minute), and see that it transcribes")
-    whisperctl(environment, "apply", "--yes", SPEC)
+    whisperctl(environment, "apply", "--yes", spec)
 
     heading("Transcribe a file through the service")
-    text = whisperctl(environment, "transcribe", "-f", SPEC, f"specs/samples/{AUDIO}").strip()
+    text = whisperctl(environment, "transcribe", "-f", spec, f"specs/samples/{AUDIO}").strip()
     spoken = json.loads((ROOT / "specs/samples/samples.json").read_text())[AUDIO]["text"]
     if text != spoken:
         raise BrokenPromiseError(f"the transcript should be {spoken!r}")
     print("(word for word what the file says)")
 
     heading("Plan again: nothing to do (exit code 0)")
-    whisperctl(environment, "plan", "--detailed-exitcode", SPEC)
+    whisperctl(environment, "plan", "--detailed-exitcode", spec)
 
     heading("Delete everything, and see that nothing is left to delete (exit code 0)")
-    whisperctl(environment, "destroy", "--yes", SPEC)
-    whisperctl(environment, "plan", "--destroy", "--detailed-exitcode", SPEC)
+    whisperctl(environment, "destroy", "--yes", spec)
+    whisperctl(environment, "plan", "--destroy", "--detailed-exitcode", spec)
 
     heading("Stop the local UbiOps")
 
@@ -77,7 +81,7 @@ def heading(text: str) -> None:
 def whisperctl(environment: Mapping[str, str], *arguments: str, promised: int = 0) -> str:
     """Run one command, show what it prints and return its stdout; it must end with the promised exit code."""
     print(f"$ whisperctl {shlex.join(arguments)}", flush=True)
-    with running(arguments, environment) as process:
+    with running(arguments, environment) as process, told_briefly(process.stderr):
         assert process.stdout is not None
         lines = []
         for line in process.stdout:
@@ -87,6 +91,32 @@ def whisperctl(environment: Mapping[str, str], *arguments: str, promised: int = 
     if exit_code != promised:
         raise BrokenPromiseError(f"`whisperctl {arguments[0]}` ended with exit code {exit_code}, not {promised}")
     return "".join(lines)
+
+
+@contextmanager
+def told_briefly(stderr: Iterable[str] | None) -> Iterator[None]:
+    """Print what a command says meanwhile, but of logs; a terminal shows it in whisperctl's own live view."""
+    if stderr is None:
+        yield
+        return
+    reading = threading.Thread(target=lambda: sys.stderr.writelines(without_logs(stderr)))
+    reading.start()
+    yield
+    reading.join()
+
+
+def without_logs(lines: Iterable[str]) -> Iterator[str]:
+    """The lines; those of a log are only counted: vLLM writes hundreds while it starts, none for a newcomer."""
+    withheld = 0
+    for line in lines:
+        if LOG_LINE.match(line):
+            withheld += 1
+            continue
+        if withheld:
+            noun, them = ("line", "it") if withheld == 1 else ("lines", "them")
+            yield f"  ({withheld} {noun} of its log; `whisperctl logs` shows {them})\n"
+            withheld = 0
+        yield line
 
 
 @contextmanager
@@ -114,6 +144,7 @@ def running(arguments: Sequence[str], environment: Mapping[str, str]) -> Iterato
         env=environment,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
+        stderr=None if sys.stderr.isatty() else subprocess.PIPE,
         text=True,
         start_new_session=True,
     )

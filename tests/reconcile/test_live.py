@@ -34,7 +34,7 @@ def test_what_has_ended_stays_and_logs_are_folded_away(project: Project) -> None
         "environment/whisperctl: created (T)",
         "version/alpha/v1: created (T)",
         "service/alpha: created (T)",
-        "version/alpha/v1: the endpoint works (T)",
+        "version/alpha/v1: the endpoint answers (T)",
         "Applied alpha: 6 created. Nothing differs any more.",
         "  healthy and serving openai/whisper-small; nothing was transcribed: no rollout.smoke",
     ]
@@ -133,7 +133,7 @@ def test_a_rollback_is_shown_like_an_apply(project: Project) -> None:
     seen = re.sub(r"\d+\.\d s", "T", terminal.shown).partition("Roll back? [y/N]: y\n")[2].split("\n")
     assert re.fullmatch(r"version/alpha/v1: downloading the package of revision \S+", seen[0])
     assert re.fullmatch(r"package/alpha/v1: built and active \(T, \d+ log lines\)", seen[1])
-    assert seen[2] == "version/alpha/v1: the endpoint works (T)"
+    assert seen[2] == "version/alpha/v1: the endpoint answers (T)"
     assert seen[3].startswith("Rolled back alpha: ")
     assert not terminal.screen.cursor.hidden
 

@@ -78,7 +78,7 @@ def test_plain_lines_are_what_pipes_get(project: Project) -> None:
         "version/alpha/v1: proving the endpoint...",
         "version/alpha/v1: alpha: healthy",
         "version/alpha/v1: alpha: serves openai/whisper-small",
-        "version/alpha/v1: the endpoint works (T)",
+        "version/alpha/v1: the endpoint answers (T)",
     ]
 
 
@@ -121,7 +121,7 @@ def test_a_rollback_says_the_same_lines(project: Project) -> None:
         "version/alpha/v1: proving the endpoint...",
         "version/alpha/v1: alpha: healthy",
         "version/alpha/v1: alpha: serves openai/whisper-small",
-        "version/alpha/v1: the endpoint works (T)",
+        "version/alpha/v1: the endpoint answers (T)",
     ]
 
 

@@ -54,12 +54,15 @@ def queries(api: Api, stack: Stack) -> tuple[str, ...]:
     return tuple(asked)
 
 
-def created(api: Api, stack: Stack) -> int:
-    """When the deployment was created, in nanoseconds since 1970, a moment earlier; 0 where there is none.
+def created(api: Api, stack: Stack, clock: Clock) -> int:
+    """When the deployment was created, in nanoseconds since 1970, a moment earlier; now where there is none.
 
     UbiOps keeps the lines of a deployment that was deleted, under the same name.
     """
-    made = str((api.deployment(stack.deployment.name) or {}).get("creation_date") or "")
+    deployment = api.deployment(stack.deployment.name)
+    if deployment is None:
+        return int(clock.time() * SECOND)
+    made = str(deployment.get("creation_date") or "")
     try:
         moment = datetime.fromisoformat(made)
     except ValueError:

@@ -27,7 +27,7 @@ VERBS: Mapping[OperationKind, tuple[str, str]] = {
     "bake": ("baking", "baked well"),
     "restart": ("replacing running instances", "runs new instances"),
     "retire": ("putting earlier versions to sleep", "serves, earlier versions sleep"),
-    "probe": ("proving the endpoint", "the endpoint works"),
+    "probe": ("proving the endpoint", "the endpoint answers"),
     "seal": ("recording success", "success recorded"),
 }
 BOOKKEEPING: tuple[OperationKind, ...] = ("claim", "record", "seal")

@@ -36,7 +36,7 @@ def _revision(revision: Revision | None) -> str:
 
 def rolled_back_text(rollback: Rollback, revision: str) -> str:
     """What is there now, and what the stack file has to do with it."""
-    proof = "the endpoint was not tried, the stack is paused" if rollback.paused else "the endpoint works"
+    proof = "the endpoint was not tried, the stack is paused" if rollback.paused else "the endpoint answers"
     return (
         f"Rolled back {rollback.stack.name}: revision {revision} has the package of {rollback.target.id}; {proof}.\n"
         f"Env vars were left as they are. {rollback.stack.file} still declares what was rolled back: the next plan\n"

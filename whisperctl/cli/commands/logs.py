@@ -42,10 +42,13 @@ def logs(settings: Settings, path: str, follow: bool, since: float, tail: int | 
     reader = logs.Reader(
         api=api,
         queries=logs.queries(api, stack),
-        keep=logs.belongs_to(stack, logs.created(api, stack)),
+        keep=logs.belongs_to(stack, logs.created(api, stack, clock)),
         since=int(since * logs.SECOND),
         clock=clock,
     )
+    if not follow and api.deployment(stack.deployment.name) is None:
+        to_stderr(f"No log lines: deployment/{stack.deployment.name} does not exist in project {api.project}.")
+        return EXIT_DONE
     secrets = (api.token, *(variable.value for variable in stack.env if variable.secret and variable.value))
 
     def is_wanted(line: logs.Line) -> bool:
