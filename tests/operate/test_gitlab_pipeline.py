@@ -187,7 +187,8 @@ def test_drift_is_one_merge_request_where_that_is_asked_for(runner: Runner, gitl
     runner.job("plan")
     runner.job("apply")
     stack = runner.operator.folder / "repo/stack.yaml"
-    before = stack.read_text()
+    before = stack.read_bytes().replace(b"\n", b"\r\n")  # every byte but the value's own stays
+    stack.write_bytes(before)
     asked = COMMENT | {"WHISPERCTL_PROPOSE": "true"}
     assert runner.job("drift", **asked).returncode == 0
     assert (gitlab.requests, gitlab.commits) == ([], [])
@@ -202,7 +203,8 @@ def test_drift_is_one_merge_request_where_that_is_asked_for(runner: Runner, gitl
         assert (commit["branch"], commit["start_branch"], commit["force"]) == ("whisperctl-drift", "main", True)
         (action,) = commit["actions"]
         assert action["file_path"] == "stack.yaml"
-        assert action["content"] == stack.read_text() != before
-        stack.write_text(before)  # a job starts from a clean checkout
+        live = before.replace(b"maximum_instances: 1", b"maximum_instances: " + maximum.encode())
+        assert action["content"].encode() == live != before
+        stack.write_bytes(before)  # a job starts from a clean checkout
         (runner.operator.folder / "repo/drifted").unlink()
     assert len(gitlab.issues) == 1

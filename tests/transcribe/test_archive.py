@@ -11,6 +11,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -254,6 +255,32 @@ def test_one_that_refuses_leaves_its_recordings_to_the_other(bench: Bench, clien
         list(archive.Archive(wishes, places, LEASES, client, run.notes, output).run(recordings))
         assert len(other.audio_requests) <= IN_FLIGHT
     assert run.written() == run.words
+
+
+def test_a_worker_that_was_refused_once_asks_again_in_the_next_run(bench: Bench, client: Any) -> None:
+    run = Run(bench, 12)
+    bench.vllm.token = "another"
+    with run.results(client) as results:
+        assert all(isinstance(one, Failed) for one in results)
+    bench.vllm.token = TOKEN
+    with run.results(client) as results:
+        assert all(isinstance(one, Done) for one in results)
+    assert run.written() == run.words
+
+
+@pytest.mark.parametrize("others", [1, 0], ids=["another", "no other"])
+def test_recordings_of_an_endpoint_that_cannot_be_woken(bench: Bench, client: Any, others: int) -> None:
+    """Another endpoint takes them; where there is none, each is told."""
+    run = Run(bench, 4)
+    with serving() as lost, outputs.opened(run.out) as output:
+        lost.asleep = True
+        places = [replace(archive_run.place(lost.url), wake_timeout=0.5), archive_run.place(bench.vllm.url)]
+        wishes = Wishes(ask=Ask(model=MODEL, timed=True, language="es"))
+        named = find([str(run.recordings)], bench.folder)
+        results = list(archive.Archive(wishes, places[: 1 + others], LEASES, client, run.notes, output).run(named))
+        assert all(lost.url in one.reason for one in results if isinstance(one, Failed)), results
+    assert len([one for one in results if isinstance(one, Done)]) == 4 * others
+    assert run.written() == run.words[: 4 * others]
 
 
 def test_tasks_hold_no_token(bench: Bench) -> None:
