@@ -62,6 +62,8 @@ class Echo:
         self.words = [*words, emulator.token]
         self.status, self.endpoint = 400, 200
         self.asked: list[str] = []
+        self.posted: list[str] = []
+        """What came to `/hook`, the address of a webhook."""
         self.refuses: Callable[[int, str, str], bool] = lambda _number, _verb, _path: False
         self.lock = threading.Lock()
 
@@ -77,6 +79,9 @@ class Echo:
         echo = f"{headers} {body.decode('latin-1')[-4000:]} {self.spelled()}"
         if path.startswith("/endpoint"):
             return self._served(path, echo)
+        if path == "/hook":
+            self.posted.append(body.decode())
+            return 200, "text/plain", echo.encode()
         if self.refuses(number, verb, path):
             content = json.dumps({"error": echo}) if number % 2 else f"<title>{html.escape(echo)}</title>"
             return self.status, "application/json" if number % 2 else "text/html", content.encode()

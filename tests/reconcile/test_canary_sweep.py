@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.endpoint import tones
+from tests.endpoint.project import until
 from tests.harness import loopback, program
 from tests.harness.echo import Echo, echoing, seen
 from tests.harness.program import Ran
@@ -161,6 +162,25 @@ def test_an_error_of_the_endpoint_that_repeats_the_token_is_blanked(
     ran = run(project, echo, folder, command, "-v")
     assert (ran.code, "403" in ran.all) == (1, True), ran
     assert leaks(folder, echo, ran, command) == []
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_watch_prints_and_posts_no_canary(project: Project, echo: Echo, folder: Path, form: str) -> None:
+    """Of drift, of an endpoint that answers oddly, and of a UbiOps that refuses everything from the next round on."""
+    project.control("POST", "restore", {"name": "applied"})
+    echo.refuses, echo.endpoint, echo.status = nothing_is_refused, 200, 403
+    echo.posted.clear()
+    environ = project.environ(**GIVEN, UBIOPS_API_HOST=f"{echo.url}/v2", WHISPERCTL_NOTIFY=f"{echo.url}/hook")
+    watch = program.start("-vv", "watch", "--interval", "1", "--format", form, environ=environ, folder=folder)
+    try:
+        until(lambda: any("description" in text for text in echo.posted), 60)
+        echo.refuses = from_request(1)
+        until(lambda: any("403" in text for text in echo.posted), 60)
+    finally:
+        watch.terminate()
+        out, err = watch.communicate(timeout=30)
+    assert watch.returncode == 0, err
+    assert leaks(folder, echo, Ran(watch.returncode, out, err + " ".join(echo.posted)), "watch") == []
 
 
 def test_the_proxy_shows_no_page_the_token(project: Project, echo: Echo, folder: Path) -> None:
