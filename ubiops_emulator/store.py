@@ -143,6 +143,10 @@ class Store:
         """A document by kind, parent and name."""
         return self._one("kind = ? AND parent = ? AND name = ?", (kind, parent, name))
 
+    def named(self, kind: str, name: str) -> Doc | None:
+        """A document by kind and name, whatever its parent; for names that are unique by themselves."""
+        return self._one("kind = ? AND name = ?", (kind, name))
+
     def children(self, kind: str, parent: str) -> list[Doc]:
         """Documents of one parent, oldest first."""
         return self._many("kind = ? AND parent = ? ORDER BY seq", (kind, parent))

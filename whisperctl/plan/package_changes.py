@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -306,6 +307,7 @@ def _around(source: bytes) -> str:
     return "\n".join(lines[: node.lineno - 1] + lines[node.end_lineno :] if node else lines)
 
 
+@lru_cache(maxsize=8)  # a plan looks at the same packages several times, and parsing one takes longer than all else
 def _literal(source: bytes) -> ast.Assign | None:
     with _PARSING:
         body = ast.parse(source).body

@@ -71,8 +71,8 @@ def set_token(store: Store, user: Doc, token: str) -> None:
 
 def token_user(store: Store, token: str, now: float) -> Doc | None:
     """Whose token it is; None for an unknown or expired one."""
-    tokens = [doc for doc in store.every("token") if doc.name == digest(token)]
-    user = store.by_id("user", tokens[0].parent) if tokens else None
+    doc = store.named("token", digest(token))
+    user = store.by_id("user", doc.parent) if doc else None
     expiry = user.body.get("expiry_date") if user else None
     if expiry and datetime.fromisoformat(expiry).timestamp() <= now:
         return None
