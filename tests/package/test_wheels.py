@@ -7,6 +7,7 @@ from functools import cache
 
 import pytest
 
+from tests.harness.sweeps import whole
 from tests.package.conftest import StackOf
 from whisperctl.serving import catalog
 from whisperctl.serving.launch import launch
@@ -22,10 +23,16 @@ DEPLOYMENT_SETS = {
 
 
 def releases(*versions: str) -> pytest.MarkDecorator:
-    """Each release as the argument `version`, all its tests in one process, which reads its source once."""
-    rows = [
-        pytest.param(version, marks=pytest.mark.xdist_group(f"wheel {version}"), id=version) for version in versions
-    ]
+    """Each release as the argument `version`, all its tests in one process, which reads its source once.
+
+    In a slice the oldest and the newest: pip takes 5 s of a core to find one on the index.
+    """
+    rows = []
+    for version in versions:
+        marks = [pytest.mark.xdist_group(f"wheel {version}")]
+        if version not in (versions[0], versions[-1]):
+            marks.append(whole)
+        rows.append(pytest.param(version, marks=marks, id=version))
     return pytest.mark.parametrize("version", rows)
 
 
