@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from whisperctl.output import forget
 
@@ -22,6 +23,13 @@ sys.dont_write_bytecode = False
 # What is printed depends on who reads it: tests that run in a CI job must not notice.
 for name in ("GITHUB_ACTIONS", "GITLAB_CI"):
     os.environ.pop(name, None)
+
+
+# How long an example takes is the machine's business: a busy one fails no test.
+settings.register_profile(
+    "any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
+)
+settings.load_profile("any machine")
 
 
 @pytest.fixture(autouse=True)

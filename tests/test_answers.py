@@ -12,7 +12,7 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from whisperctl.clock import SystemClock
@@ -214,7 +214,7 @@ JSON = st.recursive(
 )
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, deadline=None)
 @given(body=JSON)
 @pytest.mark.parametrize("call", ["deployments", "groups", "services"])
 def test_any_json_is_a_list_of_objects_or_an_error(server: Server, api: Api, body: Any, call: str) -> None:

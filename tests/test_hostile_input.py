@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.harness.program import Ran, run
 from tests.test_files import STACK
 
 ENVIRON = {"PATH": os.environ["PATH"], "UBIOPS_PROJECT": "p", "UBIOPS_API_TOKEN": "canary-token-0123", "HOME": "/"}
-QUIET = settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+QUIET = settings(max_examples=30, deadline=None)
 
 
 def cli(*args: str, folder: Path, **more: str) -> Ran:

@@ -9,7 +9,7 @@ from typing import Any
 
 import jsonschema
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from ubiops.models import DeploymentVersionCreate, ServiceCreate
 
@@ -210,7 +210,7 @@ def paths(data: object, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     return [path, *(path_below for key, value in entries for path_below in paths(value, (*path, key)))]
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=400, deadline=None)
 @given(data=st.data())
 def test_the_quick_yes_never_contradicts_jsonschema(data: st.DataObject) -> None:
     document = json.loads(json.dumps(data.draw(st.sampled_from(VALID))))

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.package.conftest import StackOf, environment_of, text_of
@@ -198,7 +198,7 @@ HOSTILE = st.one_of(
 )  # fmt: skip
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=200)
 @given(values=st.dictionaries(HOSTILE, st.one_of(HOSTILE, st.lists(HOSTILE), st.integers(), st.booleans(), st.none())))
 def test_any_value_comes_out_of_the_template_as_it_went_in(values: dict[str, Any]) -> None:
     source = rendered("deployment.py", values).decode()
@@ -210,7 +210,7 @@ TEXT = st.text(
 )
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=60)
 @given(
     served=TEXT.filter(lambda text: not text.startswith("-")),
     description=TEXT,
