@@ -161,6 +161,9 @@ def test_a_defect_is_told_in_one_line(folder: Path, monkeypatch: pytest.MonkeyPa
         def flush(self) -> None:
             return
 
+        def isatty(self) -> bool:
+            return False
+
     monkeypatch.setattr(sys, "stdout", Broken())
     for verbose, lines in (([], 2), (["-v"], 5)):
         err = _stderr_of(folder, *verbose)
