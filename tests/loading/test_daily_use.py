@@ -60,6 +60,15 @@ def test_commands_for_one_stack_ask_for_its_file(overlays: Path) -> None:
     )
 
 
+def test_from_a_folder_below_the_file_above_is_named(overlays: Path) -> None:
+    (overlays / "env/dev/whisper.yaml").rename(overlays / "stack.yaml")
+    below = overlays / "base/notes"
+    below.mkdir()
+    assert run(below, "plan").err == (
+        "stack.yaml:1:1: error: there is no such file\n  There is one above: ../../stack.yaml.\n"
+    )
+
+
 def test_standard_input_is_a_file(tmp_path: Path) -> None:
     ran = run(tmp_path, "validate", "-", stdin=SHARED + stack("one"))
     assert (ran.code, ran.out.split(" is valid")[0]) == (0, "-: stack one")

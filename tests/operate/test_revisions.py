@@ -121,8 +121,10 @@ def test_after_a_rollback_drift_and_plan_say_that_it_was_one(operator: Operator)
 
 
 def test_rolling_back_twice_is_undoing_it(operator: Operator) -> None:
-    second, _ = revisions(operator)
+    second, first = revisions(operator)
     operator.good("rollback", "--yes")
+    assert [r["same_package_as"] for r in revisions(operator)] == [first["id"], None, None]
+    assert f"{first['digest'][:12]} as in {first['id'][:8]} " in operator.good("history").out
     operator.good("rollback", "--yes")
     assert next(r for r in revisions(operator) if r["active"])["digest"] == second["digest"]
 

@@ -23,6 +23,7 @@ def refused(folder: Path, line: str) -> str:
     [
         ("diff", "plan"), ("template", "render"), ("lint", "validate"), ("fmt", "validate"), ("get", "status"),
         ("describe", "status"), ("ls", "list"), ("taint", "restart"), ("delete", "destroy"), ("statsu", "status"),
+        ("rm", "destroy"), ("help", "--help"), ("version", "--version"),
     ],
 )  # fmt: skip
 def test_other_tools_words_for_a_command(tmp_path: Path, typed: str, ours: str) -> None:
@@ -41,6 +42,8 @@ def test_other_tools_words_for_a_command(tmp_path: Path, typed: str, ours: str) 
         ("plan -out saved.plan", "No such option '-out'. Write `-o FILE`."),
         ("plan -out=saved.plan", "No such option '-out'. Write `-o FILE`."),
         ("plan -o json", "-o names a file to save the plan to, and 'json' is a format. Write `--format json`, or"),
+        ("render -o -", "-o names the folder to write to, and '-' is none. Write `-o DIR`."),
+        ("render -o json", "-o names the folder to write to, and 'json' is a format. Write `-o DIR`, or `-o ./json`"),
         ("plan --formt json", "No such option '--formt'."),
         ("plan -q", "No such option '-q'."),
     ],

@@ -102,6 +102,7 @@ class Commands(click.Group):
             from difflib import get_close_matches
 
             near = [ELSEWHERE[args[0]]] if args[0] in ELSEWHERE else get_close_matches(args[0], COMMANDS, n=1)
+            near = [f"--{args[0]}"] if args[0] in ("help", "version") else near
             ctx.fail(f"No such command {args[0]!r}." + (f" Did you mean {near[0]!r}?" if near else ""))
         return super().resolve_command(ctx, args)
 

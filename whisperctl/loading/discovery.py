@@ -57,9 +57,23 @@ def _instead(path: Path) -> str:
     """What to name in place of a file that is not there."""
     there = [] if path.parent != Path() else list(_below(Path(), []))
     if not there:
-        return "Name the stack file, or make one with `whisperctl init`."
+        above = _above(path)
+        return f"There is one above: {above}." if above else "Name the stack file, or make one with `whisperctl init`."
     more = f" (and {len(there) - NAMED} more)" if len(there) > NAMED else ""
     return f"Name one of the stack files below: {', '.join(map(os.fspath, there[:NAMED]))}{more}."
+
+
+def _above(path: Path) -> str | None:
+    """A file of that name in the folders above this one, as Git and Cargo look for theirs, within the repository."""
+    if path.name != os.fspath(path):
+        return None
+    folder = Path.cwd()
+    for number, parent in enumerate(folder.parents, 1):
+        if (parent.joinpath(path.name)).is_file():
+            return os.path.join(*[os.pardir] * number, path.name)  # noqa: PTH118 - pathlib is dear
+        if (parent / ".git").exists():
+            break
+    return None
 
 
 def _below(folder: Path, problems: list[Problem]) -> Iterator[Path]:

@@ -55,6 +55,11 @@ class History:
         older = self.revisions[ids.index(self.active.id) + 1 :] if self.active else self.revisions
         return next((revision for revision in older if not revision.obstacle), None)
 
+    def same_package_as(self, revision: Revision) -> Revision | None:
+        """The newest revision before `revision` that had its package, as after a rollback; None if none is known."""
+        older = self.revisions[self.revisions.index(revision) + 1 :]
+        return next((other for other in older if revision.digest and other.digest == revision.digest), None)
+
 
 def read_history(api: Api, stack: Stack) -> History:
     """The history of the stack's version.

@@ -18,7 +18,7 @@ def history_text(stack: Stack, history: History, color: bool, columns: int | Non
     """One row a revision, newest first; the active one is marked with a star. Fits a terminal of `columns`."""
     if not history.revisions:
         return f"version/{stack.deployment.name}/{stack.version.name} has no revision yet."
-    rows = [HEADINGS, *(_row(revision) for revision in history.revisions)]
+    rows = [HEADINGS, *(_row(history, revision) for revision in history.revisions)]
     lines = aligned(rows, columns)
     if color:
         lines = [
@@ -31,7 +31,8 @@ def history_text(stack: Stack, history: History, color: bool, columns: int | Non
     return "\n".join(lines)
 
 
-def _row(revision: Revision) -> tuple[str, ...]:
+def _row(history: History, revision: Revision) -> tuple[str, ...]:
+    earlier = history.same_package_as(revision)
     tag = {None: "-", "": "(in the package)"}.get(revision.tag, revision.tag or "")
     return (
         "*" if revision.active else "",
@@ -39,7 +40,7 @@ def _row(revision: Revision) -> tuple[str, ...]:
         moment(revision.created),
         revision.created_by,
         revision.status,
-        revision.digest[:12] or "-",
+        (revision.digest[:12] or "-") + (f" as in {earlier.id[:8]}" if earlier else ""),
         tag,
         "-" if revision.active else "no: " + revision.obstacle if revision.obstacle else "possible",
     )
@@ -97,6 +98,7 @@ def history_document(stack: Stack, project: str, history: History) -> dict[str, 
                 "error": revision.error,
                 "active": revision.active,
                 "digest": revision.digest or None,
+                "same_package_as": earlier.id if (earlier := history.same_package_as(revision)) else None,
                 "environment_tag": revision.tag,
                 "rollback": not revision.obstacle,
                 "obstacle": revision.obstacle or None,

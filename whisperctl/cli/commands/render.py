@@ -9,23 +9,31 @@ import click
 
 from whisperctl.errors import EXIT_DONE
 
+FORMATS = ("json", "yaml", "text")
+"""What nobody calls a folder: kubectl's and Helm's `-o`."""
+
 
 @click.command()
 @click.argument("path", default="stack.yaml", type=click.Path(path_type=Path))
-@click.option(
-    "-o", "--output", required=True, type=click.Path(path_type=Path), metavar="DIR", help="Folder to write to."
-)
-def render(path: Path, output: Path) -> int:
+@click.option("-o", "--output", required=True, type=click.Path(), metavar="DIR", help="Folder to write to.")
+def render(path: Path, output: str) -> int:
     """Write the deployment package and environment files exactly as they would be uploaded.
 
     DIR must be empty, new, or hold an earlier render.
     """
+    if output == "-":
+        raise click.UsageError("-o names the folder to write to, and '-' is none. Write `-o DIR`.")
+    if output in FORMATS:
+        raise click.UsageError(
+            f"-o names the folder to write to, and '{output}' is a format. Write `-o DIR`, or `-o ./{output}` "
+            "for a folder of that name."
+        )
     from whisperctl.loading import load_stacks
     from whisperctl.package.render import write_render
 
     loaded = load_stacks([path], os.environ, secrets=False)
     for problem in loaded.warnings:
         click.echo(str(problem), err=True)
-    for line in write_render(loaded.stacks, output):
+    for line in write_render(loaded.stacks, Path(output)):
         click.echo(line)
     return EXIT_DONE
