@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from whisperctl.endpoint.transcription import Segment, Transcript
-from whisperctl.transcribe.levels import measured
+from whisperctl.transcribe.levels import SECONDS, Levels, measured
 from whisperctl.transcribe.pieces import Piece
-from whisperctl.transcribe.stitch import stitch
+from whisperctl.transcribe.stitch import begun, stitch
 
 NOTHING = np.zeros(0, np.int16)
 
@@ -102,3 +102,37 @@ def test_languages_without_spaces(language: str) -> None:
         ]
     )
     assert whole.text == "今天天气很好我们出去玩"
+
+
+def levels(*parts: tuple[float, int]) -> Levels:
+    """Seconds, and how loud they are, one after the other, give or take an eighth."""
+    flat = np.concatenate([np.full(round(seconds / SECONDS), level) for seconds, level in parts])
+    noise = np.random.default_rng(1).uniform(0.875, 1.125, len(flat))
+    varied: Levels = (flat * noise).astype(np.uint16)
+    return varied
+
+
+@pytest.mark.parametrize(
+    ("parts", "start"),
+    [
+        (((5.5, 0), (2, 8000)), 5.4),  # digital silence
+        (((1.6, 20), (2, 8000)), 1.5),  # a background
+        (((1.6, 20), (1, 150), (9, 8000)), 1.5),  # a soft voice before a loud one
+        (((3, 8000), (1, 0)), 0.0),  # sound from the start
+        (((0.1, 20), (3, 8000)), 0.0),
+        (((3.5, 20), (1, 8000)), 0.0),  # the model heard something before: it may be right
+    ],
+)
+def test_a_first_segment_begins_with_the_sound(parts: tuple[tuple[float, int], ...], start: float) -> None:
+    end = 3.0 if parts[0][0] < 5 else 7.0
+    at_cut = Piece(
+        number=1, start=100, end=110, samples=NOTHING, levels=levels(*parts), shared=False, last=False
+    )  # fmt: skip
+    ((first, second),) = [begun(at_cut, said((0.0, end, "one"), (8, 9, "two"))).segments or ()]
+    assert (round(first.start, 2), first.end, second.start) == (start, end, 8)
+    assert joined((at_cut, said((0.0, end, "one"))))[0][0] == 100 + start
+
+
+def test_a_first_segment_with_a_time_of_its_own_keeps_it() -> None:
+    at_cut = Piece(number=0, start=0, end=9, samples=NOTHING, levels=levels((2, 0), (7, 900)), shared=False, last=True)
+    assert begun(at_cut, said((1.2, 5, "one"))) == said((1.2, 5, "one"))

@@ -19,7 +19,7 @@ from whisperctl.transcribe.guard import Doubt
 from whisperctl.transcribe.levels import SECONDS, Levels
 from whisperctl.transcribe.pieces import Cutter, Piece
 from whisperctl.transcribe.sound import RATE, Samples, Sound
-from whisperctl.transcribe.stitch import merged, stitch
+from whisperctl.transcribe.stitch import begun, merged, stitch
 from whisperctl.transcribe.turns import Turn
 from whisperctl.transcribe.words import estimated
 
@@ -141,7 +141,7 @@ class Lanes:
             return Transcript(text="", segments=(), duration=0.0)
         if len(parts) == 1:
             piece, transcript = parts[0]
-            whole = timed(transcript, piece.end)
+            whole = timed(begun(piece, transcript), piece.end)
         else:
             whole = timed(stitch(parts), parts[-1][0].end)
         return estimated(whole, _all_levels(parts)) if words else whole

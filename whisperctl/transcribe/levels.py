@@ -67,3 +67,16 @@ def silences(levels: Levels, shortest: int) -> list[tuple[int, int]]:
     quiet = np.concatenate(([False], levels < loud_from(levels), [False]))
     edges = np.flatnonzero(quiet[1:] != quiet[:-1])
     return [(int(a), int(b)) for a, b in zip(edges[::2], edges[1::2], strict=True) if b - a >= shortest]
+
+
+def leading_silence(levels: Levels) -> int:
+    """How many levels are silent before the first sound; a soft voice before a loud one is sound."""
+    lead = len(levels)
+    while lead:
+        pauses = silences(levels[:lead], 1)
+        if not pauses or pauses[0][0] > 0:
+            return 0 if lead == len(levels) else lead
+        if pauses[0][1] == lead:
+            return lead
+        lead = pauses[0][1]
+    return 0

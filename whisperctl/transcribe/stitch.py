@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from whisperctl.endpoint.transcription import Segment, Transcript, timed
 from whisperctl.endpoint.wer import WORD, words
+from whisperctl.transcribe.levels import SECONDS, leading_silence
 from whisperctl.transcribe.pieces import Piece
 
 SPACELESS = frozenset({"zh", "ja", "th", "yue", "lo", "my", "km"})
@@ -23,6 +24,12 @@ SPACELESS = frozenset({"zh", "ja", "th", "yue", "lo", "my", "km"})
 
 _SLACK = 1.0
 """Seconds by which a model's times may be off."""
+
+
+_AT_ONCE = 0.1
+"""Seconds: a first segment from no later than this is said to begin with its piece."""
+_BEFORE_SOUND = 0.1
+"""Seconds that are kept before the sound: the beginning of a word may be soft."""
 
 
 class _Word(NamedTuple):
@@ -56,6 +63,21 @@ def stitch(parts: Iterable[tuple[Piece, Transcript]]) -> Transcript:
     return Transcript(text=text, language=language, duration=end, segments=tuple(segments))
 
 
+def begun(piece: Piece, transcript: Transcript) -> Transcript:
+    """`transcript` of `piece`, whose first segment begins with the sound.
+
+    For what comes after a pause models tend to say 0.0, and a piece that was cut in a long silence begins with half
+    of it.
+    """
+    first = transcript.segments[0] if transcript.segments else None
+    if first is None or first.start > _AT_ONCE:
+        return transcript
+    start = round(leading_silence(piece.levels) * SECONDS - _BEFORE_SOUND, 3)
+    if not first.start < start < first.end:
+        return transcript
+    return replace(transcript, segments=(replace(first, start=start), *(transcript.segments or ())[1:]))
+
+
 def merged(lanes: Sequence[tuple[str | None, Transcript]]) -> Transcript:
     """The transcripts of lanes that were transcribed by themselves as one, in the order of time.
 
@@ -75,7 +97,7 @@ def merged(lanes: Sequence[tuple[str | None, Transcript]]) -> Transcript:
 
 
 def _shifted(piece: Piece, transcript: Transcript) -> list[Segment]:
-    sane = timed(transcript, piece.end - piece.start).segments or ()
+    sane = timed(begun(piece, transcript), piece.end - piece.start).segments or ()
     return [replace(one, start=one.start + piece.start, end=one.end + piece.start) for one in sane]
 
 
