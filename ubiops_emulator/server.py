@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import logging
 import os
 import secrets
@@ -82,6 +83,8 @@ def prepare(store: Store, options: Options) -> Path:
         with store.transaction():
             seed.seed(store, clock.now(), token)
     path = options.token_file or options.data / "token"
+    if path.exists() and not (path.is_file() or path.is_symlink()):
+        raise FileExistsError(errno.EEXIST, "it is no file", str(path))  # not a pipe or a device goes away for it
     path.unlink(missing_ok=True)
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w") as stream:

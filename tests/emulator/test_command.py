@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -49,6 +50,15 @@ def test_a_damaged_state_is_told(tmp_path: Path) -> None:
     done = run("--port", "0", "--data", str(tmp_path))
     assert done.returncode == 1
     assert done.stderr.startswith(f"error: the state in {tmp_path} cannot be used: file is not a database")
+
+
+def test_a_pipe_does_not_go_away_for_the_token(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    done = run("--port", "0", "--data", str(tmp_path / "data"), "--write-token", str(pipe))
+    assert done.returncode == 1
+    assert done.stderr == f"error: cannot write {pipe}: it is no file; use another --write-token\n"
+    assert pipe.is_fifo()
 
 
 def test_what_it_prints(tmp_path: Path) -> None:

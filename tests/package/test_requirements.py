@@ -66,26 +66,44 @@ def test_a_lock_is_read_as_pip_reads_it() -> None:
 @pytest.mark.parametrize(
     ("line", "problem"),
     [
-        ("numpy", "numpy is not pinned: write numpy==VERSION"),
+        ("numpy", "no version is pinned: write NAME==VERSION"),
         ("numpy>=2", "numpy>=2 is not pinned: write numpy==VERSION"),
         ("numpy==2.*", "numpy==2.* is not pinned: write numpy==VERSION"),
         ("numpy==2,<3", "numpy==2,<3 is not pinned: write numpy==VERSION"),
         ("numpy===2", None),
-        ("-r other.txt", "`-r other.txt` is no pin: a lock holds packages with their versions"),
-        ("-e .", "`-e .` is no pin: a lock holds packages with their versions"),
-        ("./local.whl", "pip cannot read `./local.whl` as a pinned package"),
+        ("-r other.txt", "`-r` is no pin: a lock holds packages with their versions"),
+        ("-e .", "`-e` is no pin: a lock holds packages with their versions"),
+        ("./local.whl", "pip cannot read this line as a pinned package"),
         ("a @ file:///a.whl", "a @ file:///a.whl is a local file"),
         ("a @ https://example.org/a.whl", None),
         ("--extra-index-url=https://example.org/simple", None),
         ("-i https://me:pw@example.org/", "an address holds a login, which would be part of what is uploaded"),
         ("vllm==0.32.0", "vllm is pinned twice"),
-        ("<<<<<<< HEAD", "pip cannot read `<<<<<<< HEAD` as a pinned package"),
+        ("<<<<<<< HEAD", "pip cannot read this line as a pinned package"),
         ("numpy==1.26.4; python_version < '3.10'\nnumpy==2.2.6; python_version >= '3.10'", None),
     ],
 )  # fmt: skip
 def test_every_line_of_a_lock_is_a_pin(line: str, problem: str | None) -> None:
     expected = () if problem is None else ((3, problem),)
     assert parse_lock(f"vllm==0.32.0\n\n{line}\n").problems == expected
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "extraheader = AUTHORIZATION: basic aHVudGVyMg==hunter2",
+        "API_KEY=hunter2",
+        "hunter2",
+        "--password=hunter2",
+        "--key hunter2",
+        "hunter2: [value]",
+        "https://example.org/?key=hunter2",
+    ],
+)
+def test_what_may_be_a_credential_of_another_file_is_not_repeated(line: str) -> None:
+    [(number, problem)] = parse_lock(f"{line}\n").problems
+    assert number == 1
+    assert "hunter2" not in problem
 
 
 def test_either_all_have_hashes_or_none() -> None:

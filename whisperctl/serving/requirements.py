@@ -140,10 +140,11 @@ class _LockReading:
                     self._take_pin(number, line, requirement, pins)
 
     def _take_option(self, number: int, line: str) -> None:
-        if line.replace("=", " ").split()[0] in _LOCK_OPTIONS:
+        option = line.replace("=", " ").split()[0]
+        if option in _LOCK_OPTIONS:
             self.options.append(line)
         else:
-            self.problems.append((number, f"`{line}` is no pin: a lock holds packages with their versions"))
+            self.problems.append((number, f"`{option}` is no pin: a lock holds packages with their versions"))
 
     def _take_pin(self, number: int, line: str, requirement: Requirement, pins: list[Requirement]) -> None:
         self.problems += [(number, problem) for problem in _pinned_before(requirement, pins)]
@@ -196,9 +197,13 @@ def _logical_lines(text: str) -> Iterator[tuple[int, str]]:
 
 
 def _unpinned(requirement: Requirement | None, line: str) -> str | None:
-    """Why a line is no pin; None when it is one."""
+    """Why a line is no pin; None when it is one.
+
+    What may be something else than a requirement is not repeated: the file may be any of the repository, also one that
+    holds a credential (`.git/config` in a CI job), and problems go into logs and comments.
+    """
     if requirement is None:
-        return f"pip cannot read `{line}` as a pinned package"
+        return "pip cannot read this line as a pinned package"
     if requirement.url:
         return (
             None if "://" in requirement.url and not requirement.url.startswith("file:") else f"{line} is a local file"
@@ -206,6 +211,8 @@ def _unpinned(requirement: Requirement | None, line: str) -> str | None:
     operators = [(item.operator, item.version) for item in requirement.specifier]
     if len(operators) == 1 and operators[0][0] in ("==", "===") and "*" not in operators[0][1]:
         return None
+    if not operators:
+        return "no version is pinned: write NAME==VERSION"
     return f"{line} is not pinned: write {requirement.name}==VERSION"
 
 
