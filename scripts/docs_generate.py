@@ -42,7 +42,9 @@ duplicate keys and wrong types are errors with file, line and column; `whisperct
 - Keys at the top that begin with `x-` are for anchors and read by nothing.
 - Every warning ends with its name in brackets; `acknowledge: [NAME]` keeps it from being told again.
 - `extends: other.yaml` merges this file over another: mappings merge, lists and scalars replace, `null` removes.
-- Fields of UbiOps that the file does not name are left as they are on UbiOps.
+- Fields of UbiOps that neither the file names nor a default below sets are left as they are on UbiOps. What
+  somebody else sets in spite of either, such as `version.maximum_instances` by `scale`, stays if
+  `ignore_changes` names it.
 - Editors complete and check the file through its first line,
   `# yaml-language-server: $schema=...`, with the schema of this repository or the output of `whisperctl schema`.
 
