@@ -192,12 +192,18 @@ def built(store: Store, kind: str, ident: str, error: str, facts: dict[str, obje
     store.save(doc)
 
 
+def _built_version(store: Store, version_id: str) -> Doc | None:
+    """The version, if it is there and its package is built, so that instances can run."""
+    version = store.by_id("version", version_id)
+    parent = store.by_id("deployment", version.parent) if version else None
+    return version if version is not None and parent is not None and versions.built(parent, version) else None
+
+
 def scale(store: Store, version_id: str, waiting: int, busy: set[str], now: float) -> list[Effect]:
     """Start and stop instances so that their number fits the version's bounds and its work."""
     instances = [doc for doc in store.children("instance", version_id) if doc.body["status"] in LIVE]
-    version = store.by_id("version", version_id)
-    parent = store.by_id("deployment", version.parent) if version else None
-    if version is None or parent is None or not versions.built(parent, version):
+    version = _built_version(store, version_id)
+    if version is None:
         return [effect for doc in instances for effect in stop(store, doc, now)]
     low, high = version.body["minimum_instances"], version.body["maximum_instances"]
     fresh = [doc for doc in instances if not doc.body.get("_outdated")]
@@ -206,18 +212,13 @@ def scale(store: Store, version_id: str, waiting: int, busy: set[str], now: floa
     wanted = min(high, max(low, work, len(old)))
     for _ in range(wanted - len(fresh)):
         _start(store, version, now)
-    effects: list[Effect] = []
-    if len(fresh) > high:
-        for doc in fresh[high:]:
-            effects += stop(store, doc, now)
-    up = sum(1 for doc in fresh if doc.body["status"] == "running")
-    if old and (up >= len(old) or high == 0):
-        for doc in old:
-            effects += [] if doc.id in busy else stop(store, doc, now)
-    for doc in fresh:
-        if doc.body["status"] == "running" and doc.due is None:
-            doc.due = doc.body["_used"] + version.body["maximum_idle_time"]
-            store.save(doc)
+    effects = [effect for doc in fresh[high:] for effect in stop(store, doc, now)]
+    running = [doc for doc in fresh if doc.body["status"] == "running"]
+    if len(running) >= len(old) or high == 0:
+        effects += [effect for doc in old if doc.id not in busy for effect in stop(store, doc, now)]
+    for doc in (doc for doc in running if doc.due is None):
+        doc.due = doc.body["_used"] + version.body["maximum_idle_time"]
+        store.save(doc)
     return effects
 
 

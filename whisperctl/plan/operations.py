@@ -210,7 +210,8 @@ class Operations:
         actions = {change.action for change in own}
         on_version = {change.action for change in version_changes if change.address == self._version}
         is_new = not on_version.isdisjoint(("create", "replace"))
-        touches_secret = any(change.address.names[2] in self._secrets for change in own if change.action != "delete")
+        written = {change.address.names[2] for change in own if change.action != "delete"}
+        touches_secret = not self._secrets.isdisjoint(written)
         if not is_new and (touches_secret or ("create" in actions and not on_version)):
             needs = [self._add("claim", self._version, needs)]
         made = [self._variable(change, needs) for change in own]

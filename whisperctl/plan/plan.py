@@ -125,14 +125,15 @@ def make_plan(
     stack = wanted.stack
     if version_address(stack.deployment.name, stack.version.name) in part.left_out:
         cost = unchanged_cost(cost)
-    refused = protection_refusals(wanted, live, changes, rollout)
-    refused += refusals(wanted, live, changes, cost, max_credits)
-    refused += move_refusals(wanted, live, moved, declared)
-    refused += [] if destroy else group_refusals(stack, live)
-    refused += part.refused
     is_refused = provenance.contradicts and not allow_delete
-    if is_refused:
-        refused.insert(0, other_origin(wanted, provenance))
+    refused = [
+        *([other_origin(wanted, provenance)] if is_refused else []),
+        *protection_refusals(wanted, live, changes, rollout),
+        *refusals(wanted, live, changes, cost, max_credits),
+        *move_refusals(wanted, live, moved, declared),
+        *([] if destroy else group_refusals(stack, live)),
+        *part.refused,
+    ]
     moves = [moved_origin(wanted, provenance)] if provenance.moves and not (destroy or is_refused) else []
     operations = Operations(
         wanted, live, changes, ids, rollout, marked=is_marked(stack, live, provenance), partial=bool(selection)

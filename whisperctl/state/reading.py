@@ -222,10 +222,13 @@ def _versions(
     asleep = line and not doomed and bool(versions)
     for item in api.versions(name):
         other = item["version"]
-        if not (_is_ours(item, stack) or (other == wanted and owner(item) in stack.owners)):
+        if other == wanted:
+            is_ours = owner(item) in stack.owners
+        elif is_ours := _is_ours(item, stack):
+            detail = item if asleep else api.version(name, other)
+            versions |= {version_address(name, other): detail} if detail else {}
+        if not is_ours:
             unowned.setdefault(name, []).append(other)
-        elif other != wanted and (detail := item if asleep else api.version(name, other)):
-            versions[version_address(name, other)] = detail
     return versions
 
 

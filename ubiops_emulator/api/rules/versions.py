@@ -77,9 +77,9 @@ def update(call: Call) -> dict[str, Any]:
     doc.body |= {key: value for key, value in changes.items() if key not in CHOSEN}
     if not parent.body["supports_request_format"] and "minimum_instances" in changes:
         doc.body["maximum_instances"] = changes.get("maximum_instances", changes["minimum_instances"])
-    if "instance_type_group_id" in changes or "instance_type_group_name" in changes or "instance_type" in changes:
+    if not changes.keys().isdisjoint(("instance_type_group_id", "instance_type_group_name", "instance_type")):
         _choose_group(call, doc.body, changes)
-    if "environment" in changes or "environment_name" in changes or "environment_tag" in changes:
+    if not changes.keys().isdisjoint(("environment", "environment_name", "environment_tag")):
         _choose_environment(call, parent, doc.body, given=changes)
     _check(call, parent, doc.body)
     doc.body["last_updated"] = call.stamp
@@ -169,17 +169,18 @@ def _fill_bounds(parent: Doc, body: dict[str, Any]) -> None:
         body.setdefault("maximum_instances", body["minimum_instances"])
 
 
+def _has(group: Doc, instance_type: str | None) -> bool:
+    """Whether an instance type of that name, if one is asked for, is in the group."""
+    return instance_type is None or any(item["name"] == instance_type for item in group.body["instance_types"])
+
+
 def _choose_group(call: Call, body: dict[str, Any], given: dict[str, Any] | None = None) -> None:
     given = body if given is None else given
     groups = call.store.children("group", project(call).id)
     ident, name = given.get("instance_type_group_id"), given.get("instance_type_group_name")
     kind = given.get("instance_type")
     matches = [
-        doc
-        for doc in groups
-        if (ident is None or doc.id == ident)
-        and (name is None or doc.body["name"] == name)
-        and (kind is None or any(item["name"] == kind for item in doc.body["instance_types"]))
+        doc for doc in groups if ident in (None, doc.id) and name in (None, doc.body["name"]) and _has(doc, kind)
     ]
     if not matches:
         if ident and name and any(doc.id == ident for doc in groups):
