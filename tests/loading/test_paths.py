@@ -79,7 +79,6 @@ LOOKS = "1:1: warning: this looks like a stack and is passed over:"
         ),
         ("two.yml", API + NAME + "extends: one.yaml\n", "a directory means its *.yaml files  Rename it to two.yaml."),
         ("two.yaml", API + "stak: two\n" + SECTIONS, "it has no `stack: NAME`  Write `stack: NAME`."),
-        ("two.yaml", API + "model: {name: x}\n", "it has no `stack: NAME`  Write `stack: NAME`."),  # a part of nothing
         ("two.yaml", API + SECTIONS, "it has no `stack: NAME`  Write `stack: NAME`."),
         ("two.yaml", API + "stak: two\nextends: one.yaml\n", "it has no `stack: NAME`  Write `stack: NAME`."),
         (

@@ -124,7 +124,7 @@ def _overlooked(file: Path, text: str | None) -> Iterator[Problem]:
     if not _is_stack(file, text):
         lacking += [] if _OURS.search(text) else ["`apiVersion: whisperctl/v1`"]
         lacking += [] if "stack" in keys else ["`stack: NAME`"]
-        if not (_OURS.search(text) or _looks_like_stack(keys, bool(_CLAIM.search(text)))):
+        if not _looks_like_stack(keys, bool(_CLAIM.search(text))):
             return
     if file.suffix == ".yaml" and not lacking:
         return  # it was read, and is broken
