@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,11 @@ import pytest
 
 from tests.endpoint import stacks, tones
 from tests.endpoint.fake_vllm import MODEL, TOKEN, FakeVllm, Fault
+from whisperctl.cli.sample import sample
 from whisperctl.clock import SystemClock
 from whisperctl.endpoint.client import Endpoint
 from whisperctl.endpoint.smoke import Check, Sample, Smoke
+from whisperctl.errors import WhisperctlError
 from whisperctl.views import smoke
 
 SENTENCE = ["ba", "ke", "mo"]
@@ -170,3 +173,12 @@ def test_reports(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     assert len({line.index("ok") for line in lines[:-1] if "  ok  " in line}) == 1
     smoke.print_table(checks, color=False)
     assert "11 checks: " in capsys.readouterr().out
+
+
+def test_a_recording_that_is_no_file_is_refused_at_once(tmp_path: Path) -> None:
+    """For `smoke` and `bench`: a pipe that nobody writes to would be waited for."""
+    os.mkfifo(tmp_path / "pipe")
+    declared = stacks.stack(tmp_path)
+    for path, kind in ((tmp_path / "pipe", "pipe"), (Path("/dev/zero"), "device")):
+        with pytest.raises(WhisperctlError, match=f"{path} cannot be read: it is a {kind}, not a file"):
+            sample(declared, path, None)

@@ -19,11 +19,16 @@ def sample(stack: Stack, audio: Path | None, expect: str | None, max_wer: float 
 
     Raises:
         click.UsageError: something is said of a recording that there is not.
+        WhisperctlError: the flag's is no regular file; the stack's was looked at when that was read.
     """
     from whisperctl.endpoint.smoke import Sample
+    from whisperctl.errors import WhisperctlError
+    from whisperctl.files import refusal
 
     declared = stack.rollout.smoke
     if audio:
+        if (reason := refusal(audio)) is not None:
+            raise WhisperctlError(f"The recording {audio} cannot be read: {reason}.")
         return Sample(audio=audio, expect=expect, max_wer=_MAX_WER if max_wer is None else max_wer, language=None)
     if declared is None and (expect or max_wer is not None):
         raise click.UsageError("--expect and --max-wer need --audio, or rollout.smoke in the stack file.")
