@@ -5,19 +5,21 @@ Those of 0.1 have the labels that it wrote, letter for letter; the package diffe
 
 from __future__ import annotations
 
+import shutil
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.harness.project import Project, actions
+from tests.harness.project import Project, QuickClock, actions
 from whisperctl import __version__
 from whisperctl.package.build import Package, build_package
 from whisperctl.plan.package_changes import settings_digest
 from whisperctl.state.labels import Labels
 from whisperctl.state.records import RecordedRevision, Rendering
 
+NANO = Path(__file__).parents[2] / "specs" / "whisper-nano"
 SECRET = "canary-canary-1"
 CHANGES: dict[str, Any] = {
     "env": {"HUB": {"value": SECRET, "secret": True}, "PLAIN": "1"},
@@ -74,7 +76,7 @@ def applied_by(project: Project, tool: str, *, labelled: bool, **changes: Any) -
     written = version.written(revisions=recorded, digest=package.digest)
     if labelled:
         said = settings_digest(package.files)
-        written = Labels(written).written(rendering=Rendering(tool, said))
+        written = Labels(written).written(rendering=Rendering(tool, said, package.digest))
     else:
         written.pop("whisperctl-rendered")
     api.update_version("alpha", "v1", {"labels": written})
@@ -204,3 +206,52 @@ def test_another_requirement_is_no_upgrade(project: Project) -> None:
     file = applied_by(project, "0.1.9", labelled=True, environment={"mode": "package"})
     project.write(environment={"mode": "package", "apt": ["ffmpeg"]})
     assert actions(project.plan(file)[0]) == {"package/alpha/v1": "update"}
+
+
+def test_what_an_early_version_uploads_is_not_told_by_the_label_of_the_package_before(project: Project) -> None:
+    project.apply()
+    package, revision = uploaded(project, project.write(vllm={"max_model_len": 400}))
+    version = Labels.of(project.api().version("alpha", "v1"))
+    recorded = [RecordedRevision(revision, package.digest, version.revisions[0].tag), *version.revisions]
+    labels = version.written(revisions=recorded, digest=package.digest)  # the other one stays: 0.2.0 does not know it
+    project.api().update_version("alpha", "v1", {"labels": labels})
+    assert project.plan(project.write(vllm={"max_model_len": 400}))[0].changes == ()
+    assert actions(project.plan(project.write())[0]) == {"package/alpha/v1": "update"}
+
+
+def test_a_part_leaves_who_rendered_the_package(project: Project) -> None:
+    applied_by(project, "0.1.9", labelled=False)
+    file = project.write(service={"description": "hello"})
+    ran = project.cli("apply", "--yes", "--only", "service/*", str(file))
+    assert ran.code == 0, ran
+    assert f"rendered by 0.1.9, this is {__version__}: " in project.cli("plan", str(file)).out
+    project.write(service={"description": "hello"}, whisperctl=f">={__version__}")
+    assert actions(project.plan(file)[0]) == {"package/alpha/v1": "update"}
+
+
+class ChangesModel(QuickClock):
+    """Writes a file of the model once its package builds."""
+
+    def __init__(self, project: Project, file: Path) -> None:
+        super().__init__()
+        self.project, self.file = project, file
+
+    def sleep(self, seconds: float) -> None:
+        if any(text.startswith("revision ") for text in self.project.said):
+            self.file.write_text("changed")
+        super().sleep(seconds)
+
+
+def test_a_model_that_changes_during_the_build_is_uploaded_by_the_next_apply(project: Project) -> None:
+    shutil.copytree(NANO, project.folder / "nano")
+    labels = {"openai-compatible": "true", "openai-model-names": "nano"}
+    file = project.write(model={"name": "./nano"}, version={"labels": labels})
+    project.perform(file, world=project.world(ChangesModel(project, project.folder / "nano" / "vocab.json")))
+    assert actions(project.plan(file)[0]) == {"package/alpha/v1": "update"}
+
+
+def test_two_words_are_not_one_with_a_space(project: Project) -> None:
+    values = (["a b"], ["a", "b"])
+    stacks = [project.load(project.write(vllm={"args": {"lora-modules": value}}))[0] for value in values]
+    one, two = (settings_digest(build_package(stack).files) for stack in stacks)
+    assert one != two

@@ -26,7 +26,7 @@ from whisperctl.state.labels import Changes, Labels
 from whisperctl.state.live import LABELLED, Live, rendered_by, trimming
 from whisperctl.state.reading import read_live
 from whisperctl.state.records import Rendering
-from whisperctl.state.resources import Address, Kind, env_var_address, version_address
+from whisperctl.state.resources import Address, Kind, env_var_address, package_address, version_address
 from whisperctl.state.tags import needed_tags
 
 SEAL_READS = 4
@@ -124,7 +124,11 @@ def _of_a_part(job: Job, live: Live) -> Changes:
     only = job.version if version in live.owned and version not in plan.left_out else before.version
     has_others = bool(live.versions(job.deployment).keys() - {job.version})
     as_left = before.applied == live_digest(plan.live.owned, plan.wanted.state)
+    package = package_address(*version.names)
+    is_recorded = package not in live.owned or Labels.of(live.owned[version]).rendering is not None
     return {
+        # Who rendered a package that no label of its version tells of is read here, until an apply of the whole.
+        "tool": __version__ if is_recorded else rendered_by(plan.live, *version.names),
         "digest": before.digest,
         # Of what others changed meanwhile nothing is forgotten.
         "applied": live_digest(live.owned, plan.wanted.state) if as_left else before.applied,
@@ -155,12 +159,17 @@ def _seal_one(job: Job, address: Address) -> None:
     labels = Labels.of(raw)
     written = labels.written(id=raw["id"])
     if address == version_address(job.deployment, job.version) and job.plan.wanted.keeps_package:
-        tool = rendered_by(job.plan.live, *address.names) or __version__
-        written = Labels(written).written(rendering=Rendering(tool, settings_digest(job.plan.wanted.package.files)))
+        written = Labels(written).written(rendering=labels.rendering or _rendering(job, address, labels))
     if address.kind is not Kind.VERSION:  # whose digest is its package's
         written = Labels(written).written(digest=digest_of({address: job.plan.wanted.state[address]}))
     if written != labels.all:
         job.saw(address, access_to(job, address).change(raw, {"labels": written}))
+
+
+def _rendering(job: Job, version: Address, labels: Labels) -> Rendering:
+    """Where the package comes from that runs and stays."""
+    tool = rendered_by(job.plan.live, *version.names) or __version__
+    return Rendering(tool, settings_digest(job.plan.wanted.package.files), labels.digest or "")
 
 
 def _write_id(job: Job, address: Address) -> None:

@@ -180,6 +180,7 @@ def upload(job: Job, operation: Operation) -> None:
     running = {item["id"] for item in job.api.instances(job.deployment, job.version)} if active else set()
     begun = job.clock.monotonic()
     uploaded = _already_uploaded(job, version)
+    rendering = _rendering(job)  # now: the files of a model may be others when the build has ended
     revision = uploaded or _send_package(job, address, version.get("latest_revision"))
     if revision != active:
         job.outdated |= running
@@ -208,7 +209,7 @@ def upload(job: Job, operation: Operation) -> None:
         timeout=job.timeout,
         what=f"revision {revision} to become active",
     )
-    _record_revision(job, revision)
+    _record_revision(job, revision, rendering)
     if uploaded is None:
         job.build_seconds = max(round(job.clock.monotonic() - begun), 1)
 
@@ -250,7 +251,13 @@ def _send_package(job: Job, address: Address, before: str | None) -> str:
     )
 
 
-def _record_revision(job: Job, revision: str) -> None:
+def _rendering(job: Job) -> Rendering | None:
+    """Where the package comes from; None of a rollback's: whoever rendered it, the next plan reads it."""
+    package = job.plan.wanted.package
+    return Rendering(__version__, settings_digest(package.files), package.digest) if package.files else None
+
+
+def _record_revision(job: Job, revision: str, rendering: Rendering | None) -> None:
     """The digest label, and the last revisions with their tags for a rollback."""
     wanted = job.plan.wanted
     address = version_address(job.deployment, job.version)
@@ -259,8 +266,6 @@ def _record_revision(job: Job, revision: str) -> None:
         old = [item for item in labels.revisions if item.revision != revision]
         tag = wanted.build.tag if wanted.build else ""
         revisions = [RecordedRevision(revision, wanted.package.digest, tag), *old]
-        files = wanted.package.files  # of a rollback none: whoever rendered it, the next plan reads it
-        rendering = Rendering(__version__, settings_digest(files)) if files else None
         written = labels.written(revisions=revisions, digest=wanted.package.digest, rendering=rendering)
         body = {"labels": written}
         job.saw(address, job.api.update_version(job.deployment, job.version, body))

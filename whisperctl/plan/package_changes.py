@@ -113,7 +113,7 @@ def settings_digest(files: Mapping[str, bytes | Path]) -> str:
     Stands in labels: a version of this tool that computes it otherwise reads the packages of all stacks once.
     """
     code = files.get(_CODE)
-    settings = _flat(config(code)) if isinstance(code, bytes) else {}
+    settings = _flat(config(code), words=list) if isinstance(code, bytes) else {}
     hashed = {
         "settings": {name: value for name, value in settings.items() if value is not None} or repr(code),
         "files": {name: _hashed(_spelled(name, content)) for name, content in files.items() if not _is_our_file(name)},
@@ -266,26 +266,32 @@ def _hashed(content: bytes | Path) -> str:
     return f"sha256 {digest.hexdigest()[:12]}"
 
 
-def _flat(settings: Mapping[str, Any], above: str = "") -> dict[str, Any]:
-    """Name -> value: mappings with dots, arguments of `vllm serve` by option."""
+def _shown(words: Sequence[str]) -> str:
+    return " ".join(words) or "on"
+
+
+def _flat(
+    settings: Mapping[str, Any], above: str = "", words: Callable[[Sequence[str]], Any] = _shown
+) -> dict[str, Any]:
+    """Name -> value: mappings with dots, arguments of `vllm serve` by option, what follows it as `words` puts it."""
     flat: dict[str, Any] = {}
     for name, value in settings.items():
         if name == _CONDITION:
             continue
         if isinstance(value, dict):
-            flat |= _flat(value, f"{above}{name}.")
+            flat |= _flat(value, f"{above}{name}.", words)
         elif name == "arguments":
-            flat |= {f"{above}{option}": words for option, words in _options(value)}
+            flat |= {f"{above}{option}": words(behind) for option, behind in _options(value)}
         else:
             flat[above + name] = value
     return flat
 
 
-def _options(words: Sequence[str]) -> Iterator[tuple[str, str]]:
+def _options(words: Sequence[str]) -> Iterator[tuple[str, Sequence[str]]]:
     """Each option with its words behind it."""
     starts = [at for at, word in enumerate(words) if word.startswith("--")]
     for at, end in zip(starts, [*starts[1:], len(words)], strict=True):
-        yield words[at], " ".join(words[at + 1 : end]) or "on"
+        yield words[at], words[at + 1 : end]
 
 
 def config(source: bytes) -> dict[str, Any]:

@@ -220,10 +220,10 @@ class Labels:
 
     @property
     def rendering(self) -> Rendering | None:
-        """Where the package comes from, on the version; None of one that an early version of this tool rendered."""
+        """Where the package comes from, on the version; None of one that an early version of this tool recorded."""
         match self.all.get(_RENDERED, "").split(" "):
-            case [tool, digest]:
-                return Rendering(tool, digest)
+            case [tool, settings_digest, package] if package == self.digest:
+                return Rendering(tool, settings_digest, package)
             case _:
                 return None
 
@@ -416,7 +416,7 @@ _TEXTS: Final[Mapping[str, tuple[str, Callable[[Any], str | None]]]] = {
     "applied": (_APPLIED, str),
     "lease": (_LEASE, packed_lease),
     "version": (_VERSION, str),
-    "rendering": (_RENDERED, lambda rendering: f"{rendering.tool} {rendering.settings_digest}"),
+    "rendering": (_RENDERED, lambda rendering: f"{rendering.tool} {rendering.settings_digest} {rendering.package}"),
     "paused_minimum": (_PAUSED, str),
     "restart": (_RESTART, lambda bounds: f"{bounds[0]} {bounds[1]}"),
     "rollout": (_ROLLOUT, packed_rollout),

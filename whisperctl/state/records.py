@@ -27,6 +27,8 @@ class Rendering:
     """The version of this tool that rendered it."""
     settings_digest: str
     """A digest of what the stack file says in it, whichever version renders that: 32 hex digits."""
+    package: str
+    """The package's own digest: one that an early version of this tool records leaves the label of that before it."""
 
 
 RolloutState = Literal["begun", "passed", "served", "left", "kept", "failed"]
