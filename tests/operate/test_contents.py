@@ -247,7 +247,7 @@ def test_a_package_of_another_whisperctl_is_told_by_both_versions(operator: Oper
         time.sleep(0.05)
     known = Labels.of(raw)
     recorded = [RecordedRevision(revision, older.digest, known.revisions[0].tag), *known.revisions]
-    rendering = replace(known.rendering, tool="0.0.1") if known.rendering else None
+    rendering = replace(known.rendering, tool="0.0.1", package=older.digest) if known.rendering else None
     labels = known.written(revisions=recorded, digest=older.digest, rendering=rendering)
     api.update_version("speech", "v1", {"labels": labels})
     deployment = Labels.of(api.deployment("speech"))
