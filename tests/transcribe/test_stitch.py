@@ -115,11 +115,11 @@ def levels(*parts: tuple[float, int]) -> Levels:
 @pytest.mark.parametrize(
     ("parts", "start"),
     [
-        (((5.5, 0), (2, 8000)), 5.4),  # digital silence
-        (((1.6, 20), (2, 8000)), 1.5),  # a background
-        (((1.6, 20), (1, 150), (9, 8000)), 1.5),  # a soft voice before a loud one
+        (((5.5, 0), (2, 8000)), 5.44),  # digital silence
+        (((1.6, 20), (2, 8000)), 1.54),  # a background
+        (((1.6, 20), (1, 150), (9, 8000)), 1.54),  # a soft voice before a loud one
         (((3, 8000), (1, 0)), 0.0),  # sound from the start
-        (((0.1, 20), (3, 8000)), 0.0),
+        (((0.04, 20), (3, 8000)), 0.0),
         (((3.5, 20), (1, 8000)), 0.0),  # the model heard something before: it may be right
     ],
 )

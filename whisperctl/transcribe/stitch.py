@@ -28,7 +28,7 @@ _SLACK = 1.0
 
 _AT_ONCE = 0.1
 """Seconds: a first segment from no later than this is said to begin with its piece."""
-_BEFORE_SOUND = 0.1
+_BEFORE_SOUND = 0.06
 """Seconds that are kept before the sound: the beginning of a word may be soft."""
 
 
