@@ -28,6 +28,10 @@ def test_a_value_goes_on_further_in_and_its_neighbours_stay() -> None:
         ("  digest = " + "0" * 30, ["  digest =", "      " + "0" * 24, "      " + "0" * 6]),  # a word wider than a line
         ("  one  http://127.0.0.1:28968/a/long/path", ["  one", "      http://127.0.0.1:28968/a/long/path"]),
         ("\x1b[1m\x1b[33m  ~ a/" + "b" * 20 + "\x1b[0m", ["\x1b[1m\x1b[33m  ~ a/" + "b" * 20 + "\x1b[0m"]),
+        (
+            '  text   = "a    b" -> "a   b" in full',
+            ['  text   = "a    b" -> "a   b"', "      in full"],
+        ),  # what has changed
         ("", [""]),
     ],
 )

@@ -9,8 +9,9 @@ import re
 from collections.abc import Iterator
 
 _COLOUR = re.compile("\x1b\\[[0-9;]*m")
-_GAP = re.compile(" {3,}+(?![=:] )")
-"""What keeps the columns of a table apart; not before the `=` and `:` of a plan, whose lines stay under each other."""
+_GAP = re.compile(r'("(?:[^"\\]|\\.)*")| {3,}+(?![=:] )')
+"""What keeps the columns of a table apart; not in a quoted value (group 1), whose spaces may be the change;
+nor before the `=` and `:` of a plan, whose lines stay under each other."""
 _STEP = 4
 """Columns that the rest of a line stands further in than its start."""
 _NARROWEST = 20
@@ -35,7 +36,7 @@ def _folded(line: str, columns: int) -> Iterator[str]:
     start = " " * (len(line) - len(rest))
     further = " " * min(len(start) + _STEP, columns // 2)
     current, gap = start, ""
-    for piece in re.split("( +)", _GAP.sub("  ", rest)):
+    for piece in re.split("( +)", _GAP.sub(lambda gap: gap[1] or "  ", rest)):
         if not piece.strip(" "):
             gap = piece
         elif _width(current + gap + piece) <= columns:
