@@ -31,6 +31,8 @@ ENV = {
     "CERT": {"value": "${CERT}", "secret": True},
     "MY_TOKEN": "${MY_TOKEN}",
 }
+PATIENCE = {"timeout": 60}
+"""An endpoint that answers 503 is waited for."""
 WORDS = (SECRET, PEM)
 """What is marked: an unmarked value is masked by its name, where it is ours to show."""
 
@@ -66,13 +68,13 @@ def project(books_only: Emulator, tmp_path_factory: pytest.TempPathFactory) -> P
     """A stack that was applied twice; `restore` brings it back."""
     fresh = Project.fresh(books_only, tmp_path_factory.mktemp("canaries"))
     for length in (400, 448):
-        file = str(fresh.write(env=ENV, vllm={"max_model_len": length}))
+        file = str(fresh.write(env=ENV, rollout=PATIENCE, vllm={"max_model_len": length}))
         ran = fresh.cli("apply", "--yes", file, **GIVEN)
         assert ran.code == 0, ran.err
     fresh.control("POST", "snapshot", {"name": "applied"})
     tones.write(fresh.folder / "hello.wav", [["ba"]])
     (fresh.folder / "list.txt").write_text("hello.wav\n")
-    file = str(fresh.write(env=ENV, deployment={"description": "another"}))
+    file = str(fresh.write(env=ENV, rollout=PATIENCE, deployment={"description": "another"}))
     assert fresh.cli("plan", "-o", str(fresh.folder / "p.plan"), file, **GIVEN).code == 0
     return fresh
 
