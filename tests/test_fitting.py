@@ -39,6 +39,10 @@ def test_what_a_line_is_made_of(line: str, lines: list[str]) -> None:
     assert fitted(line, 30).split("\n") == lines
 
 
+def test_a_word_of_any_length_is_cut() -> None:
+    assert len(fitted("y" * 100_000, 40).split("\n")) == 2778
+
+
 def test_without_a_terminal_nothing_is_folded() -> None:
     assert fitted(HEALTH_CHECK, None) == fitted(HEALTH_CHECK, 0) == HEALTH_CHECK
 

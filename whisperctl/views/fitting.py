@@ -53,7 +53,9 @@ def _cut(line: str, indent: int, columns: int) -> list[str]:
     """One word behind an indent, in as many lines as it needs."""
     if _width(line) <= columns or "://" in line or _COLOUR.search(line):
         return [line]
-    return [line[:columns], *_cut(" " * indent + line[columns:], indent, columns)]
+    room = columns - indent
+    rest = (line[start : start + room] for start in range(columns, len(line), room))
+    return [line[:columns], *(" " * indent + part for part in rest)]
 
 
 def _width(line: str) -> int:
