@@ -98,12 +98,19 @@ def test_what_ubiops_keeps_in_another_form_is_no_change(project: Project) -> Non
 
 
 def test_white_space_alone_is_a_change_where_ubiops_keeps_it(project: Project) -> None:
-    project.apply(env={"PROMPT": "Doctor"})
+    """Also beside a field whose texts it trims."""
+    description = {"description": "Two\nlines\n"}
+    project.control("PATCH", "switches", {"trim_text": True})
+    try:
+        project.apply(deployment=description, env={"PROMPT": "Doctor"})
+    finally:
+        project.control("PATCH", "switches", {"trim_text": False})
     for text in ("Doctor ", "Doctor", "\nDoctor"):
-        assert paths(project.plan_one(env={"PROMPT": text})) == ["env_var/alpha/v1/PROMPT value"]
-        project.apply(env={"PROMPT": text})
+        changes: dict[str, Any] = {"deployment": description, "env": {"PROMPT": text}}
+        assert paths(project.plan_one(**changes)) == ["env_var/alpha/v1/PROMPT value"]
+        project.apply(**changes)
         assert [each["value"] for each in project.api().env_vars("alpha", "v1")] == [text]
-        assert paths(project.plan_one(env={"PROMPT": text})) == []
+        assert paths(project.plan_one(**changes)) == []
 
 
 def test_without_a_path_commands_that_look_take_the_folder(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:

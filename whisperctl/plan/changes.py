@@ -21,6 +21,7 @@ from whisperctl.state.resources import (
     Masked,
     Resource,
     deployment_address,
+    field_name,
     group_address,
     version_address,
 )
@@ -78,16 +79,23 @@ def undeletable_deployments(live: Live) -> tuple[set[Address], list[Remark]]:
     return undeletable, warnings
 
 
-def changes_between(wanted: Wanted, live: Live, undeletable: set[Address], *, trimmed: bool = False) -> list[Change]:
+def every_field(wanted: Wanted) -> frozenset[str]:
+    """The names of all fields of the wanted objects."""
+    return frozenset(field_name(address, name) for address, each in wanted.state.items() for name in each.fields)
+
+
+def changes_between(
+    wanted: Wanted, live: Live, undeletable: set[Address], *, trimmed: frozenset[str] = frozenset()
+) -> list[Change]:
     """What makes the live state the wanted one; of objects that left the file all but the `undeletable` are deleted.
 
-    With `trimmed` white space around a text is no difference, whatever the labels tell of UbiOps.
+    White space around the texts of `trimmed` fields is no difference, whatever the labels tell of UbiOps.
 
     Raises:
         NotOwned: a deployment must be made again and also holds versions of somebody else.
     """
     state = live.state
-    trimmed = trimmed or trims(wanted, live)
+    trimmed |= trims(wanted, live)
     replaced = _replaced(wanted, live, undeletable, trimmed)
     changes = []
     for address, resource in wanted.state.items():
@@ -145,7 +153,7 @@ def _relabelling(wanted: Wanted, live: Live, address: Address) -> tuple[FieldCha
     return (FieldChange(path=OWNER, before=before, after=wanted.stack.name),)
 
 
-def _differing(live_resource: Resource | None, resource: Resource, trimmed: bool) -> tuple[FieldChange, ...]:
+def _differing(live_resource: Resource | None, resource: Resource, trimmed: frozenset[str]) -> tuple[FieldChange, ...]:
     """What must change, with nothing in it that is a secret or becomes one."""
     before = dict(live_resource.fields) if live_resource else {}
     fields = dict(resource.fields)
@@ -158,7 +166,8 @@ def _differing(live_resource: Resource | None, resource: Resource, trimmed: bool
     if resource.address.kind is Kind.ENV_VAR and fields.get("secret") and before and not before["secret"]:
         before["value"] = Masked.SECRET  # it can be read on UbiOps until now; that is no reason to print it
         fields["value"] = Masked.SECRET_CHANGED
-    return differing_fields(before, fields, trims=trimmed)
+    trims = [name for name in fields if field_name(resource.address, name) in trimmed]
+    return differing_fields(before, fields, trims=trims)
 
 
 def ignored_differences(wanted: Wanted, live: Live) -> tuple[tuple[Address, str], ...]:
@@ -173,7 +182,7 @@ def ignored_differences(wanted: Wanted, live: Live) -> tuple[tuple[Address, str]
     return tuple(ignored)
 
 
-def _replaced(wanted: Wanted, live: Live, undeletable: set[Address], trimmed: bool) -> dict[Address, str]:
+def _replaced(wanted: Wanted, live: Live, undeletable: set[Address], trimmed: frozenset[str]) -> dict[Address, str]:
     """What cannot be changed in place, and what goes down with it."""
     state = live.state
     fixed = {a: _fixed_fields(state[a], resource, trimmed) for a, resource in wanted.state.items() if a in state}
@@ -191,7 +200,7 @@ def _replaced(wanted: Wanted, live: Live, undeletable: set[Address], trimmed: bo
     return reasons
 
 
-def _fixed_fields(live_resource: Resource, resource: Resource, trimmed: bool) -> list[str]:
+def _fixed_fields(live_resource: Resource, resource: Resource, trimmed: frozenset[str]) -> list[str]:
     """The fields that differ and cannot be changed in place."""
     if resource.address.kind is Kind.ENV_VAR and resource.fields.get("secret"):
         return []  # false to true is possible in place

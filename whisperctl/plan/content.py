@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import assert_never
 
-from whisperctl.plan.changes import Change, changes_between
+from whisperctl.plan.changes import Change, changes_between, every_field
 from whisperctl.state.desired import Wanted
 from whisperctl.state.labels import Labels
 from whisperctl.state.line import CONTENT_FIELDS
@@ -23,7 +23,8 @@ def is_usable(wanted: Wanted, live: Live) -> bool:
         return True
     labels = Labels.of(raw)
     is_unfinished = labels.rollout is not None and labels.rollout.state in ("begun", "failed")
-    differing = [change for change in changes_between(wanted, live, set(), trimmed=True) if _is_content(change, names)]
+    changes = changes_between(wanted, live, set(), trimmed=every_field(wanted))
+    differing = [change for change in changes if _is_content(change, names)]
     return all(is_unfinished and _is_missing(change, labels) for change in differing)
 
 

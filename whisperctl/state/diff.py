@@ -7,7 +7,7 @@ been seen to take that off.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,13 +27,14 @@ class FieldChange:
 
 
 def differing_fields(
-    live: Mapping[str, Any], desired: Mapping[str, Any], *, trims: bool = False
+    live: Mapping[str, Any], desired: Mapping[str, Any], *, trims: Container[str] = ()
 ) -> tuple[FieldChange, ...]:
     """What must change in `live` so that it holds everything that `desired` names, in the order of the paths.
 
-    `trims`: whether UbiOps takes white space off the ends of a text.
+    `trims`: the fields from whose texts UbiOps takes white space off the ends.
     """
-    before, after = _seen_through(normal(live), normal(desired), trims), normal(desired)
+    given, after = normal(live), normal(desired)
+    before = {field: _seen_through(given.get(field), value, field in trims, field) for field, value in after.items()}
     if before == after:
         return ()
     from deepdiff import DeepDiff

@@ -85,7 +85,7 @@ class Changes(TypedDict, total=False):
     tool: str | None
     protect: bool
     served: bool
-    trimmed: bool
+    trimmed: Iterable[str]
     applied: str | None
     lease: LeaseHolder | None
     group_ids: Iterable[str]
@@ -164,9 +164,9 @@ class Labels:
         return self.all.get(_SERVED) == "true"
 
     @property
-    def trimmed(self) -> bool:
-        """Whether UbiOps took white space off the ends of texts when the stack was last applied; on the deployment."""
-        return self.all.get(_TRIMMED) == "true"
+    def trimmed(self) -> frozenset[str]:
+        """The fields (`deployment.description`) of which UbiOps took white space off the ends; on the deployment."""
+        return frozenset(self.all.get(_TRIMMED, "").split())
 
     @property
     def applied(self) -> str | None:
@@ -412,7 +412,7 @@ _TEXTS: Final[Mapping[str, tuple[str, Callable[[Any], str | None]]]] = {
     "tool": (_TOOL, str),
     "protect": (_PROTECT, lambda protected: "true" if protected else None),
     "served": (_SERVED, lambda served: "true" if served else None),
-    "trimmed": (_TRIMMED, lambda trimmed: "true" if trimmed else None),
+    "trimmed": (_TRIMMED, lambda fields: " ".join(sorted(fields)) or None),
     "applied": (_APPLIED, str),
     "lease": (_LEASE, packed_lease),
     "version": (_VERSION, str),

@@ -18,6 +18,7 @@ from whisperctl.state.resources import (
     Resource,
     State,
     deployment_address,
+    field_name,
     version_address,
 )
 
@@ -119,17 +120,20 @@ def is_sealed(wanted: Wanted, live: Live) -> bool:
     return Labels.of(deployment).digest == wanted.digest
 
 
-def trims(wanted: Wanted, live: Live) -> bool:
-    """Whether UbiOps took white space off the ends of texts when the stack was last applied, as a label tells."""
+def trims(wanted: Wanted, live: Live) -> frozenset[str]:
+    """The fields (`field_name`) that UbiOps was seen to take white space off the ends of, as a label tells."""
     return Labels.of(live.owned.get(deployment_address(wanted.stack.deployment.name))).trimmed
 
 
-def trimming(wanted: Wanted, live: Live, left_out: Collection[Address]) -> bool:
-    """The same as it is seen now, right after an apply of all but `left_out`; what the label told if no text tells."""
-    state = live.state
-    written = (resource for address, resource in wanted.state.items() if address in state and address not in left_out)
-    seen = {is_trimmed(state[resource.address].fields, resource.fields) for resource in written}
-    return trims(wanted, live) if seen <= {None} else True in seen
+def trimming(wanted: Wanted, live: Live, left_out: Collection[Address]) -> frozenset[str]:
+    """The same as it is seen now, right after an apply of all but `left_out`; of other fields what the label told."""
+    state, seen = live.state, dict.fromkeys(trims(wanted, live), True)
+    for address, resource in wanted.state.items():
+        if address in state and address not in left_out:
+            now = state[address].fields
+            answers = {name: is_trimmed(now.get(name), text) for name, text in resource.fields.items()}
+            seen |= {field_name(address, name): answer for name, answer in answers.items() if answer is not None}
+    return frozenset(name for name, answer in seen.items() if answer)
 
 
 LABELLED = (Kind.ENVIRONMENT, Kind.DEPLOYMENT, Kind.VERSION, Kind.SERVICE)

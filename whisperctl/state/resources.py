@@ -56,6 +56,11 @@ class Address:
         return "/".join((self.kind.name.lower(), *self.names))
 
 
+def field_name(address: Address, field: str) -> str:
+    """A field of every object of that kind: `env_var.value`."""
+    return f"{address.kind.name.lower()}.{field}"
+
+
 def group_address(name: str) -> Address:
     """`instance_type_group/NAME`."""
     return Address(Kind.INSTANCE_TYPE_GROUP, (name,))
