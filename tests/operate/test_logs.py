@@ -5,16 +5,16 @@ from __future__ import annotations
 import random
 import signal
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import pytest
 
 from tests.harness.operator import Operator
 from tests.operate.conftest import SECOND
 from tests.operate.log_host import LogHost, log_host
-from whisperctl.control.api import Api
+from whisperctl.control.api import Api, Json
 from whisperctl.loading import load_stacks
-from whisperctl.operate.logs import LATE, Line, Reader, belongs_to, follow
+from whisperctl.operate.logs import LATE, Line, Reader, belongs_to, created, follow
 from whisperctl.operate.logs import SECOND as NANOSECONDS
 
 NOW = 1_800_000_000
@@ -123,6 +123,25 @@ def test_following_goes_on_after_a_host_that_failed(host: LogHost, clock: HandCl
     assert next(lines).text == "two"
     assert len(said) == 1
     assert "Going on." in said[0]
+
+
+def test_a_deployment_that_is_made_meanwhile_is_followed_from_its_own_first_line(
+    host: LogHost, clock: HandClock, operator: Operator
+) -> None:
+    """The clock here is a minute ahead of UbiOps'."""
+    [stack] = load_stacks([operator.write(SECOND)], {}).stacks
+    ours = {"deployment_name": "speech", "deployment_version": "v1"}
+    host.add((NOW - 70) * NANOSECONDS, "of an earlier one", **ours)
+    host.add((NOW - 50) * NANOSECONDS, "Build started", **ours)
+    looks = iter([None, {"creation_date": "2027-01-15T07:59:00+00:00"}])
+    source = reader(host, clock)
+    source.keep = belongs_to(stack, created(None))
+
+    def appeared() -> Callable[[Json], bool] | None:
+        deployment = next(looks)
+        return belongs_to(stack, created(deployment)) if deployment else None
+
+    assert next(follow(source, print, appeared)).text == "Build started"
 
 
 def test_builds_of_environment_and_package_oldest_first(operator: Operator) -> None:
@@ -234,6 +253,9 @@ def test_logs_before_the_first_apply_say_that_there_is_none(newcomer: Operator) 
     assert ran.out == ""
     assert ran.err.startswith("No log lines: deployment/")
     assert ran.err.endswith(" does not exist in project demo.\n")
+    ran = newcomer.run("--project", "dmeo", "logs")
+    assert (ran.code, ran.out) == (1, "")
+    assert "There is no project 'dmeo' that this token can see." in ran.err
 
 
 @pytest.mark.parametrize(

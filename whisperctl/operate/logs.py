@@ -54,14 +54,13 @@ def queries(api: Api, stack: Stack) -> tuple[str, ...]:
     return tuple(asked)
 
 
-def created(api: Api, stack: Stack, clock: Clock) -> int:
-    """When the deployment was created, in nanoseconds since 1970, a moment earlier; now where there is none.
+def created(deployment: Json | None) -> int | None:
+    """When the deployment was created, in nanoseconds since 1970, a moment earlier; None where there is none.
 
     UbiOps keeps the lines of a deployment that was deleted, under the same name.
     """
-    deployment = api.deployment(stack.deployment.name)
     if deployment is None:
-        return int(clock.time() * SECOND)
+        return None
     made = str(deployment.get("creation_date") or "")
     try:
         moment = datetime.fromisoformat(made)
@@ -71,10 +70,11 @@ def created(api: Api, stack: Stack, clock: Clock) -> int:
     return int(moment.timestamp() * SECOND) - SECOND
 
 
-def belongs_to(stack: Stack, created: int = 0) -> Callable[[Json], bool]:
+def belongs_to(stack: Stack, created: int | None = 0) -> Callable[[Json], bool]:
     """Whether an entry is the stack's: of its version, or of no version, as is the build of an environment tag.
 
-    What its version says before `created` (nanoseconds) is another's, of a deployment that had its name.
+    What its version says before `created` (nanoseconds) is another's, of a deployment that had its name; with None
+    everything.
 
     Stacks share tags, and what a version prints carries the label of the tag that it runs in, too.
     """
@@ -85,7 +85,7 @@ def belongs_to(stack: Stack, created: int = 0) -> Callable[[Json], bool]:
         if not labels.get("deployment_name"):
             return True
         names = (labels["deployment_name"], labels.get("deployment_version"))
-        return names == ours and int(entry["timestamp"]) >= created
+        return names == ours and created is not None and int(entry["timestamp"]) >= created
 
     return belongs
 
@@ -148,11 +148,21 @@ class Reader:
             at_start = Counter(_key(entry) for entry in entries if int(entry["timestamp"]) == start)
 
 
-def follow(reader: Reader, say: Callable[[str], None]) -> Iterator[Line]:
-    """Lines as they come, without end; a host that does not answer for a while is said once and asked again."""
+def follow(
+    reader: Reader, say: Callable[[str], None], appeared: Callable[[], Callable[[Json], bool] | None] | None = None
+) -> Iterator[Line]:
+    """Lines as they come, without end; a host that does not answer for a while is said once and asked again.
+
+    Args:
+        reader: what has read up to now.
+        say: takes what is to be told of the host.
+        appeared: of a deployment that is not there yet: which entries are kept, once it is.
+    """
     silent = False
     while True:
         try:
+            if appeared is not None and (keep := appeared()) is not None:
+                reader.keep, appeared = keep, None
             lines = reader.more()
         except ApiError as error:
             if not isinstance(error, Unreachable) and error.status < 500:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import click
 
@@ -11,6 +13,9 @@ from whisperctl.cli.options import PATH, Settings
 from whisperctl.cli.parameters import Since
 from whisperctl.cli.prompts import to_stderr
 from whisperctl.errors import EXIT_DONE
+
+if TYPE_CHECKING:
+    from whisperctl.control.api import Json
 
 A_WEEK = 7 * 86400
 
@@ -38,25 +43,32 @@ def logs(settings: Settings, path: str, follow: bool, since: float, tail: int | 
     stack = read_stack(path)
     api = open_api(settings, stack)
     stack = serving(api, stack)
+    name = stack.deployment.name
+    deployment = api.deployment(name)
+    if deployment is None and not follow:
+        api.deployments()  # a project that does not exist is an error
+        to_stderr(f"No log lines: deployment/{name} does not exist in project {api.project}.")
+        return EXIT_DONE
     clock = SystemClock()
     reader = logs.Reader(
         api=api,
         queries=logs.queries(api, stack),
-        keep=logs.belongs_to(stack, logs.created(api, stack, clock)),
+        keep=logs.belongs_to(stack, logs.created(deployment)),
         since=int(since * logs.SECOND),
         clock=clock,
     )
-    if not follow and api.deployment(stack.deployment.name) is None:
-        to_stderr(f"No log lines: deployment/{stack.deployment.name} does not exist in project {api.project}.")
-        return EXIT_DONE
     secrets = (api.token, *(variable.value for variable in stack.env if variable.secret and variable.value))
 
     def is_wanted(line: logs.Line) -> bool:
         return only in (None, "instance" if line.source == "instance" else "build")
 
+    def appeared() -> Callable[[Json], bool] | None:
+        made = api.deployment(name)
+        return logs.belongs_to(stack, logs.created(made)) if made else None
+
     count = 0
     first = [line for line in reader.more() if is_wanted(line)]
-    later = filter(is_wanted, logs.follow(reader, to_stderr)) if follow else ()
+    later = filter(is_wanted, logs.follow(reader, to_stderr, None if deployment else appeared)) if follow else ()
     for line in itertools.chain(first if tail is None else first[max(len(first) - tail, 0) :], later):
         click.echo(line_text(line, settings.use_color(), secrets))
         count += 1
