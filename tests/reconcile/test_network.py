@@ -259,3 +259,10 @@ def test_a_netrc_does_not_replace_the_token(project: Project, tmp_path: Path) ->
     (tmp_path / ".netrc").chmod(0o600)
     ran = project.cli("plan", str(file), HOME=str(tmp_path))
     assert ran.code == 0, ran.err
+
+
+def test_a_login_in_the_address_does_not_replace_the_token(project: Project) -> None:
+    there = project.emulator.host.replace("://", "://somebody:else@")
+    ran = project.cli("plan", str(project.write()), UBIOPS_API_HOST=there)
+    assert ran.code == 0, ran.err
+    assert "somebody" not in ran.out + ran.err

@@ -142,6 +142,8 @@ class PooledRest:
         # The session itself looks at the environment, and for a ~/.netrc, anew with each request, which takes longer
         # than to make the request.
         self.session.trust_env = False
+        # A callable as `auth` keeps a login in the host's address from replacing the token.
+        self.session.auth = _leave_headers_alone
         self._proxies: dict[str, dict[str, str]] = {}
         self.session.headers["Accept-Encoding"] = ENCODINGS
         self._connections = connections + MORE_CONNECTIONS
@@ -310,6 +312,10 @@ class With:
         """Send one request, as `PooledRest.request`."""
         response: requests.Response = self.rest.request(*args, **{**more, **self.options})
         return response
+
+
+def _leave_headers_alone(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    return request
 
 
 def _rewound(post_params: Sequence[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:
