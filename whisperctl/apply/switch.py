@@ -157,13 +157,17 @@ def _as_it_serves(job: Job, operation: Operation, raw: Json) -> Json:
 
 
 def _put_to_sleep(job: Job, version: str) -> None:
-    """Minimum 0, off the project's OpenAI-compatible endpoint, instances stopped; a record that it has served."""
+    """Minimum 0, no pause, off the project's OpenAI-compatible endpoint, instances stopped; a record that it served.
+
+    A pause that stayed on it would be taken for the line's own after the version that serves was resumed.
+    """
     raw = job.api.version(job.deployment, version)
     if raw is None:
         return
     known = Labels.of(raw)
     state = _state_asleep(rollout_in(job), version, known.rollout)
-    if not sleeps(raw) or known.rollout is None or state != known.rollout.state:
+    is_settled = known.rollout is not None and known.rollout.state == state and known.paused_minimum is None
+    if not (sleeps(raw) and is_settled):
         listed = {name: known.all[name] for name in OPENAI_LABELS if name in known.all}
         labels = Labels(known.written(user=dict.fromkeys(listed))).written(
             rollout=replace(known.rollout or record_of(job, "served"), state=state),
