@@ -64,7 +64,7 @@ class FakeVllm:
         self.in_flight = self.most_in_flight = 0
         self.waiting = 0
         self.hold = threading.Event()
-        """Audio requests wait for it, and are counted in `held`; set from the start."""
+        """Audio requests wait for it, and are counted in `waiting`; set from the start."""
         self.hold.set()
         self.lock = threading.Lock()
 

@@ -56,7 +56,7 @@ class Answers:
 
 
 class Client:
-    """Asks one endpoint; each call keeps its answer in `heard`."""
+    """Asks one endpoint; each call puts what it was answered into `answers`."""
 
     def __init__(self, http: httpx.Client, model: str, recording: Path, words: str, language: str) -> None:
         """Ask what `http` is for."""

@@ -32,7 +32,7 @@ def word_error_rate(expected: str, transcribed: str) -> float:
 
 
 def word_error_count(expected: str, transcribed: str) -> int:
-    """Insertions, deletions and substitutions that make `heard` of `expected`."""
+    """Insertions, deletions and substitutions that make `transcribed` of `expected`."""
     return _distance(words(expected), words(transcribed))
 
 

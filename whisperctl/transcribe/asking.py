@@ -124,7 +124,7 @@ class Asker:
     def _continued(
         self, ask: Ask, piece: Piece, begun: Transcript, doubt: guard.Doubt
     ) -> tuple[Transcript, guard.Doubt | None]:
-        """`heard` with what a shorter piece from its early end on says; as it is if that is no better."""
+        """`begun` with what a shorter piece from its early end on says; as it is if that is no better."""
         rest = replace(_rest(piece, int(max(0.0, doubt.start - _LEAD) / SECONDS)), shared=True)
         again = self._again(ask, rest)
         if again is None or again[1] is not None or not again[0].text or again[0].text in begun.text:

@@ -249,7 +249,7 @@ def _aside(one: Recording) -> Recording:
 
 
 def _longer(one: Recording, depth: int) -> Recording:
-    """With its file's whole name, and the folders right above it up to `kept` parts."""
+    """With its file's whole name, and the folders right above it, up to `depth` parts."""
     return replace(one, place=Path(*one.path.resolve().parts[1:][-depth:]))
 
 
