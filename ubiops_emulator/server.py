@@ -83,8 +83,8 @@ def prepare(store: Store, options: Options) -> Path:
         with store.transaction():
             seed.seed(store, clock.now(), token)
     path = options.token_file or options.data / "token"
-    if path.exists() and not (path.is_file() or path.is_symlink()):
-        raise FileExistsError(errno.EEXIST, "it is no file", str(path))  # not a pipe or a device goes away for it
+    if path.exists() and not path.is_file():
+        raise FileExistsError(errno.EEXIST, "it is no file", str(path))  # /dev/stdout stays
     path.unlink(missing_ok=True)
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w") as stream:
