@@ -67,6 +67,18 @@ def test_from_a_folder_below_the_file_above_is_named(overlays: Path) -> None:
     assert run(below, "plan").err == (
         "stack.yaml:1:1: error: there is no such file\n  There is one above: ../../stack.yaml.\n"
     )
+    (below / ".git").mkdir()
+    assert "There is one above" not in run(below, "plan").err  # it is no file of this repository
+
+
+def test_a_folder_that_was_deleted_meanwhile_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    ran = program.run("plan", environ={"HOME": str(tmp_path)})
+    assert (ran.code, ran.out) == (1, "")
+    assert ran.err == "error: The current folder does not exist any more. Change to another one.\n"
 
 
 def test_standard_input_is_a_file(tmp_path: Path) -> None:

@@ -171,9 +171,12 @@ def _exit_code(arguments: Sequence[str] | None, settings: Settings) -> int:
         click.echo("interrupted", err=True)
         code = EXIT_INTERRUPTED
     except OSError as error:
-        if error.errno not in UNWRITABLE:
-            return _unexpected(error, settings)
-        return _give_up_output(error)
+        if error.errno in UNWRITABLE:
+            return _give_up_output(error)
+        if error.errno == errno.ENOENT and _is_nowhere():
+            click.echo("error: The current folder does not exist any more. Change to another one.", err=True)
+            return EXIT_FAILED
+        return _unexpected(error, settings)
     except Exception as error:
         return _unexpected(error, settings)
     return code if isinstance(code, int) else EXIT_DONE
@@ -191,6 +194,15 @@ def _respelt(error: click.UsageError, arguments: Sequence[str] | None) -> click.
         if advice and error.option_name in (given, given[:2]):
             return click.UsageError(f"No such option {given!r}. {advice}", error.ctx)
     return error
+
+
+def _is_nowhere() -> bool:
+    """Whether the folder that this process runs in was deleted."""
+    try:
+        os.getcwd()  # noqa: PTH109 - pathlib is dear
+    except FileNotFoundError:
+        return True
+    return False
 
 
 def _unexpected(error: Exception, settings: Settings) -> int:

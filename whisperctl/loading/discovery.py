@@ -68,10 +68,10 @@ def _above(path: Path) -> str | None:
     if path.name != os.fspath(path):
         return None
     folder = Path.cwd()
-    for number, parent in enumerate(folder.parents, 1):
-        if (parent.joinpath(path.name)).is_file():
+    for number, parent in enumerate((folder, *folder.parents)):
+        if number and os.path.isfile(parent / path.name):  # noqa: PTH113 - is_file() raises below a folder of others
             return os.path.join(*[os.pardir] * number, path.name)  # noqa: PTH118 - pathlib is dear
-        if (parent / ".git").exists():
+        if os.path.lexists(parent / ".git"):
             break
     return None
 
