@@ -67,13 +67,13 @@ class Run:
         self.notes = Notes()
 
     @contextmanager
-    def results(self, client: Any) -> Iterator[Iterator[Result]]:
+    def results(self, client: Any, leases: int = LEASES) -> Iterator[Iterator[Result]]:
         """A run in this process."""
         wishes = Wishes(ask=Ask(model=MODEL, timed=True, language="es"))
         places = [archive_run.place(self.bench.vllm.url)]
         recordings = find([str(self.recordings)], self.bench.folder)
         with outputs.opened(self.out) as output:
-            yield archive.Archive(wishes, places, LEASES, client, self.notes, output).run(recordings)
+            yield archive.Archive(wishes, places, leases, client, self.notes, output).run(recordings)
 
     def start(self, address: str = archive.LOCAL) -> subprocess.Popen[str]:
         """A run as a process of its own, once its cluster is up."""
@@ -258,12 +258,13 @@ def test_one_that_refuses_leaves_its_recordings_to_the_other(bench: Bench, clien
 
 
 def test_a_worker_that_was_refused_once_asks_again_in_the_next_run(bench: Bench, client: Any) -> None:
+    """Also where that run has another `--parallelism`."""
     run = Run(bench, 12)
     bench.vllm.token = "another"
     with run.results(client) as results:
         assert all(isinstance(one, Failed) for one in results)
     bench.vllm.token = TOKEN
-    with run.results(client) as results:
+    with run.results(client, LEASES + 1) as results:
         assert all(isinstance(one, Done) for one in results)
     assert run.written() == run.words
 

@@ -1,9 +1,9 @@
 """Archives: recordings as the tasks of a Dask cluster; what its workers do is in `archive_tasks`.
 
 A task is one recording, whose pieces are sent one after the other; a semaphore of the cluster bounds how many are in
-flight at the endpoint, whoever uses the cluster. What a worker returns is a transcript: the client alone writes it, in
-one step, and then its line in the ledger. So a killed worker's recordings go to another worker, and after a killed
-client or scheduler the next run does what is not there; paid for twice is only what was in flight.
+flight at the endpoint, of all runs with the same bound. What a worker returns is a transcript: the client alone writes
+it, in one step, and then its line in the ledger. So a killed worker's recordings go to another worker, and after a
+killed client or scheduler the next run does what is not there; paid for twice is only what was in flight.
 
 Local paths must lead to the same files everywhere. A lost worker's nanny starts another one, and what it held is done
 again; without any worker recordings wait for one, which is said.
@@ -68,7 +68,7 @@ class Archive:
         Args:
             wishes: what to make of each recording.
             places: the endpoints, at least one.
-            leases: requests in flight at each, of all who use the cluster.
+            leases: requests in flight at each, of all who use the cluster with the same number.
             cluster: a `distributed.Client`.
             listener: is told how it goes.
             output: where transcripts are written.

@@ -167,10 +167,13 @@ _opening = threading.Lock()
 
 
 def _leases(url: str, count: int) -> _Leases:
-    """This worker's leases of the endpoint at `url`, of which the cluster has `count`."""
+    """This worker's leases of the endpoint at `url`, of which the cluster has `count`.
+
+    A cluster refuses a semaphore's name with another count than the one that it was first used with.
+    """
     with _opening:
         if (url, count) not in _opened:
-            _opened[url, count] = _Leases(Semaphore(max_leases=count, name=f"whisperctl {url}"))
+            _opened[url, count] = _Leases(Semaphore(max_leases=count, name=f"whisperctl {count} {url}"))
         return _opened[url, count]
 
 
