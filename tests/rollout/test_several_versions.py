@@ -60,8 +60,12 @@ def test_scale_restart_pause_and_destroy_mean_the_version_that_serves(project: P
     assert project.cli("pause", file).code == 0
     assert bounds(project) == {first: asleep, second: (0, 3)}
     assert "is paused" in project.cli("plan", file).out
+    # As one that was made during the pause, and did not pass its gate.
+    made_in_it = Labels.of(versions(project)[first]).written(paused_minimum=1)
+    project.api().update_version("alpha", first, {"labels": made_in_it})
     assert project.cli("resume", "--wait", file).code == 0
     assert bounds(project) == {first: asleep, second: (1, 3)}
+    assert "is paused" not in project.cli("plan", file).out
     assert project.cli("destroy", "--yes", file).code == 0
     assert project.names() == set()
 

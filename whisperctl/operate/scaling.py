@@ -16,7 +16,8 @@ from whisperctl.control.api import Api, Json
 from whisperctl.errors import NotFound, WhisperctlError
 from whisperctl.operate.owned import owned_version
 from whisperctl.spec import Stack
-from whisperctl.state.labels import Labels
+from whisperctl.state.labels import Labels, owner
+from whisperctl.state.line import is_line
 from whisperctl.state.serving import serving
 
 STOPPABLE = ("pending", "initialising", "running")
@@ -134,6 +135,8 @@ def resume(api: Api, stack: Stack, clock: StoppableClock, say: Callable[[str], N
     owned_version(api, stack)
     with leased(api, stack.deployment.name, clock, say) as lease:
         raw = owned_version(api, stack)
+        if is_line(stack):
+            _take_pauses_off_others(lease.api, stack)
         resting = Labels.of(raw).paused_minimum
         if resting is None:
             return None
@@ -142,3 +145,16 @@ def resume(api: Api, stack: Stack, clock: StoppableClock, say: Callable[[str], N
         body = {"minimum_instances": minimum, "labels": labels}
         lease.api.update_version(stack.deployment.name, stack.version.name, body)
         return Bounds(minimum=minimum, maximum=raw["maximum_instances"])
+
+
+def _take_pauses_off_others(api: Api, stack: Stack) -> None:
+    """Of versions of the line that do not serve: one made during the pause carries it, also where its gate failed.
+
+    The next plan would take that for the line's own, and an apply put what serves to sleep again.
+    """
+    for raw in api.versions(stack.deployment.name):
+        labels = Labels.of(raw)
+        is_other = raw["version"] != stack.version.name and owner(raw) in stack.owners
+        if is_other and labels.paused_minimum is not None:
+            body = {"labels": labels.written(paused_minimum=None)}
+            api.update_version(stack.deployment.name, raw["version"], body)
