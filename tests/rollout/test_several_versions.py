@@ -86,6 +86,17 @@ def test_a_protected_line_rolls_out_and_loses_no_more_than_what_sleeps(project: 
     assert set(versions(project)) == {"v1"}
 
 
+def test_a_paused_line_goes_back_and_sleeps_on(project: Project) -> None:
+    file, first, second = two(project)
+    asleep = bounds(project)[first]
+    assert project.cli("pause", file).code == 0
+    ran = project.cli("rollback", "--yes", file)
+    assert (ran.code, pointed(project), bounds(project)) == (0, first, {first: asleep, second: asleep}), ran
+    assert f"The stack is paused: {first} sleeps, too, until `whisperctl resume`." in ran.out
+    assert project.cli("resume", file).code == 0
+    assert bounds(project) == {first: (1, asleep[1]), second: asleep}
+
+
 def test_all_versions_are_renamed_with_their_line_and_can_be_gone_back_to(project: Project) -> None:
     file, first, second = two(project)
     idents = {raw["id"] for raw in versions(project).values()}

@@ -149,11 +149,11 @@ def retire(job: Job, operation: Operation) -> None:
 
 
 def _as_it_serves(job: Job, operation: Operation, raw: Json) -> Json:
-    """What the file says of the version; of one that a rollback goes to, how it was listed when it served."""
+    """What the file says of the version; of one that a rollback goes to, the pause, and its listing of before."""
     if not rollout_in(job).back:
         return change_body(job, operation.address, raw)
     known = Labels.of(raw)
-    return {"labels": known.written(user=known.listed, listed={})}
+    return {"labels": known.written(user=known.listed, listed={}, paused_minimum=job.plan.wanted.paused)}
 
 
 def _put_to_sleep(job: Job, version: str) -> None:

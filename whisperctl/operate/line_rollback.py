@@ -57,6 +57,9 @@ def plan_line_rollback(world: World, stack: Stack, to: str | None) -> LineRollba
     earlier = tuple(version.name for version in versions if version.name != target.name)
     asleep = tuple(name for name in earlier if version_address(rollout.deployment, name) in live.owned)
     back = replace(rollout, gated=True, back=True, kept=asleep, leaving=())
+    # The pause goes on: it is written on the version that gives way.
+    paused = live.labels[version_address(rollout.deployment, rollout.replaces)].paused_minimum
+    wanted = replace(wanted, paused=paused)
     plan = explained_operations(surveyed(_plan(world, wanted, live, back), api))
     return LineRollback(serving=rollout.replaces, target=target, plan=plan)
 
@@ -66,8 +69,7 @@ def _wanted(stack: Stack, name: str, labels: Labels) -> Wanted:
     made = dict(item.split(" ", 1) for item in labels.made if " " in item)
     there = named(stack, name)
     there = replace(there, model=replace(there.model, served_name=made.get("served", there.model.served_name)))
-    wanted = desired(there, build_package(stack), build_environment(stack))
-    return replace(wanted, paused=labels.paused_minimum)
+    return desired(there, build_package(stack), build_environment(stack))
 
 
 def _plan(world: World, wanted: Wanted, live: Live, rollout: Rollout) -> Plan:
