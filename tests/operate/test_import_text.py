@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -168,6 +169,24 @@ def test_any_stack_is_described_as_what_it_was(tmp_path: Path, written: dict[str
     secrets = {variable.name: variable.value for variable in stack.env if variable.secret}
     [again] = load_stacks([tmp_path / "stack.yaml"], secrets).stacks
     assert whole(wanted_of(again).state) == whole(wanted.state)
+
+
+@pytest.mark.parametrize("made", ["vllm", "model a/b;vllm;vllm "])
+def test_a_label_that_names_no_release_is_no_release(tmp_path: Path, made: str) -> None:
+    written = {
+        "apiVersion": "whisperctl/v1",
+        "stack": "any",
+        "model": {"name": "openai/whisper-small"},
+        "vllm": {"version": "0.24.0"},
+        "instance_type_group": {"name": GPU_GROUPS["T4"], "gpu": "T4"},
+        "deployment": {"name": "any"},
+        "version": {"name": "v1"},
+    }
+    objects = objects_of(wanted_of(loaded_stack(tmp_path, written)))
+    labels = {**objects.version["labels"], "whisperctl-made": made}
+    version = {**objects.version, "labels": labels}
+    described = describe(replace(objects, version=version, package=None, dependencies={}))
+    assert "nothing tells which release runs" in described.text
 
 
 def whole(state: State) -> dict[Address, dict[str, Any]]:

@@ -105,7 +105,7 @@ def _model(draft: Draft, objects: Objects, own: Mapping[str, Any], command: Comm
 def _made_from(objects: Objects, what: str) -> str | None:
     """What the version's own label tells of what it was made from, such as its `model`; None where it does not."""
     texts = (text.partition(" ") for text in Labels.of(objects.version).made)
-    return next((value for key, _, value in texts if key == what), None)
+    return next((value for key, _, value in texts if key == what and value), None)
 
 
 def _labelled(objects: Objects) -> str | None:
