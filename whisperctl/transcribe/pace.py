@@ -2,7 +2,8 @@
 
 A level is kept until as many requests as it allows were begun and answered under it (half as many while it doubles:
 those that it came with); the mean latency of the last of them gives the throughput (Little's law: level / latency), or
-the answers a second if they are fewer. Throughput decides: the level doubles while that brings more, then moves by a
+the answers a second if they are fewer. Where answers differ much, more of them are waited for, and the quick ones, that
+come first, are no sign by themselves. Throughput decides: the level doubles while that brings more, then moves by a
 quarter up and down. A server that batches answers each request later the more it has, and does more all the same, so
 that latency alone would stop too early. Two signs act at once: a refusal (429, or 503 while others are answered), and
 answers that come little more than half as often as the level's throughput explains: then capacity has gone, and the
@@ -13,12 +14,16 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
+from math import sqrt
 from typing import Literal
 
 FIRST, MOST = 8, 1024
 """Requests in flight to begin with, and at most."""
 _FEWEST, _FEWEST_ENDS, _FEWEST_AGAIN = 6, 16, 8
 """Answers that a judgement needs, that tell a capacity that has gone, and that tell how much has."""
+_BLURRED_DOUBLED, _BLURRED, _ENOUGH = 0.15, 0.08, 100
+"""Likely error of a mean latency from which on it tells nothing of twice the level or of a quarter more; and answers
+that must do all the same."""
 _DOUBLED, _STEPPED = 1.16, 1.04
 """Throughput over that before, from which on twice the level, or a quarter more, was worth it."""
 _SOARED = 1.12
@@ -28,6 +33,9 @@ _AS_GOOD = 0.97
 _GONE = 1.8
 """Throughput over the answers a second, from which on capacity has gone."""
 _STEP = 1.25
+_LOOKED_AT, _MOST_OF_IT = 64, 0.6
+"""Answers among which the longest is looked for, and the part of it that is waited for: all of it would take too long
+to find a level, and found none better in simulations of service times that differ twentyfold."""
 _LONGEST_REST = 8
 """Judgements of one level between two tries of another, at most."""
 
@@ -45,6 +53,13 @@ class _Judged:
         return self.level / self.throughput
 
 
+def _mean(values: list[float]) -> tuple[float, float]:
+    """The mean, and the part of it by which it is likely to be off: its standard error."""
+    mean = max(sum(values) / len(values), 1e-6)
+    variance = sum((value - mean) ** 2 for value in values) / max(len(values) - 1, 1)
+    return mean, sqrt(variance / len(values)) / mean
+
+
 class Pace:
     """The level of one endpoint; whoever shares it between threads holds a lock."""
 
@@ -55,6 +70,8 @@ class Pace:
         self._fixed = fixed is not None
         self._since = 0.0
         self._answered: list[tuple[float, float]] = []
+        self._took = deque[float](maxlen=_LOOKED_AT)
+        """How long the last answers took."""
         self._ended = 0
         """Answers since the level was taken, whenever they were asked for."""
         self._ends = deque[float](maxlen=2 * MOST)
@@ -77,6 +94,7 @@ class Pace:
             full: whether as many as the level allows were in flight meanwhile: otherwise it says nothing about it.
         """
         self._ended += 1
+        self._took.append(ended - begun)
         if self._fixed or not full:
             self._ends.clear()
             return
@@ -88,12 +106,24 @@ class Pace:
             return
         self._answered.append((begun, ended - begun))
         doubles = self._trying == "twice" and self._best is not None
-        if len(self._answered) >= max(self.level // 2 if doubles else self.level, _FEWEST):
-            later = sorted(self._answered)[len(self._answered) * (3 if doubles else 2) // 4 :]
-            latency = max(sum(took for _, took in later) / len(later), 1e-6)
+        needed = max(self.level // 2 if doubles else self.level, _FEWEST)
+        if len(self._answered) < needed or len(self._answered) % max(needed // 8, 1):
+            return
+        # Of those begun since then the quick ones alone have been answered, which would tell too much.
+        whole = [each for each in self._answered if each[0] <= ended - self._longest]
+        if len(whole) >= needed:
+            later = sorted(whole)[len(whole) * (3 if doubles else 2) // 4 :]
+            latency, error = _mean([took for _, took in later])
+            if error > (_BLURRED_DOUBLED if self._trying in ("twice", "half") else _BLURRED) and len(later) < _ENOUGH:
+                return
             # A client that is slow to send fills the level bit by bit; and quick answers are the first to come.
             came = self._ended / max(ended - max(self._since, self._answered[0][0]), 1e-6)
             self._judge(_Judged(self.level, min(self.level / latency, came)), ended)
+
+    @property
+    def _longest(self) -> float:
+        """How old a request must be for its like to be answered, too: most of what one of the last took at most."""
+        return _MOST_OF_IT * max(self._took)
 
     def _has_gone(self, now: float) -> bool:
         """Follow a capacity that has gone, seen by how often answers come, whatever level they were sent under.
