@@ -13,15 +13,16 @@ from hypothesis import HealthCheck, settings
 
 from whisperctl.output import forget
 
-# A shell without job control starts background jobs with SIGINT ignored, which programs started from here would
-# inherit: those that tests interrupt would never notice.
+# A shell without job control starts background jobs with SIGINT ignored, and nohup with SIGHUP, which programs started
+# from here would inherit: those that tests interrupt would never notice.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 # Some machines never write compiled modules: each of some hundred processes would compile whisperctl anew, and each of
 # pytest's workers all test files.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
-# What is printed depends on who reads it: tests that run in a CI job must not notice.
-for name in ("GITHUB_ACTIONS", "GITLAB_CI"):
+# What is printed depends on who reads it: tests that run in a CI job, or in a worker of pytest, must not notice.
+for name in ("GITHUB_ACTIONS", "GITLAB_CI", "COLUMNS", "LINES"):
     os.environ.pop(name, None)
 
 

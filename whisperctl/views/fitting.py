@@ -12,6 +12,7 @@ _COLOUR = re.compile("\x1b\\[[0-9;]*m")
 _GAP = re.compile(r'("(?:[^"\\]|\\.)*")| {3,}+(?![=:] )')
 """What keeps the columns of a table apart; not in a quoted value (group 1), whose spaces may be the change;
 nor before the `=` and `:` of a plan, whose lines stay under each other."""
+_COMMANDS = ("whisperctl ", "$ ")
 _STEP = 4
 """Columns that the rest of a line stands further in than its start."""
 _NARROWEST = 20
@@ -21,7 +22,7 @@ _NARROWEST = 20
 def fitted(text: str, columns: int | None) -> str:
     """`text` with every line that is wider than `columns` folded; as it is where there is no terminal (None).
 
-    A word wider than a whole line is cut, but for a URL, which people click.
+    A command is left whole, for whoever copies it. A word wider than a whole line is cut, but for a URL or a path.
     """
     if columns is None or columns < _NARROWEST:
         return text
@@ -33,6 +34,9 @@ def _folded(line: str, columns: int) -> Iterator[str]:
         yield line
         return
     rest = line.lstrip(" ")
+    if rest.startswith(_COMMANDS):
+        yield line
+        return
     start = " " * (len(line) - len(rest))
     further = " " * min(len(start) + _STEP, columns // 2)
     current, gap = start, ""
@@ -51,7 +55,7 @@ def _folded(line: str, columns: int) -> Iterator[str]:
 
 def _cut(line: str, indent: int, columns: int) -> list[str]:
     """One word behind an indent, in as many lines as it needs."""
-    if _width(line) <= columns or "://" in line or _COLOUR.search(line):
+    if _width(line) <= columns or "/" in line or _COLOUR.search(line):
         return [line]
     room = columns - indent
     rest = (line[start : start + room] for start in range(columns, len(line), room))
