@@ -36,6 +36,8 @@ _STEP = 1.25
 _LOOKED_AT, _MOST_OF_IT = 64, 0.6
 """Answers among which the longest is looked for, and the part of it that is waited for: all of it would take too long
 to find a level, and found none better in simulations of service times that differ twentyfold."""
+_MIXED = 3.0
+"""Longest of the last answers over the shortest, from which on short and long requests are mixed."""
 _LONGEST_REST = 8
 """Judgements of one level between two tries of another, at most."""
 
@@ -114,7 +116,8 @@ class Pace:
         if len(whole) >= needed:
             later = sorted(whole)[len(whole) * (3 if doubles else 2) // 4 :]
             latency, error = _mean([took for _, took in later])
-            if error > (_BLURRED_DOUBLED if self._trying in ("twice", "half") else _BLURRED) and len(later) < _ENOUGH:
+            most = _BLURRED_DOUBLED if self._trying in ("twice", "half") else _BLURRED
+            if self._longest and error > most and len(later) < _ENOUGH:
                 return
             # A client that is slow to send fills the level bit by bit; and quick answers are the first to come.
             came = self._ended / max(ended - max(self._since, self._answered[0][0]), 1e-6)
@@ -122,8 +125,9 @@ class Pace:
 
     @property
     def _longest(self) -> float:
-        """How old a request must be for its like to be answered, too: most of what one of the last took at most."""
-        return _MOST_OF_IT * max(self._took)
+        """How old a request must be for its like to be answered, too, in seconds; 0 where all take about as long."""
+        longest = max(self._took)
+        return _MOST_OF_IT * longest if longest > _MIXED * min(self._took) else 0.0
 
     def _has_gone(self, now: float) -> bool:
         """Follow a capacity that has gone, seen by how often answers come, whatever level they were sent under.
