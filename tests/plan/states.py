@@ -29,8 +29,9 @@ from whisperctl.spec import (
 from whisperctl.state import secret
 from whisperctl.state.desired import Wanted, desired, settle
 from whisperctl.state.fingerprints import fingerprint
-from whisperctl.state.labels import SHARED, Labels, new
+from whisperctl.state.labels import Labels, new
 from whisperctl.state.live import Live
+from whisperctl.state.ownership import SHARED
 from whisperctl.state.resources import Address, Kind, Masked, deployment_address
 
 CHECK = {"port": 8080, "path": "/health", "interval": 30, "timeout": 5, "failure_threshold": 3}

@@ -24,7 +24,8 @@ from whisperctl.package.build import EnvironmentBuild
 from whisperctl.plan.operations import Operation
 from whisperctl.plan.package_changes import settings_digest
 from whisperctl.state.desired import digest_of
-from whisperctl.state.labels import SHARED, Labels, owner
+from whisperctl.state.labels import Labels
+from whisperctl.state.ownership import SHARED, owner
 from whisperctl.state.records import RecordedRevision, Rendering
 from whisperctl.state.resources import Address, environment_address, version_address
 

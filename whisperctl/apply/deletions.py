@@ -11,7 +11,7 @@ from whisperctl.apply.versions import keep_what_is_used
 from whisperctl.control.api import Json
 from whisperctl.errors import ApiError, StalePlan
 from whisperctl.plan.operations import Operation
-from whisperctl.state.labels import owner
+from whisperctl.state.ownership import owner
 from whisperctl.state.resources import Address, Kind, deployment_address, version_address
 
 

@@ -11,8 +11,8 @@ from whisperctl.control.api import Json
 from whisperctl.errors import ApiError, NotFound, StalePlan, Unreachable
 from whisperctl.plan.operations import SHARED_KINDS
 from whisperctl.state.fingerprints import fingerprint
-from whisperctl.state.labels import SHARED, owner
 from whisperctl.state.objects import Access, access
+from whisperctl.state.ownership import SHARED, owner
 from whisperctl.state.resources import Address, Kind
 
 POST_ATTEMPTS = 5

@@ -26,7 +26,7 @@ from whisperctl.errors import GateFailed, Interrupted, NotOwned, WhisperctlError
 from whisperctl.plan.operations import Operation
 from whisperctl.spec import Smoke
 from whisperctl.state import labels
-from whisperctl.state.labels import owner
+from whisperctl.state.ownership import owner
 from whisperctl.state.records import RolloutRecord
 from whisperctl.state.resources import Address, service_address, version_address
 from whisperctl.state.rollout import preview_name

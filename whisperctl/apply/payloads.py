@@ -16,7 +16,8 @@ from whisperctl.state import labels
 from whisperctl.state.desired import tracked_names
 from whisperctl.state.ignored import with_theirs
 from whisperctl.state.label_text import cut
-from whisperctl.state.labels import SHARED, Labels
+from whisperctl.state.labels import Labels
+from whisperctl.state.ownership import SHARED
 from whisperctl.state.records import RolloutRecord
 from whisperctl.state.resources import IMMUTABLE, Address, Kind, deployment_address, env_var_address, version_address
 from whisperctl.state.rollout import OPENAI_LABELS

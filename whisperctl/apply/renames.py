@@ -9,9 +9,10 @@ from whisperctl.control.api import Json
 from whisperctl.errors import ApiError, StalePlan
 from whisperctl.plan.operations import Operation
 from whisperctl.state.fingerprints import fingerprint
-from whisperctl.state.labels import Labels, owner
+from whisperctl.state.labels import Labels
 from whisperctl.state.moves import other_owners
 from whisperctl.state.objects import access
+from whisperctl.state.ownership import owner
 from whisperctl.state.resources import Address, Kind
 
 

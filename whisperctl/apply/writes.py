@@ -19,8 +19,9 @@ from whisperctl.apply.payloads import (
 from whisperctl.control.api import Json
 from whisperctl.errors import ApiError, Contended, NotFound, StalePlan
 from whisperctl.plan.operations import Operation
-from whisperctl.state.labels import Labels, owner
+from whisperctl.state.labels import Labels
 from whisperctl.state.live import LABELLED
+from whisperctl.state.ownership import owner
 from whisperctl.state.resources import Address, Kind, deployment_address
 
 

@@ -16,9 +16,10 @@ from whisperctl.errors import NotOwned, StalePlan
 from whisperctl.package.build import build_environment, build_package
 from whisperctl.spec import Stack
 from whisperctl.state.desired import Wanted, desired, tracked_names
-from whisperctl.state.labels import SHARED, Changes, Labels, merged, owner
+from whisperctl.state.labels import Changes, Labels, merged
 from whisperctl.state.live import LABELLED
 from whisperctl.state.objects import access
+from whisperctl.state.ownership import SHARED, owner
 from whisperctl.state.resources import Address, Kind, deployment_address, env_var_address, group_address
 
 UNKNOWN = "adopted"

@@ -15,7 +15,8 @@ from typing import Literal
 from whisperctl.apply.holder import is_gone
 from whisperctl.control.api import Api, Json
 from whisperctl.plan.cost import dearest
-from whisperctl.state.labels import Labels, is_made_by_us, owner
+from whisperctl.state.labels import Labels
+from whisperctl.state.ownership import is_made_by_us, owner
 from whisperctl.state.rollout import preview_name
 
 Condition = Literal["ok", "failed", "paused", "building"]

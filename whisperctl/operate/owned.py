@@ -9,7 +9,7 @@ from __future__ import annotations
 from whisperctl.control.api import Api, Json
 from whisperctl.errors import NotOwned, WhisperctlError
 from whisperctl.spec import Stack
-from whisperctl.state.labels import owner
+from whisperctl.state.ownership import owner
 from whisperctl.state.resources import Address, deployment_address, version_address
 
 

@@ -16,8 +16,9 @@ from whisperctl.control.api import Api, Json
 from whisperctl.errors import NotFound, WhisperctlError
 from whisperctl.operate.owned import owned_version
 from whisperctl.spec import Stack
-from whisperctl.state.labels import Labels, owner
+from whisperctl.state.labels import Labels
 from whisperctl.state.line import is_line
+from whisperctl.state.ownership import owner
 from whisperctl.state.serving import serving
 
 STOPPABLE = ("pending", "initialising", "running")

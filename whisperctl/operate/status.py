@@ -25,8 +25,9 @@ from whisperctl.plan.inherited import inherited_remarks
 from whisperctl.serving.failures import Cause
 from whisperctl.spec import Service, Stack
 from whisperctl.state.inherited import inherited_variables
-from whisperctl.state.labels import Labels, owner
+from whisperctl.state.labels import Labels
 from whisperctl.state.line import is_line
+from whisperctl.state.ownership import owner
 from whisperctl.state.resources import (
     Address,
     deployment_address,

@@ -18,7 +18,7 @@ from typing import Any
 
 from whisperctl.control.api import Api, Json
 from whisperctl.spec import Stack
-from whisperctl.state.labels import owner
+from whisperctl.state.ownership import owner
 
 DAY_SECONDS = 86400
 HOUR_SECONDS = 3600

@@ -12,7 +12,8 @@ from whisperctl.control.api import Api, Json
 from whisperctl.errors import WhisperctlError
 from whisperctl.operate.owned import absent
 from whisperctl.spec import Stack
-from whisperctl.state.labels import Labels, owner
+from whisperctl.state.labels import Labels
+from whisperctl.state.ownership import owner
 from whisperctl.state.records import RolloutRecord
 from whisperctl.state.serving import serving
 

@@ -12,8 +12,8 @@ from whisperctl.output import looks_secret
 from whisperctl.spec import Stack
 from whisperctl.state.desired import Wanted, spec_path
 from whisperctl.state.diff import FieldChange, differing_fields
-from whisperctl.state.labels import owner
 from whisperctl.state.live import Live, is_sealed, rendered_by, trims
+from whisperctl.state.ownership import owner
 from whisperctl.state.resources import (
     IMMUTABLE,
     Address,

@@ -9,8 +9,8 @@ from whisperctl.plan.changes import Change, Remark
 from whisperctl.plan.cost import Cost
 from whisperctl.plan.proposal import Proposal
 from whisperctl.state.desired import Wanted, spec_path
-from whisperctl.state.labels import owner
 from whisperctl.state.live import Live
+from whisperctl.state.ownership import owner
 from whisperctl.state.resources import service_address
 
 

@@ -13,8 +13,8 @@ from whisperctl.plan.changes import Remark
 from whisperctl.plan.cost import Surge, surge
 from whisperctl.plan.downtime import duration_in_words, start_seconds
 from whisperctl.plan.plan import Plan
-from whisperctl.state.labels import owner
 from whisperctl.state.live import Live
+from whisperctl.state.ownership import owner
 from whisperctl.state.resources import service_address
 from whisperctl.state.rollout import Rollout, preview_name
 

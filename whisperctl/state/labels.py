@@ -31,12 +31,12 @@ from whisperctl.state.records import (
     RolloutRecord,
     lease_of,
     packed_lease,
+    packed_rendering,
     packed_rollout,
+    rendering_of,
     rollout_of,
 )
 
-SHARED: Final = "shared"
-"""Owner of a managed environment: every stack of the project may use it."""
 KEPT_REVISIONS: Final = 3
 """Revisions whose tags are kept, for a rollback."""
 
@@ -221,11 +221,8 @@ class Labels:
     @property
     def rendering(self) -> Rendering | None:
         """Where the package comes from, on the version; None of one that an early version of this tool recorded."""
-        match self.all.get(_RENDERED, "").split(" "):
-            case [tool, settings_digest, package] if package == self.digest:
-                return Rendering(tool, settings_digest, package)
-            case _:
-                return None
+        rendering = rendering_of(self.all.get(_RENDERED, ""))
+        return rendering if rendering and rendering.package == self.digest else None
 
     @property
     def tracked(self) -> list[str]:
@@ -345,29 +342,7 @@ class Labels:
         return {name: checked(name, text) for name, text in labels.items()}
 
     def _list(self, name: str, items: Iterable[str]) -> dict[str, str | None]:
-        before: dict[str, str | None] = {known: None for known in self.all if is_one_of(known, (name,))}
-        return before | in_labels(name, items)
-
-
-def owner(raw: Mapping[str, Any] | None) -> str | None:
-    """The stack whose object `raw` is; nobody's is one whose labels were copied from another object."""
-    return None if is_copy(raw) else Labels.of(raw).owner
-
-
-def is_copy(raw: Mapping[str, Any] | None) -> bool:
-    """Whether our labels on `raw` tell the id of another object."""
-    ident = Labels.of(raw).id
-    return ident is not None and raw is not None and ident != raw.get("id")
-
-
-def is_made_by_us(raw: Mapping[str, Any]) -> bool:
-    """Whether an object that no file names shows that this tool made or adopted it: more than an owner's label.
-
-    Its id is written right after the create; until then there is the version of the tool that creates it, and objects
-    of earlier versions of this tool carry a digest.
-    """
-    labels = Labels.of(raw)
-    return not is_copy(raw) and any((labels.id, labels.tool, labels.digest))
+        return {**{known: None for known in self.all if is_one_of(known, (name,))}, **in_labels(name, items)}
 
 
 def merged(labels: Mapping[str, str], changes: Mapping[str, str | None]) -> dict[str, str]:
@@ -416,7 +391,7 @@ _TEXTS: Final[Mapping[str, tuple[str, Callable[[Any], str | None]]]] = {
     "applied": (_APPLIED, str),
     "lease": (_LEASE, packed_lease),
     "version": (_VERSION, str),
-    "rendering": (_RENDERED, lambda rendering: f"{rendering.tool} {rendering.settings_digest} {rendering.package}"),
+    "rendering": (_RENDERED, packed_rendering),
     "paused_minimum": (_PAUSED, str),
     "restart": (_RESTART, lambda bounds: f"{bounds[0]} {bounds[1]}"),
     "rollout": (_ROLLOUT, packed_rollout),

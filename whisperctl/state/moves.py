@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 
 from whisperctl.control.api import Json
 from whisperctl.spec import Moved, Stack
-from whisperctl.state.labels import owner
 from whisperctl.state.line import is_line, is_of_line, line_of
+from whisperctl.state.ownership import owner
 from whisperctl.state.resources import Address, Kind, deployment_address, service_address, version_address
 
 

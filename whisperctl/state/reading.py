@@ -17,9 +17,10 @@ from whisperctl.state.desired import Wanted
 from whisperctl.state.fingerprints import fingerprint
 from whisperctl.state.group_types import missing_types, project_types, wanted_types
 from whisperctl.state.inherited import Inherited, inherited_variables, project_variables, to_be_inherited
-from whisperctl.state.labels import SHARED, Labels, is_copy, is_made_by_us, new, owner
+from whisperctl.state.labels import Labels, new
 from whisperctl.state.line import is_line
 from whisperctl.state.live import ENVIRONMENT, Live
+from whisperctl.state.ownership import SHARED, is_copy, is_made_by_us, owner
 from whisperctl.state.resources import (
     IMMUTABLE,
     SERVICE_LIST_FIELDS,

@@ -91,6 +91,20 @@ def lease_of(text: str) -> LeaseHolder:
 _NONE: Final = "-"
 
 
+def packed_rendering(rendering: Rendering) -> str:
+    """The text of the label of what rendered a package."""
+    return f"{rendering.tool} {rendering.settings_digest} {rendering.package}"
+
+
+def rendering_of(text: str) -> Rendering | None:
+    """The rendering in a label; None for a malformed one."""
+    match text.split(" "):
+        case [tool, settings_digest, package]:
+            return Rendering(tool, settings_digest, package)
+        case _:
+            return None
+
+
 def packed_rollout(record: RolloutRecord) -> str:
     """The text of the rollout label."""
     figures = (record.wer, record.serving_wer, record.latency, record.serving_latency)

@@ -7,8 +7,9 @@ from collections.abc import Set as AbstractSet
 
 from whisperctl.control.api import Api, Json
 from whisperctl.spec import Stack
-from whisperctl.state.labels import Labels, owner
+from whisperctl.state.labels import Labels
 from whisperctl.state.line import is_line, named
+from whisperctl.state.ownership import owner
 
 
 def serving(api: Api, stack: Stack) -> Stack:

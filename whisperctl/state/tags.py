@@ -6,8 +6,9 @@ from collections.abc import Iterable, Sequence
 
 from whisperctl.control.api import Api, Json
 from whisperctl.state.desired import Wanted
-from whisperctl.state.labels import KEPT_REVISIONS, SHARED, Labels, owner
+from whisperctl.state.labels import KEPT_REVISIONS, Labels
 from whisperctl.state.live import ENVIRONMENT, Live
+from whisperctl.state.ownership import SHARED, owner
 from whisperctl.state.resources import Address, Kind, environment_address, package_address, tag_address, version_address
 from whisperctl.state.rollout import rollout_of
 

@@ -17,8 +17,8 @@ from whisperctl.plan.instance_types import group_warning, in_words, no_type_fits
 from whisperctl.spec import Stack
 from whisperctl.state.group_types import missing_types, wanted_types
 from whisperctl.state.inherited import Inherited, inherited_variables, to_be_inherited
-from whisperctl.state.labels import SHARED, owner
 from whisperctl.state.live import ENVIRONMENT
+from whisperctl.state.ownership import SHARED, owner
 from whisperctl.state.resources import deployment_address, environment_address, service_address, version_address
 from whisperctl.state.serving import serving
 
