@@ -20,7 +20,7 @@ from whisperctl.control.api import Api
 from whisperctl.endpoint.client import Answer, Endpoint, TooSlow
 from whisperctl.endpoint.probe import model_names
 from whisperctl.endpoint.transcription import read
-from whisperctl.errors import ApiError, Forbidden, Unreachable, WhisperctlError
+from whisperctl.errors import ApiError, Forbidden, NotFound, Unreachable, WhisperctlError
 
 TOKEN = "canary-token-0123456789"
 Send = Callable[[socket.socket], None]
@@ -253,6 +253,37 @@ def test_a_web_page_in_place_of_an_error_is_told(server: Server, api: Api) -> No
     )
     with pytest.raises(Forbidden, match="a proxy or filter on the way refuses this"):
         api.deployments()
+
+
+NOT_FOUND = "404 Not Found"
+GATEWAYS: dict[str, object] = {
+    "ingress without a backend": b"default backend - 404",
+    "router": b"404 page not found\n",
+    "web page": b"<html><title>404 Not Found</title></html>",
+    "no body": b"",
+    "api gateway": {"message": "no Route matched with those values"},
+    "words of no sense": {"error": None, "detail": []},
+}
+
+
+@pytest.mark.parametrize("page", GATEWAYS)
+def test_what_a_gateway_cannot_find_may_well_exist(server: Server, api: Api, page: str) -> None:
+    server.send = answering(GATEWAYS[page], NOT_FOUND)
+    asked: list[Callable[[], object]] = [
+        lambda: api.version("a", "v1"), lambda: api.find_service("s"), lambda: api.tags("e"), api.deployments,
+        lambda: api.delete_service("s"), lambda: api.delete_deployment("a"),
+    ]  # fmt: skip
+    for ask in asked:
+        with pytest.raises(ApiError, match=r"The host answered 404 to .*\n  That is not UbiOps' JSON") as caught:
+            ask()
+        assert not isinstance(caught.value, NotFound)
+
+
+@pytest.mark.parametrize("words", ["error", "detail"])
+def test_what_ubiops_cannot_find_does_not_exist(server: Server, api: Api, words: str) -> None:
+    server.send = answering({words: "Service was not found"}, NOT_FOUND)
+    assert api.find_service("s") is None
+    api.delete_service("s")
 
 
 def test_who_only_looks_asks_a_silent_host_once(server: Server, api: Api) -> None:

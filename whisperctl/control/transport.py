@@ -52,7 +52,12 @@ SILENCE = 60.0
 MORE_CONNECTIONS = 128
 """Connections beyond the slots that are kept: for deployment requests, which take none."""
 KINDS = {401: Unauthorized, 403: Forbidden}
-"""Errors by status, whoever answered; what a proxy cannot find (404) may well exist."""
+"""Errors by status, whoever answered; what a proxy or gateway cannot find (404) may well exist."""
+NOT_UBIOPS = (
+    "That is not UbiOps' JSON, so it tells nothing of what exists: a gateway on the way may have answered. Try again, "
+    "and check --host or UBIOPS_API_HOST: it must be the API, such as https://api.ubiops.com/v2."
+)
+"""Of a 404 in other words than UbiOps' own (`_words_of_ubiops`): whoever took it for absence would make, or forget."""
 DOCTOR = "`whisperctl doctor` tells whether the host answers."
 REPEATABLE = frozenset({"GET", "HEAD", "DELETE", "PATCH"})
 READING = frozenset({"GET", "HEAD"})
@@ -351,8 +356,10 @@ def api_error(verb: str, path: str, response: requests.Response, tries: int = 1)
             return Unauthorized(verb, path, 401, reason, "Check UBIOPS_API_TOKEN or --token-file.")
         case 403:
             return Forbidden(verb, path, 403, reason, "Give the token's service user a role that may do this.")
-        case 404:
+        case 404 if is_ours:
             return NotFound(verb, path, 404, reason)
+        case 404:
+            return ApiError(verb, path, 404, reason, NOT_UBIOPS, who="The host")
         case 500 | 502 | 503 as status:  # 504 may be a request of the user's that took too long
             again = f" (tried {tries} times)" if tries > 1 else ""
             advice = f"UbiOps has a problem of its own{again}: try again later. {DOCTOR}"
