@@ -32,7 +32,7 @@ from whisperctl.plan.proposal import new_changes
 from whisperctl.plan.refusals import refuse
 from whisperctl.plan.selection import EVERYTHING, Selection
 from whisperctl.plan.survey import surveyed
-from whisperctl.plan.takeover import with_running_package
+from whisperctl.plan.takeover import as_it_serves, with_running_package
 from whisperctl.spec import Moved, Stack
 from whisperctl.state.desired import Wanted, desired, settle
 from whisperctl.state.line import content_digest, is_line, line_of, named, version_name
@@ -151,6 +151,8 @@ def _desired(stack: Stack, project: str, destroy: bool) -> Wanted:
 
 def _named(stack: Stack, project: str, wanted: Wanted, live: Live, world: World, moves: Moves) -> tuple[Wanted, Live]:
     """With the version under its right name: a line names it by content, and one strategy takes over from the other."""
+    if is_line(stack) and (serving := as_it_serves(wanted, live, world.apis[project])) is not None:
+        return serving
     address = version_address(stack.deployment.name, wanted.stack.version.name)
     if address in live.owned or address in live.foreign:
         return _named_by_content(stack, project, wanted, live, world, moves) if is_line(stack) else (wanted, live)

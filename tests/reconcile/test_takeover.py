@@ -43,6 +43,8 @@ VERSION = {
     "whisperctl-secret-HUB": "083d98f86da1af71.6db5d0453b4f93aa4f4ff26f865d023c",
 }
 SERVICE = {"whisperctl-stack": "alpha", "whisperctl-digest": "26fe0bc81d72a60c2f83b2f7be55f298"}
+LINE: dict[str, Any] = {"rollout": {"strategy": "blue_green", "bake": 0}}
+OF_A_LINE = "v1-0123abcd"
 SHARED = {"whisperctl-stack": "shared", "whisperctl-digest": "4fa3eeee3bbaa3369c4f5f4d171b7c70"}
 
 
@@ -56,12 +58,12 @@ def older(package: Package) -> Package:
     return Package(files={**files, "deployment.py": code.replace(b"whisperctl_supervisor", b"no_supervisor")})
 
 
-def uploaded(project: Project, file: Path) -> tuple[Package, str]:
+def uploaded(project: Project, file: Path, version: str = "v1") -> tuple[Package, str]:
     """What 0.1 renders from the file, and its revision, which runs now."""
     [stack] = project.load(file)
     package = older(build_package(stack))
-    revision = project.api().upload("alpha", "v1", package)
-    while (project.api().version("alpha", "v1") or {})["active_revision"] != revision:
+    revision = project.api().upload("alpha", version, package)
+    while (project.api().version("alpha", version) or {})["active_revision"] != revision:
         time.sleep(0.02)
     return package, revision
 
@@ -70,8 +72,9 @@ def applied_by(project: Project, tool: str, *, labelled: bool, **changes: Any) -
     """The file of a stack that another version applied, which writes the same labels as this one."""
     project.apply(**changes)
     file, api = project.folder / "stack.yaml", project.api()
-    package, revision = uploaded(project, file)
-    version, deployment = Labels.of(api.version("alpha", "v1")), Labels.of(api.deployment("alpha"))
+    [raw] = api.versions("alpha")
+    package, revision = uploaded(project, file, raw["version"])
+    version, deployment = Labels.of(api.version("alpha", raw["version"])), Labels.of(api.deployment("alpha"))
     recorded = [RecordedRevision(revision, package.digest, version.revisions[0].tag)]
     written = version.written(revisions=recorded, digest=package.digest)
     if labelled:
@@ -79,8 +82,9 @@ def applied_by(project: Project, tool: str, *, labelled: bool, **changes: Any) -
         written = Labels(written).written(rendering=Rendering(tool, said, package.digest))
     else:
         written.pop("whisperctl-rendered")
-    api.update_version("alpha", "v1", {"labels": written})
-    api.update_deployment("alpha", {"labels": deployment.written(tool=tool, digest="0" * 32)})
+    name = raw["version"] if raw["version"] == "v1" else OF_A_LINE  # named by what it was made from
+    api.update_version("alpha", raw["version"], {"version": name, "labels": written})
+    api.update_deployment("alpha", {"labels": deployment.written(tool=tool, version=name, digest="0" * 32)})
     return file
 
 
@@ -167,7 +171,9 @@ def test_a_part_does_not_end_the_takeover(project: Project, file: Path) -> None:
     assert actions(plan) == {"version/alpha/v1": "update"}
 
 
-@pytest.mark.parametrize("changes", [{}, {"environment": {"mode": "package"}}], ids=["managed", "package"])
+@pytest.mark.parametrize(
+    "changes", [{}, {"environment": {"mode": "package"}}, LINE], ids=["managed", "package", "blue_green"]
+)
 @pytest.mark.parametrize("labelled", [False, True], ids=["to be read", "labelled"])
 def test_an_upgrade_alone_builds_nothing(project: Project, changes: dict[str, Any], labelled: bool) -> None:
     file = applied_by(project, "0.1.9", labelled=labelled, **changes)
@@ -184,6 +190,43 @@ def test_an_upgrade_alone_builds_nothing(project: Project, changes: dict[str, An
         again = project.cli("plan", "--detailed-exitcode", str(file))
     assert again.out.endswith("resources match.\n")
     assert not [line for line in asked if "/download" in line]
+    assert project.cli("drift", str(file)).code == 0
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"vllm": {"max_model_len": 400}}, {"env": {"PLAIN": "1"}}, {"whisperctl": f">={__version__}"}],
+    ids=["setting", "variable", "tool"],
+)
+def test_a_change_rolls_todays_package_out(project: Project, changes: dict[str, Any]) -> None:
+    file = applied_by(project, "0.1.9", labelled=True, **LINE)
+    assert project.plan(file)[0].changes == ()
+    project.write(**LINE | changes)
+    [plan] = project.plan(file)
+    assert plan.rollout is not None
+    assert (plan.rollout.gated, plan.rollout.serving) == (True, OF_A_LINE)
+    [outcome] = project.perform(file)
+    assert outcome.succeeded
+    assert project.plan(file)[0].changes == ()
+    assert project.api().service("alpha")["version"] == plan.rollout.new
+
+
+def test_what_else_changes_of_a_line_leaves_the_version_that_serves(project: Project) -> None:
+    file = applied_by(project, "0.1.9", labelled=True, **LINE)
+    project.write(version={"maximum_instances": 3}, **LINE)
+    saved = str(project.folder / "plan.json")
+    assert project.cli("plan", "-o", saved, str(file)).code == 0
+    assert actions(project.plan(file)[0]) == {f"version/alpha/{OF_A_LINE}": "update"}
+    assert project.cli("apply", "--plan", saved, "--yes").code == 0
+    assert project.plan(file)[0].changes == ()
+
+
+def test_a_revision_by_hand_ends_what_a_line_keeps(project: Project) -> None:
+    file = applied_by(project, "0.1.9", labelled=True, **LINE)
+    uploaded(project, file, OF_A_LINE)
+    [plan] = project.plan(file)
+    assert plan.rollout is not None
+    assert (plan.rollout.gated, plan.rollout.serving) == (True, OF_A_LINE)
 
 
 def test_a_file_for_later_versions_brings_their_package(project: Project) -> None:

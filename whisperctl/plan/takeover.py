@@ -2,9 +2,9 @@
 
 An upgrade of the tool builds nothing and replaces no instance. Whether only our files differ shows in the package that
 runs, which is read for that: its settings, requirements and model are those of the stack file, or it is replaced like
-any other. A label of its version tells, too; where an early version of this tool wrote none,
-the next apply does (`apply.bookkeeping.seal`), so that a package is read once. Whoever wants
-today's files says so in the stack file: `whisperctl: ">=VERSION"` leaves no package of an earlier version.
+any other. A line of versions stays with the version that serves. A label of its version tells, too; where an early
+version of this tool wrote none, the next apply does (`apply.bookkeeping.seal`), so that a package is read once. Whoever
+wants today's files says so in the stack file: `whisperctl: ">=VERSION"` leaves no package of an earlier version.
 """
 
 from __future__ import annotations
@@ -12,13 +12,16 @@ from __future__ import annotations
 from dataclasses import replace
 
 from whisperctl.control.api import Api
+from whisperctl.plan.content import is_usable
 from whisperctl.plan.package_changes import says_the_same, settings_digest
 from whisperctl.spec import Stack
-from whisperctl.state.desired import Wanted
+from whisperctl.state.desired import Wanted, desired, settle
 from whisperctl.state.labels import Labels
-from whisperctl.state.line import is_line
+from whisperctl.state.line import is_line, is_of_line, line_of, named
 from whisperctl.state.live import Live, rendered_by
+from whisperctl.state.reading import beside_another
 from whisperctl.state.resources import package_address, version_address
+from whisperctl.state.rollout import rollout_of
 
 
 def with_running_package(wanted: Wanted, live: Live, api: Api) -> Wanted:
@@ -27,11 +30,34 @@ def with_running_package(wanted: Wanted, live: Live, api: Api) -> Wanted:
     Raises:
         Interrupted: the user interrupted.
     """
+    return wanted if is_line(wanted.stack) else _as_it_runs(wanted, live, api)
+
+
+def as_it_serves(wanted: Wanted, live: Live, api: Api) -> tuple[Wanted, Live] | None:
+    """Of a line: what is wanted and live with the version that serves, where our own files alone would make another.
+
+    Its name tells what it is made from, and that includes the package that it runs: so it keeps both.
+
+    Raises:
+        Interrupted: the user interrupted.
+    """
+    stack, rollout = wanted.stack, rollout_of(wanted, live)
+    serving = rollout.serving if rollout is not None else None
+    if serving in (None, stack.version.name) or not is_of_line(serving, line_of(stack)):
+        return None
+    there = _as_it_runs(desired(named(stack, serving), wanted.package, wanted.build), live, api)
+    if not there.keeps_package:
+        return None
+    there, beside = settle(there, live.labels), beside_another(live, there)
+    return (there, beside) if is_usable(there, beside) else None
+
+
+def _as_it_runs(wanted: Wanted, live: Live, api: Api) -> Wanted:
     stack = wanted.stack
     names = (stack.deployment.name, stack.version.name)
     address = package_address(*names)
     active, labels = live.owned.get(address), Labels.of(live.owned.get(version_address(*names)))
-    if active is None or is_line(stack) or address in live.renamed:
+    if active is None or address in live.renamed:
         return wanted
     digest = active["digest"]
     # What somebody else uploaded has no digest that is recorded.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 
 from whisperctl.control.api import Api, Json
@@ -97,6 +97,11 @@ def read_live(api: Api, wanted: Sequence[Wanted], parallelism: int, destroy: boo
         return list(
             pool.map(lambda pair: _live(api, project, pair[0], pair[1], destroy, more), zip(wanted, named, strict=True))
         )
+
+
+def beside_another(live: Live, wanted: Wanted) -> Live:
+    """The same objects, of which another state is wanted: one with another of the versions that were looked at."""
+    return replace(live, fingerprints=_fingerprints(wanted, live.owned))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
