@@ -195,7 +195,7 @@ def test_the_program_tells_posts_counts_and_ends(project: Project, webhook: tupl
     shown = loopback.get(f"http://127.0.0.1:{port}/metrics").text
     process.send_signal(signal.SIGTERM)
     out, err = process.communicate(timeout=10)
-    assert process.returncode == 0
+    assert process.returncode == 0, err
     assert 'whisperctl_drift{project="demo",stack="alpha"} 1.0' in shown
     assert "whisperctl_rounds_total 1.0" in shown
     assert "maximum_instances" in taken[0]["text"]

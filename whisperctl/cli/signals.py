@@ -33,6 +33,10 @@ def interrupt_ends_waits(clock: StoppableClock) -> Iterator[None]:
     before = signal.signal(signal.SIGINT, interrupt)
     try:
         yield
+    except Exception as error:
+        if clock.stop.is_set():  # what a library raises while it tidies up after an interrupt
+            raise KeyboardInterrupt from error
+        raise
     finally:
         signal.signal(signal.SIGINT, before)
 
@@ -52,24 +56,31 @@ def ended_by_signals(clock: StoppableClock) -> Iterator[None]:
     """While this lasts, SIGTERM ends the program with exit code 0, SIGINT and SIGHUP as an interrupt; within a second.
 
     For what goes on until somebody ends it. What it was about to write is left to the next one, as after a kill.
+    The signal may arrive anywhere, also between two lines of a library that then fails while it tidies up: once one
+    has arrived, its exit code is the program's, whatever is raised afterwards.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
+    codes: list[int] = []
 
     def end(number: int, _frame: FrameType | None) -> None:
-        code = EXIT_DONE if number == signal.SIGTERM else EXIT_INTERRUPTED
+        codes.append(EXIT_DONE if number == signal.SIGTERM else EXIT_INTERRUPTED)
         if clock.stop.is_set():
-            os._exit(code)
+            os._exit(codes[-1])
         clock.stop.set()
-        too_late = threading.Timer(ENDING_SECONDS, os._exit, (code,))
+        too_late = threading.Timer(ENDING_SECONDS, os._exit, codes)
         too_late.daemon = True
         too_late.start()
-        raise SystemExit(code)
+        raise SystemExit(codes[0])
 
     before = {number: signal.signal(number, end) for number in _ending_signals()}
     try:
         yield
+    except Exception as error:
+        if codes:
+            raise SystemExit(codes[0]) from error
+        raise
     finally:
         for number, old in before.items():
             signal.signal(number, old)
