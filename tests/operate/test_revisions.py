@@ -54,10 +54,20 @@ def test_history_lists_what_was_uploaded_newest_first(operator: Operator) -> Non
     assert first["digest"] != second["digest"]
     assert first["environment_tag"] != second["environment_tag"]
     lines = operator.good("history").out.splitlines()
-    assert lines[0].split() == ["REVISION", "CREATED", "BY", "STATUS", "PACKAGE", "ENVIRONMENT", "TAG", "ROLLBACK"]
+    assert lines[0].split() == ["REVISION", "CREATED", "BY", "STATUS", "COMMIT", "PACKAGE", "ENVIRONMENT", "TAG",
+                                "ROLLBACK"]  # fmt: skip
     assert lines[1].startswith(f"*  {second['id']}")
     assert lines[2].startswith(f"   {first['id']}")
     assert lines[2].endswith("  possible")
+
+
+def test_a_revision_shows_the_commit_that_it_was_made_from_also_after_a_rollback_to_it(operator: Operator) -> None:
+    for commit, length in (("a" * 40, 300), ("b" * 40, 200)):
+        operator.write(SECOND.replace("max_model_len: 448", f"max_model_len: {length}"))
+        assert operator.run("apply", "--yes", GITHUB_SHA=commit).code == 0
+    operator.good("rollback", "--yes")
+    assert [each["commit"] for each in revisions(operator)] == ["a" * 40, "b" * 40, "a" * 40, None, None]
+    assert "  aaaaaaaaaaaa  " in operator.good("history").out.splitlines()[1]
 
 
 def test_the_active_revision_shows_the_environment_that_it_runs_in_now(operator: Operator, api: Api) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from tests.plan.states import NOTHING, applied, changed, changes, live, planned, relabelled, stack, wanted, without
+from whisperctl.errors import Mark
 from whisperctl.plan.expected import explained_operations
 from whisperctl.plan.proposal import new_changes
 from whisperctl.state.labels import Labels
@@ -45,6 +47,35 @@ def test_what_is_as_wanted_is_no_change_and_counted() -> None:
 )
 def test_what_somebody_changed_is_put_back(address: Address, fields: dict[str, object], line: str) -> None:
     assert line in changes(planned(BEFORE, changed(applied(BEFORE), address, **fields)))
+
+
+PLACES: list[tuple[str | int, ...]] = [
+    (),
+    ("version",),
+    ("version", "name"),
+    ("version", "maximum_instances"),
+    ("service",),
+]
+MARKS = {path: Mark(file="stack.yaml", line=line, column=1) for line, path in enumerate(PLACES, 1)}
+
+
+@pytest.mark.parametrize(
+    ("address", "fields", "reason"),
+    [
+        (VERSION, {"maximum_instances": 9}, "maximum_instances differs from stack.yaml:4"),
+        (
+            VERSION,
+            {"minimum_instances": 9},
+            "minimum_instances differs from its default: stack.yaml:2 does not name it",
+        ),
+        (DOOR, {"version": "v0"}, "version differs from stack.yaml:3"),
+    ],
+)
+def test_a_line_is_blamed_only_where_it_names_the_field(address: Address, fields: dict[str, Any], reason: str) -> None:
+    written = wanted(replace(stack(), marks=MARKS))
+    [change] = planned(written, changed(applied(written), address, **fields)).changes
+    assert change.reason == reason
+    assert change.source in reason
 
 
 def test_what_the_file_does_not_name_is_left_alone() -> None:

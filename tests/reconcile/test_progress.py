@@ -12,6 +12,7 @@ from whisperctl.apply.events import Ended, Level, Said, Started, Stopped
 from whisperctl.plan.operations import Operation
 from whisperctl.state.resources import Address, Kind
 from whisperctl.views.folds import Folds, github, gitlab
+from whisperctl.views.long_logs import SHOWN, LongLogs
 
 HOSTILE = "::error::mine hunter2\n##[add-mask]x\n\x1b[0Ksection_end:1:x\r\x1b[0K::endgroup::"
 
@@ -177,6 +178,23 @@ def test_groups_do_not_mix_and_what_is_cut_off_is_shown(capsys: pytest.CaptureFi
         "| a",
         "| b",
         "::endgroup::",
+    ]
+
+
+def test_a_long_log_in_a_file_goes_on_with_a_line_a_minute_and_is_counted(capsys: pytest.CaptureFixture[str]) -> None:
+    clock = HandClock()
+    lines = LongLogs(clock, several=False, color=False, verbose=False)
+    for second in range(SHOWN + 62):
+        clock.now = 1000.0 + second
+        lines(text_event("log", f"line {second}"))
+    lines(Ended(stack="alpha", operation=building(), seconds=75.0))
+    shown = capsys.readouterr().err.replace("environment_tag/whisperctl/one: ", "").splitlines()
+    assert shown[:SHOWN] == [f"| line {second}" for second in range(SHOWN)]
+    assert shown[SHOWN:] == [
+        f"the log goes on; after {SHOWN} lines a line a minute is shown (-v: all)",
+        f"| line {SHOWN + 59}",
+        "61 log lines not shown: `whisperctl logs` has them",
+        "built (1 min 15 s)",
     ]
 
 

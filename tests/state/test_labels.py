@@ -71,7 +71,7 @@ def test_the_labels_of_the_stack_file_are_set_and_removed_beside_ours() -> None:
 
 
 def test_only_the_last_three_revisions_are_kept() -> None:
-    revisions = [RecordedRevision(f"id{number}", f"digest{number}", "" if number else "tag") for number in range(5)]
+    revisions = [RecordedRevision(f"i{n}", f"d{n}", "" if n else "tag", "c" * 40 if n % 2 else "") for n in range(5)]
     assert Labels(new(revisions=revisions)).revisions == revisions[:3]
 
 

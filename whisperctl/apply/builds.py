@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 import re
 import threading
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -20,6 +22,7 @@ from whisperctl.apply.polling import wait_for
 from whisperctl.clock import latest_moment
 from whisperctl.control.api import Api, Json
 from whisperctl.errors import ApiError, BuildFailed, NotFound, WhisperctlError
+from whisperctl.loading.commit import commit_of
 from whisperctl.package.build import EnvironmentBuild
 from whisperctl.plan.operations import Operation
 from whisperctl.plan.package_changes import settings_digest
@@ -266,10 +269,18 @@ def _record_revision(job: Job, revision: str, rendering: Rendering | None) -> No
         labels = Labels.of(job.api.version(job.deployment, job.version))
         old = [item for item in labels.revisions if item.revision != revision]
         tag = wanted.build.tag if wanted.build else ""
-        revisions = [RecordedRevision(revision, wanted.package.digest, tag), *old]
+        revisions = [RecordedRevision(revision, wanted.package.digest, tag, _commit(job, old)), *old]
         written = labels.written(revisions=revisions, digest=wanted.package.digest, rendering=rendering)
         body = {"labels": written}
         job.saw(address, job.api.update_version(job.deployment, job.version, body))
+
+
+def _commit(job: Job, earlier: Sequence[RecordedRevision]) -> str:
+    """What the package was made from: the stack file's commit, of a rollback's that of the revision gone back to."""
+    package = job.plan.wanted.package
+    if package.files:
+        return commit_of(job.plan.wanted.stack.file, os.environ) or ""
+    return next((item.commit for item in earlier if item.digest == package.digest), "")
 
 
 def ended(build: Json) -> str:

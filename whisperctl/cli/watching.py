@@ -19,6 +19,7 @@ from whisperctl.clock import Clock
 from whisperctl.engine import World
 from whisperctl.output import DUMB
 from whisperctl.views import folds
+from whisperctl.views.long_logs import LongLogs
 from whisperctl.views.progress import Lines
 
 
@@ -57,4 +58,4 @@ def _view(clock: Clock, live: bool, options: dict[str, Any]) -> Lines:
         return folds.Folds(folds.github, clock, **options)
     elif os.environ.get("GITLAB_CI") == "true":
         return folds.Folds(folds.gitlab, clock, **options)
-    return Lines(**options)
+    return LongLogs(clock, **options)

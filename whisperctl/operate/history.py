@@ -32,6 +32,8 @@ class Revision:
     """SHA-256 of its package; empty when the labels do not know it."""
     tag: str | None
     """Environment tag that it ran in; None when the labels do not know it, empty when the package brought its own."""
+    commit: str
+    """Of the stack file's repository, 40 or 64 digits; empty when the labels do not know it."""
     obstacle: str
     """Why the version cannot go back to it; empty when it can."""
 
@@ -94,6 +96,7 @@ def _revision(raw: Json, version: Json, recorded: RecordedRevision | None, usabl
         active=active,
         digest=recorded.digest if recorded else "",
         tag=_tag(version, recorded, active),
+        commit=recorded.commit if recorded else "",
         obstacle="it is active" if active else _obstacle(raw, version, recorded, usable),
     )
 

@@ -6,13 +6,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, assert_never
 
-from whisperctl import __version__
 from whisperctl.errors import NotOwned, Problem
 from whisperctl.output import looks_secret
+from whisperctl.plan.reasons import OWNER, declared_at, name_field, why_created, why_updated
 from whisperctl.spec import Stack
 from whisperctl.state.desired import Wanted, spec_path
 from whisperctl.state.diff import FieldChange, differing_fields
-from whisperctl.state.live import Live, is_sealed, rendered_by, trims
+from whisperctl.state.live import Live, trims
 from whisperctl.state.ownership import owner
 from whisperctl.state.resources import (
     IMMUTABLE,
@@ -31,8 +31,6 @@ ORDER: Mapping[Action, int] = {"delete": 0, "replace": 1, "update": 2, "create":
 """In every view: what is lost first."""
 
 
-OWNER = "stack"
-"""The path of the stack's name in a change: a label, and not UbiOps' own."""
 DEPLOYMENT_REPLACED = "its deployment is replaced"
 
 
@@ -103,12 +101,12 @@ def changes_between(
         moved = (*_renaming(live, address), *_relabelling(wanted, live, address))
         differing = (*moved, *_differing(live_resource, resource, trimmed))
         if live_resource is None:
-            changes.append(_change(wanted, resource, "create", differing, _why_created(address, live)))
+            changes.append(_change(wanted, resource, "create", differing, why_created(address, live)))
         elif address in replaced:
             changes.append(_change(wanted, resource, "replace", differing, replaced[address]))
         elif differing:
             changes.append(
-                _change(wanted, resource, "update", differing, _why_updated(wanted, live, address, differing))
+                _change(wanted, resource, "update", differing, why_updated(wanted, live, address, differing))
             )
     # A group that is no longer managed and still wanted is let go of, not deleted.
     undeletable = undeletable | {group_address(wanted.stack.instance_type_group.name)}
@@ -138,11 +136,6 @@ def _renaming(live: Live, address: Address) -> tuple[FieldChange, ...]:
     if old is None:
         return ()
     return (FieldChange(path=name_field(address), before=old.names[-1], after=address.names[-1]),)
-
-
-def name_field(address: Address) -> str:
-    """The field that holds an object's name, on UbiOps."""
-    return "version" if address.kind is Kind.VERSION else "name"
 
 
 def _relabelling(wanted: Wanted, live: Live, address: Address) -> tuple[FieldChange, ...]:
@@ -228,7 +221,7 @@ def _change(wanted: Wanted, resource: Resource, action: Action, fields: tuple[Fi
         fields=fields,
         reason=reason,
         effect=_effect(wanted, address, action, fields),
-        source=stack.source(*spec_path(stack, address, first)),
+        source=stack.source(*declared_at(stack, address, first)),
     )
 
 
@@ -259,46 +252,8 @@ def deletion(wanted: Wanted, address: Address, reason: str) -> Change:
     if address.kind is Kind.ENV_VAR and address.names[:2] == stays and reason != DESTROYED:
         restarts = wanted.stack.rollout.restart_on_env_change and wanted.paused is None
         effect = "running instances are replaced" if restarts else "running instances keep it until they are replaced"
-    return Change(address=address, action="delete", reason=reason, effect=effect, source=wanted.stack.source())
-
-
-def _why_created(address: Address, live: Live) -> str:
-    if address.kind is Kind.ENVIRONMENT_TAG and live.tag_status:
-        return f"the tag exists, but its build is {live.tag_status}"
-    return "not on UbiOps yet"
-
-
-def _why_updated(wanted: Wanted, live: Live, address: Address, fields: Sequence[FieldChange]) -> str:
-    if address.kind is Kind.PACKAGE and str(fields[0].before).startswith("revision "):
-        return f"{fields[0].before} is active"
-    if address.kind is Kind.PACKAGE:
-        other_tool = _other_tool(wanted, live)
-        if is_sealed(wanted, live) and not other_tool:
-            return "the package of an earlier revision is active, after a rollback"
-        return "what is rendered from the stack file has changed" + other_tool
-    moved = _why_moved(wanted.stack, live, address, fields)
-    fields = [item for item in fields if item.path not in moved]
-    places = {item.path: wanted.stack.source(*spec_path(wanted.stack, address, item.path)) for item in fields}
-    places |= moved
-    return "; ".join(f"{path} differs from {place}" for path, place in places.items())
-
-
-def _why_moved(stack: Stack, live: Live, address: Address, fields: Sequence[FieldChange]) -> dict[str, str]:
-    """The place of `moved` for a name that the file moves."""
-    is_moved = {OWNER: True, name_field(address): address in live.renamed}
-    section = {Kind.DEPLOYMENT: "deployment", Kind.VERSION: "version", Kind.SERVICE: "service"}.get(address.kind, "")
-    sections = {OWNER: "stack", name_field(address): section}
-    return {
-        item.path: stack.source("moved", sections[item.path])
-        for item in fields
-        if is_moved.get(item.path) and ("moved", sections[item.path]) in stack.marks
-    }
-
-
-def _other_tool(wanted: Wanted, live: Live) -> str:
-    """That another version of this tool rendered what is live, to follow the reason; empty if it was this one."""
-    tool = rendered_by(live, wanted.stack.deployment.name, wanted.stack.version.name)
-    return f"; rendered by {tool}, this is {__version__}" if tool and tool != __version__ else ""
+    path = () if reason == DESTROYED else spec_path(wanted.stack, address)
+    return Change(address=address, action="delete", reason=reason, effect=effect, source=wanted.stack.source(*path))
 
 
 _RENDERED = (Kind.ENVIRONMENT, Kind.ENVIRONMENT_TAG, Kind.PACKAGE)

@@ -9,7 +9,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, assert_never
 
-from whisperctl.plan.changes import DEPLOYMENT_REPLACED, OWNER, Change, name_field, replaces_instances
+from whisperctl.plan.changes import DEPLOYMENT_REPLACED, Change, replaces_instances
+from whisperctl.plan.reasons import OWNER, name_field
 from whisperctl.spec import Stack
 from whisperctl.state.desired import Wanted
 from whisperctl.state.labels import Labels

@@ -12,7 +12,8 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 
-from whisperctl.plan.changes import DEPLOYMENT_REPLACED, OWNER, Change, Remark
+from whisperctl.plan.changes import DEPLOYMENT_REPLACED, Change, Remark
+from whisperctl.plan.reasons import OWNER
 from whisperctl.state.desired import Wanted
 from whisperctl.state.line import is_line
 from whisperctl.state.live import Live

@@ -34,6 +34,7 @@ from whisperctl.state.records import (
     packed_rendering,
     packed_rollout,
     rendering_of,
+    revisions_of,
     rollout_of,
 )
 
@@ -56,6 +57,8 @@ _VERSION: Final = "whisperctl-version"
 _ENV_NAMES: Final = "whisperctl-env"
 _SECRET: Final = "whisperctl-secret-"  # noqa: S105 - a label's name
 _REVISION: Final = "whisperctl-revision-"
+_COMMITS: Final = f"{_REVISION}commits"
+"""Beside those of the revisions, which earlier versions of this tool read and write without one."""
 _TRACKED: Final = "whisperctl-fields"
 _TAGS: Final = "whisperctl-tags"
 _PAUSED: Final = "whisperctl-paused"
@@ -215,8 +218,8 @@ class Labels:
     @property
     def revisions(self) -> list[RecordedRevision]:
         """The last revisions that we uploaded, newest first, on the version."""
-        texts = (self.all.get(f"{_REVISION}{number}", "").split(" ") for number in range(1, 10))
-        return [RecordedRevision(*parts) for parts in texts if len(parts) == 3]
+        texts = (self.all.get(f"{_REVISION}{number}", "") for number in range(1, 10))
+        return revisions_of(texts, items(self.all, _COMMITS))
 
     @property
     def rendering(self) -> Rendering | None:
@@ -362,7 +365,10 @@ def lease_change(holder: LeaseHolder | None) -> dict[str, str | None]:
 
 def _pack_revisions(revisions: Sequence[RecordedRevision]) -> dict[str, str]:
     newest = revisions[:KEPT_REVISIONS]
-    return {f"{_REVISION}{n}": f"{item.revision} {item.digest} {item.tag}" for n, item in enumerate(newest, 1)}
+    commits = in_labels(_COMMITS, (f"{item.revision} {item.commit}" for item in newest if item.commit))
+    return commits | {
+        f"{_REVISION}{n}": f"{item.revision} {item.digest} {item.tag}" for n, item in enumerate(newest, 1)
+    }
 
 
 def _pack_listed(labels: Mapping[str, str]) -> dict[str, str]:

@@ -5,6 +5,7 @@ Pure values. Which label holds which, and whether a text fits into one, is known
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final, Literal, cast, get_args
 
@@ -17,6 +18,15 @@ class RecordedRevision:
     digest: str
     tag: str
     """The environment tag that it ran in; empty in mode `package`."""
+    commit: str = ""
+    """Of the stack file's repository, 40 or 64 digits; empty where it is not known."""
+
+
+def revisions_of(texts: Iterable[str], commits: Iterable[str]) -> list[RecordedRevision]:
+    """The revisions in their labels, `ID DIGEST TAG`, with the commits of those that `ID COMMIT` tells one of."""
+    known = dict(item.split(" ", 1) for item in commits if " " in item)
+    parts = (text.split(" ") for text in texts)
+    return [RecordedRevision(each[0], each[1], each[2], known.get(each[0], "")) for each in parts if len(each) == 3]
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from whisperctl.plan.document import changes_document, remarks_document, stack_d
 from whisperctl.plan.values import planned, shown
 from whisperctl.state.diff import FieldChange
 from whisperctl.state.resources import Masked
-from whisperctl.views.plan import SIGNS, left_out_text
+from whisperctl.views.plan import SIGNS, left_out_text, reason_text
 from whisperctl.views.plan_markdown import fenced, quoted
 
 _BASIS = {
@@ -108,7 +108,7 @@ def _change_lines(change: Change, last: LastChange | None, color: bool) -> Itera
     sign, name = SIGNS[change.action]
     head = f"{sign:>3} {change.address}"
     yield click.style(head, fg=name, bold=True) if color else head
-    yield f"      {change.reason if change.source in change.reason else f'{change.reason} ({change.source})'}"
+    yield f"      {reason_text(change)}"
     fields = (*change.fields, *change.contents)
     width = max((len(field.path) for field in fields), default=0)
     for field in fields:

@@ -11,7 +11,7 @@ import click
 from whisperctl.operate.history import History, Revision
 from whisperctl.spec import Stack
 
-HEADINGS = ("", "REVISION", "CREATED", "BY", "STATUS", "PACKAGE", "ENVIRONMENT TAG", "ROLLBACK")
+HEADINGS = ("", "REVISION", "CREATED", "BY", "STATUS", "COMMIT", "PACKAGE", "ENVIRONMENT TAG", "ROLLBACK")
 
 
 def history_text(stack: Stack, history: History, color: bool, columns: int | None = None) -> str:
@@ -40,6 +40,7 @@ def _row(history: History, revision: Revision) -> tuple[str, ...]:
         moment(revision.created),
         revision.created_by,
         revision.status,
+        revision.commit[:12] or "-",
         (revision.digest[:12] or "-") + (f" as in {earlier.id[:8]}" if earlier else ""),
         tag,
         "-" if revision.active else "no: " + revision.obstacle if revision.obstacle else "possible",
@@ -96,6 +97,7 @@ def history_document(stack: Stack, project: str, history: History) -> dict[str, 
                 "created_by": revision.created_by,
                 "status": revision.status,
                 "error": revision.error,
+                "commit": revision.commit or None,
                 "active": revision.active,
                 "digest": revision.digest or None,
                 "same_package_as": earlier.id if (earlier := history.same_package_as(revision)) else None,

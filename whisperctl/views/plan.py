@@ -96,9 +96,7 @@ def change_text(change: Change, color: bool) -> Iterator[str]:
     sign, name = SIGNS[change.action]
     head = f"{sign:>3} {change.address}"
     yield click.style(head, fg=name, bold=True) if color else head
-    is_said = change.source in change.reason
-    reason = change.reason if is_said else f"{change.reason} ({change.source})"
-    yield f"      {reason if change.action != 'create' else change.source}"
+    yield f"      {reason_text(change) if change.action != 'create' else change.source}"
     fields = (*change.fields, *change.contents)
     width = max((len(field.path) for field in fields), default=0)
     for field in fields:
@@ -107,6 +105,12 @@ def change_text(change: Change, color: bool) -> Iterator[str]:
         else:
             yield f"      {field.path:<{width}} : {step(field)}"
     yield f"      => {change.effect}"
+
+
+def reason_text(change: Change) -> str:
+    """The reason with its place, unless it names that itself; of what left the file no line can be named."""
+    named = change.source.rpartition(":")[0] if change.action == "delete" else change.source
+    return change.reason if named and named in change.reason else f"{change.reason} ({change.source})"
 
 
 def steps_text(plan: Proposal) -> list[str]:
