@@ -163,7 +163,7 @@ def test_another_language_than_declared(run: Run) -> None:
     assert run()["language, detected"].detail == "heard as language es, it is de."
 
 
-def test_reports(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+def test_reports(run: Run) -> None:
     checks = list(run().values())
     document = json.loads(smoke.as_json("tones", "http://x", checks))
     assert document["passed"] is True
@@ -171,8 +171,20 @@ def test_reports(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     lines = smoke.as_lines(checks).splitlines()
     assert len(lines) == 12
     assert len({line.index("ok") for line in lines[:-1] if "  ok  " in line}) == 1
-    smoke.print_table(checks, color=False)
-    assert "11 checks: " in capsys.readouterr().out
+    wide = smoke.for_terminal(checks, 200, color=False).splitlines()
+    assert (len(wide), wide[-1]) == (13, lines[-1])
+    narrow = smoke.for_terminal(checks, 60, color=False).splitlines()
+    assert max(map(len, narrow)) <= 60
+    assert {f"{check.name}: {check.verdict}" for check in checks} <= {line.partition(", ")[0] for line in narrow} | {
+        line.rpartition(", ")[0] for line in narrow
+    }
+
+
+def test_a_reason_to_skip_is_told_once(run: Run) -> None:
+    run.sample = None
+    lines = smoke.as_lines(list(run().values())).splitlines()
+    assert [line for line in lines if "no audio" in line] == [next(line for line in lines if "skipped" in line)]
+    assert "  as transcription, json" in lines[3]
 
 
 def test_a_recording_that_is_no_file_is_refused_at_once(tmp_path: Path) -> None:

@@ -35,6 +35,12 @@ def test_the_defaults_are_a_valid_stack_named_after_the_folder(newcomer: Operato
     assert newcomer.good("validate", "Call Center_2").out.count("is valid") == 1
 
 
+def test_only_what_is_not_set_is_asked_for(newcomer: Operator) -> None:
+    assert "Next: read through stack.yaml, then\n" in newcomer.good("init", "a").err
+    ran = newcomer.run("init", "b", UBIOPS_PROJECT="")
+    assert "Next: set UBIOPS_PROJECT, read through stack.yaml, then\n" in ran.err
+
+
 def test_it_can_be_applied_as_it_is(newcomer: Operator) -> None:
     newcomer.good("init", ".")
     applied = newcomer.good("apply", "--yes").out

@@ -17,7 +17,7 @@ from typing import Any, Literal
 from whisperctl.clock import Clock
 from whisperctl.endpoint import snippets
 from whisperctl.endpoint.client import Endpoint
-from whisperctl.endpoint.probe import check_served, model_names, recording
+from whisperctl.endpoint.probe import check_served, model_names, no_model_behind, recording
 from whisperctl.endpoint.readiness import advice, reports_health
 from whisperctl.endpoint.transcription import ROUTES, Task, Transcript, read
 from whisperctl.endpoint.wer import word_error_rate
@@ -95,6 +95,8 @@ class Smoke:
         self._stack, self._endpoint, self._token, self._task = stack, endpoint, token, task
         self._sample, self._direct, self._clock = sample, direct, clock
         self._detected: str | None = None
+        self._untried = ""
+        """Why nothing can be transcribed here, as the endpoint itself says."""
 
     def checks(self) -> Iterator[Check]:
         """Run each check in turn."""
@@ -133,6 +135,7 @@ class Smoke:
         answer = self._endpoint.get("/health")
         if answer.status != 200:
             raise Unhealthy(f"GET /health answered {answer}." + advice(answer.status))
+        self._untried = no_model_behind(answer)
         return _Seen("200")
 
     def _models(self) -> _Seen:
@@ -229,6 +232,8 @@ class Smoke:
 
     @property
     def _known(self) -> Sample:
+        if self._untried:
+            raise _NotApplicable(self._untried)
         if self._sample is None:
             raise _NotApplicable(NO_AUDIO)
         return self._sample

@@ -1,4 +1,4 @@
-"""Why an object is made or changed, in words: the line of the file that it differs from, or that no line names the field.
+"""Why an object is made or changed, in words: the line of the file that it differs from, or that no line names it.
 
 Pure; what is different is told by `changes`.
 """

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
+from typing import Any
+
+import click
 
 from whisperctl.endpoint.smoke import Check
 from whisperctl.output import json_text
+from whisperctl.views.fitting import fitted
+from whisperctl.views.history import aligned
 
 
 def as_json(stack: str, endpoint: str, checks: Sequence[Check]) -> str:
@@ -28,30 +32,45 @@ def as_lines(checks: Sequence[Check]) -> str:
     """A line per check in columns, then the sum."""
     wide = max(len(check.name) for check in checks)
     lines = [
-        f"{check.name:<{wide}}  {check.verdict:<7}  {_seconds(check):>8}  {_wer(check):>8}  {check.detail}".replace(
+        f"{check.name:<{wide}}  {check.verdict:<7}  {_seconds(check):>8}  {_wer(check):>8}  {detail}".replace(
             "\n", "\n    "
         )
-        for check in checks
+        for check, detail in zip(checks, _details(checks), strict=True)
     ]
     return "\n".join([*lines, summary(checks)])
 
 
-def print_table(checks: Sequence[Check], *, color: bool) -> None:
-    """A table on stdout, in the terminal's width."""
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
+def for_terminal(checks: Sequence[Check], columns: int, *, color: bool) -> str:
+    """A table, or where the terminal is too narrow what was seen below each check; then the sum."""
+    cells = [(check.name, check.verdict, _seconds(check), _wer(check)) for check in checks]
+    rows = [(*cell, detail) for cell, detail in zip(cells, _details(checks), strict=True)]
+    head, *lines = aligned([("check", "", "seconds", "errors", "seen"), *rows])
+    if any(len(line) > columns or "\n" in line for line in lines):
+        head, lines = "", [fitted(_block(row), columns) for row in rows]
+    if color:
+        lines = [click.style(line, **STYLES[check.verdict]) for line, check in zip(lines, checks, strict=True)]
+    return "\n".join([*([head] if head else []), *lines, summary(checks)])
 
-    styles = {"ok": "green", "failed": "bold red", "skipped": "dim"}
-    table = Table("check", "", "seconds", "errors", "seen", box=None, pad_edge=False, header_style="bold")
-    table.columns[2].justify = table.columns[3].justify = "right"
+
+STYLES: Mapping[str, Mapping[str, Any]] = {
+    "ok": {"fg": "green"},
+    "failed": {"fg": "red", "bold": True},
+    "skipped": {"dim": True},
+}
+
+
+def _block(row: Sequence[str]) -> str:
+    name, *short, seen = row
+    below = "\n".join(f"    {line}" for line in seen.splitlines())
+    return f"{name}: {', '.join(filter(None, short))}\n{below}"
+
+
+def _details(checks: Sequence[Check]) -> Iterator[str]:
+    """What each check saw; why it was skipped once for all that were skipped for that reason, at the first of them."""
+    reasons: dict[str, str] = {}
     for check in checks:
-        style = styles[check.verdict]
-        verdict, detail = Text(check.verdict, style), Text(check.detail, "dim" if style == "dim" else "")
-        table.add_row(check.name, verdict, _seconds(check), _wer(check), detail)
-    console = Console(file=sys.stdout, no_color=not color, highlight=False)
-    console.print(table)
-    console.print(summary(checks))
+        first = reasons.setdefault(check.detail, check.name) if check.verdict == "skipped" else check.name
+        yield check.detail if first == check.name else f"as {first}"
 
 
 def passed(checks: Sequence[Check]) -> bool:

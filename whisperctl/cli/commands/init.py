@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, cast, get_args
 
@@ -134,8 +135,9 @@ def _repository_above(folder: Path) -> Path | None:
 
 def _say_next(folder: Path) -> None:
     there = "" if folder == Path() else f"cd {folder}\n  "
+    unset = " and ".join(name for name in ("UBIOPS_PROJECT", "UBIOPS_API_TOKEN") if not os.environ.get(name))
     click.echo(
-        "Next: set UBIOPS_PROJECT and UBIOPS_API_TOKEN, read through stack.yaml, then\n"
+        f"Next: {f'set {unset}, ' if unset else ''}read through stack.yaml, then\n"
         f"  {there}whisperctl doctor\n  whisperctl plan\n  whisperctl apply",
         err=True,
     )

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from whisperctl.cli.options import DEFAULT_PATH, Settings
+from whisperctl.cli.options import DEFAULT_PATH, Settings, terminal_columns
 from whisperctl.cli.sample import sample
 from whisperctl.cli.target import Live, live, route, wake_up
 from whisperctl.errors import EXIT_DONE, EXIT_FAILED
@@ -41,8 +40,8 @@ def smoke(
         url = target.endpoint.url
     if shape == "json":
         click.echo(smoke.as_json(target.stack.name, url, checks))
-    elif sys.stdout.isatty():
-        smoke.print_table(checks, color=settings.use_color())
+    elif columns := terminal_columns():
+        click.echo(smoke.for_terminal(checks, columns, color=settings.use_color()))
     else:
         click.echo(smoke.as_lines(checks))
     return EXIT_DONE if smoke.passed(checks) else EXIT_FAILED
