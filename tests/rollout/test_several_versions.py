@@ -8,9 +8,12 @@ from typing import Any
 import pytest
 
 from tests.harness.project import Project, merged, report
+from tests.rollout.conftest import SAMPLE
 from tests.rollout.test_rollout import pointed, states, versions
 from ubiops_emulator.testing import Emulator
-from whisperctl.state.labels import Labels
+from whisperctl.operate.inventory import serving_version
+from whisperctl.state.labels import Labels, new
+from whisperctl.state.records import RolloutRecord
 
 LINE: dict[str, Any] = {"env": {"PLAIN": "1"}, "rollout": {"strategy": "blue_green", "bake": 0}}
 SECOND: dict[str, Any] = {"env": {"PLAIN": "2"}}
@@ -44,6 +47,18 @@ def instances(project: Project, version: str) -> list[str]:
     """Ids of those that run."""
     running = project.api().instances("alpha", version)
     return sorted(item["id"] for item in running if item["status"] == "running")
+
+
+def test_a_gate_says_that_no_model_runs_behind_the_endpoint_and_passes(project: Project) -> None:
+    smoke = {"audio": str(SAMPLE), "expect": "hello world", "max_wer": 0.4}
+    proved = project.apply(**line(rollout={"smoke": smoke})).proved
+    assert "nothing was transcribed: The emulator runs with --runtime none: no code was executed" in proved
+
+
+def test_a_version_whose_first_rollout_failed_serves_nobody() -> None:
+    for record, serves in ((RolloutRecord(state="failed"), None), (RolloutRecord(state="served"), "v1-0")):
+        raw = {"version": "v1-0", "default": True, "labels": new(owner="alpha", rollout=record)}
+        assert serving_version([raw], [], had_service=False) == serves
 
 
 def test_scale_restart_pause_and_destroy_mean_the_version_that_serves(project: Project) -> None:

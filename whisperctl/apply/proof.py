@@ -120,7 +120,8 @@ def _probe_service(
             for smoke in stack.rollout.smokes or (None,)
         ]
     job.say(address, f"{url} is up after {sum(probed.seconds for probed in passed):.0f} s")
-    job.proved = "; ".join(dict.fromkeys(proof_text(stack.model.served_name, probed) for probed in passed))
+    name, has_smoke = stack.model.served_name, bool(stack.rollout.smokes)
+    job.proved = "; ".join(dict.fromkeys(proof_text(name, probed, has_smoke) for probed in passed))
 
 
 def check_own_health(address: Address, answer: Mapping[str, Any]) -> None:

@@ -37,7 +37,7 @@ class Probed:
     """None without a smoke transcription."""
     wer: float | None
     untried: str = ""
-    """Why a smoke transcription that there is was not asked for, in the host's own words."""
+    """Why no smoke transcription can be asked for here, in the host's own words."""
 
 
 def probe(
@@ -73,7 +73,7 @@ def probe(
     models = model_names(wait.until_ok("GET /v1/models", lambda seconds: endpoint.get("/v1/models", seconds)), endpoint)
     check_served(models, served_name, endpoint)
     listen(f"serves {served_name}")
-    untried = no_model_behind(health) if smoke else ""
+    untried = no_model_behind(health)
     transcript, wer = (None, None) if smoke is None or untried else _smoke(wait, smoke, served_name, task)
     return Probed(seconds=wait.waited(), models=models, transcript=transcript, wer=wer, untried=untried)
 
@@ -88,11 +88,11 @@ def no_model_behind(health: Answer) -> str:
     return clean(note) if isinstance(note, str) and "no code was executed" in note else ""
 
 
-def proof_text(served_name: str, probed: Probed) -> str:
+def proof_text(served_name: str, probed: Probed, has_smoke: bool) -> str:
     """What a passed probe has proved, and what not, for the last words of an apply."""
     if probed.transcript is not None:
         return f"transcribed {shortened(probed.transcript)!r} (word error rate {probed.wer:.2f})"
-    return unheard_text(served_name, probed.untried)
+    return unheard_text(served_name, probed.untried if has_smoke else "")
 
 
 def unheard_text(served_name: str, why: str) -> str:

@@ -181,10 +181,14 @@ def own_services(services: Iterable[Json], stack: str, deployment: str) -> list[
 
 
 def serving_version(versions: Sequence[Json], services: Sequence[Json], had_service: bool) -> str | None:
-    """The version that the first service leads to; without services the default, unless the stack had a service."""
+    """The version that the first service leads to; without services the default, unless the stack had a service.
+
+    None has served whose rollout failed, or goes on, before there was a service.
+    """
     default = next((str(raw["version"]) for raw in versions if raw.get("default")), None)
     if not services:
-        return None if had_service else default or _newest(versions)
+        candidates = [] if had_service else [raw for raw in versions if not _is_unproven(raw)]
+        return next((str(raw["version"]) for raw in candidates if raw.get("default")), None) or _newest(candidates)
     return str(services[0].get("version") or default or "") or None
 
 
@@ -227,6 +231,11 @@ def version_uses(
         )
 
     return [use(raw) for raw in versions]
+
+
+def _is_unproven(version: Json) -> bool:
+    record = Labels.of(version).rollout
+    return record is not None and record.state in ("begun", "failed")
 
 
 def _failed_stage(version: Json) -> str:

@@ -42,7 +42,8 @@ def _running_lines(status: Status, color: bool) -> Iterator[str]:
     yield from _failed_start(status.failed_start)
     if len(status.versions) > 1 or any(version.leak for version in status.versions):
         yield from _table("Versions", [_version_row(version) for version in status.versions])
-    yield from _table("Endpoint", [_door_row(door, color) for door in status.doors])
+    if status.doors:
+        yield from _table("Endpoint", [_door_row(door, color) for door in status.doors])
     yield from (f"  {text}" for text in _failures(status.line))
     if status.credits_per_hour is not None:
         yield f"  Credits: {status.credits_per_hour:g} per hour for the instances that run now"
