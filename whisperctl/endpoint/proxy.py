@@ -85,7 +85,8 @@ class _Exchange(BaseHTTPRequestHandler):
 
     endpoint: Endpoint
     about: About
-    protocol_version = "HTTP/1.1"
+    protocol_version = default_request_version = "HTTP/1.1"
+    """Also of an answer to a request that names none, or one that cannot be read: else it has no head at all."""
     server_version = "whisperctl"
     sys_version = ""
     timeout = 60
