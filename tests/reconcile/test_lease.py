@@ -301,6 +301,50 @@ def test_an_apply_that_was_stopped_past_its_lease_writes_nothing_over_the_one_th
     assert project.cli("plan", "--detailed-exitcode", str(theirs)).code == 0
 
 
+class WhileItBuilds(SkippingClock):
+    """Does something once, as soon as the apply's package builds."""
+
+    def __init__(self, project: Project, does: Callable[[WhileItBuilds], None]) -> None:
+        super().__init__()
+        self.project, self.does, self.done = project, does, False
+        project.events.clear()
+
+    def sleep(self, seconds: float) -> None:
+        if not self.done and any(text.startswith("revision ") for text in self.project.said):
+            self.done = True
+            self.does(self)
+        super().sleep(seconds)
+
+
+def test_an_apply_whose_revision_was_overtaken_does_not_wait_for_it(project: Project) -> None:
+    project.apply()
+    [theirs] = project.plan(project.write("other.yaml", vllm={"max_model_len": 200}))
+
+    def upload(_clock: WhileItBuilds) -> None:
+        api = project.api()
+        revision = api.upload("alpha", "v1", theirs.wanted.package)
+        until(lambda: (api.version("alpha", "v1") or {})["active_revision"] == revision)
+
+    file = project.write(vllm={"max_model_len": 300}, rollout={"timeout": 60})
+    [outcome] = project.perform(file, world=project.world(WhileItBuilds(project, upload)))
+    assert not outcome.succeeded
+    assert "was uploaded while" in report(outcome)
+
+
+def test_an_apply_whose_lease_was_taken_does_not_wait_for_its_build(project: Project) -> None:
+    project.apply()
+    project.fault("build-endless", count=1)
+
+    def take(clock: WhileItBuilds) -> None:
+        write_labels(project, **leases.ELSEWHERE)
+        clock.skipped += 120
+
+    file = project.write(vllm={"max_model_len": 300}, rollout={"timeout": 300})
+    [outcome] = project.perform(file, world=project.world(WhileItBuilds(project, take)))
+    assert not outcome.succeeded
+    assert "has taken over" in report(outcome)
+
+
 @pytest.mark.parametrize("other", ["apply", "destroy", "pause"])
 @pytest.mark.parametrize("destroy", [False, True])
 def test_whoever_finds_that_the_world_has_moved_since_its_plan_plans_again(

@@ -21,7 +21,7 @@ from whisperctl.apply.job import FAILED, Job
 from whisperctl.apply.polling import wait_for
 from whisperctl.clock import latest_moment
 from whisperctl.control.api import Api, Json
-from whisperctl.errors import ApiError, BuildFailed, NotFound, WhisperctlError
+from whisperctl.errors import ApiError, BuildFailed, NotFound, StalePlan, WhisperctlError
 from whisperctl.loading.commit import commit_of
 from whisperctl.package.build import EnvironmentBuild
 from whisperctl.plan.operations import Operation
@@ -154,7 +154,7 @@ def _wait_for_tag(job: Job, address: Address, wanted: EnvironmentBuild, started:
         timeout=job.timeout,
         what=f"{address} to build",
         advice="It goes on building on UbiOps: apply again to go on waiting, or raise rollout.timeout.",
-        tick=logs.more,
+        tick=logs.tell,
     )
     logs.more()
     if built["status"] != "available":
@@ -201,21 +201,35 @@ def upload(job: Job, operation: Operation) -> None:
         timeout=job.timeout,
         what=f"revision {revision} of {address} to build",
         advice="It goes on building on UbiOps: apply again to go on waiting, or raise rollout.timeout.",
-        tick=logs.more,
+        tick=logs.tell,
     )
     logs.more()
     if built["status"] != "success":
         raise BuildFailed(logs.failure(built))
-    wait_for(
-        lambda: job.api.version(job.deployment, job.version) or {},
-        lambda raw: raw.get("active_revision") == revision,
-        clock=job.clock,
-        timeout=job.timeout,
-        what=f"revision {revision} to become active",
-    )
+    _wait_until_active(job, address, revision, version.get("latest_revision"))
     _record_revision(job, revision, rendering)
     if uploaded is None:
         job.build_seconds = max(round(job.clock.monotonic() - begun), 1)
+
+
+def _wait_until_active(job: Job, address: Address, revision: str, before: str | None) -> None:
+    """Wait until the version runs a revision that is built; `before` was the latest one until it was uploaded.
+
+    Raises:
+        StalePlan: somebody has uploaded another one meanwhile.
+    """
+    known = (revision, before, None)  # a read may be answered from a copy that is a moment behind
+    now = wait_for(
+        lambda: job.api.version(job.deployment, job.version) or {},
+        lambda raw: raw.get("active_revision") == revision or raw.get("latest_revision") not in known,
+        clock=job.clock,
+        timeout=job.timeout,
+        what=f"revision {revision} to become active",
+        tick=job.lease.check,
+    )
+    if now.get("active_revision") != revision:
+        other = now["latest_revision"]
+        raise StalePlan(f"{address}: revision {other} was uploaded while {revision} was built.\n  Plan again.")
 
 
 def _already_uploaded(job: Job, version: Json) -> str | None:
@@ -296,6 +310,11 @@ class _Logs:
         self.since = int(since * 1e9)
         self.asked = job.clock.monotonic()
         self.lines: list[str] = []
+
+    def tell(self) -> None:
+        """As `more`, while the stack is still this apply's."""
+        self.job.lease.check()
+        self.more()
 
     def more(self) -> None:
         """Read and say the new lines; where they cannot be read a line says why."""

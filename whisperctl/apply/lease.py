@@ -155,6 +155,15 @@ class Lease:
 
     # --- keeping it ---------------------------------------------------------------------------------------------------
 
+    def check(self) -> None:
+        """Between the polls of a wait.
+
+        Raises:
+            StalePlan: somebody else is known to have taken the lease: what is waited for may never come.
+        """
+        if self.lost:
+            raise StalePlan(OVER)
+
     def fence(self) -> float:
         """Seconds that a write which begins now may take.
 
@@ -162,8 +171,7 @@ class Lease:
             StalePlan: somebody else has taken the lease.
             ApiError: the time has run out, and UbiOps does not tell who has it now.
         """
-        if self.lost:
-            raise StalePlan(OVER)
+        self.check()
         if not self.placed:
             return math.inf
         if self._left() < MARGIN:
