@@ -86,24 +86,33 @@ def end_answers(client: httpx.Client) -> None:
             transport._pool._network_backend = _Backend()
 
 
+def read_bytes(parts: Iterable[bytes]) -> bytes:
+    """All of a body.
+
+    Raises:
+        httpx.DecodingError: it has more than `LARGEST` bytes.
+        httpcore.ReadTimeout: it did not end in time.
+    """
+    whole: list[bytes] = []
+    size = 0
+    for part in parts:
+        size += len(part)
+        if size > LARGEST:
+            raise httpx.DecodingError(f"the answer has more than {LARGEST >> 20} MiB")
+        whole.append(part)
+        _left(None)
+    return b"".join(whole)
+
+
 def read_whole(response: httpx.Response) -> None:
     """Read and decode the body of a streamed response.
 
     Raises:
         httpx.HTTPError: it broke off, did not end in time, or has more than `LARGEST` bytes.
     """
-    parts: list[bytes] = []
-    size = 0
     try:
-        for part in response.iter_bytes():
-            size += len(part)
-            if size > LARGEST:
-                raise httpx.DecodingError(f"the answer has more than {LARGEST >> 20} MiB")
-            parts.append(part)
-            if _left(None) is None:
-                continue
+        response._content = read_bytes(response.iter_bytes())
     except httpcore.ReadTimeout as error:
         raise httpx.ReadTimeout(str(error)) from None
     finally:
         response.close()
-    response._content = b"".join(parts)

@@ -10,17 +10,20 @@ from __future__ import annotations
 import json
 import re
 import secrets
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Self
 
+import httpcore
 import httpx
 
 from whisperctl.endpoint.answers import ending, read_whole
 from whisperctl.endpoint.blanking import Blanking
 from whisperctl.endpoint.connections import NETWORK, Connections
 from whisperctl.endpoint.link import delivery_rate
+from whisperctl.endpoint.posts import headers_of, text_of
 from whisperctl.errors import Unhealthy, Unreachable
 from whisperctl.hosts import refuse_foreign, refuse_plain
 from whisperctl.output import TOKEN, clean, learn_token
@@ -36,6 +39,16 @@ Upload = tuple[str, bytes | Sequence[bytes | memoryview]]
 """A file's name as the server sees it, and its content, whole or in parts."""
 
 _REDIRECTS = 5
+_REDIRECTIONS = (301, 302, 303, 307, 308)
+_BROKEN = (
+    httpx.HTTPError,
+    httpx.InvalidURL,
+    httpx.StreamError,
+    httpcore.NetworkError,
+    httpcore.ProtocolError,
+    httpcore.UnsupportedProtocol,
+    httpcore.ConnectionNotAvailable,
+)
 _CONNECT_SECONDS = 10.0
 _TELLING = 256 << 10
 """Bytes of a body from which on the time that it took tells about the link, and not about the two machines."""
@@ -116,6 +129,7 @@ class Endpoint:
         self.transcription_timeout = transcription_timeout or timeout
         self._origin = _origin(self.url)
         self._auth = _TokenFor(self._origin, token) if token else None
+        self._token_header = [(b"Authorization", f"Token {token}".encode())] if token else []
         self._token, self._say = token, say
         self.link_rate: float | None = None
         """Bytes a second that one request gets through, by TCP's own measure; None until it is known."""
@@ -126,7 +140,7 @@ class Endpoint:
             refuse_plain(self.url)
             if home is not None:
                 refuse_foreign(self.url, home)
-        self._clients = Connections(encrypted=self.url.lower().startswith("https://"))
+        self._clients = Connections(self.url)
 
     def __repr__(self) -> str:
         return f"Endpoint({self.url!r})"
@@ -150,7 +164,7 @@ class Endpoint:
         """
         url = httpx.URL(self._absolute(path))
         for _ in range(_REDIRECTS):
-            response = self._send("GET", url, timeout)
+            response = self._get(url, timeout)
             if not response.has_redirect_location:
                 return self._answer(response)
             target = url.join(response.headers["location"])
@@ -173,14 +187,23 @@ class Endpoint:
             Unhealthy: it redirects.
         """
         boundary, form = _form(fields, upload)
-        headers = {"Content-Type": f"multipart/form-data; boundary={boundary}"}
-        url = httpx.URL(self._absolute(path))
-        seconds = self.transcription_timeout if timeout is None else timeout
-        response = self._send("POST", url, seconds, content=form, headers=headers)
-        if response.has_redirect_location:
-            target = response.url.join(response.headers["location"])
-            raise self._strays("POST", path, response.status_code, target)
-        return self._answer(response)
+        headers = [(b"Content-Type", b"multipart/form-data; boundary=" + boundary.encode()), *self._token_header]
+        url = self._absolute(path)
+        limit = self.transcription_timeout if timeout is None else timeout
+        began = time.monotonic()
+        with (
+            self._own_errors("POST", url, limit),
+            ending(limit),
+            self._clients.posts.answered(url, headers, form, min(limit, _CONNECT_SECONDS), limit) as response,
+        ):
+            if len(form) >= _TELLING:
+                self._learn_rate(response.extensions)
+            answer_headers = headers_of(response)
+            text = text_of(response, answer_headers)
+        self._told("POST", url, response.status, time.monotonic() - began)
+        if response.status in _REDIRECTIONS and (location := answer_headers.get("location")):
+            raise self._strays("POST", path, response.status, httpx.URL(url).join(location))
+        return Answer(status=response.status, text=self._blank(text), headers=answer_headers)
 
     @contextmanager
     def relayed(
@@ -199,7 +222,7 @@ class Endpoint:
         """
         url = httpx.URL(self._absolute(target))
         limit = httpx.Timeout(max(self.timeout, _PATIENT_SECONDS), connect=_CONNECT_SECONDS)
-        with self._clients.taken() as client, self._own_errors(verb, url, max(self.timeout, _PATIENT_SECONDS)):
+        with self._clients.taken() as client, self._own_errors(verb, str(url), max(self.timeout, _PATIENT_SECONDS)):
             request = client.build_request(verb, url, headers=dict(headers), content=body, timeout=limit)
             response = client.send(request, auth=self._auth, stream=True)
             try:
@@ -229,38 +252,50 @@ class Endpoint:
             return None
         return url.raw_path.decode().removeprefix(httpx.URL(self.url).path.rstrip("/")) or "/"
 
-    def _send(self, verb: str, url: httpx.URL, timeout: float | None, **body: Any) -> httpx.Response:
+    def _get(self, url: httpx.URL, timeout: float | None) -> httpx.Response:
         seconds = self.timeout if timeout is None else timeout
         limit = httpx.Timeout(seconds, connect=min(seconds, _CONNECT_SECONDS))
-        with self._clients.taken() as client, self._own_errors(verb, url, seconds), ending(seconds):
-            request = client.build_request(verb, url, timeout=limit, **body)
+        with self._clients.taken() as client, self._own_errors("GET", str(url), seconds), ending(seconds):
+            request = client.build_request("GET", url, timeout=limit)
             response = client.send(request, auth=self._auth, stream=True)
-            if len(body.get("content", b"")) >= _TELLING and (rate := delivery_rate(response)):
-                self.link_rate = rate if self.link_rate is None else 0.8 * self.link_rate + 0.2 * rate
             read_whole(response)
-        if response.status_code == 407:
-            raise Unreachable(verb, url.path, 0, f"{verb} {url.copy_with(query=None)}: {refused(407)}.", NETWORK)
-        self._say(f"{verb} {url} -> {response.status_code} ({response.elapsed.total_seconds():.2f} s)")
+        self._told("GET", str(url), response.status_code, response.elapsed.total_seconds())
         return response
 
+    def _told(self, verb: str, url: str, status: int, seconds: float) -> None:
+        """Say a line of a request that was answered.
+
+        Raises:
+            Unreachable: a proxy answered it, and wants a login.
+        """
+        if status == 407:
+            raise Unreachable(verb, httpx.URL(url).path, 0, f"{_asked(verb, url)}: {refused(407)}.", NETWORK)
+        self._say(f"{verb} {url} -> {status} ({seconds:.2f} s)")
+
+    def _learn_rate(self, extensions: Mapping[str, Any]) -> None:
+        """Of a response to a large body: how quickly its bytes were delivered."""
+        if rate := delivery_rate(extensions):
+            self.link_rate = rate if self.link_rate is None else 0.8 * self.link_rate + 0.2 * rate
+
     @contextmanager
-    def _own_errors(self, verb: str, url: httpx.URL, seconds: float) -> Iterator[None]:
-        asked = f"{verb} {url.copy_with(query=None)}"
+    def _own_errors(self, verb: str, url: str, seconds: float) -> Iterator[None]:
         try:
             yield
-        except httpx.TimeoutException as error:
-            reason = f"{asked}: no answer within {seconds:g} s."
-            raise TooSlow(verb, url.path, 0, reason, "Pass a larger --timeout.") from error
-        except httpx.ProxyError as error:
-            raise Unreachable(verb, url.path, 0, f"{asked}: {_proxy_in_words(error)}.", NETWORK) from error
-        except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
+        except (httpx.TimeoutException, httpcore.TimeoutException) as error:
+            reason = f"{_asked(verb, url)}: no answer within {seconds:g} s."
+            raise TooSlow(verb, httpx.URL(url).path, 0, reason, "Pass a larger --timeout.") from error
+        except (httpx.ProxyError, httpcore.ProxyError) as error:
+            reason = f"{_asked(verb, url)}: {_proxy_in_words(error)}."
+            raise Unreachable(verb, httpx.URL(url).path, 0, reason, NETWORK) from error
+        except _BROKEN as error:
             words = failure_in_words(error)
-            if words is None and isinstance(error, httpx.ConnectError) and proxy_for(str(url)):
+            if words is None and isinstance(error, (httpx.ConnectError, httpcore.ConnectError)) and proxy_for(url):
                 words = SILENT
             reason = words or clean(self._blank(str(error))).rstrip(".") or "the connection broke"
-            raise Unreachable(verb, url.path, 0, f"{asked}: {reason}.", NETWORK if words else "") from error
+            advice = NETWORK if words else ""
+            raise Unreachable(verb, httpx.URL(url).path, 0, f"{_asked(verb, url)}: {reason}.", advice) from error
         except RuntimeError as error:  # httpx's word for a client that was closed while a request was on its way
-            raise Unreachable(verb, url.path, 0, f"{asked}: stopped.") from error
+            raise Unreachable(verb, httpx.URL(url).path, 0, f"{_asked(verb, url)}: stopped.") from error
 
     def _absolute(self, path: str) -> str:
         if not path.startswith("/") or path.startswith("//"):
@@ -307,7 +342,12 @@ def _quoted(name: str) -> str:
     return name.replace('"', "%22").replace("\r", "%0D").replace("\n", "%0A")
 
 
-def _proxy_in_words(error: httpx.ProxyError) -> str:
+def _asked(verb: str, url: str) -> str:
+    """A request as messages name it."""
+    return f"{verb} {httpx.URL(url).copy_with(query=None)}"
+
+
+def _proxy_in_words(error: Exception) -> str:
     """A status that a proxy answered a CONNECT with, or what a SOCKS proxy made of its own."""
     text = clean(str(error))
     return refused(text[:3]) if text[:3].isdecimal() else f"the proxy refuses the connection ({text})"

@@ -11,6 +11,7 @@ from http.cookiejar import DefaultCookiePolicy
 import httpx
 
 from whisperctl.endpoint.answers import end_answers
+from whisperctl.endpoint.posts import Posts
 from whisperctl.errors import Unhealthy
 from whisperctl.output import clean
 from whisperctl.tls import client_context
@@ -24,8 +25,11 @@ class Connections:
     httpx has a pool of its own; at 256 requests in flight its one lock took most of a core (measured).
     """
 
-    def __init__(self, *, encrypted: bool) -> None:
+    def __init__(self, url: str) -> None:
         """Make the first client.
+
+        Args:
+            url: of the endpoint.
 
         Raises:
             Unhealthy: the environment's proxies or certificates cannot be used.
@@ -35,8 +39,12 @@ class Connections:
         self._closed = False
         try:
             # httpx would read the certificates of all authorities, which takes longer than a request.
-            self._trust = client_context() if encrypted else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+            self._trust = (
+                client_context() if url.lower().startswith("https://") else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+            )
             self._idle.append(self._made())
+            self.posts = Posts(self._idle[0], url)
+            """Connections for what is sent often."""
         except (OSError, ImportError, ValueError, httpx.InvalidURL) as error:  # proxies, certificates
             raise Unhealthy(
                 f"No HTTP client can be made of this environment: {clean(str(error)) or type(error).__name__}.\n"
@@ -60,6 +68,7 @@ class Connections:
     def close(self) -> None:
         """Drop all connections, also those in use."""
         self._closed = True
+        self.posts.close()
         for client in list(self._all):
             client.close()
 

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import socket
 import struct
+from collections.abc import Mapping
 from typing import Any
-
-import httpx
 
 _RATE_AT = 160
 """`tcpi_delivery_rate` of `struct tcp_info` in linux/tcp.h: bytes a second, 64 bits, since Linux 4.9."""
 
 
-def delivery_rate(response: httpx.Response) -> float | None:
-    """Bytes a second that the peer has acknowledged lately; None where nobody tells, or nothing was sent yet."""
-    stream: Any = response.extensions.get("network_stream")
+def delivery_rate(extensions: Mapping[str, Any]) -> float | None:
+    """Bytes a second that the peer has acknowledged lately; None where nobody tells, or nothing was sent yet.
+
+    Args:
+        extensions: of a response of httpx or httpcore: they name its connection.
+    """
+    stream: Any = extensions.get("network_stream")
     connection = stream.get_extra_info("socket") if stream is not None else None
     if connection is None or not hasattr(socket, "TCP_INFO"):
         return None

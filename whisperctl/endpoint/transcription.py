@@ -161,9 +161,12 @@ def timed(transcript: Transcript, duration: float) -> Transcript:
         if not segment.text:
             continue
         start = min(max(segment.start, sane[-1].start if sane else 0.0), duration)
-        if sane:
-            sane[-1] = replace(sane[-1], end=min(sane[-1].end, start))
-        sane.append(replace(segment, start=start, end=min(max(segment.end, start), duration)))
+        if sane and sane[-1].end > start:
+            sane[-1] = replace(sane[-1], end=start)
+        end = min(max(segment.end, start), duration)
+        if (start, end) != (segment.start, segment.end):  # most need no change: a copy costs more than all the rest
+            segment = replace(segment, start=start, end=end)
+        sane.append(segment)
     return replace(transcript, segments=tuple(sane), duration=duration)
 
 

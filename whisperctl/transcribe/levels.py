@@ -73,10 +73,11 @@ def leading_silence(levels: Levels) -> int:
     """How many levels are silent before the first sound; a soft voice before a loud one is sound."""
     lead = len(levels)
     while lead:
-        pauses = silences(levels[:lead], 1)
-        if not pauses or pauses[0][0] > 0:
+        loud = levels[:lead] >= loud_from(levels[:lead])
+        first = int(loud.argmax()) if loud.any() else lead
+        if first == 0:
             return 0 if lead == len(levels) else lead
-        if pauses[0][1] == lead:
+        if first == lead:
             return lead
-        lead = pauses[0][1]
+        lead = first
     return 0

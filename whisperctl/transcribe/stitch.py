@@ -98,7 +98,16 @@ def merged(lanes: Sequence[tuple[str | None, Transcript]]) -> Transcript:
 
 def _shifted(piece: Piece, transcript: Transcript) -> list[Segment]:
     sane = timed(begun(piece, transcript), piece.end - piece.start).segments or ()
-    return [replace(one, start=one.start + piece.start, end=one.end + piece.start) for one in sane]
+    return [
+        Segment(
+            start=one.start + piece.start,
+            end=one.end + piece.start,
+            text=one.text,
+            channel=one.channel,
+            words=one.words,
+        )
+        for one in sane
+    ]
 
 
 def _first_after(segments: list[Segment], time: float) -> int:

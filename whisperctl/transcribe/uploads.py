@@ -27,6 +27,8 @@ _SECONDS = 8e-9
 _OFFSET = 328
 """Steps of 16 bits, 1 % of full scale: a larger constant offset is taken off. Whisper pads what it gets with zeros, and
 takes the step at its end for a word (seen with an offset of 20 %)."""
+_SPARSE = 61
+"""Every so many samples tell whether there may be an offset; a prime, so that no tone looks like one."""
 _WEIGHT = 0.2
 """Of the newest measurement."""
 
@@ -72,9 +74,9 @@ class Uploads:
 
 
 def _centred(samples: Samples) -> Samples:
-    if not len(samples) or abs(samples[::16].mean()) <= _OFFSET:
+    if not len(samples) or abs(samples[::_SPARSE].mean()) <= _OFFSET:
         return samples
-    offset = int(samples.mean())  # of every 16th sample, a tone of 1 kHz looks like an offset
+    offset = int(samples.mean())
     if abs(offset) <= _OFFSET:
         return samples
     centred: Samples = np.clip(samples.astype(np.int32) - offset, -32768, 32767).astype(np.int16)

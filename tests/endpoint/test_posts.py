@@ -1,0 +1,95 @@
+"""POSTs over kept connections: one connection for many, another where the server has closed it, any encoding."""
+
+from __future__ import annotations
+
+import gzip
+import re
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from whisperctl.endpoint.client import Endpoint
+from whisperctl.errors import Unreachable
+
+
+@contextmanager
+def answering(*answers: bytes, closes_after: int = 99) -> Iterator[tuple[str, list[int], threading.Semaphore]]:
+    """A server that gives these answers in order; its URL, how many requests each connection brought, and its ends."""
+    left, brought, ended = list(answers), list[int](), threading.Semaphore(0)
+
+    def serve() -> None:
+        while left:
+            connection, _ = listener.accept()
+            brought.append(0)
+            with connection, connection.makefile("rb") as sent:
+                while left and brought[-1] < closes_after and (head := b"".join(iter(sent.readline, b"\r\n"))):
+                    length = re.search(rb"(?i)content-length: (\d+)", head)
+                    sent.read(int(length[1]) if length else 0)
+                    brought[-1] += 1
+                    connection.sendall(left.pop(0))
+            ended.release()
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}", brought, ended
+        thread.join(10)
+
+
+def answer(body: bytes, *headers: bytes) -> bytes:
+    return b"\r\n".join([b"HTTP/1.1 200 OK", b"Content-Length: %d" % len(body), *headers, b"", body])
+
+
+def test_one_connection_carries_many_requests() -> None:
+    with (
+        answering(*[answer(b"%d" % number) for number in range(5)]) as (url, brought, _),
+        Endpoint(url, None, 5) as there,
+    ):
+        assert [there.post("/", {}, ("a.wav", b"x" * 300_000)).text for _ in range(5)] == ["0", "1", "2", "3", "4"]
+    assert brought == [5]
+
+
+def test_a_connection_that_the_server_has_closed_is_not_used_again() -> None:
+    with (
+        answering(answer(b"first"), answer(b"second"), closes_after=1) as (url, brought, ended),
+        Endpoint(url, None, 5) as there,
+    ):
+        assert there.post("/", {}, ("a.wav", b"x")).text == "first"
+        assert ended.acquire(timeout=5)
+        assert there.post("/", {}, ("a.wav", b"x")).text == "second"
+    assert brought == [1, 1]
+
+
+def test_an_answer_that_breaks_off_costs_its_connection_only() -> None:
+    with (
+        answering(answer(b"broken")[:-2], answer(b"whole"), closes_after=1) as (url, _, _ended),
+        Endpoint(url, None, 5) as there,
+    ):
+        with pytest.raises(Unreachable, match="POST http"):
+            there.post("/", {}, ("a.wav", b"x"))
+        assert there.post("/", {}, ("a.wav", b"x")).text == "whole"
+
+
+@pytest.mark.parametrize(
+    ("body", "headers"),
+    [
+        ("ž".encode(), ()),
+        (gzip.compress("ž".encode()), (b"Content-Encoding: gzip",)),
+        ("ž".encode("latin-2"), (b"Content-Type: text/plain; charset=iso-8859-2",)),
+    ],
+)
+def test_an_answer_in_any_encoding(body: bytes, headers: tuple[bytes, ...]) -> None:
+    with answering(answer(body, *headers)) as (url, _, _ended), Endpoint(url, None, 5) as there:
+        assert there.post("/", {}, ("a.wav", b"x")).text == "ž"
+
+
+def test_after_its_end_an_endpoint_keeps_no_connection() -> None:
+    with answering(answer(b"first"), answer(b"second")) as (url, brought, ended):
+        with Endpoint(url, None, 5) as there:
+            assert there.post("/", {}, ("a.wav", b"x")).text == "first"
+        assert ended.acquire(timeout=5)
+        assert there.post("/", {}, ("a.wav", b"x")).text == "second"
+    assert brought == [1, 1]
