@@ -8,11 +8,20 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import BinaryIO
 
 import pytest
 
 from whisperctl.endpoint.client import Endpoint
 from whisperctl.errors import Unreachable
+
+
+def read_head(sent: BinaryIO) -> bytes:
+    """The lines before a body; none where the connection has ended."""
+    head = b""
+    while (line := sent.readline()) not in (b"", b"\r\n"):
+        head += line
+    return head
 
 
 @contextmanager
@@ -25,7 +34,7 @@ def answering(*answers: bytes, closes_after: int = 99) -> Iterator[tuple[str, li
             connection, _ = listener.accept()
             brought.append(0)
             with connection, connection.makefile("rb") as sent:
-                while left and brought[-1] < closes_after and (head := b"".join(iter(sent.readline, b"\r\n"))):
+                while left and brought[-1] < closes_after and (head := read_head(sent)):
                     length = re.search(rb"(?i)content-length: (\d+)", head)
                     sent.read(int(length[1]) if length else 0)
                     brought[-1] += 1
