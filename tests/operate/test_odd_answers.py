@@ -21,9 +21,13 @@ from tests.harness import loopback, program
 from tests.harness.operator import Operator
 from tests.harness.sweeps import EXHAUSTIVE
 from ubiops_emulator.testing import Emulator
+from whisperctl.control.shapes import misfit
 
 VALUES: tuple[Any, ...] = (None, 7, "x", [], {}, [None], {"x": None})
-COMMANDS = ["status", "doctor", "history", "logs", "plan", "drift", "curl"]
+COMMANDS = [
+    "status", "doctor", "history", "logs", "plan", "drift", "curl", "list", "usage",
+    "plan --destroy",
+]  # fmt: skip
 SAMPLE = 8
 
 
@@ -116,16 +120,38 @@ def test_an_odd_value_ends_in_what_is_known_or_in_one_line(operator: Operator, c
     replay = Replay(operator.emulator)
     with serving(replay) as host:
         environ = operator.env(UBIOPS_API_HOST=host)
-        expected = program.run(command, environ=environ, folder=operator.folder)
+        expected = program.run(*command.split(), environ=environ, folder=operator.folder)
         assert expected.code in (0, 2), expected
         cases = misfits(replay)
         chosen = cases if EXHAUSTIVE else random.Random(command).sample(cases, min(SAMPLE, len(cases)))
         failed = []
         for replay.odd in chosen:
-            ran = program.run("-v", command, environ=environ, folder=operator.folder)
+            ran = program.run("-v", *command.split(), environ=environ, folder=operator.folder)
             if ran.code not in (0, 1, 2) or "whisperctl itself has failed" in ran.err or "Traceback" in ran.err:
                 failed.append((replay.odd, ran.err[-900:]))
         assert not failed, f"{len(failed)} of {len(chosen)}: {failed[:3]}"
+
+
+@pytest.mark.parametrize(
+    ("method", "answer"),
+    [
+        ("deployment_versions_list", [{"version": {"name": "v1"}}]),
+        ("services_list", [{"name": "a", "deployment": {"name": "b"}}]),
+        ("project_instances_list", {"results": [{"id": "a", "status": "running", "instance_type": "gpu-l4"}]}),
+        ("environment_tags_usage", [{"deployment": []}]),
+        (
+            "time_series_data_list",
+            {"data_points": [{"start_date": "2026-11-29", "end_date": {}, "value": 1}]},
+        ),
+        ("time_series_data_list", {"data": [{"start_date": "0001-01-01T00:00:00+14:00", "value": 1}]}),
+        ("deployment_version_requests_batch_get", [{"id": "a"}]),
+        ("deployments_get", {"name": "a", "port": float("nan")}),
+        ("deployment_versions_list", [{"version": "v1", "minimum_instances": 10**400}]),
+    ],
+)
+def test_a_value_that_breaks_what_is_computed_from_it_is_odd(method: str, answer: Any) -> None:
+    assert misfit(method, answer) is not None
+    assert misfit("deployment_versions_list", [{"version": "v1", "instance_type": "gpu-l4"}]) is None
 
 
 def test_one_odd_object_ends_no_list_for_those_who_only_look(operator: Operator) -> None:

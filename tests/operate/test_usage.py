@@ -50,6 +50,8 @@ def test_days(since: float, first: date, count: int) -> None:
         ("1\n00:00:00,000 --> 00:00:01,000\nhi", None),
         ("[1, 2]", None),
         ('{"usage": "much"}', None),
+        ("[" * 100_000, None),
+        ({"duration": 10**400}, None),
         (None, None),
     ],
 )

@@ -6,8 +6,9 @@ UbiOps' business: only what would break us is checked.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 
@@ -16,13 +17,17 @@ def _text(value: Any) -> bool:
 
 
 def _number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+    """One that can be computed with: JSON, as Python reads it, knows NaN, infinity and numbers of any length."""
+    try:
+        return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    except OverflowError:
+        return False
 
 
 def _time(value: Any) -> bool:
     try:
-        datetime.fromisoformat(value)
-    except (TypeError, ValueError):
+        datetime.fromisoformat(value).astimezone(UTC)
+    except (TypeError, ValueError, OverflowError):
         return False
     return True
 
@@ -49,7 +54,8 @@ def _labels(value: Any) -> bool:
 
 
 def _points(value: Any) -> bool:
-    return _objects(value) and all(_text(each.get("start_date")) and "value" in each for each in value)
+    ends = ("start_date", "end_date")
+    return _objects(value) and all("value" in each and all(_time(each.get(end)) for end in ends) for each in value)
 
 
 def _text_or_object(value: Any) -> bool:
@@ -95,6 +101,7 @@ _NEEDED: Mapping[str, tuple[str, ...]] = {
     "deployment_version_environment_variables": ("id", "name"),
     "deployment_environment_variables": ("id", "name"),
     "project_environment_variables": ("id", "name"),
+    "deployment_version_requests": ("id",),
     "revisions": ("id", "status", "creation_date"),
     "instances": ("id", "status", "time_updated"),
     "project_instances": ("id", "status"),
@@ -106,6 +113,14 @@ _NEEDED: Mapping[str, tuple[str, ...]] = {
     "logs": ("timestamp", "log"),
 }
 """Kind of object -> fields that are never null; of the methods that list and get it."""
+_NAMES = dict.fromkeys(("version", "deployment"), (_text, "text"))
+_FIELDS_OF: Mapping[str, Mapping[str, tuple[Callable[[Any], bool], str]]] = {
+    "deployment_versions": _NAMES,
+    "services": _NAMES,
+    "instances": {"instance_type": (_object, "object")},
+    "project_instances": {"instance_type": (_object, "object")},
+}
+"""Kind of object -> fields that are elsewhere a name or an object, and there the one or the other."""
 _ANY_ID = ("instance_events", "project_audit_events", "deployment_audit_events")
 """Kinds whose `id` nobody reads: some are numbers."""
 PAGED = ("instance_types_list", "instance_type_groups_list", "instances_list", "instance_events_list",
@@ -115,8 +130,10 @@ _NESTED = ("instance_type", "instance_types")
 """Fields with objects whose own fields are checked."""
 _OTHER: Mapping[str, Callable[[Any], bool]] = {
     "revisions_file_upload": lambda answer: _object(answer) and _text(answer.get("revision")),
-    "environment_tags_usage": _objects,
-    "deployment_version_requests_batch_get": _objects,
+    "environment_tags_usage": lambda answer: _objects(answer) and all(_text(each.get("deployment")) for each in answer),
+    "deployment_version_requests_batch_get": lambda answer: (
+        _objects(answer) and all(_time(each.get("time_created")) for each in answer)
+    ),
     "time_series_data_list": lambda answer: _object(answer) and _points(answer.get("data_points", answer.get("data"))),
     "projects_resource_usage": lambda answer: (
         _object(answer) and all(value is None or _number(value) for value in answer.values())
@@ -180,7 +197,7 @@ def _wrong_fields(kind: str, needed: tuple[str, ...], item: Mapping[str, Any]) -
     for name in needed:
         if item.get(name) is None:
             yield f"has an object without `{name}`"
-    for name, (fits, word) in _FIELDS.items():
+    for name, (fits, word) in {**_FIELDS, **_FIELDS_OF.get(kind, {})}.items():
         value = item.get(name)
         if value is not None and not fits(value) and not (name == "id" and kind in _ANY_ID):
             yield f"has a `{name}` that is no {word}"

@@ -161,7 +161,12 @@ def _moment(text: str) -> datetime:
 
 
 def _number(value: Any) -> Any:
-    return value if isinstance(value, int | float) and math.isfinite(value) else 0.0
+    """A number that can be summed; 0 for anything else."""
+    try:
+        number = float(value) if isinstance(value, int | float) else 0.0
+    except OverflowError:
+        return 0.0
+    return number if math.isfinite(number) else 0.0
 
 
 def _audio(api: Api, stack: Stack, version: Json, days: Sequence[date], now: float) -> _Audio:
@@ -194,8 +199,10 @@ def _audio_answers(api: Api, names: tuple[str, str], ids: Sequence[str]) -> Iter
     """Of each answer about audio its day and how many seconds it was about, or None."""
     for first in range(0, len(ids), BATCH):
         for item in api.stored_answers(*names, ids[first : first + BATCH]):
-            about = item.get("additional_data") or {}
-            good = int(about.get("status_code") or 0) == 200
+            about = item.get("additional_data")
+            if not isinstance(about, dict):
+                continue
+            good = str(about.get("status_code")) == "200"
             if good and str(about.get("path") or "").partition("?")[0].endswith(ROUTES):
                 yield _moment(item["time_created"]).date(), seconds_of(item.get("result"))
 
@@ -219,7 +226,7 @@ def seconds_of(result: Any) -> float | None:
     if isinstance(result, str):
         try:
             result = json.loads(result)
-        except ValueError:
+        except (ValueError, RecursionError):
             return None
     if not isinstance(result, Mapping):
         return None
@@ -228,7 +235,7 @@ def seconds_of(result: Any) -> float | None:
     for value in durations:
         try:
             seconds = float(value)  # type: ignore[arg-type]  # OpenAI's `duration` is a number in a text
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             continue
         if math.isfinite(seconds) and seconds >= 0:
             return seconds

@@ -128,7 +128,7 @@ def surge(
         return "none", ""
     limits = {str(item["resource"]): item["quota"] for item in quotas if isinstance(item.get("quota"), (int, float))}
     details = {str(item["name"]): item for item in all_types}
-    used = [str(item["instance_type"]["name"]) for item in running if item.get("instance_type")]
+    used = [str(item["instance_type"].get("name")) for item in running if item.get("instance_type")]
     waiting = len(running) - len(used)
     reasons = []
     for item in types:
