@@ -112,6 +112,7 @@ def test_what_cannot_be_told_is_a_question_and_secrets_stay_out(newcomer: Operat
     api.create_deployment({"name": "odd", "input_type": "plain", "output_type": "plain", "description": "a: b # $X"})
     version = {"version": "v1", "environment_name": "ubiops-ubuntu24-04-python3-12"}
     more = {"instance_type_group_name": "12288 MB + NVIDIA Tesla T4", "instance_processes": 4}
+    more |= {"health_check": {"port": 9090, "path": "/alive", "interval": 30, "timeout": 5, "failure_threshold": 3}}
     api.create_version("odd", version | more)
     for name, value, secret in (
         ("HF_TOKEN", "hf_readable_by_all", False),
@@ -131,6 +132,8 @@ def test_what_cannot_be_told_is_a_question_and_secrets_stay_out(newcomer: Operat
     assert data["env"]["PROXY"] == {"value": "${PROXY}", "secret": True}
     assert data["deployment"]["description"] == "a: b # $$X"
     assert "# instance_processes is left out" in text
+    assert "# port is left out" in text
+    assert data["version"]["health_check"] == {"path": "/alive"}
     given = {"HIDDEN": "a-hidden-value", "HF_TOKEN": "another-value", "PROXY": "http://elsewhere"}
     refused = newcomer.run("validate", **given)
     assert refused.err.count(" error: ") == 1

@@ -95,6 +95,7 @@ _NEEDED: Mapping[str, tuple[str, ...]] = {
     "deployment_versions": ("version",),
     "services": ("name",),
     "environments": ("name",),
+    "environment_tag_dependencies": ("name",),
     "environment_tags": ("name", "status"),
     "instance_type_groups": ("id", "name"),
     "instance_types": ("name",),

@@ -59,6 +59,8 @@ def _item(path: Path_, item: Mapping[str, Any], remarks: Remarks, depth: int) ->
 
 
 def _is_inline(path: Path_, value: Mapping[str, Any]) -> bool:
+    if any(item is MISSING for item in value.values()):
+        return False  # its remark needs a line
     return path[-1] in _INLINE or set(value) == {"value", "secret"}
 
 
