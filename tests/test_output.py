@@ -80,6 +80,10 @@ def test_the_token_leaves_in_no_form(form: str) -> None:
     [
         ("https://user:pass@host:8080/v2", "https://(secret)@host:8080/v2"),
         ("http://token@host/", "http://(secret)@host/"),
+        (
+            "http://USER:PASSWORD@HOST:PORT, http://user:password@host:1",
+            "http://USER:PASSWORD@HOST:PORT, http://(secret)@host:1",
+        ),
         ("https://host/a@b?c=d@e", "https://host/a@b?c=d@e"),
         ("mail me@example.test", "mail me@example.test"),
     ],

@@ -51,7 +51,7 @@ _SECRET_NAMES = (
     "TOKEN", "SECRET", "PASSWORD", "PASSWD", "PASSPHRASE", "CREDENTIAL", "CREDENTIALS", "API_KEY", "APIKEY",
     "ACCESS_KEY", "PRIVATE_KEY", "SECRET_KEY",
 )  # fmt: skip
-_USER = re.compile(r"(?i)\b([a-z][a-z0-9+.-]*://)[^\s/?#@\"'<>]*@")
+_USER = re.compile(r"(?i)\b([a-z][a-z0-9+.-]*://)(?!(?-i:USER:PASSWORD@HOST))[^\s/?#@\"'<>]*@")
 """A URL's user, with or without a password."""
 _STEERING = re.compile(
     "(\x1b\\[[0-9;]*m)|\r+(?=\n)|[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"

@@ -180,6 +180,15 @@ def test_reports(run: Run) -> None:
     assert all(head.startswith(begin) for head, begin in zip(heads, begins, strict=False))
 
 
+def test_a_file_of_authorities_that_is_missing_fails_the_sdks_check_alone(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", "/nonexistent.pem")
+    checks = run()
+    assert [name for name, check in checks.items() if check.verdict == "failed"] == ["OpenAI SDK"]
+    assert checks["OpenAI SDK"].detail.startswith("SSL_CERT_FILE names the CA file /nonexistent.pem: No such file")
+
+
 def test_a_reason_to_skip_is_told_once(run: Run) -> None:
     run.sample = None
     lines = smoke.as_lines(list(run().values())).splitlines()

@@ -280,3 +280,9 @@ def test_paths_count_from_the_file_they_are_written_in(write: Write, tmp_path: P
     assert stack.rollout.smoke is not None
     assert stack.rollout.smoke.audio == tmp_path / "parts" / "hello.wav"
     assert stack.mark("rollout", "smoke", "audio").file == "parts/smoke.yaml"
+
+
+def test_a_saved_plan_is_called_one(write: Write) -> None:
+    file = write("a.plan", '{\n  "kind": "whisperctl saved plan",\n  "format_version": "2"\n}\n')
+    with pytest.raises(SpecError, match=r"a saved plan, and no stack file\n.*apply --plan a\.plan` performs it"):
+        load_stacks([file], {})

@@ -66,6 +66,9 @@ ELSEWHERE = {
 
 OPTIONS_ELSEWHERE = {
     "auto-approve": "Write `--yes`.", "target": "Write `--only`.", "out": "Write `-o FILE`.",
+    "no-color": "Write `--color never`.", "json": "Write `--format json`.", "raw": "Name one value: `url`, `model`, …",
+    "var": "Set an environment variable: the file takes `${NAME}`.", "replicas": "Write `--min N --max N`.",
+    "n": "Write `--tail N`.", "o": "Write `--format json`.", "w": "Write `--watch`.",
     "f": "Write the PATH alone.", "filename": "Write the PATH alone.", "dry-run": "`whisperctl plan` is that.",
 }  # fmt: skip
 """Terraform's and kubectl's options -> what to write here, where it has another name."""
@@ -190,8 +193,10 @@ def _respelt(error: click.UsageError, arguments: Sequence[str] | None) -> click.
     for word in sys.argv[1:] if arguments is None else arguments:
         given = word.partition("=")[0]
         name = given.lstrip("-")
-        advice = OPTIONS_ELSEWHERE.get(name) or (f"Write `--{name}`." if f"--{name}" in known else "")
-        if advice and error.option_name in (given, given[:2]):
+        advice = OPTIONS_ELSEWHERE.get(name, "") or (f"Write `--{name}`." if f"--{name}" in known else "")
+        needed = advice.partition("`")[2].partition("`")[0].split(" ")[0]
+        is_ours = needed in known or not needed.startswith("--")
+        if advice and is_ours and error.option_name in (given, given[:2]):
             return click.UsageError(f"No such option {given!r}. {advice}", error.ctx)
     return error
 

@@ -26,6 +26,7 @@ from whisperctl.files import open_file
 from whisperctl.serving import languages
 from whisperctl.serving.capabilities import cannot_detect, cannot_time, cannot_translate
 from whisperctl.spec import Stack
+from whisperctl.tls import client_context
 
 Verdict = Literal["ok", "failed", "skipped"]
 NO_AUDIO = "no audio: pass --audio FILE --expect TEXT, or write rollout.smoke into the stack file"
@@ -201,18 +202,20 @@ class Smoke:
     def _sdk(self) -> _Seen:
         import openai
 
+        sample = self._known
         client = openai.OpenAI(
             base_url=f"{self._endpoint.url}/v1",
             api_key=self._token or "none",
             timeout=self._endpoint.timeout,
             max_retries=0,
+            http_client=openai.DefaultHttpxClient(verify=client_context()),
         )
         audio = client.audio
         translates = self._task == "translation"
         create: Any = audio.translations.create if translates else audio.transcriptions.create
-        spoken = {"language": self._known.language} if self._known.language and not translates else {}
+        spoken = {"language": sample.language} if sample.language and not translates else {}
         try:
-            with client, warnings.catch_warnings(), open_file(self._known.audio) as file:
+            with client, warnings.catch_warnings(), open_file(sample.audio) as file:
                 warnings.simplefilter("ignore", DeprecationWarning)  # the SDK is giving up translations, vLLM is not
                 answer = create(model=self._stack.model.served_name, file=file, **spoken)
         except openai.OpenAIError as error:

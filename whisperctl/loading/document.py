@@ -25,6 +25,8 @@ from whisperctl.loading.values import Scalar, Value, kind, shown
 Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 STANDARD_INPUT = "-"
 """The path that stands for it; a file of that name is `./-`, which no Path can tell from it."""
+SAVED_PLAN = "whisperctl saved plan"
+"""What a file of `plan -o` says that it is: whoever knows Terraform names one where a stack file is expected."""
 MAX_BYTES = 1 << 20
 MAX_DEPTH = 60
 MAX_VALUES = 50_000
@@ -75,6 +77,9 @@ def read(path: Path, name: str, problems: list[Problem]) -> Value:
         raise Malformed(
             Problem(where=where, path="", message="this file is not UTF-8", hint="Save the file in UTF-8.")
         ) from error
+    if f'"kind": "{SAVED_PLAN}"' in text[:200]:
+        hint = f"`whisperctl show {name}` shows it, `whisperctl apply --plan {name}` performs it."
+        raise Malformed(Problem(where=start, path="", message="this is a saved plan, and no stack file", hint=hint))
     return parse(text, name, path.parent, problems)
 
 

@@ -21,6 +21,7 @@ from typing import Any
 
 from whisperctl.errors import StalePlan, WhisperctlError
 from whisperctl.files import NotText, Unreadable, read_text
+from whisperctl.loading.document import SAVED_PLAN
 from whisperctl.output import json_text
 from whisperctl.plan.encoding import decode, encode, structure
 from whisperctl.plan.plan import Plan
@@ -31,7 +32,6 @@ from whisperctl.state.resources import env_var_address
 
 LARGEST = 256 << 20
 """Bytes of a plan file; one of a thousand new stacks has some ten million."""
-_MAGIC = "whisperctl saved plan"
 FORMAT_VERSION = "2"
 """Of the file."""
 
@@ -79,7 +79,7 @@ def save(file: str, plans: Sequence[Plan], paths: Sequence[str], allow_delete: b
         WhisperctlError: the file cannot be written.
     """
     content = {
-        "kind": _MAGIC,
+        "kind": SAVED_PLAN,
         "format_version": FORMAT_VERSION,
         "paths": list(paths),
         "destroy": any(plan.destroy for plan in plans),
@@ -181,7 +181,7 @@ def _content(file: str) -> Any:
 
 
 def _is_saved_plan(content: Any) -> bool:
-    return isinstance(content, dict) and content.get("kind") == _MAGIC
+    return isinstance(content, dict) and content.get("kind") == SAVED_PLAN
 
 
 def check(file: str, saved: Saved, plans: Sequence[Plan]) -> None:

@@ -6,6 +6,7 @@ import click
 
 from whisperctl.cli.inputs import open_api, read_stack
 from whisperctl.cli.options import PATH, Settings, terminal_columns
+from whisperctl.cli.output import echo
 from whisperctl.errors import EXIT_DONE
 from whisperctl.output import json_text
 
@@ -31,11 +32,11 @@ def history(settings: Settings, path: str, form: str) -> int:
     if is_line(stack):
         versions = read_versions(api, stack)
         shown = json_text(versions_document(stack, api.project, versions)) if form == "json" else None
-        click.echo(shown or versions_text(versions, settings.use_color(), terminal_columns()))
+        echo(shown or versions_text(versions, settings.use_color(), terminal_columns()), form)
         return EXIT_DONE
     revisions = read_history(api, stack)
     if form == "json":
         click.echo(json_text(history_document(stack, api.project, revisions)))
     else:
-        click.echo(history_text(stack, revisions, settings.use_color(), terminal_columns()))
+        echo(history_text(stack, revisions, settings.use_color(), terminal_columns()))
     return EXIT_DONE
