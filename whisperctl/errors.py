@@ -22,7 +22,7 @@ This module must not import anything of the package.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -68,6 +68,22 @@ class Problem:
         head = f"{self.path}: " if self.path else ""
         hint = f"\n  {self.hint}" if self.hint else ""
         return head + self.message + hint + (f" [{self.name}]" if self.name else "")
+
+
+PLACES = 3
+"""Of those that one warning is told for by name; the others are counted."""
+
+
+def told_once(warnings: Iterable[Problem]) -> list[str]:
+    """The warnings as text; those of the same words, as of stacks that are alike, as one with its places."""
+    places: dict[str, list[Mark]] = {}
+    for warning in warnings:
+        places.setdefault(f"{warning.severity}: {warning.text}", []).append(warning.where)
+    texts = []
+    for text, marks in places.items():
+        more = f" and {len(marks) - PLACES} more" if len(marks) > PLACES else ""
+        texts.append(f"{', '.join(map(str, marks[:PLACES]))}{more}: {text}")
+    return texts
 
 
 class WhisperctlError(Exception):

@@ -12,12 +12,14 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from whisperctl.errors import Mark, Problem, told_once
 from whisperctl.loading import load_stacks
 from whisperctl.loading.schema import schema_text
 from whisperctl.package.build import build_package
@@ -227,3 +229,14 @@ def test_render_of_a_directory_gives_each_stack_a_folder(tmp_path: Path) -> None
 @pytest.mark.parametrize("args", [["validate", "--nope"], ["render"], ["validate", "--format", "xml"]])
 def test_wrong_usage_exits_64(tmp_path: Path, args: list[str]) -> None:
     assert run(*args, cwd=tmp_path).returncode == 64
+
+
+def test_a_warning_of_many_stacks_is_told_once_with_its_places() -> None:
+    marks = [Mark(file=f"{name}.yaml", line=3, column=1) for name in "abcde"]
+    alike = [Problem(where=mark, path="p", message="m", hint="h", severity="warning", name="n") for mark in marks]
+    assert told_once(alike[:1]) == [str(alike[0])]
+    other = replace(alike[0], message="other")
+    assert told_once([*alike, other]) == [
+        "a.yaml:3:1, b.yaml:3:1, c.yaml:3:1 and 2 more: warning: p: m\n  h [n]",
+        str(other),
+    ]

@@ -13,7 +13,7 @@ import click
 
 from whisperctl.cli.options import DEFAULT_PATH, Settings
 from whisperctl.cli.output import echo
-from whisperctl.errors import WhisperctlError
+from whisperctl.errors import WhisperctlError, told_once
 
 if TYPE_CHECKING:
     from whisperctl.clock import Clock
@@ -51,8 +51,8 @@ def read_stacks(paths: Sequence[str], *, secrets: bool = True, warn: bool = True
     from whisperctl.loading import load_stacks
 
     loaded = load_stacks([Path(path) for path in paths or (DEFAULT_PATH,)], os.environ, secrets=secrets)
-    for warning in loaded.warnings if warn else ():
-        echo(str(warning), err=True)
+    for text in told_once(loaded.warnings) if warn else ():
+        echo(text, err=True)
     return loaded.stacks
 
 

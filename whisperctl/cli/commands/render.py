@@ -7,7 +7,8 @@ from pathlib import Path
 
 import click
 
-from whisperctl.errors import EXIT_DONE
+from whisperctl.cli.output import echo
+from whisperctl.errors import EXIT_DONE, told_once
 
 FORMATS = ("json", "yaml", "text")
 """What nobody calls a folder: kubectl's and Helm's `-o`."""
@@ -32,8 +33,8 @@ def render(path: Path, output: str) -> int:
     from whisperctl.package.render import write_render
 
     loaded = load_stacks([path], os.environ, secrets=False)
-    for problem in loaded.warnings:
-        click.echo(str(problem), err=True)
+    for text in told_once(loaded.warnings):
+        echo(text, err=True)
     for line in write_render(loaded.stacks, Path(output)):
         click.echo(line)
     return EXIT_DONE
