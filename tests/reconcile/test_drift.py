@@ -105,6 +105,57 @@ def test_drift_as_markdown_is_a_section_a_stack(project: Project) -> None:
     assert "### 🟰 `two` in project `demo`\n\nNo drift: the project is as it was last applied.\n" in ran.out
 
 
+def line(project: Project, **env: str) -> str:
+    """The version that serves, of a line of versions."""
+    project.apply(env=env, rollout={"strategy": "blue_green", "bake": 0})
+    return str(next(raw["version"] for raw in project.api().versions("alpha") if raw["default"]))
+
+
+def steps(drift: dict[str, Any]) -> list[tuple[str, str, Any, Any]]:
+    return [
+        (change["address"], field["path"], field["before"], field["after"])
+        for change in drift["changes"]
+        for field in change["fields"]
+    ]
+
+
+def test_of_a_line_the_version_that_was_applied_tells_what_changed_by_hand(project: Project) -> None:
+    serving, file, api = line(project, FOO="bar"), str(project.folder / "stack.yaml"), project.api()
+    [variable] = api.env_vars("alpha", serving)
+    api.update_env_var("alpha", serving, variable["id"], {"name": "FOO", "value": "hand"})
+    api.update_version("alpha", serving, {"maximum_instances": 4})
+    drift = drifted(project, file)
+    assert drift["basis"] == "applied"
+    assert steps(drift) == [
+        (f"version/alpha/{serving}", "maximum_instances", 1, 4),
+        (f"env_var/alpha/{serving}/FOO", "value", "bar", "hand"),
+    ]
+    assert all(change["user"] for change in drift["changes"])
+    assert project.plan()[0].rollout.new == f"{serving}-2"  # type: ignore[union-attr]
+    ran = project.cli("drift", file, "--write")
+    assert (ran.code, "2 written" in ran.err) == (2, True), ran.err
+
+
+def test_a_file_of_a_line_that_has_moved_on_is_no_drift_beside_a_version_kept(project: Project) -> None:
+    line(project, FOO="one")
+    serving, file = line(project, FOO="two"), str(project.folder / "stack.yaml")
+    project.write(env={"FOO": "three"}, rollout={"strategy": "blue_green", "bake": 0})
+    assert project.plan()[0].rollout.serving == serving  # type: ignore[union-attr]
+    assert project.cli("drift", file).out.endswith("`whisperctl plan` shows how.\n")
+    project.api().update_version("alpha", serving, {"maximum_instances": 4})
+    assert steps(drifted(project, file)) == [
+        (f"version/alpha/{serving}", "maximum_instances", 1, 4),
+        (f"env_var/alpha/{serving}/FOO", "value", "three", "two"),
+    ]
+
+
+def test_a_service_led_back_by_hand_is_drift_of_the_service(project: Project) -> None:
+    earlier = line(project, FOO="one")
+    serving, file = line(project, FOO="two"), str(project.folder / "stack.yaml")
+    project.api().update_service("alpha", {"deployment": "alpha", "version": earlier})
+    assert ("service/alpha", "version", serving, earlier) in steps(drifted(project, file))
+
+
 class Trails:
     """A control plane of which only audit trails, and the names of a deployment's versions, are asked."""
 

@@ -140,6 +140,19 @@ def test_heal_puts_back_and_deletes_nothing(project: Project) -> None:
     ]
 
 
+def test_heal_rolls_nothing_out(project: Project) -> None:
+    project.apply(env={"A": "1"}, rollout={"strategy": "blue_green", "bake": 0})
+    listener, api = Heard(), project.api()
+    [version] = [raw["version"] for raw in api.versions("alpha")]
+    [variable] = api.env_vars("alpha", version)
+    api.update_env_var("alpha", version, variable["id"], {"name": "A", "value": "2"})
+    rounds(project, listener, heals=True).round()
+    assert listener.news() == [("begins", "drift", f"env_var/alpha/{version}/A")]
+    assert [(healing.done, healing.text) for healing in listener.healings] == [
+        (False, "not put back: that takes a new version of the line, which `whisperctl apply` rolls out")
+    ]
+
+
 class Hook(http.server.BaseHTTPRequestHandler):
     """Takes what a webhook is sent."""
 

@@ -9,7 +9,7 @@ from whisperctl.apply.job import FAILED, Job
 from whisperctl.apply.polling import wait_for
 from whisperctl.apply.versions import keep_what_is_used
 from whisperctl.control.api import Json
-from whisperctl.errors import ApiError, StalePlan
+from whisperctl.errors import ApiError, NotFound, StalePlan
 from whisperctl.plan.operations import Operation
 from whisperctl.state.ownership import owner
 from whisperctl.state.resources import Address, Kind, deployment_address, version_address
@@ -135,7 +135,7 @@ def _hand_on_default(job: Job, leaving: Address) -> None:
             raw = job.api.update_deployment(job.deployment, {"default_version": job.version})
             job.saw(deployment_address(job.deployment), raw)
     except ApiError as error:
-        if error.status not in (400, 404):
+        if error.status != 400 and not isinstance(error, NotFound):
             raise
         # A paused successor is not available: UbiOps then chooses the default itself, or has none.
         job.warn(leaving, f"{job.version} did not become the default version: {error.reason}")

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
 from whisperctl.control.api import Api
 from whisperctl.engine import World, plan_stacks
-from whisperctl.errors import ApiError
+from whisperctl.errors import ApiError, NotOwned
 from whisperctl.operate.trail import LastChange, last_changes
 from whisperctl.plan.changes import ORDER, Action, Change
-from whisperctl.plan.plan import Plan
+from whisperctl.plan.package_changes import explained
+from whisperctl.plan.plan import Plan, make_plan
 from whisperctl.plan.safeguards import lifts_protection
+from whisperctl.plan.takeover import as_it_runs
 from whisperctl.spec import Stack
-from whisperctl.state.desired import digest_of
+from whisperctl.state.desired import desired, digest_of, settle
 from whisperctl.state.diff import FieldChange
 from whisperctl.state.fingerprints import live_digest
 from whisperctl.state.labels import Labels
+from whisperctl.state.line import named
+from whisperctl.state.reading import read_live
 from whisperctl.state.resources import Address, Kind, Masked, deployment_address, version_address
 
 Basis = Literal["applied", "moved on", "unfinished", "absent"]
@@ -30,8 +35,11 @@ class Drift:
     """How one stack's live objects differ from what was last applied."""
 
     plan: Plan
+    """What an apply would do."""
+    compared: Plan
+    """What tells the difference: the plan, and of a line that would be rolled out one to the version applied last."""
     changes: tuple[Change, ...]
-    """The plan's, the other way round: `before` is what was applied, or what the file says, `after` what is live."""
+    """Those of `compared`, the other way round: `before` as applied, or as the file says, `after` as it is."""
     basis: Basis
     """applied: the spec is what was applied, so every change is drift. moved on: the spec changed since, so each change
     may be its own or drift, unless `as_applied`: of what was applied only digests are kept. unfinished: the last apply
@@ -46,7 +54,7 @@ class Drift:
     @property
     def drifted(self) -> bool:
         """Whether live objects differ from what was applied, or may do so."""
-        return bool(self.plan.changes) and self.basis != "absent" and not self.as_applied
+        return bool(self.changes) and self.basis != "absent" and not self.as_applied
 
     @property
     def deployment_deleted(self) -> LastChange | None:
@@ -64,12 +72,43 @@ def find_drift(stacks: Sequence[Stack], world: World) -> list[Drift]:
 
 
 def _drift(plan: Plan, world: World) -> Drift:
-    basis = _basis(plan)
-    changes = tuple(sorted((_turned(plan, change) for change in plan.changes), key=lambda item: ORDER[item.action]))
+    compared = _with_the_version_applied(plan, world)
+    basis = _basis(compared)
+    turned = (_turned(compared, change) for change in compared.changes)
+    changes = tuple(sorted(turned, key=lambda item: ORDER[item.action]))
     made_there = changes if basis == "applied" else _unique(changes) if basis == "absent" else ()
     known, unread = _last_changes(world.api(plan.wanted.stack), made_there)
-    as_applied = basis == "moved on" and _labels(plan).applied == live_digest(plan.live.owned, plan.wanted.state)
-    return Drift(plan=plan, changes=changes, basis=basis, as_applied=as_applied, last_changes=known, unread=unread)
+    left = live_digest(compared.live.owned, compared.wanted.state)
+    return Drift(
+        plan=plan,
+        compared=compared,
+        changes=changes,
+        basis=basis,
+        as_applied=basis == "moved on" and _labels(compared).applied == left,
+        last_changes=known,
+        unread=unread,
+    )
+
+
+def _with_the_version_applied(plan: Plan, world: World) -> Plan:
+    """Of a line that another version is planned for: what the one applied last would need to be what the file says.
+
+    The planned one was never there: that it is not says nothing of what changed. This plan is never performed.
+    """
+    rollout, name = plan.rollout, _labels(plan).version
+    if rollout is None or plan.live.renamed or name in (None, rollout.new):
+        return plan
+    if version_address(rollout.deployment, name) not in plan.live.owned:
+        return plan
+    api = world.api(plan.wanted.stack)
+    wanted = desired(named(plan.wanted.stack, name), plan.wanted.package, plan.wanted.build)
+    [live] = read_live(api, [wanted], world.parallelism)
+    wanted = as_it_runs(settle(wanted, live.labels), live, api)
+    try:
+        compared = make_plan(wanted, live, project=plan.project, ids=itertools.count(1), selection=plan.selection)
+    except NotOwned:  # somebody else's variable of a name that the file has: only the new version can have it
+        return plan
+    return explained([compared], api, world.parallelism)[0]
 
 
 def _unique(changes: Sequence[Change]) -> tuple[Change, ...]:

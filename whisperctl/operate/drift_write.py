@@ -61,7 +61,7 @@ def _write(entry: Drift) -> Written:
     text = before = _text(file)
     values: list[str] = []
     unwritten: list[str] = []
-    for address, field in _fields(entry.plan.changes, unwritten):
+    for address, field in _fields(entry.compared.changes, unwritten):
         path = _path(stack, address, field)
         name = ".".join(map(str, path))
         try:

@@ -30,7 +30,7 @@ def with_running_package(wanted: Wanted, live: Live, api: Api) -> Wanted:
     Raises:
         Interrupted: the user interrupted.
     """
-    return wanted if is_line(wanted.stack) else _as_it_runs(wanted, live, api)
+    return wanted if is_line(wanted.stack) else as_it_runs(wanted, live, api)
 
 
 def as_it_serves(wanted: Wanted, live: Live, api: Api) -> tuple[Wanted, Live] | None:
@@ -45,14 +45,19 @@ def as_it_serves(wanted: Wanted, live: Live, api: Api) -> tuple[Wanted, Live] | 
     serving = rollout.serving if rollout is not None else None
     if serving in (None, stack.version.name) or not is_of_line(serving, line_of(stack)):
         return None
-    there = _as_it_runs(desired(named(stack, serving), wanted.package, wanted.build), live, api)
+    there = as_it_runs(desired(named(stack, serving), wanted.package, wanted.build), live, api)
     if not there.keeps_package:
         return None
     there, beside = settle(there, live.labels), beside_another(live, there)
     return (there, beside) if is_usable(there, beside) else None
 
 
-def _as_it_runs(wanted: Wanted, live: Live, api: Api) -> Wanted:
+def as_it_runs(wanted: Wanted, live: Live, api: Api) -> Wanted:
+    """What is wanted, with the package that its version runs where our own files alone would make another.
+
+    Raises:
+        Interrupted: the user interrupted.
+    """
     stack = wanted.stack
     names = (stack.deployment.name, stack.version.name)
     address = package_address(*names)

@@ -100,7 +100,7 @@ def _conclusion(entry: Drift) -> Iterator[str]:
 def _summary(entry: Drift) -> str:
     counts = {action: sum(change.action == action for change in entry.changes) for action in _HAPPENED}
     words = [f"{counts[action]} {word}" for action, word in _HAPPENED.items() if counts[action]]
-    return f"Differs: {', '.join(words)}, {entry.plan.unchanged} unchanged."
+    return f"Differs: {', '.join(words)}, {entry.compared.unchanged} unchanged."
 
 
 def _change_lines(change: Change, last: LastChange | None, color: bool) -> Iterator[str]:
@@ -150,7 +150,7 @@ def _stack_document(entry: Drift) -> dict[str, Any]:
     if entry.unread:
         warnings.append({"source": "audit", "text": f"the audit trail cannot be read: {entry.unread}"})
     return plan | {
-        "summary": plan["summary"] | counts,
+        "summary": plan["summary"] | counts | {"unchanged": entry.compared.unchanged},
         "changes": [
             document | _who(entry.last_changes.get(change.address))
             for change, document in zip(entry.changes, changes_document(entry.changes), strict=True)

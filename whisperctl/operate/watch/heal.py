@@ -1,7 +1,8 @@
 """Puts back what was changed on UbiOps by hand, where nothing is lost by it: what was applied last, and no more.
 
-Refused, and only told: a plan that deletes or replaces something or that `apply` would refuse, a stack whose file has
-moved on since the last apply or whose last apply did not finish, and one that a command is at work on.
+Refused, and only told: a plan that deletes or replaces something, makes a new version of a line, or that `apply` would
+refuse, a stack whose file has moved on since the last apply or whose last apply did not finish, and one that a command
+is at work on.
 """
 
 from __future__ import annotations
@@ -37,6 +38,8 @@ def obstacle(observation: Observation) -> str | None:
     lost = [str(change.address) for change in drift.plan.changes if change.action in ("delete", "replace")]
     if lost:
         return f"that would delete or replace {', '.join(lost)}"
+    if drift.compared is not drift.plan:
+        return "that takes a new version of the line, which `whisperctl apply` rolls out"
     if drift.plan.refused:
         return drift.plan.refused[0].text
     return None
