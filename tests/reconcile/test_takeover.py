@@ -221,6 +221,17 @@ def test_what_else_changes_of_a_line_leaves_the_version_that_serves(project: Pro
     assert project.plan(file)[0].changes == ()
 
 
+@pytest.mark.parametrize("name", ["alpha", "beta"], ids=["deleted", "renamed"])
+def test_a_line_without_its_service_keeps_the_version_that_served(project: Project, name: str) -> None:
+    file = applied_by(project, "0.1.9", labelled=True, **LINE)
+    project.api().delete_service("alpha")
+    project.write(service={"name": name}, **LINE)
+    assert actions(project.plan(file)[0]) == {f"service/{name}": "create"}
+    [outcome] = project.perform(file)
+    assert outcome.succeeded
+    assert (project.api().find_service(name) or {})["version"] == OF_A_LINE
+
+
 def test_a_revision_by_hand_ends_what_a_line_keeps(project: Project) -> None:
     file = applied_by(project, "0.1.9", labelled=True, **LINE)
     uploaded(project, file, OF_A_LINE)

@@ -36,13 +36,16 @@ def with_running_package(wanted: Wanted, live: Live, api: Api) -> Wanted:
 def as_it_serves(wanted: Wanted, live: Live, api: Api) -> tuple[Wanted, Live] | None:
     """Of a line: what is wanted and live with the version that serves, where our own files alone would make another.
 
-    Its name tells what it is made from, and that includes the package that it runs: so it keeps both.
+    Its name tells what it is made from, and that includes the package that it runs: so it keeps both. Where no service
+    of the file is there (it was deleted, or has another name now) the deployment's default is what served.
 
     Raises:
         Interrupted: the user interrupted.
     """
     stack, rollout = wanted.stack, rollout_of(wanted, live)
-    serving = rollout.serving if rollout is not None else None
+    if rollout is None:
+        return None
+    serving = rollout.serving or _default(live, rollout.deployment)
     if serving in (None, stack.version.name) or not is_of_line(serving, line_of(stack)):
         return None
     there = as_it_runs(desired(named(stack, serving), wanted.package, wanted.build), live, api)
@@ -50,6 +53,10 @@ def as_it_serves(wanted: Wanted, live: Live, api: Api) -> tuple[Wanted, Live] | 
         return None
     there, beside = settle(there, live.labels), beside_another(live, there)
     return (there, beside) if is_usable(there, beside) else None
+
+
+def _default(live: Live, deployment: str) -> str | None:
+    return next((name for name, raw in live.versions(deployment).items() if raw.get("default")), None)
 
 
 def as_it_runs(wanted: Wanted, live: Live, api: Api) -> Wanted:
