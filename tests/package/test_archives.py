@@ -13,6 +13,7 @@ import tokenize
 import tracemalloc
 import zipfile
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -24,6 +25,7 @@ from tests.package.conftest import StackOf, environment_of, text_of
 from whisperctl.assets import shipped
 from whisperctl.control.uploads import Archive
 from whisperctl.loading import load_stacks
+from whisperctl.package.archive import write_archive
 from whisperctl.package.build import Package, build_environment, build_package
 from whisperctl.package.templates import rendered, without_comments
 from whisperctl.serving.launch import launch
@@ -62,6 +64,46 @@ def test_the_bytes_do_not_depend_on_the_stream(stack_of: StackOf, tmp_path: Path
     with (tmp_path / "package.zip").open("wb") as file:
         package.write(file)
     assert (tmp_path / "package.zip").read_bytes() == archive(package)
+
+
+class Stopped(io.BytesIO):
+    """A sink that is interrupted at its n-th write."""
+
+    def __init__(self, at: int) -> None:
+        super().__init__()
+        self.left = at
+
+    def write(self, data: Any) -> int:
+        self.left -= 1
+        if self.left == 0:
+            raise KeyboardInterrupt
+        return super().write(data)
+
+
+@pytest.mark.parametrize("at", range(1, 7))
+def test_what_was_broken_off_gets_no_table_of_contents(at: int) -> None:
+    sink = Stopped(at)
+    with pytest.raises(KeyboardInterrupt):
+        write_archive({"a": b"one", "b": b"two"}, "package", sink)
+    assert not zipfile.is_zipfile(io.BytesIO(sink.getvalue()))
+
+
+def interrupt_while_an_entry_is_opened(frame: FrameType, _event: str, _argument: object) -> Any:
+    archive = frame.f_locals.get("self")
+    if isinstance(archive, zipfile.ZipFile) and getattr(archive, "_writing", False):
+        sys.settrace(None)
+        raise KeyboardInterrupt
+    return interrupt_while_an_entry_is_opened
+
+
+def test_an_interrupt_between_two_lines_of_the_zip_stays_one() -> None:
+    before = sys.gettrace()
+    try:
+        sys.settrace(interrupt_while_an_entry_is_opened)
+        with pytest.raises(KeyboardInterrupt):
+            write_archive({"a": b"one"}, "package", io.BytesIO())
+    finally:
+        sys.settrace(before)
 
 
 def test_the_archive_has_one_folder_fixed_dates_and_no_compression(stack_of: StackOf) -> None:

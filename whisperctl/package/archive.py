@@ -69,15 +69,26 @@ def write_archive(files: Mapping[str, bytes | Path], folder: str, sink: _Sink) -
     Raises:
         OSError: a file cannot be read.
     """
-    with zipfile.ZipFile(_Forward(sink), "w", zipfile.ZIP_STORED) as archive:  # type: ignore[call-overload]
+    archive = zipfile.ZipFile(_Forward(sink), "w", zipfile.ZIP_STORED)  # type: ignore[call-overload]
+    try:
         for name, content in sorted(files.items()):
-            entry = zipfile.ZipInfo(f"{folder}/{name}", _DATE)
-            entry.create_system = 3
-            entry.external_attr = 0o100644 << 16
-            entry.file_size = len(content) if isinstance(content, bytes) else content.stat().st_size
-            with archive.open(entry, "w") as target:
-                for chunk in _chunks(content):
-                    target.write(chunk)
+            _write_entry(archive, f"{folder}/{name}", content)
+        archive.close()
+    except BaseException:
+        # Not `with`: that writes the table of contents behind what was broken off, or raises a ValueError of its own in
+        # place of an interrupt that came between two of its lines.
+        archive.fp = None
+        raise
+
+
+def _write_entry(archive: zipfile.ZipFile, name: str, content: bytes | Path) -> None:
+    entry = zipfile.ZipInfo(name, _DATE)
+    entry.create_system = 3
+    entry.external_attr = 0o100644 << 16
+    entry.file_size = len(content) if isinstance(content, bytes) else content.stat().st_size
+    with archive.open(entry, "w") as target:
+        for chunk in _chunks(content):
+            target.write(chunk)
 
 
 def _chunks(content: bytes | Path) -> Iterator[bytes]:
