@@ -17,6 +17,7 @@ import pytest
 
 from tests.distribution.conftest import UV, Environment, interpreter
 from tests.harness.release import ROOT, Built
+from tests.harness.sweeps import whole
 from whisperctl import __version__
 
 PYTHONS = ("3.11", "3.12", "3.13", "3.14")
@@ -136,7 +137,7 @@ def test_what_serves_can_be_resolved(built: Built, pins: Path) -> None:
     assert re.search(r"^vllm==", done.stdout, re.MULTILINE)
 
 
-@pytest.mark.parametrize("version", PYTHONS)
+@pytest.mark.parametrize("version", [pytest.param(each, marks=whole if each == "3.12" else ()) for each in PYTHONS])
 def test_a_newcomer_gets_from_the_wheel_to_an_apply(
     version: str, built: Built, pins: Path, environment: Callable[[str], Environment], tmp_path: Path
 ) -> None:

@@ -37,12 +37,19 @@ def releases(*versions: str) -> pytest.MarkDecorator:
 
 
 @cache
-def readable(version: str) -> Mapping[str, str]:
-    """The release's own source; the test is skipped where it cannot be had."""
+def _source(version: str) -> Mapping[str, str] | Unreachable:
     try:
         return sources(version)
     except Unreachable as reason:
-        pytest.skip(f"the wheel's source cannot be read: {reason}")
+        return reason  # remembered, too: to ask again takes pip another 3 s of a core
+
+
+def readable(version: str) -> Mapping[str, str]:
+    """The release's own source; the test is skipped where it cannot be had."""
+    source = _source(version)
+    if isinstance(source, Unreachable):
+        pytest.skip(f"the wheel's source cannot be read: {source}")
+    return source
 
 
 @releases("0.12.0", "0.19.1", "0.26.0", "0.33.0")
