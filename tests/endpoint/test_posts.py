@@ -95,10 +95,24 @@ def test_an_answer_in_any_encoding(body: bytes, headers: tuple[bytes, ...]) -> N
         assert there.post("/", {}, ("a.wav", b"x")).text == "ž"
 
 
-def test_after_its_end_an_endpoint_keeps_no_connection() -> None:
-    with answering(answer(b"first"), answer(b"second")) as (url, brought, ended):
+def test_after_its_end_an_endpoint_sends_nothing_more() -> None:
+    with answering(answer(b"first")) as (url, brought, ended):
         with Endpoint(url, None, 5) as there:
             assert there.post("/", {}, ("a.wav", b"x")).text == "first"
         assert ended.acquire(timeout=5)
-        assert there.post("/", {}, ("a.wav", b"x")).text == "second"
-    assert brought == [1, 1]
+        with pytest.raises(Unreachable, match="stopped"):
+            there.post("/", {}, ("a.wav", b"x"))
+    assert brought == [1]
+
+
+@pytest.mark.parametrize(
+    "location", [b"http://[::1", b"http://a\x7fb/", b"h" * 70_000], ids=["open", "control", "long"]
+)
+def test_a_redirect_to_no_address_is_one_odd_answer(location: bytes) -> None:
+    redirect = b"HTTP/1.1 307 Odd\r\nLocation: " + location + b"\r\nContent-Length: 0\r\n\r\n"
+    with (
+        answering(redirect) as (url, _, _ended),
+        Endpoint(url, None, 5) as there,
+        pytest.raises(Unreachable, match="POST http"),
+    ):
+        there.post("/", {}, ("a.wav", b"x"))

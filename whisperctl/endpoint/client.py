@@ -202,7 +202,9 @@ class Endpoint:
             text = text_of(response, answer_headers)
         self._told("POST", url, response.status, time.monotonic() - began)
         if response.status in _REDIRECTIONS and (location := answer_headers.get("location")):
-            raise self._strays("POST", path, response.status, httpx.URL(url).join(location))
+            with self._own_errors("POST", url, limit):  # what follows `Location:` may be no address
+                target = httpx.URL(url).join(location)
+            raise self._strays("POST", path, response.status, target)
         return Answer(status=response.status, text=self._blank(text), headers=answer_headers)
 
     @contextmanager

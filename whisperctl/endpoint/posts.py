@@ -51,6 +51,7 @@ class Posts:
 
         Raises:
             httpcore.TimeoutException, httpcore.NetworkError, httpcore.ProtocolError, httpcore.ProxyError: as they say.
+            RuntimeError: all connections were dropped, as of an httpx client that is closed.
         """
         target, host = _parsed(url)
         timeouts = {"connect": connect, "read": seconds, "write": seconds, "pool": seconds}
@@ -94,6 +95,8 @@ class Posts:
                 self._all.discard(connection)
         connection = self._pool.create_connection(origin)
         self._all.add(connection)
+        if self._closed:  # asked once it is among those that `close` drops
+            raise RuntimeError("closed")
         return connection
 
 
