@@ -65,7 +65,7 @@ def test_a_revision_shows_the_commit_that_it_was_made_from_also_after_a_rollback
     for commit, length in (("a" * 40, 300), ("b" * 40, 200)):
         operator.write(SECOND.replace("max_model_len: 448", f"max_model_len: {length}"))
         assert operator.run("apply", "--yes", GITHUB_SHA=commit).code == 0
-    operator.good("rollback", "--yes")
+    assert ", commit aaaaaaaaaaaa)" in operator.good("rollback", "--yes").out
     assert [each["commit"] for each in revisions(operator)] == ["a" * 40, "b" * 40, "a" * 40, None, None]
     assert "  aaaaaaaaaaaa  " in operator.good("history").out.splitlines()[1]
 

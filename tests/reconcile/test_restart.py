@@ -81,7 +81,7 @@ def test_a_changed_variable_reaches_running_instances_or_the_outcome_counts_them
     assert effect in plan["changes"][0]["effect"]
     ran = project.cli("apply", "--yes", file)
     assert ran.code == 0, ran.err
-    stale = "1 running instance still has the old value of a changed env var: `whisperctl restart` replaces them."
+    stale = "1 running instance still has the old value of a changed env var: `whisperctl restart` replaces it."
     assert (stale in ran.out) is not restarts
     assert bool(before & instances(project)) is not restarts
     assert minimum(project) == (1, None)

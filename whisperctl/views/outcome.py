@@ -60,7 +60,7 @@ def _stale(outcome: Outcome) -> str:
         what = "1 running instance still has the old value of a changed env var"
     else:
         what = f"{count} running instances still have the old value of a changed env var"
-    return f" {what}: `whisperctl restart` replaces them."
+    return f" {what}: `whisperctl restart` replaces {'it' if count == 1 else 'them'}."
 
 
 def _failure_lines(plan: Proposal, outcome: Outcome) -> list[str]:

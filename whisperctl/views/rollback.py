@@ -31,7 +31,8 @@ def _revision(revision: Revision | None) -> str:
     if revision is None:
         return "no active revision"
     digest = f", package {revision.digest[:12]}" if revision.digest else ""
-    return f"{revision.id} (of {moment(revision.created)} by {revision.created_by}{digest})"
+    commit = f", commit {revision.commit[:12]}" if revision.commit else ""
+    return f"{revision.id} (of {moment(revision.created)} by {revision.created_by}{digest}{commit})"
 
 
 def rolled_back_text(rollback: Rollback, revision: str) -> str:

@@ -18,8 +18,9 @@ from whisperctl.output import json_text
 def history(settings: Settings, path: str, form: str) -> int:
     """List the revisions of the version, newest first; `*` marks the one that serves.
 
-    PATH is a stack file [stack.yaml]. ROLLBACK says whether `rollback --to` can go back to a revision. Of a blue_green
-    stack the versions are listed, with what each is made from and what its gate measured beside what served then.
+    PATH is a stack file [stack.yaml]. COMMIT is where its repository stood. ROLLBACK says whether `rollback --to` can
+    go back to a revision. Of a blue_green stack the versions are listed, with what each is made from and what its gate
+    measured beside what served then.
     """
     from whisperctl.operate.history import read_history
     from whisperctl.operate.versions import read_versions
