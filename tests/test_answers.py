@@ -286,6 +286,17 @@ def test_what_ubiops_cannot_find_does_not_exist(server: Server, api: Api, words:
     api.delete_service("s")
 
 
+@pytest.mark.parametrize("status", ["301 Moved", "302 Found", "307 Temporary Redirect", "308 Permanent Redirect"])
+def test_a_redirect_takes_the_token_nowhere(server: Server, api: Api, status: str) -> None:
+    elsewhere = Server()
+    server.send = answering({}, status, f"Location: {elsewhere.url}/projects/p/deployments")
+    for ask in (api.deployments, api.groups, lambda: api.delete_service("s")):
+        with pytest.raises(ApiError, match=f"answered {status[:3]}"):
+            ask()
+    elsewhere.close()
+    assert elsewhere.requests == []
+
+
 def test_who_only_looks_asks_a_silent_host_once(server: Server, api: Api) -> None:
     server.send = SLOW["silence"]
     api.rest.skips = True
