@@ -138,6 +138,7 @@ def test_an_odd_value_ends_in_what_is_known_or_in_one_line(operator: Operator, c
         ("deployment_versions_list", [{"version": {"name": "v1"}}]),
         ("services_list", [{"name": "a", "deployment": {"name": "b"}}]),
         ("project_instances_list", {"results": [{"id": "a", "status": "running", "instance_type": "gpu-l4"}]}),
+        ("instance_types_list", {"results": [{"name": "a", "accelerator": "one"}]}),
         ("environment_tags_usage", [{"deployment": []}]),
         (
             "time_series_data_list",

@@ -77,7 +77,7 @@ _FIELDS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     **dict.fromkeys(
         (
             "minimum_instances", "maximum_instances", "maximum_idle_time", "credit_rate", "priority",
-            "schedule_timeout", "instances_ready", "quota", "size", "port",
+            "schedule_timeout", "instances_ready", "quota", "size", "port", "accelerator", "memory",
         ),
         (_number, "number"),
     ),
