@@ -5,9 +5,11 @@ those that it came with); the mean latency of the last of them gives the through
 the answers a second if they are fewer. Where answers differ much, more of them are waited for, and the quick ones, that
 come first, are no sign by themselves. Throughput decides: the level doubles while that brings more, then moves by a
 quarter up and down. A server that batches answers each request later the more it has, and does more all the same, so
-that latency alone would stop too early. Two signs act at once: a refusal (429, or 503 while others are answered), and
-answers that come little more than half as often as the level's throughput explains: then capacity has gone, and the
-level goes down with it, by what the first answers tell and once more by what the next ones do.
+that latency alone would stop too early. But where the quick ones of the last requests are as quick as before, nobody
+waits in line, and the level doubles at once: of short and long requests in any order that tells most. Two signs act at
+once: a refusal (429, or 503 while others are answered), and answers that come little more than half as often as the
+level's throughput explains while even quick ones are late: then capacity has gone, and the level goes down with it, by
+what the first answers tell and once more by what the next ones do.
 """
 
 from __future__ import annotations
@@ -33,6 +35,10 @@ _AS_GOOD = 0.97
 _GONE = 1.8
 """Throughput over the answers a second, from which on capacity has gone."""
 _STEP = 1.25
+_LATE = 1.3
+"""Quick answers over those of the best level, from which on requests wait in line."""
+_ALIKE = 1.5
+"""Longest over shortest of some answers, up to which they are all late rather than short and long."""
 _LOOKED_AT, _MOST_OF_IT = 64, 0.6
 """Answers among which the longest is looked for, and the part of it that is waited for: all of it would take too long
 to find a level, and found none better in simulations of service times that differ twentyfold."""
@@ -49,10 +55,17 @@ class _Judged:
     level: int
     throughput: float
     """Answers a second."""
+    quick: float
+    """Seconds that the quickest quarter of them took at most."""
 
     @property
     def latency(self) -> float:
         return self.level / self.throughput
+
+
+def _quick(values: list[float]) -> float:
+    """What the quickest quarter takes at most: it shows a line of requests, however long some of them take."""
+    return sorted(values)[len(values) // 4]
 
 
 def _mean(values: list[float]) -> tuple[float, float]:
@@ -72,6 +85,8 @@ class Pace:
         self._fixed = fixed is not None
         self._since = 0.0
         self._answered: list[tuple[float, float]] = []
+        self._last = deque[tuple[float, float]](maxlen=2 * MOST)
+        """When the last ones were sent, and how long they took."""
         self._took = deque[float](maxlen=_LOOKED_AT)
         """How long the last answers took."""
         self._ended = 0
@@ -82,6 +97,10 @@ class Pace:
         self._best: _Judged | None = None
         self._fallen: _Judged | None = None
         """What was best before capacity went, until it is known what is left."""
+        self._guessed = False
+        """Whether the best level's throughput was told from a lower one's."""
+        self._watched = True
+        """Whether it is known well enough to tell a capacity that has gone."""
         self._settles = False
         """Whether the level was left and come back to: what is seen of it first is half of what was tried."""
         self._rest, self._rested, self._next_up = 1, 0, True
@@ -97,6 +116,7 @@ class Pace:
         """
         self._ended += 1
         self._took.append(ended - begun)
+        self._last.append((begun, ended - begun))
         if self._fixed or not full:
             self._ends.clear()
             return
@@ -111,6 +131,11 @@ class Pace:
         needed = max(self.level // 2 if doubles else self.level, _FEWEST)
         if len(self._answered) < needed or len(self._answered) % max(needed // 8, 1):
             return
+        quick = _quick([took for _, took in sorted(self._answered)[len(self._answered) // 2 :]])
+        # A client that is slow to send fills the level bit by bit; and quick answers are the first to come.
+        came = self._ended / max(ended - max(self._since, self._answered[0][0]), 1e-6)
+        if self._rises(quick, came, ended):
+            return
         # Of those begun since then the quick ones alone have been answered, which would tell too much.
         whole = [each for each in self._answered if each[0] <= ended - self._longest]
         if len(whole) >= needed:
@@ -119,9 +144,28 @@ class Pace:
             most = _BLURRED_DOUBLED if self._trying in ("twice", "half") else _BLURRED
             if self._longest and error > most and len(later) < _ENOUGH:
                 return
-            # A client that is slow to send fills the level bit by bit; and quick answers are the first to come.
-            came = self._ended / max(ended - max(self._since, self._answered[0][0]), 1e-6)
-            self._judge(_Judged(self.level, min(self.level / latency, came)), ended)
+            took = [took for _, took in later]
+            alike = max(took) < _ALIKE * min(took)
+            self._judge(_Judged(self.level, min(self.level / latency, came), quick), ended, alike=alike)
+
+    def _rises(self, quick: float, came: float, now: float) -> bool:
+        """Double a level whose quick ones are as quick as those of the best; whether that was done.
+
+        Args:
+            quick: seconds that the quickest quarter took at most.
+            came: answers a second under this level.
+            now: seconds.
+        """
+        best = self._best
+        if best is None or quick >= _LATE * best.quick:
+            return False
+        mixed = self._trying == "more" and self._longest and came >= best.throughput / _GONE
+        if self._trying != "twice" and not mixed:
+            return False
+        explained = best.throughput * self.level / best.level
+        self._best, self._guessed = _Judged(self.level, explained, min(quick, best.quick)), True
+        self._try("twice", now)
+        return True
 
     @property
     def _longest(self) -> float:
@@ -135,11 +179,16 @@ class Pace:
         What a higher level left in line is answered first: whoever looked at requests of this level only would wait
         until then. The answers that are counted are a wave and a half: a server may answer a whole level at once.
         """
-        if self._best is None or self._fallen:
+        if self._best is None or self._fallen or not self._watched:
             return False
         count = max(self._best.level * 3 // 2, _FEWEST_ENDS)
         explained = self._best.throughput * min(1.0, self.level / self._best.level)
         if len(self._ends) <= count or count / max(now - self._ends[-1 - count], 1e-6) >= explained / _GONE:
+            return False
+        if self._ended % max(count // 16, 1):
+            return False  # sorting them at each answer would cost more than the answers
+        latest = sorted(list(self._last)[-count:])[-(count // 2) :]
+        if _quick([took for _, took in latest]) < _LATE * self._best.quick:
             return False
         last = list(self._ends)[-1 - max(count // 4, _FEWEST) :]
         self._fallen = self._best
@@ -160,7 +209,10 @@ class Pace:
         """Let requests wait as long as `before`, of a server that gives `rate` answers a second now."""
         rate = min(rate, before.throughput)
         level = max(1, round(before.level * rate / before.throughput))
-        self._best, self._trying, self._settles = _Judged(level, rate), "less", False
+        self._best, self._trying, self._settles = _Judged(level, rate, before.quick), "less", False
+        self._guessed, self._watched = False, False
+        if self._longest:
+            self._trying = "twice"
         self._rest, self._rested, self._next_up = 1, 0, True
         self._move(level, now)
 
@@ -173,8 +225,15 @@ class Pace:
         self._rest = _LONGEST_REST
         self._move(int(self.level * 0.75), now)
 
-    def _judge(self, seen: _Judged, now: float) -> None:
+    def _judge(self, seen: _Judged, now: float, *, alike: bool) -> None:
         trying, best = self._trying, self._best
+        if best and self._guessed and seen.level > best.level:  # fewer give no more
+            if seen.throughput < best.throughput / _GONE and alike:
+                self._follow(best, seen.throughput, now)
+                return
+            best = self._best = _Judged(best.level, min(best.throughput, seen.throughput), best.quick)
+        self._guessed = False
+        self._watched = self._watched or trying is None or not self._longest
         if trying is None or best is None:
             self._keep(seen, now)
         elif trying == "twice":
@@ -198,7 +257,7 @@ class Pace:
             self._move(self.level, now)
             return
         if self._best and self._best.level == seen.level:  # one look tells little where answers differ much
-            seen = _Judged(seen.level, (seen.throughput + self._best.throughput) / 2)
+            seen = _Judged(seen.level, (seen.throughput + self._best.throughput) / 2, min(seen.quick, self._best.quick))
         self._best = seen
         if self._trying == "twice":
             self._try("twice", now)
@@ -218,7 +277,7 @@ class Pace:
             self._try("twice", now)
         elif best.level == FIRST:
             # It may be too much already; and the very first answers came from an idle server.
-            self._best = _Judged(FIRST, min(best.throughput, seen.throughput))
+            self._best = _Judged(FIRST, min(best.throughput, seen.throughput), best.quick)
             self._try("half", now)
         else:
             self._back(best, now)
