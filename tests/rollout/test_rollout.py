@@ -117,10 +117,15 @@ def test_another_strategy_renames_the_version_that_serves(project: Project) -> N
     project.apply(**in_place)
     url = project.api().service("alpha")["endpoint"]
     ident = versions(project)["v1"]["id"]
-    outcome = project.apply(**line())
-    assert outcome.results[0].operation.kind == "rename"
+    strict = line()["rollout"]["smoke"] | {"expect": "what nobody said", "max_wer": 0}
+    [outcome] = project.perform(project.write(**line(rollout={"smoke": strict})))
+    assert [result.operation.kind for result in outcome.results] == ["rename", "probe", "seal"]
+    assert not outcome.succeeded
     [name] = versions(project)
     assert name.startswith("v1-")
+    assert versions(project)[name]["minimum_instances"] == 1  # it served before, and is not put to sleep
+    assert pointed(project) == name
+    project.apply(**line())
     assert versions(project)[name]["id"] == ident
     assert (pointed(project), project.api().service("alpha")["endpoint"]) == (name, url)
     project.apply(**line(env={"HEARS": "Hello, world!"}))

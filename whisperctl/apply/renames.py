@@ -40,10 +40,7 @@ def rename(job: Job, operation: Operation) -> None:
 def _led_again(job: Job, address: Address, raw: Json, planned: Json) -> Json:
     """Point a service again that has lost what was renamed: UbiOps is not documented to follow names or ids."""
     route = {field: planned[field] for field in ("deployment", "version") if planned.get(field)}
-    earlier = {old.names[-1] for old in job.plan.live.renamed.values() if old.kind is Kind.VERSION}
-    if route.get("version") in earlier or planned.get("deployment") != job.deployment:
-        return raw  # its own change points it again
-    if all(raw.get(field) == name for field, name in route.items()):
+    if planned.get("deployment") != job.deployment or all(raw.get(field) == name for field, name in route.items()):
         return raw
     return job.api.update_service(address.names[0], route)
 

@@ -19,11 +19,12 @@ T = TypeVar("T")
 
 
 def renamed(wanted: Wanted, live: Live, old: Address, new: Address) -> Live:
-    """`live` with the object at `old`, and what hangs on it, under the name that it will have.
+    """`live` with the object at `old`, and what hangs on it and leads to it, under the name that it will have.
 
     What is `live.renamed` afterwards is what has to be renamed on UbiOps before anything else is written.
     """
     assert old.kind is new.kind
+    live = _following(live, old, new)
     owned = {_moved(address, old, new): raw for address, raw in live.owned.items()}
     fingerprints = {address: fingerprint(address, owned.get(address), wanted.state) for address in wanted.state}
     fingerprints |= {address: fingerprint(address, raw, wanted.state) for address, raw in owned.items()}
@@ -59,7 +60,7 @@ def read_moved(api: Api, wanted: Wanted, moves: Moves, parallelism: int) -> Live
     before = moves.before(wanted.stack)
     [live] = read_live(api, [desired(before, wanted.package, wanted.build)], parallelism, destroy=True)
     for old, new in moves.renames:
-        live = renamed(wanted, _following(live, old, new), old, new)
+        live = renamed(wanted, live, old, new)
     return live
 
 
