@@ -21,6 +21,7 @@ KINDS = {
     "latency": "answers `ms` milliseconds later, give or take `jitter`",
     "throttle": "429 with x-ratelimit-reset of `reset` seconds",
     "error": "`status` (502) with an HTML body",
+    "refusal": "`status` (502) in UbiOps' own JSON, with `text`",
     "drop-before": "closes the connection before anything happened",
     "drop-after": "closes the connection after the call has had its effect",
     "stale": "answers a GET as before the latest change",
@@ -130,6 +131,8 @@ class Faults:
                     raise Broken(_throttled(item))
                 case "error":
                     raise Broken(HTMLResponse(f"<html><h1>{item.status} Bad Gateway</h1></html>", item.status))
+                case "refusal":
+                    raise Broken(JSONResponse({"error": item.text}, item.status))
                 case "drop-before":
                     raise Dropped(item.kind)
                 case _:
