@@ -154,10 +154,10 @@ def _appears(project: Project, status: str) -> list[str]:
     return collected
 
 
-def test_a_version_that_is_not_seen_yet_is_asked_for_again(project: Project) -> None:
-    # The deployment was just created, and the copy that answers the next call does not know it.
-    unknown = "The deployment was not found"
-    project.fault("refusal", status=404, text=unknown, method="POST", path="/deployments/alpha/versions$", count=3)
+@pytest.mark.parametrize("kind", ["refusal", "error"])
+def test_a_version_that_is_not_seen_yet_is_asked_for_again(project: Project, kind: str) -> None:
+    # The deployment was just created, and the copy that answers the next call does not know it, or no gateway does.
+    project.fault(kind, status=404, method="POST", path="/deployments/alpha/versions$", count=3)
     project.apply()
 
 

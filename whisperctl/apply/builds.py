@@ -16,12 +16,12 @@ from datetime import datetime
 from typing import Any
 
 from whisperctl import __version__
-from whisperctl.apply.fresh import create_once, is_lost, send_until_arrived
+from whisperctl.apply.fresh import create_once, is_lost, not_there, send_until_arrived
 from whisperctl.apply.job import FAILED, Job
 from whisperctl.apply.polling import wait_for
 from whisperctl.clock import latest_moment
 from whisperctl.control.api import Api, Json
-from whisperctl.errors import ApiError, BuildFailed, NotFound, StalePlan, WhisperctlError
+from whisperctl.errors import ApiError, BuildFailed, StalePlan, WhisperctlError
 from whisperctl.loading.commit import commit_of
 from whisperctl.package.build import EnvironmentBuild
 from whisperctl.plan.operations import Operation
@@ -116,7 +116,7 @@ def _send_build(job: Job, address: Address, wanted: EnvironmentBuild, base: tupl
         send,
         started,
         may_have_arrived=lambda _error: True,
-        is_young=lambda error: isinstance(error, NotFound),
+        is_young=not_there,
     )
 
 
@@ -265,7 +265,7 @@ def _send_package(job: Job, address: Address, before: str | None) -> str:
         lambda: job.api.upload(job.deployment, job.version, job.plan.wanted.package),
         sent,
         may_have_arrived=is_lost,
-        is_young=lambda error: isinstance(error, NotFound) and bool(job.created),
+        is_young=lambda error: not_there(error) and bool(job.created),
     )
 
 

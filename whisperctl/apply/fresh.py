@@ -8,7 +8,7 @@ from whisperctl.apply.job import Job, T
 from whisperctl.apply.polling import wait_for
 from whisperctl.clock import Backoff
 from whisperctl.control.api import Json
-from whisperctl.errors import ApiError, NotFound, StalePlan, Unreachable
+from whisperctl.errors import ApiError, StalePlan, Unreachable
 from whisperctl.plan.operations import SHARED_KINDS
 from whisperctl.state.fingerprints import fingerprint
 from whisperctl.state.objects import Access, access
@@ -80,11 +80,13 @@ def create_once(job: Job, address: Address, post: Callable[[], Json], find: Call
         attempt += 1
         try:
             post()
-        except NotFound:
-            if not job.created or job.clock.monotonic() - since > APPEAR_SECONDS:
-                raise
-            attempt -= 1  # what it belongs to was created a moment ago and is not seen everywhere yet
         except ApiError as error:
+            if not_there(error):
+                if not job.created or job.clock.monotonic() - since > APPEAR_SECONDS:
+                    raise
+                attempt -= 1  # what it belongs to was created a moment ago and is not seen everywhere yet
+                job.clock.sleep(pause)
+                continue
             lost = is_lost(error)
             # Others may make what is shared at the same moment; what was sent twice may have arrived the first time.
             existing = arrived(job, find) if lost or attempt > 1 or address.kind in SHARED_KINDS else None
@@ -142,6 +144,11 @@ def send_until_arrived(
 def is_lost(error: ApiError) -> bool:
     """Whether the request may have had its effect although it was answered with an error, or not at all."""
     return isinstance(error, Unreachable) or error.status >= 500
+
+
+def not_there(error: ApiError) -> bool:
+    """Whether what it belongs to is not there, or a gateway on the way cannot find it: the request had no effect."""
+    return error.status == 404
 
 
 def answer_to(what: str, error: ApiError) -> str:
