@@ -20,7 +20,6 @@ import pytest
 from tests.endpoint import tones
 from tests.endpoint.fake_vllm import MODEL, TOKEN, serving
 from tests.endpoint.project import until
-from tests.harness.sweeps import EXHAUSTIVE
 from tests.transcribe.bench import Bench, Notes
 from whisperctl.endpoint.transcription import Ask
 from whisperctl.transcribe import outputs
@@ -34,7 +33,7 @@ from distributed import LocalCluster
 from tests.transcribe import archive_run
 from whisperctl.transcribe import archive, archive_tasks
 
-MANY = 1000 if EXHAUSTIVE else 500
+MANY = 1000
 WORKER_DIES, CLIENT_DIES = MANY // 5, MANY * 7 // 10
 """Transcripts that are written when it is killed: between them the worker is replaced."""
 LEASES = archive_run.LEASES
