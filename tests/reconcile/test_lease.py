@@ -325,8 +325,11 @@ def test_an_apply_whose_revision_was_overtaken_does_not_wait_for_it(project: Pro
         revision = api.upload("alpha", "v1", theirs.wanted.package)
         until(lambda: (api.version("alpha", "v1") or {})["active_revision"] == revision)
 
+    # Its build is looked at twice at least: the first look is refused.
+    project.fault("error", method="GET", path=r"/v1/revisions/[^/]+$", count=1)
     file = project.write(vllm={"max_model_len": 300}, rollout={"timeout": 60})
-    [outcome] = project.perform(file, world=project.world(WhileItBuilds(project, upload)))
+    [outcome] = project.perform(file, world=project.world(clock := WhileItBuilds(project, upload)))
+    assert clock.done
     assert not outcome.succeeded
     assert "was uploaded while" in report(outcome)
 
