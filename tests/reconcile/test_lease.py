@@ -18,7 +18,7 @@ from whisperctl.apply.holder import is_gone, new_holder
 from whisperctl.apply.lease import Lease, leased, renewing
 from whisperctl.engine import apply_plans, plan_stacks
 from whisperctl.errors import StalePlan
-from whisperctl.operate.scaling import pause
+from whisperctl.operate.scaling import pause, scale
 from whisperctl.state.labels import Labels
 from whisperctl.state.records import LeaseHolder, packed_lease
 
@@ -88,6 +88,28 @@ def test_a_lease_counts_until_it_was_seen_unchanged_for_a_minute(project: Projec
     assert outcome.succeeded, report(outcome)
     assert "waiting for another apply" in " ".join(project.said)
     assert clock.skipped >= 60
+
+
+def test_whoever_waited_for_a_rollout_means_the_version_that_serves_then(project: Project) -> None:
+    for value in ("1", "2"):
+        project.apply(env={"A": value}, rollout={"strategy": "blue_green", "bake": 0})
+    api, [stack] = project.api(), project.load()
+    before, after = sorted(api.versions("alpha"), key=lambda raw: not raw["default"])
+    write_labels(project, **leases.ELSEWHERE)
+
+    class Clock(ImpatientClock):
+        ended = False
+
+        def sleep(self, seconds: float) -> None:
+            if not self.ended:
+                self.ended = True
+                project.api().update_service("alpha", {"deployment": "alpha", "version": after["version"]})
+                write_labels(project, **leases.gone())
+            super().sleep(seconds)
+
+    scale(project.api(clock := Clock()), stack, None, 4, clock, nothing)
+    maxima = {raw["version"]: raw["maximum_instances"] for raw in api.versions("alpha")}
+    assert maxima == {before["version"]: 1, after["version"]: 4}
 
 
 def test_a_lease_that_is_renewed_is_waited_for(project: Project) -> None:

@@ -23,6 +23,7 @@ def restart(api: Api, stack: Stack, clock: StoppableClock, say: Callable[[str], 
     stack = serving(api, stack)
     owned_version(api, stack)
     with leased(api, stack.deployment.name, clock, say) as lease:
+        stack = serving(api, stack)  # whoever was waited for may have rolled another version out
         owned_version(api, stack)
         target = Target(
             api=lease.api,

@@ -64,6 +64,7 @@ def scale(
     stack = serving(api, stack)
     owned_version(api, stack)
     with leased(api, stack.deployment.name, clock, say) as lease:
+        stack = serving(api, stack)  # whoever was waited for may have rolled another version out
         raw = owned_version(api, stack)
         before = Bounds(minimum=minimum_of(raw), maximum=raw["maximum_instances"])
         after = Bounds(
@@ -103,8 +104,9 @@ def pause(api: Api, stack: Stack, clock: StoppableClock, say: Callable[[str], No
     """
     stack = serving(api, stack)
     owned_version(api, stack)
-    names = (stack.deployment.name, stack.version.name)
-    with leased(api, names[0], clock, say) as lease:
+    with leased(api, stack.deployment.name, clock, say) as lease:
+        stack = serving(api, stack)
+        names = (stack.deployment.name, stack.version.name)
         raw = owned_version(api, stack)
         resting = Labels.of(raw).paused_minimum
         minimum = minimum_of(raw) if resting is None else resting
@@ -135,6 +137,7 @@ def resume(api: Api, stack: Stack, clock: StoppableClock, say: Callable[[str], N
     stack = serving(api, stack)
     owned_version(api, stack)
     with leased(api, stack.deployment.name, clock, say) as lease:
+        stack = serving(api, stack)  # whoever was waited for may have rolled another version out
         raw = owned_version(api, stack)
         if is_line(stack):
             _take_pauses_off_others(lease.api, stack)
