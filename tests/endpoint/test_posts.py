@@ -89,6 +89,7 @@ def test_an_answer_that_breaks_off_costs_its_connection_only() -> None:
         (gzip.compress("ž".encode()), (b"Content-Encoding: gzip",)),
         ("ž".encode("iso-8859-2"), (b"Content-Type: text/plain; charset=iso-8859-2",)),
     ],
+    ids=["plain", "gzip", "Latin 2"],
 )
 def test_an_answer_in_any_encoding(body: bytes, headers: tuple[bytes, ...]) -> None:
     with answering(answer(body, *headers)) as (url, _, _ended), Endpoint(url, None, 5) as there:
