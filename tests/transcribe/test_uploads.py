@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from tests.endpoint import tones
-from whisperctl.endpoint.client import Endpoint, Upload
+from whisperctl.endpoint.client import Endpoint
+from whisperctl.endpoint.form import Upload
 from whisperctl.transcribe.sound import RATE
 from whisperctl.transcribe.uploads import Encoding, Uploads
 

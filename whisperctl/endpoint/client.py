@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import json
 import re
-import secrets
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Self
@@ -22,6 +21,7 @@ import httpx
 from whisperctl.endpoint.answers import ending, read_whole
 from whisperctl.endpoint.blanking import Blanking
 from whisperctl.endpoint.connections import NETWORK, Connections
+from whisperctl.endpoint.form import Upload, form_of
 from whisperctl.endpoint.link import delivery_rate
 from whisperctl.endpoint.posts import headers_of, text_of
 from whisperctl.errors import Unhealthy, Unreachable
@@ -34,9 +34,6 @@ from whisperctl.tls import failure_in_words
 class TooSlow(Unreachable):
     """The endpoint was reached, or may have been, and did not answer in time."""
 
-
-Upload = tuple[str, bytes | Sequence[bytes | memoryview]]
-"""A file's name as the server sees it, and its content, whole or in parts."""
 
 _REDIRECTS = 5
 _REDIRECTIONS = (301, 302, 303, 307, 308)
@@ -186,7 +183,7 @@ class Endpoint:
             Unreachable: no answer came in time; the server may have done the work.
             Unhealthy: it redirects.
         """
-        boundary, form = _form(fields, upload)
+        boundary, form = form_of(fields, upload)
         headers = [(b"Content-Type", b"multipart/form-data; boundary=" + boundary.encode()), *self._token_header]
         url = self._absolute(path)
         limit = self.transcription_timeout if timeout is None else timeout
@@ -318,30 +315,6 @@ class Endpoint:
     def _blank(self, text: str) -> str:
         """`text` without our token; a transcript is otherwise left as it is."""
         return text.replace(self._token, TOKEN) if self._token else text
-
-
-def _form(fields: Mapping[str, str], upload: Upload) -> tuple[str, bytes]:
-    """A boundary, and the form with one `file` as the bytes that are sent: each sample is copied once.
-
-    The boundary is random, so that nothing in a recording can end its part early.
-    """
-    name, content = upload
-    parts = (content,) if isinstance(content, bytes) else content
-    boundary = secrets.token_hex(16)
-    head = [
-        f'--{boundary}\r\nContent-Disposition: form-data; name="{key}"\r\n\r\n{value}\r\n'
-        for key, value in fields.items()
-    ]
-    head.append(
-        f'--{boundary}\r\nContent-Disposition: form-data; name="file"; filename="{_quoted(name)}"\r\n'
-        "Content-Type: application/octet-stream\r\n\r\n"
-    )
-    return boundary, b"".join(("".join(head).encode(), *parts, f"\r\n--{boundary}--\r\n".encode()))
-
-
-def _quoted(name: str) -> str:
-    """A file's name inside the quotes of a form, as browsers write it."""
-    return name.replace('"', "%22").replace("\r", "%0D").replace("\n", "%0A")
 
 
 def _asked(verb: str, url: str) -> str:

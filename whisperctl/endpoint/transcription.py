@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from whisperctl.endpoint.client import Answer, Endpoint, Upload
+from whisperctl.endpoint.client import Answer, Endpoint
+from whisperctl.endpoint.form import Upload
 from whisperctl.endpoint.shapes import TRANSCRIPT, misfit, number
 from whisperctl.errors import Unhealthy
 

@@ -8,7 +8,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from whisperctl.endpoint.client import Answer, Upload
+from whisperctl.endpoint.client import Answer
+from whisperctl.endpoint.form import Upload
 from whisperctl.endpoint.transcription import ROUTES, Ask, Transcript, lacks_times, read
 from whisperctl.errors import Interrupted, Unhealthy, WhisperctlError
 from whisperctl.transcribe import guard, speech

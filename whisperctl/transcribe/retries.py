@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterator
 from functools import partial
 
 from whisperctl.clock import Backoff, Clock
-from whisperctl.endpoint.client import Answer, Endpoint, TooSlow, Upload
+from whisperctl.endpoint.client import Answer, Endpoint, TooSlow
+from whisperctl.endpoint.form import Upload
 from whisperctl.endpoint.readiness import Alarm, advice
 from whisperctl.endpoint.transcription import Ask, request
 from whisperctl.errors import Interrupted, Unhealthy, Unreachable

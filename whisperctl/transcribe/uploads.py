@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from whisperctl.endpoint.client import Upload
+from whisperctl.endpoint.form import Upload
 from whisperctl.transcribe import wav
 from whisperctl.transcribe.sound import RATE, Samples
 

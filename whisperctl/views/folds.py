@@ -12,14 +12,11 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from whisperctl.apply.events import Event, Said, Started
+from whisperctl.apply.events import Event, Said
 from whisperctl.clock import Clock
 from whisperctl.output import clean, workflow_command
-from whisperctl.state.resources import Address
-from whisperctl.views.progress import Lines, about, counted
-
-SAY_EVERY = 60.0
-"""Seconds between the lines said of a log that is held."""
+from whisperctl.views.progress import counted
+from whisperctl.views.sparse_logs import SAY_EVERY, LogOf, SparseLogs, log_of
 
 
 @dataclass(slots=True)
@@ -37,34 +34,27 @@ Fold = Callable[[Log, int], str]
 """A log as one group that ends now, in seconds since 1970."""
 
 
-class Folds(Lines):
+class Folds(SparseLogs):
     """Holds each build's log, and prints it as a group."""
 
     def __init__(self, fold: Fold, clock: Clock, *, several: bool, color: bool, verbose: bool) -> None:
-        super().__init__(several=several, color=color, verbose=verbose)
-        self.fold, self.clock = fold, clock
-        self._open: dict[tuple[str, Address], Log] = {}
-
-    def __call__(self, event: Event) -> None:
-        """Say what happened, but a log only now and then."""
-        with self._lock:
-            if isinstance(event, Said):
-                if event.level == "log" and not self._is_due(event):
-                    return
-            elif not isinstance(event, Started):
-                self._print(self._open.pop((event.stack, about(event)), None))
-            super().__call__(event)
+        super().__init__(clock, several=several, color=color, verbose=verbose)
+        self.fold = fold
+        self._open: dict[LogOf, Log] = {}
 
     def _is_due(self, event: Said) -> bool:
         """Hold a line of a log; whether it is to be said as well."""
         now = self.clock.monotonic()
         new = Log(title=f"{self.prefix(event)}{event.address}", begun=int(self.clock.time()), said_at=now)
-        log = self._open.setdefault((event.stack, event.address), new)
+        log = self._open.setdefault(log_of(event), new)
         log.lines.append(event.text)
         if now - log.said_at < SAY_EVERY:
             return False
         log.said_at = now
         return True
+
+    def _end(self, event: Event) -> None:
+        self._print(self._open.pop(log_of(event), None))
 
     def _print(self, log: Log | None) -> None:
         if log is not None:

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from whisperctl.apply.events import Event, Said, Started
+from whisperctl.apply.events import Event, Said
 from whisperctl.clock import Clock
-from whisperctl.state.resources import Address
-from whisperctl.views.folds import SAY_EVERY
-from whisperctl.views.progress import Lines, about, counted
+from whisperctl.views.progress import counted
+from whisperctl.views.sparse_logs import SAY_EVERY, LogOf, SparseLogs, log_of
 
 SHOWN = 100
 """Log lines of each object that are shown as they come."""
@@ -26,26 +25,15 @@ class _Log:
     said_at: float = 0.0
 
 
-class LongLogs(Lines):
+class LongLogs(SparseLogs):
     """Shows what happens, of each log the first SHOWN lines and then one a minute."""
 
     def __init__(self, clock: Clock, *, several: bool, color: bool, verbose: bool) -> None:
-        super().__init__(several=several, color=color, verbose=verbose)
-        self.clock = clock
-        self._logs: dict[tuple[str, Address], _Log] = {}
-
-    def __call__(self, event: Event) -> None:
-        """Say what happened, but a line of a long log only now and then."""
-        with self._lock:
-            if isinstance(event, Said):
-                if event.level == "log" and not self._is_due(event):
-                    return
-            elif not isinstance(event, Started):
-                self._tell_left_out(event)
-            super().__call__(event)
+        super().__init__(clock, several=several, color=color, verbose=verbose)
+        self._logs: dict[LogOf, _Log] = {}
 
     def _is_due(self, event: Said) -> bool:
-        log = self._logs.setdefault((event.stack, event.address), _Log())
+        log = self._logs.setdefault(log_of(event), _Log())
         now = self.clock.monotonic()
         log.lines += 1
         if self.verbose or log.lines <= SHOWN or now - log.said_at >= SAY_EVERY:
@@ -56,8 +44,8 @@ class LongLogs(Lines):
             self.show(self._line(event, f"the log goes on; after {SHOWN} lines a line a minute is shown (-v: all)"))
         return False
 
-    def _tell_left_out(self, event: Event) -> None:
-        log = self._logs.pop((event.stack, about(event)), None)
+    def _end(self, event: Event) -> None:
+        log = self._logs.pop(log_of(event), None)
         if log is not None and log.left_out:
             text = f"{counted(log.left_out)} not shown: `whisperctl logs` has them"
             self.show(self._line(event, text))
