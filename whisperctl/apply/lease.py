@@ -25,7 +25,8 @@ from whisperctl.apply.holder import holder_in_words, is_gone, new_holder, renewe
 from whisperctl.clock import StoppableClock
 from whisperctl.control.api import Api, Json
 from whisperctl.errors import ApiError, Interrupted, StalePlan
-from whisperctl.state.labels import Labels, lease_change, merged
+from whisperctl.state.label_text import merged
+from whisperctl.state.labels import Labels, lease_change
 from whisperctl.state.records import LeaseHolder
 
 SECONDS = 60.0

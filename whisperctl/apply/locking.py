@@ -13,7 +13,8 @@ from whisperctl.control.api import Json
 from whisperctl.errors import StalePlan
 from whisperctl.plan.plan import Plan
 from whisperctl.state.fingerprints import fingerprint
-from whisperctl.state.labels import Labels, merged
+from whisperctl.state.label_text import merged
+from whisperctl.state.labels import Labels
 from whisperctl.state.resources import Kind, deployment_address
 
 ROUNDS = 5

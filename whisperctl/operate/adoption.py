@@ -16,7 +16,8 @@ from whisperctl.errors import NotOwned, StalePlan
 from whisperctl.package.build import build_environment, build_package
 from whisperctl.spec import Stack
 from whisperctl.state.desired import Wanted, desired, tracked_names
-from whisperctl.state.labels import Changes, Labels, merged
+from whisperctl.state.label_text import merged
+from whisperctl.state.labels import Changes, Labels
 from whisperctl.state.live import LABELLED
 from whisperctl.state.objects import access
 from whisperctl.state.ownership import SHARED, owner

@@ -74,7 +74,7 @@ def unescaped(item: str) -> str:
 
 def shortened(origin: str) -> str:
     """An origin as its label holds it: cut on the left, with a hash, if it is too long."""
-    text = _ESCAPED.sub(lambda match: "".join(f":{byte:02X}" for byte in match[0].encode()), origin)
+    text = _escaped(origin)
     if len(text) <= MAX_LENGTH:
         return text
     return f"-{hashlib.sha256(text.encode()).hexdigest()[:16]}-{text[len(text) - MAX_LENGTH + 18 :]}"
@@ -94,3 +94,8 @@ def checked(name: str, text: str | None) -> str | None:
             "  digits and ._/ +;:- there. Choose a shorter name."
         )
     return text
+
+
+def merged(labels: Mapping[str, str], changes: Mapping[str, str | None]) -> dict[str, str]:
+    """`labels` with `changes` over it, as the whole map that a PATCH needs; a None removes."""
+    return {name: text for name, text in {**labels, **changes}.items() if text is not None}

@@ -21,6 +21,7 @@ from whisperctl.state.label_text import (
     in_labels,
     is_one_of,
     items,
+    merged,
     shortened,
     unescaped,
 )
@@ -30,8 +31,10 @@ from whisperctl.state.records import (
     Rendering,
     RolloutRecord,
     lease_of,
+    packed_commits,
     packed_lease,
     packed_rendering,
+    packed_revision,
     packed_rollout,
     rendering_of,
     revisions_of,
@@ -348,11 +351,6 @@ class Labels:
         return {**{known: None for known in self.all if is_one_of(known, (name,))}, **in_labels(name, items)}
 
 
-def merged(labels: Mapping[str, str], changes: Mapping[str, str | None]) -> dict[str, str]:
-    """`labels` with `changes` over it; a None removes."""
-    return {name: text for name, text in {**labels, **changes}.items() if text is not None}
-
-
 def new(**changes: Unpack[Changes]) -> dict[str, str]:
     """The labels of an object that is about to be created."""
     return Labels({}).written(**changes)
@@ -365,24 +363,14 @@ def lease_change(holder: LeaseHolder | None) -> dict[str, str | None]:
 
 def _pack_revisions(revisions: Sequence[RecordedRevision]) -> dict[str, str]:
     newest = revisions[:KEPT_REVISIONS]
-    commits = in_labels(_COMMITS, (f"{item.revision} {item.commit}" for item in newest if item.commit))
-    return commits | {
-        f"{_REVISION}{n}": f"{item.revision} {item.digest} {item.tag}" for n, item in enumerate(newest, 1)
-    }
-
-
-def _pack_listed(labels: Mapping[str, str]) -> dict[str, str]:
-    return in_labels(_LISTED, (f"{name}={text}" for name, text in labels.items()))
-
-
-def _pack_secrets(secrets: Mapping[str, str]) -> dict[str, str]:
-    return {_SECRET + name: text for name, text in secrets.items()}
+    texts = {f"{_REVISION}{number}": packed_revision(revision) for number, revision in enumerate(newest, 1)}
+    return texts | in_labels(_COMMITS, packed_commits(newest))
 
 
 _LISTS: Final[Mapping[str, str]] = {"env_names": _ENV_NAMES, "tracked": _TRACKED, "tags": _TAGS, "made": _MADE}
 _MAPS: Final[Mapping[str, tuple[str, Callable[[Any], dict[str, str]]]]] = {
-    "secrets": (_SECRET, _pack_secrets),
-    "listed": (_LISTED, _pack_listed),
+    "secrets": (_SECRET, lambda secrets: {_SECRET + name: text for name, text in secrets.items()}),
+    "listed": (_LISTED, lambda labels: in_labels(_LISTED, (f"{name}={text}" for name, text in labels.items()))),
     "revisions": (_REVISION, _pack_revisions),
 }
 _TEXTS: Final[Mapping[str, tuple[str, Callable[[Any], str | None]]]] = {

@@ -22,6 +22,16 @@ class RecordedRevision:
     """Of the stack file's repository, 40 or 64 digits; empty where it is not known."""
 
 
+def packed_revision(revision: RecordedRevision) -> str:
+    """The text of one revision's label."""
+    return f"{revision.revision} {revision.digest} {revision.tag}"
+
+
+def packed_commits(revisions: Iterable[RecordedRevision]) -> list[str]:
+    """The items of the list of commits, of the revisions whose commit is known."""
+    return [f"{each.revision} {each.commit}" for each in revisions if each.commit]
+
+
 def revisions_of(texts: Iterable[str], commits: Iterable[str]) -> list[RecordedRevision]:
     """The revisions in their labels, `ID DIGEST TAG`, with the commits of those that `ID COMMIT` tells one of."""
     known = dict(item.split(" ", 1) for item in commits if " " in item)
