@@ -6,13 +6,14 @@ import gzip
 import re
 import socket
 import threading
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import BinaryIO
 
 import pytest
 
-from whisperctl.endpoint.client import Endpoint
+from whisperctl.endpoint.client import Endpoint, TooSlow
 from whisperctl.errors import Unreachable
 
 
@@ -88,12 +89,36 @@ def test_an_answer_that_breaks_off_costs_its_connection_only() -> None:
         ("ž".encode(), ()),
         (gzip.compress("ž".encode()), (b"Content-Encoding: gzip",)),
         ("ž".encode("iso-8859-2"), (b"Content-Type: text/plain; charset=iso-8859-2",)),
+        *[("ž".encode(), (b"Content-Type: text/plain; charset=" + name,)) for name in (b"rot13", b"hex", b"idna")],
     ],
-    ids=["plain", "gzip", "Latin 2"],
+    ids=["plain", "gzip", "Latin 2", "rot13", "hex", "idna"],
 )
 def test_an_answer_in_any_encoding(body: bytes, headers: tuple[bytes, ...]) -> None:
-    with answering(answer(body, *headers)) as (url, _, _ended), Endpoint(url, None, 5) as there:
+    """Also in what Python calls a codec and is no encoding of text, or refuses what it cannot read."""
+    answers = [answer(body, *headers)] * 2
+    with answering(*answers, closes_after=1) as (url, _, _ended), Endpoint(url, None, 5) as there:
         assert there.post("/", {}, ("a.wav", b"x")).text == "ž"
+        assert there.get("/").text == "ž"
+
+
+def test_an_upload_that_is_taken_slowly_ends_in_time() -> None:
+    body, taken = b"x" * 12_000_000, [0]
+
+    def take() -> None:
+        connection, _ = listener.accept()
+        with connection, suppress(ConnectionError):
+            while part := connection.recv(1 << 16):
+                taken[0] += len(part)
+                time.sleep(0.005)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=take)
+        thread.start()
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        with Endpoint(url, None, 0.1) as there, pytest.raises(TooSlow, match="no answer within"):
+            there.post("/", {}, ("a.wav", body))
+        thread.join()
+    assert taken[0] < len(body)
 
 
 def test_after_its_end_an_endpoint_sends_nothing_more() -> None:

@@ -104,6 +104,25 @@ def test_busy_broken_and_failing_answers_are_asked_again(bench: Bench) -> None:
     assert sum(bench.clock.slept) == pytest.approx(7 + 1 + 2 + 4)
 
 
+@pytest.mark.parametrize(
+    ("until", "pause"),
+    [
+        ("7", 7),
+        ("Sun, 06 Nov 1994 08:49:57 GMT", 20),
+        ("Sunday, 06-Nov-94 08:49:57 GMT", 20),
+        ("Sun, 06 Nov 1994 08:49:36 GMT", 0.5),  # is over: the pause is ours
+        ("\u00b2", 0.5),  # a digit that is no number
+        ("nan", 0.5),
+        ("86400", 60),
+    ],
+)
+def test_a_limit_tells_its_end_in_seconds_or_as_a_date(bench: Bench, until: str, pause: float) -> None:
+    headers = {"retry-after": until, "date": "Sun, 06 Nov 1994 08:49:37 GMT"}
+    bench.vllm.faults = [Fault(429, headers=headers)]
+    assert texts(bench.run(bench.say("a.wav", [["ba", "be"]]), parallelism=1)) == ["ba be"]
+    assert sum(bench.clock.slept) == pytest.approx(pause)
+
+
 def test_endless_failure_ends(bench: Bench) -> None:
     bench.vllm.faults = [Fault(500, '{"error": {"message": "CUDA error"}}')] * 20
     (failed,) = bench.run(bench.say("a.wav", [["ba"]]))

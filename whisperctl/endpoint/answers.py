@@ -1,7 +1,7 @@
 """Answers of the endpoint that end: in time, however they dribble, and within a bound of decoded bytes.
 
-httpx bounds the silence between two reads only. Here each read gets what is left of the whole time, through the network
-layer that httpcore has for it. The deadline is that of the thread that asks.
+httpx bounds the silence between two reads or writes only. Here each gets what is left of the whole time, through the
+network layer that httpcore has for it. The deadline is that of the thread that asks.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ import httpx
 
 LARGEST = 64 << 20
 """Decoded bytes of an answer; verbose_json of a day of speech has some ten million."""
+_AT_ONCE = 256 << 10
+"""Bytes that are written within one time limit: a server that takes them slowly would get a new one for each few."""
 _now = threading.local()
 
 
@@ -41,7 +43,7 @@ def _left(timeout: float | None) -> float | None:
 
 
 class _Stream(httpcore.NetworkStream):
-    """A connection, each read within what is left."""
+    """A connection, each read and write within what is left."""
 
     def __init__(self, stream: httpcore.NetworkStream) -> None:
         self._stream = stream
@@ -50,7 +52,9 @@ class _Stream(httpcore.NetworkStream):
         return self._stream.read(max_bytes, _left(timeout))
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        self._stream.write(buffer, _left(timeout))
+        view = memoryview(buffer)
+        for start in range(0, len(view), _AT_ONCE):
+            self._stream.write(view[start : start + _AT_ONCE], _left(timeout))  # type: ignore[arg-type]
 
     def close(self) -> None:
         self._stream.close()
@@ -116,3 +120,15 @@ def read_whole(response: httpx.Response) -> None:
         raise httpx.ReadTimeout(str(error)) from None
     finally:
         response.close()
+
+
+def decoded(body: bytes, charset: str | None) -> str:
+    """A body as text: in `charset` where that is an encoding of text that can read it, otherwise UTF-8.
+
+    Python has codecs that are no such thing (`rot13`, `hex`), or that refuse what they cannot read (`idna`, UTF-16
+    without its mark): a server that names one is no reason to fail.
+    """
+    try:
+        return body.decode(charset or "utf-8", errors="replace")
+    except (LookupError, ValueError):
+        return body.decode(errors="replace")

@@ -18,7 +18,7 @@ from typing import Any, Self
 import httpcore
 import httpx
 
-from whisperctl.endpoint.answers import ending, read_whole
+from whisperctl.endpoint.answers import decoded, ending, read_whole
 from whisperctl.endpoint.blanking import Blanking
 from whisperctl.endpoint.connections import NETWORK, Connections
 from whisperctl.endpoint.form import Upload, form_of
@@ -310,7 +310,8 @@ class Endpoint:
 
     def _answer(self, response: httpx.Response) -> Answer:
         headers = {name.lower(): value for name, value in response.headers.items()}
-        return Answer(status=response.status_code, text=self._blank(response.text), headers=headers)
+        text = decoded(response.content, response.charset_encoding)
+        return Answer(status=response.status_code, text=self._blank(text), headers=headers)
 
     def _blank(self, text: str) -> str:
         """`text` without our token; a transcript is otherwise left as it is."""

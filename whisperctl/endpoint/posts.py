@@ -16,7 +16,7 @@ from typing import Any
 import httpcore
 import httpx
 
-from whisperctl.endpoint.answers import read_bytes, read_whole
+from whisperctl.endpoint.answers import decoded, read_bytes, read_whole
 
 
 class Posts:
@@ -116,7 +116,7 @@ def text_of(response: httpcore.Response, headers: dict[str, str]) -> str:
         return read_bytes(response.iter_stream()).decode(errors="replace")
     whole = httpx.Response(response.status, headers=response.headers, stream=_Body(response))
     read_whole(whole)
-    return whole.text
+    return decoded(whole.content, whole.charset_encoding)
 
 
 def _is_utf_8(headers: dict[str, str]) -> bool:

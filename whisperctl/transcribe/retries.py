@@ -10,7 +10,11 @@ import random
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from datetime import UTC
+from email.utils import parsedate_to_datetime
 from functools import partial
+from math import inf, nan
 
 from whisperctl.clock import Backoff, Clock
 from whisperctl.endpoint.client import Answer, Endpoint, TooSlow
@@ -160,7 +164,24 @@ class Patient:
 
 def _seconds_to_wait(answer: Answer) -> float | None:
     """The seconds that a 429 says to wait, at most a minute."""
-    for name in ("retry-after", "x-ratelimit-reset"):
-        if answer.status == 429 and (seconds := answer.headers.get(name, "")).replace(".", "", 1).isdigit():
-            return min(float(seconds), 60.0)
+    if answer.status == 429:
+        for name in ("retry-after", "x-ratelimit-reset"):
+            seconds = _seconds(answer.headers.get(name, ""), answer.headers.get("date", ""))
+            if 0 <= seconds < inf:
+                return min(seconds, 60.0)
     return None
+
+
+def _seconds(until: str, now: str) -> float:
+    """A pause given in seconds, or as the date of its end (RFC 9110, 10.2.3); not a number if it is neither.
+
+    Args:
+        until: the header.
+        now: the answer's own `Date`, so that a clock of this machine that is wrong changes nothing.
+    """
+    with suppress(ValueError):
+        return float(until)
+    with suppress(ValueError, OverflowError):
+        end, begin = (parsedate_to_datetime(date).replace(tzinfo=UTC) for date in (until, now))
+        return (end - begin).total_seconds()
+    return nan
