@@ -144,3 +144,25 @@ def test_what_killed_runs_left_is_deleted(tmp_path: Path) -> None:
     os.utime(old, (0, 0))
     output.clear(tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {"a.txt", alive.name, foreign.name}
+
+
+def test_what_is_noted_at_once_is_kept_at_the_end_whatever_ends_it(tmp_path: Path) -> None:
+    source, names = ledger.Source(1, 2), [Path("a.txt"), Path("b.txt")]
+
+    def kept() -> list[bytes]:
+        with sqlite3.connect(tmp_path / ledger.NAME) as connection:
+            return [file for (file,) in connection.execute("SELECT file FROM transcripts ORDER BY file")]
+
+    def note(book: ledger.Ledger) -> None:
+        with book.at_once():
+            for name in names:
+                book.done(name, source, "wishes")
+            assert kept() == []
+            raise KeyboardInterrupt
+
+    with ledger.opened(tmp_path) as book:
+        with pytest.raises(KeyboardInterrupt):
+            note(book)
+        assert kept() == [b"a.txt", b"b.txt"]
+        book.done(Path("c.txt"), source, "wishes")
+        assert kept()[2:] == [b"c.txt"]

@@ -19,6 +19,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import islice
 from math import ceil
 from typing import Any
 
@@ -43,6 +44,8 @@ _LEASE_SECONDS = "10s"
 """After which a killed worker's lease is another's."""
 AHEAD = 8
 """Tasks that the cluster has besides those that run, at most: what it has is lost with it, and paid for again."""
+_AT_ONCE = 16
+"""Recordings handed over in one step, at most: first each is looked at, which of a remote one takes a while."""
 _RESTART_SECONDS = "10m"
 """For which a worker of this machine may be away: 15 s are too few where the cores are busy, and it never came back."""
 _LOOK_SECONDS = 5.0
@@ -79,6 +82,7 @@ class Archive:
         self._threads = int(sum(cluster.nthreads().values()))
         self._places, self._closed = places, dict[Place, str]()
         self._waiting: dict[Any, _Sent] = {}
+        self._busy: Counter[Place] = Counter()
 
     def run(self, recordings: Iterable[Named]) -> Iterator[Result]:
         """Each one's result, as it is done.
@@ -92,8 +96,7 @@ class Archive:
             with self._missing_workers_said():
                 yield from self._begin_some(rest, done)
                 while self._waiting:
-                    future, answered = next(done)
-                    yield from self._finish(future, answered, done)
+                    yield from self._finish(done.next_batch(), done)
                     yield from self._begin_some(rest, done)
         finally:
             self._client.cancel(list(self._waiting), force=True)
@@ -124,16 +127,21 @@ class Archive:
     def _begin_some(self, rest: Iterator[Named], done: Any) -> Iterator[Result]:
         """Hand as many to the cluster as it is to have at once; the results of those that need none."""
         most = min(self._threads, self._leases * len(self._places)) + AHEAD
-        while len(self._waiting) < most and (one := next(rest, None)) is not None:
-            try:
-                settled = self._settled(one)
-            except (WhisperctlError, OSError) as error:
-                settled = Failed(name=one.name, given=one.given, reason=str(error))
-            if isinstance(settled, _Sent):
-                self._send(settled, done)
-            else:
-                self._listener.finished(settled)
-                yield settled
+        while (room := most - len(self._waiting)) > 0:
+            looked_at = [self._looked_at(one) for one in islice(rest, min(room, _AT_ONCE))]
+            self._send([one for one in looked_at if isinstance(one, _Sent)], done)
+            for one in looked_at:
+                if not isinstance(one, _Sent):
+                    self._listener.finished(one)
+                    yield one
+            if not looked_at:
+                return
+
+    def _looked_at(self, one: Named) -> Result | _Sent:
+        try:
+            return self._settled(one)
+        except (WhisperctlError, OSError) as error:
+            return Failed(name=one.name, given=one.given, reason=str(error))
 
     def _settled(self, one: Named) -> Result | _Sent:
         if isinstance(one, Missing):
@@ -154,53 +162,79 @@ class Archive:
         open_ones = [place for place in self._places if place not in self._closed]
         if not open_ones:
             raise WhisperctlError(f"was not tried: {next(iter(self._closed.values()))}")
-        busy = Counter(sent.place for sent in self._waiting.values())
-        return min(open_ones, key=lambda place: busy[place])
+        place = min(open_ones, key=lambda place: self._busy[place])
+        self._busy[place] += 1
+        return place
 
-    def _send(self, sent: _Sent, done: Any) -> None:
-        task = Task(recording=sent.recording, wishes=self._asked, place=sent.place, leases=self._leases)
-        future = self._client.submit(perform, task, pure=False, retries=0)
-        self._waiting[future] = sent
-        done.add(future)
+    def _send(self, ready: list[_Sent], done: Any) -> None:
+        """Hand these to the cluster, in one step: each for itself takes it some milliseconds."""
+        if ready:
+            tasks = [
+                Task(recording=one.recording, wishes=self._asked, place=one.place, leases=self._leases) for one in ready
+            ]
+            futures = self._client.map(perform, tasks, pure=False, retries=0)
+            self._waiting.update(zip(futures, ready, strict=True))
+            done.update(futures)
 
-    def _finish(self, future: Any, answered: Any, done: Any) -> Iterator[Result]:
-        """The result of a task that has ended; none if its endpoint refuses everybody and another one is to do it."""
-        sent = self._waiting.pop(future)
-        result, refused = self._result(future, answered, sent)
-        lost = answered.lost if isinstance(answered, Answered) and isinstance(result, Failed) else None
-        if lost and set(self._places) - {*self._closed, sent.place}:
-            refused = refused or lost
-        if refused:
-            self._closed.setdefault(sent.place, refused)
-            if isinstance(result, Failed) and len(self._closed) < len(self._places):
-                self._send(replace(sent, place=self._place()), done)
-                return
-        if isinstance(result, Done):
-            self._listener.advanced(result.transcript.duration or 0.0)
-        self._listener.finished(result)
-        yield result
-
-    def _result(self, future: Any, answered: Any, sent: _Sent) -> tuple[Result, str | None]:
-        """The result of a task, and why its endpoint takes no more.
+    def _finish(self, ended: list[tuple[Any, Any]], done: Any) -> Iterator[Result]:
+        """The results of tasks that have ended, without those that another endpoint is to do.
 
         Args:
-            future: of the task.
-            answered: an `Answered`, or what Dask says instead: of an error its type, itself and its traceback.
-            sent: what the task was for.
-        """
-        if not isinstance(answered, Answered):
-            if self._client.status != "running" or future.status != "error":
-                raise WhisperctlError(_SCHEDULER_GONE)
-            return self._failed(sent, answered[1]), None
-        try:
-            if isinstance(answered.result, Done):
-                self._written.write(sent.recording, sent.shapes, answered.result.transcript, sent.source)
-        except (WhisperctlError, OSError) as error:  # whatever it is, it is this recording's and no other's
-            return self._failed(sent, error), None
-        return answered.result, answered.refused
+            ended: futures, each with an `Answered`, or with what Dask says instead: of an error its type, itself and
+                its traceback.
+            done: gets the futures of what is sent again.
 
-    def _failed(self, sent: _Sent, error: BaseException) -> Failed:
-        return Failed(name=sent.recording.name, given=sent.recording.given, reason=f"{error}".partition("\n")[0])
+        Raises:
+            WhisperctlError: the scheduler is gone.
+        """
+        kept = [(future, answered) for future, answered in ended if not self._is_lost(future, answered)]
+        answers = [self._answer(self._waiting.pop(future), answered) for future, answered in kept]
+        refused = [sent for sent, answered in answers if self._closes(sent, answered) and answered.has_failed]
+        again = refused if len(self._closed) < len(self._places) else []
+        self._send([replace(sent, place=self._place()) for sent in again], done)
+        for result in self._write([(sent, answered) for sent, answered in answers if sent not in again]):
+            if isinstance(result, Done):
+                self._listener.advanced(result.transcript.duration or 0.0)
+            self._listener.finished(result)
+            yield result
+        if len(kept) < len(ended):
+            raise WhisperctlError(_SCHEDULER_GONE)
+
+    def _is_lost(self, future: Any, answered: Any) -> bool:
+        """Whether a task ended because the scheduler did."""
+        return not isinstance(answered, Answered) and (self._client.status != "running" or future.status != "error")
+
+    def _answer(self, sent: _Sent, answered: Any) -> tuple[_Sent, Answered]:
+        """What a worker says of a recording, an error being its failure."""
+        self._busy[sent.place] -= 1
+        if not isinstance(answered, Answered):
+            answered = Answered(sent.failed(answered[1]), None)
+        return sent, answered
+
+    def _closes(self, sent: _Sent, answered: Answered) -> bool:
+        """Whether its endpoint gets nothing more: it refuses everybody, or answers nobody while there are others."""
+        refused = answered.refused
+        if answered.has_failed and set(self._places) - {*self._closed, sent.place}:
+            refused = refused or answered.lost
+        if refused:
+            self._closed.setdefault(sent.place, refused)
+        return refused is not None
+
+    def _write(self, answers: list[tuple[_Sent, Answered]]) -> list[Result]:
+        """Write the transcripts, then note all of them in one step, which waits for the disk."""
+        try:
+            with self._written.noting_at_once():
+                return [self._result(sent, answered.result) for sent, answered in answers]
+        except WhisperctlError as error:
+            return [sent.failed(error) for sent, _ in answers]
+
+    def _result(self, sent: _Sent, result: Result) -> Result:
+        try:
+            if isinstance(result, Done):
+                self._written.write(sent.recording, sent.shapes, result.transcript, sent.source)
+        except (WhisperctlError, OSError) as error:  # whatever it is, it is this recording's and no other's
+            return sent.failed(error)
+        return result
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,6 +246,10 @@ class _Sent:
     """The formats to write."""
     source: Source
     place: Place
+
+    def failed(self, error: BaseException) -> Failed:
+        """Its failure."""
+        return Failed(name=self.recording.name, given=self.recording.given, reason=f"{error}".partition("\n")[0])
 
 
 @contextmanager

@@ -72,6 +72,11 @@ class Answered:
     lost: str | None = None
     """Why the endpoint answered nobody any more."""
 
+    @property
+    def has_failed(self) -> bool:
+        """Whether there is no transcript."""
+        return isinstance(self.result, Failed)
+
 
 class _Silent:
     """Hears nothing: the client tells of results."""
@@ -88,7 +93,7 @@ def perform(task: Task) -> Answered:
     batch, leases = _batch(task.wishes, task.place), _leases(task.place.url, task.leases)
     with leases.one():
         answered = Answered(batch.result(task.recording), batch.refused, batch.lost)
-    if isinstance(answered.result, Failed):
+    if answered.has_failed:
         _batch.cache_clear()  # what this worker knows of the endpoint may be over by the next task or run
     return answered
 

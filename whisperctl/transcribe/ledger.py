@@ -11,7 +11,7 @@ import os
 import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,7 +42,7 @@ class Ledger:
     def __init__(self, folder: Path) -> None:
         self._path = folder / NAME
         self._connection: sqlite3.Connection | None = None
-        self._lock = threading.Lock()
+        self._lock, self._later = threading.Lock(), False
 
     def is_done(self, file: Path, source: Source, wishes: str) -> bool:
         """Whether `file`, relative to the folder, was made from `source` as `wishes` say."""
@@ -59,11 +59,28 @@ class Ledger:
         with self._lock, _own_errors(self._path):
             self.connect()
             assert self._connection is not None
-            with self._connection:
+            with nullcontext() if self._later else self._connection:
                 self._connection.execute(
                     "INSERT OR REPLACE INTO transcripts VALUES (?, ?, ?, ?)",
                     (os.fsencode(file), source.size, source.modified, wishes),
                 )
+
+    @contextmanager
+    def at_once(self) -> Iterator[None]:
+        """Keep what is noted meanwhile in one step, at the end: each by itself waits for the disk. For one thread.
+
+        Raises:
+            WhisperctlError: nothing of it is kept.
+        """
+        self._later = True
+        try:
+            yield
+        finally:
+            self._later = False
+            with self._lock, _own_errors(self._path):
+                if self._connection is not None:
+                    with self._connection:  # it commits when this ends
+                        pass
 
     def connect(self) -> None:
         """Open the file, or make it."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -30,6 +30,13 @@ class Output(Protocol):
 
     def write(self, texts: Mapping[Path, str], wanted: Mapping[Path, str], source: Source) -> None:
         """Write the files of one recording, then note what they were made from."""
+
+    def noting_at_once(self) -> AbstractContextManager[None]:
+        """Note what is written meanwhile in one step, at the end, where that is quicker. For one thread.
+
+        Raises:
+            WhisperctlError: nothing of it is noted.
+        """
 
     def shown(self, file: Path) -> str:
         """How a file of it is called."""
@@ -54,6 +61,10 @@ class Folder:
         for file, text in texts.items():
             output.write(self._path, self._path / file, text)
             self._ledger.done(file, source, wanted[file])
+
+    def noting_at_once(self) -> AbstractContextManager[None]:
+        """As `Output` says."""
+        return self._ledger.at_once()
 
     def shown(self, file: Path) -> str:
         """Its path."""
@@ -92,6 +103,10 @@ class Bucket:
             made = {file.name: [source.size, source.modified, wanted[file]] for file in texts}
             self._notes[note] = {**self._notes.get(note, {}), **made}
             self._objects.write(note, json.dumps(self._notes[note]).encode())
+
+    def noting_at_once(self) -> AbstractContextManager[None]:
+        """Each note is an object of its own."""
+        return nullcontext()
 
     def shown(self, file: Path) -> str:
         """Its URL."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,6 +46,14 @@ class Written:
         files = self._files(wishes, recording, shapes)
         texts = {file: rendered(transcript, shape, wishes.limits) for file, shape in files.items()}
         self.output.write(texts, _written_down(wishes, files), source)
+
+    def noting_at_once(self) -> AbstractContextManager[None]:
+        """Note what is written meanwhile in one step, at the end. For one thread.
+
+        Raises:
+            WhisperctlError: nothing of it is noted.
+        """
+        return self.output.noting_at_once() if self.output else nullcontext()
 
     @staticmethod
     def _files(wishes: Wishes, recording: Recording, shapes: tuple[str, ...] | list[str]) -> dict[Path, str]:
