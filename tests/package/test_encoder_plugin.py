@@ -15,6 +15,8 @@ from whisperctl.package.build import build_package
 
 from .conftest import StackOf
 
+pytestmark = pytest.mark.xdist_group("vllm")  # the worker that loads vLLM, and torch with it, for other tests
+
 
 @pytest.fixture(scope="module")
 def torch() -> Any:

@@ -8,6 +8,9 @@ from typing import Any
 
 import pytest
 
+# The worker that starts real servers has loaded vLLM for another test, or loads it for one: it takes 12 s of a core.
+pytestmark = pytest.mark.xdist_group("vllm")
+
 
 class Vllm:
     """vLLM's own messages and the scheduler's functions; it takes seconds to import them, so only here."""

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
+import importlib
+import warnings
+from collections.abc import Callable
+from contextlib import redirect_stderr
+from io import StringIO
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
+from tests.harness.sweeps import EXHAUSTIVE
 from tests.refusals import refusal
 from whisperctl.loading.checks.arguments import NUMBERS, OURS, REFUSED, UNSET
 from whisperctl.serving import catalog
 
-from .conftest import surroundings, vllm_version
+from .conftest import vllm_version
 
 VERSION = (vllm_version() or "0").partition("+")[0]
 OPTIONS = sorted(
@@ -33,54 +35,38 @@ WORDS = st.one_of(
     st.sampled_from(CHOICES or [""]).map(str.swapcase),
     st.text(st.characters(categories=["L", "N", "P", "S"]), min_size=1, max_size=8),
 )
-PARSER = """
-import json, os, sys
-answers = os.fdopen(os.dup(1), "w")
-os.dup2(2, 1)
-from vllm.config import AttentionConfig, MambaConfig, MultiModalConfig
-from vllm.entrypoints.cli.serve import make_arg_parser
-from vllm.utils.argparse_utils import FlexibleArgumentParser
-
 LATER = {
-    "--attention-backend": lambda value: AttentionConfig(backend=value),
-    "--mamba-backend": lambda value: MambaConfig(backend=value),
-    "--mm-encoder-attn-backend": lambda value: MultiModalConfig(mm_encoder_attn_backend=value),
+    "--attention-backend": ("AttentionConfig", "backend"),
+    "--mamba-backend": ("MambaConfig", "backend"),
+    "--mm-encoder-attn-backend": ("MultiModalConfig", "mm_encoder_attn_backend"),
 }
-parser = make_arg_parser(FlexibleArgumentParser(prog="vllm serve"))
-sys.stderr = open(os.devnull, "w")
-
-def takes(name, word):
-    try:
-        read = parser.parse_args([f"{name}={word}"])
-        LATER.get(name, lambda value: None)(getattr(read, name[2:].replace("-", "_")))
-    except (SystemExit, Exception):
-        return False
-    return True
-
-for line in sys.stdin:
-    print(json.dumps(takes(*json.loads(line))), file=answers, flush=True)
-"""
+"""What vLLM reads as a text and refuses when it makes its settings: class of `vllm.config`, field."""
 
 
 @pytest.fixture(scope="module")
-def vllm_takes() -> Iterator[Callable[[str, str], bool]]:
-    """Whether the parser of the installed vLLM takes a value for an option."""
-    command = [sys.executable, "-c", PARSER]
-    with subprocess.Popen(
-        command,
-        env=surroundings(),
-        text=True,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-    ) as child:
+def vllm_takes() -> Callable[[str, str], bool]:
+    """Whether the parser of the installed vLLM takes a value for an option.
 
-        def ask(name: str, word: str) -> bool:
-            assert child.stdout is not None
-            print(json.dumps([name, word]), file=child.stdin, flush=True)
-            return bool(json.loads(child.stdout.readline()))
+    In this process, since other tests of this worker want vLLM, too: it takes 12 s of a core to load.
+    """
+    with warnings.catch_warnings(action="ignore"):
+        config = importlib.import_module("vllm.config")
+        serve = importlib.import_module("vllm.entrypoints.cli.serve")
+        arguments = importlib.import_module("vllm.utils.argparse_utils")
+        parser = serve.make_arg_parser(arguments.FlexibleArgumentParser(prog="vllm serve"))
 
-        yield ask
+    def takes(name: str, word: str) -> bool:
+        try:
+            with redirect_stderr(StringIO()), warnings.catch_warnings(action="ignore"):
+                read = parser.parse_args([f"{name}={word}"])
+                if name in LATER:
+                    kind, field = LATER[name]
+                    getattr(config, kind)(**{field: getattr(read, name[2:].replace("-", "_"))})
+        except (SystemExit, Exception):
+            return False
+        return True
+
+    return takes
 
 
 def refusal_of(folder: Path, name: str, word: str) -> str:
@@ -88,7 +74,7 @@ def refusal_of(folder: Path, name: str, word: str) -> str:
     return refusal(folder, vllm={"version": VERSION, "args": {name: word.replace("$", "$$")}})
 
 
-@settings(max_examples=1500, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=3000 if EXHAUSTIVE else 500, deadline=None, suppress_health_check=list(HealthCheck))
 @given(name=st.sampled_from(OPTIONS or [""]), word=WORDS)
 def test_what_is_refused_vllm_refuses_too(
     tmp_path: Path, vllm_takes: Callable[[str, str], bool], name: str, word: str
