@@ -97,7 +97,7 @@ def fresh(tmp_path: Path) -> Iterator[Shell]:
     """A shell in a checkout, in a virtual environment with nothing but pip."""
     environment = tmp_path / "environment"
     # Five seconds quicker than Python's own venv, which compiles all of pip.
-    venv = [sys.executable, "-m", "uv", "venv", "--quiet", "--seed", "--python", sys.executable, environment]
+    venv = [sys.executable, "-m", "uv", "venv", "--quiet", "--seed", "--python", sys.executable, str(environment)]
     made = subprocess.run(venv, env={**os.environ, **set_up.uv_settings()}, capture_output=True, text=True, check=False)
     if made.returncode:
         pytest.skip(f"no package index can be reached: {made.stderr.splitlines()[-1]}")
