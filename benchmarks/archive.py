@@ -3,11 +3,12 @@
     .venv/bin/python -m benchmarks.archive [--recordings 1000] [--rounds 3] [--minutes 10] [--files 24]
 
 Needs the extra `archive`. Two workers as `--cluster local` starts them, and a stand-in server that answers at once.
-Prints two Markdown tables, start-up left out, each row the median of rounds that take turns:
+Prints Markdown tables, start-up left out, each row the median of rounds that take turns:
 
-- milliseconds a task: bare Dask's on the same cluster, submitted one by one and by one `map` of all, and recordings of
-  half a second. A recording's holds what the work cannot be without: reading and checking a WAV, one HTTP request (its
-  answer made by the stand-in on the same cores), a transcript written and a line in the ledger;
+- milliseconds a task: bare Dask's on the same cluster, by one `map` of all and submitted one by one; recordings of half
+  a second of digital silence, of which nothing is sent: the nearest to empty work (a WAV read and looked at, an empty
+  transcript written and noted in the ledger); and of half a second of noise, with one HTTP request more and its answer,
+  which the stand-in makes on the same cores;
 - audio seconds per second of long recordings, on that cluster and in one process without it.
 """
 
@@ -24,10 +25,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from benchmarks import transcribe as single
 from benchmarks.transcribe_many import recordings
 from whisperctl.endpoint.transcription import Ask
-from whisperctl.transcribe import archive, outputs
+from whisperctl.transcribe import archive, outputs, wav
 from whisperctl.transcribe.archive_tasks import Place
 from whisperctl.transcribe.recordings import find
 from whisperctl.transcribe.results import Done
@@ -57,6 +60,13 @@ def mapped(client: Any, count: int) -> float:
     return time.monotonic() - began
 
 
+def silent(folder: Path, count: int) -> None:
+    """Half a second of digital silence each."""
+    samples = np.zeros(8000, np.int16)
+    for number in range(count):
+        (folder / f"{number:05}.wav").write_bytes(wav.header(samples) + samples.tobytes())
+
+
 def archived(client: Any, url: str, folder: Path) -> float:
     """Seconds of an archive of the recordings in `folder`, transcripts and ledger written."""
     wishes = Wishes(ask=Ask(model="stub", timed=True, language="en"))
@@ -74,7 +84,7 @@ def archived(client: Any, url: str, folder: Path) -> float:
 
 
 def in_one_process(url: str, folder: Path) -> float:
-    """Audio seconds per second of the whole run without a cluster."""
+    """Seconds of the same without a cluster, nothing written."""
     began = time.monotonic()
     single.transcribed(url, "stub", folder, LEASES)
     return time.monotonic() - began
@@ -82,18 +92,22 @@ def in_one_process(url: str, folder: Path) -> float:
 
 @contextmanager
 def prepared(count: int) -> Iterator[tuple[Any, str, Path]]:
-    """A cluster whose workers have transcribed something, a server, and a folder with `count` short recordings."""
+    """A cluster whose workers have transcribed something, a server, and folders with `count` short recordings each."""
     with (
         tempfile.TemporaryDirectory() as name,
         single.stub(1000, 0) as url,
         archive.cluster(archive.LOCAL, LEASES) as client,
     ):
-        short, first = Path(name) / "short", Path(name) / "first"
-        for folder, files in ((short, count), (first, 2 * LEASES)):
+        first = Path(name) / "first"
+        for make, folder, files in (
+            (recordings, first, 4 * LEASES),
+            (recordings, Path(name) / "noise", count),
+            (silent, Path(name) / "silence", count),
+        ):
             folder.mkdir()
-            recordings(folder, files)
+            make(folder, files)
         archived(client, url, first)
-        yield client, url, short
+        yield client, url, Path(name)
 
 
 def in_turns(ways: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, float]:
@@ -106,24 +120,26 @@ def in_turns(ways: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, 
 
 
 def short_ones(client: Any, url: str, folder: Path, count: int, rounds: int) -> None:
-    """Milliseconds a task."""
+    """Print milliseconds a task."""
     ways = {
+        "bare Dask, nothing to do, one `map` of all": lambda: mapped(client, count),
         "bare Dask, nothing to do, submitted one by one": lambda: one_by_one(client, count),
-        "bare Dask, nothing to do, one `map`": lambda: mapped(client, count),
-        "`transcribe --cluster local`, recordings of 0.5 s": lambda: archived(client, url, folder),
+        "`transcribe --cluster local`, silence": lambda: archived(client, url, folder / "silence"),
+        "`transcribe --cluster local`, noise": lambda: archived(client, url, folder / "noise"),
     }
     taken = in_turns(ways, rounds)
-    each, least, ours = taken.values()
+    least, each = list(taken.values())[:2]
     workers = len(client.scheduler_info(n_workers=-1)["workers"])
     print(f"{count} tasks, {workers} workers, load {os.getloadavg()[0]:.1f}\n")
-    print("| | ms a task |\n|---|---|")
+    print(f"| | ms a task | of one `map` (bar of empty work: {BAR:.0f} ×) | of one by one |\n|---|---|---|---|")
     for name, seconds in taken.items():
-        print(f"| {name} | {seconds / count * 1000:.1f} |")
-    print(f"\n{ours / each:.1f} × one by one, {ours / least:.1f} × one `map` (bar: {BAR:.0f} ×)\n", flush=True)
+        print(f"| {name} | {seconds / count * 1000:.1f} | {seconds / least:.1f} × | {seconds / each:.1f} × |")
+    print(flush=True)
 
 
 def long_ones(client: Any, url: str, folder: Path, minutes: float, files: int, rounds: int) -> None:
-    """Audio seconds per second."""
+    """Print audio seconds per second."""
+    folder = folder / "long"
     folder.mkdir()
     single.recording(folder / "0.wav", minutes / 60)
     for number in range(1, files):
@@ -148,8 +164,7 @@ def main() -> None:
     with prepared(options.recordings) as (client, url, folder):
         short_ones(client, url, folder, options.recordings, options.rounds)
         if options.files:
-            long = folder.with_name("long")
-            long_ones(client, url, long, options.minutes, options.files, options.rounds)
+            long_ones(client, url, folder, options.minutes, options.files, options.rounds)
 
 
 if __name__ == "__main__":
