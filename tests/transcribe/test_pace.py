@@ -133,6 +133,19 @@ def test_short_and_long_recordings_in_any_order(name: str) -> None:
     assert sorted(got)[3] >= 0.8
 
 
+@pytest.mark.parametrize("capacity", [4, 8])
+def test_short_and_long_recordings_where_few_are_answered_at_a_time(capacity: int) -> None:
+    """Few answers tell little: no run may stay long at a level that one odd sample led to."""
+    got = []
+    for service, mean in MIXED.values():
+        for seed in range(10):
+            told = Server(lambda _: capacity, random=random.Random(seed), service=service).run(Pace(), 40)
+            got.append(throughput(told, 15, 40) * mean / capacity)
+    assert min(got) >= 0.4
+    assert sorted(got)[len(got) // 10] >= 0.65
+    assert sum(got) / len(got) >= 0.85
+
+
 @pytest.mark.parametrize("pause", [2.0, 5.0])
 def test_a_pause_is_no_capacity_that_has_gone(pause: float) -> None:
     told = Server(lambda _: 64, pause=(20.0, 20.0 + pause)).run(Pace(), 50)

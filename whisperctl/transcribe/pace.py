@@ -23,9 +23,11 @@ FIRST, MOST = 8, 1024
 """Requests in flight to begin with, and at most."""
 _FEWEST, _FEWEST_ENDS, _FEWEST_AGAIN = 6, 16, 8
 """Answers that a judgement needs, that tell a capacity that has gone, and that tell how much has."""
+_FIRST_WAITED = 4
+"""Times the answers that the first judgement needs, after which it waits no longer for those that were out first."""
 _BLURRED_DOUBLED, _BLURRED, _ENOUGH = 0.15, 0.08, 100
-"""Likely error of a mean latency from which on it tells nothing of twice the level or of a quarter more; and answers
-that must do all the same."""
+"""Likely error of a mean latency from which on it tells nothing of a level, or of one a quarter away; and answers that
+must do all the same."""
 _DOUBLED, _STEPPED = 1.16, 1.04
 """Throughput over that before, from which on twice the level, or a quarter more, was worth it."""
 _SOARED = 1.12
@@ -131,6 +133,8 @@ class Pace:
         needed = max(self.level // 2 if doubles else self.level, _FEWEST)
         if len(self._answered) < needed or len(self._answered) % max(needed // 8, 1):
             return
+        if self._best is None and self._trying and not self._first_are_back(needed):
+            return
         quick = _quick([took for _, took in sorted(self._answered)[len(self._answered) // 2 :]])
         # A client that is slow to send fills the level bit by bit; and quick answers are the first to come.
         came = self._ended / max(ended - max(self._since, self._answered[0][0]), 1e-6)
@@ -141,12 +145,32 @@ class Pace:
         if len(whole) >= needed:
             later = sorted(whole)[len(whole) * (3 if doubles else 2) // 4 :]
             latency, error = _mean([took for _, took in later])
-            most = _BLURRED_DOUBLED if self._trying in ("twice", "half") else _BLURRED
-            if self._longest and error > most and len(later) < _ENOUGH:
+            most = _BLURRED if self._trying in ("more", "less") else _BLURRED_DOUBLED
+            if self._longest and error > most and len(later) < _ENOUGH and not self._is_less(latency, error):
                 return
             took = [took for _, took in later]
             alike = max(took) < _ALIKE * min(took)
             self._judge(_Judged(self.level, min(self.level / latency, came), quick), ended, alike=alike)
+
+    def _is_less(self, latency: float, error: float) -> bool:
+        """Whether fewer at a time give less even if the mean latency is off by twice its likely error.
+
+        Where few are in flight it takes long to know more, and all of that time is lost.
+        """
+        return (
+            self._best is not None
+            and self._trying in ("half", "less")
+            and self.level / latency * (1 + 2 * error) < self._best.throughput / _SOARED
+        )
+
+    def _first_are_back(self, needed: int) -> bool:
+        """Whether those that were out when the first answer came are answered, or many more than them.
+
+        The short ones come first, and others take their places: before, nothing is known of long ones.
+        """
+        began, took = self._answered[0]
+        first = sum(begun < began + took for begun, _ in self._answered)
+        return first >= needed or len(self._answered) >= _FIRST_WAITED * needed
 
     def _rises(self, quick: float, came: float, now: float) -> bool:
         """Double a level whose quick ones are as quick as those of the best; whether that was done.
@@ -234,7 +258,7 @@ class Pace:
             best = self._best = _Judged(best.level, min(best.throughput, seen.throughput), best.quick)
         self._guessed = False
         self._watched = self._watched or trying is None or not self._longest
-        if trying is None or best is None:
+        if trying is None or best is None or (trying == "twice" and seen.level == best.level):  # it is not yet twice
             self._keep(seen, now)
         elif trying == "twice":
             self._after_twice(seen, best, now)
@@ -297,6 +321,8 @@ class Pace:
         self._move(wanted, now)
 
     def _back(self, best: _Judged, now: float) -> None:
+        if self._trying == "half":
+            self._ends.clear()  # half of them came half as often: no sign that capacity has gone
         self._trying, self._best, self._rested, self._settles = None, best, 0, True
         self._move(best.level, now)
 
