@@ -99,3 +99,9 @@ def test_bad_url(url: str) -> None:
 )
 def test_reason_is_the_servers_own_words(body: str, reason: str) -> None:
     assert Answer(status=500, text=body, headers={}).reason == reason
+
+
+def test_an_address_in_no_proxy_that_cannot_be_read_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_PROXY", "[::1]")
+    with pytest.raises(Unhealthy, match="HTTP_PROXY and NO_PROXY"):
+        Endpoint("http://127.0.0.1:1", None, 1)

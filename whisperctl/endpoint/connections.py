@@ -48,7 +48,7 @@ class Connections:
         except (OSError, ImportError, ValueError, httpx.InvalidURL) as error:  # proxies, certificates
             raise Unhealthy(
                 f"No HTTP client can be made of this environment: {clean(str(error)) or type(error).__name__}.\n"
-                f"  Look at SSL_CERT_FILE, ALL_PROXY, HTTPS_PROXY and HTTP_PROXY. {NETWORK}"
+                f"  Look at SSL_CERT_FILE, ALL_PROXY, HTTPS_PROXY, HTTP_PROXY and NO_PROXY. {NETWORK}"
             ) from error
 
     @contextmanager
