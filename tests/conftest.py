@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.harness.sweeps import EXHAUSTIVE
 from whisperctl.output import forget
 
 # A shell without job control starts background jobs with SIGINT ignored, and nohup with SIGHUP, which programs started
@@ -26,9 +27,13 @@ for name in ("GITHUB_ACTIONS", "GITLAB_CI", "COLUMNS", "LINES"):
     os.environ.pop(name, None)
 
 
-# How long an example takes is the machine's business: a busy one fails no test.
+# How long an example takes is the machine's business: a busy one fails no test. Each run draws others, so that many runs
+# of fewer find what one of many would.
 settings.register_profile(
-    "any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
+    "any machine",
+    max_examples=100 if EXHAUSTIVE else 40,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
 settings.load_profile("any machine")
 

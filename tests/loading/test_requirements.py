@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
+from tests.harness.sweeps import EXHAUSTIVE
 from tests.refusals import refusal
 
 NAMES = st.sampled_from(
@@ -64,7 +65,7 @@ def pip_takes(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], bool]
     return takes
 
 
-@settings(max_examples=500, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=500 if EXHAUSTIVE else 200, deadline=None, suppress_health_check=list(HealthCheck))
 @given(line=LINES | TEXT)
 @example(line="numpy;")
 @example(line="--extra-index-url https://example.org/simple")

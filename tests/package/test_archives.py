@@ -21,6 +21,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.harness.sweeps import EXHAUSTIVE
 from tests.package.conftest import StackOf, environment_of, text_of
 from whisperctl.assets import shipped
 from whisperctl.control.uploads import Archive
@@ -240,7 +241,7 @@ HOSTILE = st.one_of(
 )  # fmt: skip
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=200 if EXHAUSTIVE else 60)
 @given(values=st.dictionaries(HOSTILE, st.one_of(HOSTILE, st.lists(HOSTILE), st.integers(), st.booleans(), st.none())))
 def test_any_value_comes_out_of_the_template_as_it_went_in(values: dict[str, Any]) -> None:
     source = rendered("deployment.py", values).decode()
@@ -252,7 +253,7 @@ TEXT = st.text(
 )
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=60 if EXHAUSTIVE else 30)
 @given(
     served=TEXT.filter(lambda text: not text.startswith("-")),
     description=TEXT,
