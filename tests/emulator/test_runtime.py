@@ -7,6 +7,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ from tests.emulator.web_package import WEB
 from tests.harness import loopback
 from tests.harness.official import client_of
 from ubiops_emulator import testing
+from ubiops_emulator.platform import launching
+from ubiops_emulator.store import Store
 from ubiops_emulator.testing import Emulator
 
 pytestmark = pytest.mark.skipif(LIVE, reason="starts emulators of its own")
@@ -159,6 +162,24 @@ def test_environment_of_an_instance(api: ubiops.CoreApi, emulator: Emulator, rea
     api.instances_update(PROJECT, ready, instances(api, ready)[0].id, "v1", ubiops.InstanceUpdate(status="stopped"))
     assert ask(api, ready).result[2] == "later"
     api.project_environment_variables_delete(PROJECT, "LEVEL")
+
+
+def test_an_instance_has_the_users_caches_and_little_else_of_his(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", "/home/me")
+    monkeypatch.setenv("VLLM_LOGGING_LEVEL", "DEBUG")
+    monkeypatch.setenv("HF_HOME", "/models")
+    monkeypatch.delenv("VLLM_CACHE_ROOT", raising=False)
+    with closing(Store(tmp_path)) as store:
+        default = launching.shell(store, sys.executable, {})
+        monkeypatch.setenv("VLLM_CACHE_ROOT", "/elsewhere")
+        own = launching.shell(store, sys.executable, {"HF_HOME": "/the/version's"})
+
+    assert (default["HF_HOME"], default["VLLM_CACHE_ROOT"]) == ("/models", "/home/me/.cache/vllm")
+    assert (own["HF_HOME"], own["VLLM_CACHE_ROOT"]) == ("/the/version's", "/elsewhere")
+    assert "VLLM_LOGGING_LEVEL" not in own
+    assert own["HOME"] == str(tmp_path / "home")
 
 
 def test_a_new_revision_replaces_instances(api: ubiops.CoreApi, ready: str, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from ubiops_emulator.store import Doc, Store
 # What a package sees of the emulator's own environment; nothing else of the user's shell reaches it.
 PASSED_ON = (
     "LANG LC_ALL TZ TMPDIR LD_LIBRARY_PATH LD_PRELOAD HF_HOME HF_HUB_OFFLINE HTTP_PROXY HTTPS_PROXY NO_PROXY http_proxy"
-    " https_proxy no_proxy SSL_CERT_FILE SSL_CERT_DIR REQUESTS_CA_BUNDLE"
+    " https_proxy no_proxy SSL_CERT_FILE SSL_CERT_DIR REQUESTS_CA_BUNDLE VLLM_CACHE_ROOT VLLM_ENABLE_V1_MULTIPROCESSING"
 ).split()
 PASSED_PREFIXES = ("CUDA", "NVIDIA_", "NCCL_")
 
@@ -41,7 +41,9 @@ def main_file(variables: dict[str, str]) -> str:
 def shell(store: Store, python: str, variables: dict[str, str]) -> dict[str, str]:
     """A process's environment: little of ours, the version's variables, the interpreter's folder first on PATH."""
     passed = {k: v for k, v in os.environ.items() if k in PASSED_ON or k.startswith(PASSED_PREFIXES)}
+    # Kept by content, and dear to make: vLLM spends 15 s on what it wants to know of a model's class.
     passed.setdefault("HF_HOME", str(Path("~/.cache/huggingface").expanduser()))
+    passed.setdefault("VLLM_CACHE_ROOT", str(Path("~/.cache/vllm").expanduser()))
     home = store.folder.resolve() / "home"
     home.mkdir(exist_ok=True)
     env = passed | {"HOME": str(home), "PATH": os.environ.get("PATH", os.defpath)} | variables
