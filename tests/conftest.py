@@ -27,8 +27,8 @@ for name in ("GITHUB_ACTIONS", "GITLAB_CI", "COLUMNS", "LINES"):
     os.environ.pop(name, None)
 
 
-# How long an example takes is the machine's business: a busy one fails no test. Each run draws others, so that many runs
-# of fewer find what one of many would.
+# How long an example takes is the machine's business: a busy one fails no test. Each run draws others, so that several
+# runs of fewer find what one of many would.
 settings.register_profile(
     "any machine",
     max_examples=100 if EXHAUSTIVE else 40,
