@@ -8,6 +8,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from typing import BinaryIO
 
@@ -129,6 +130,21 @@ def test_after_its_end_an_endpoint_sends_nothing_more() -> None:
         with pytest.raises(Unreachable, match="stopped"):
             there.post("/", {}, ("a.wav", b"x"))
     assert brought == [1]
+
+
+def test_its_end_ends_a_request_that_waits_for_an_answer() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener, ThreadPoolExecutor() as pool:
+        there = Endpoint(f"http://127.0.0.1:{listener.getsockname()[1]}", None, 15)
+        waiting = pool.submit(there.post, "/", {}, ("a.wav", b"x"))
+        connection, _ = listener.accept()
+        with connection:
+            sent = b""
+            while not sent.endswith(b"--\r\n"):
+                sent += connection.recv(1 << 16)
+            time.sleep(0.05)  # until it reads: before, a socket that was merely closed would be noticed, too
+            there.close()
+            with pytest.raises(Unreachable):
+                waiting.result(5)
 
 
 @pytest.mark.parametrize(

@@ -6,10 +6,11 @@ network layer that httpcore has for it. The deadline is that of the thread that 
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import httpcore
@@ -57,6 +58,11 @@ class _Stream(httpcore.NetworkStream):
             self._stream.write(view[start : start + _AT_ONCE], _left(timeout))  # type: ignore[arg-type]
 
     def close(self) -> None:
+        """Close it, also under a thread that reads or writes: a closed socket alone would let that one wait on."""
+        connection: socket.socket | None = self._stream.get_extra_info("socket")
+        if connection is not None:
+            with suppress(OSError):  # the other side has closed it
+                socket.socket.shutdown(connection, socket.SHUT_RDWR)
         self._stream.close()
 
     def start_tls(
