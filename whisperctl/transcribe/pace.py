@@ -129,28 +129,39 @@ class Pace:
         if begun < self._since:
             return
         self._answered.append((begun, ended - begun))
-        doubles = self._trying == "twice" and self._best is not None
-        needed = max(self.level // 2 if doubles else self.level, _FEWEST)
+        self._weigh(ended)
+
+    def _weigh(self, now: float) -> None:
+        """Judge the level if enough of what was sent under it is answered."""
+        needed = max(self.level // 2 if self._doubles else self.level, _FEWEST)
         if len(self._answered) < needed or len(self._answered) % max(needed // 8, 1):
             return
         if self._best is None and self._trying and not self._first_are_back(needed):
             return
         quick = _quick([took for _, took in sorted(self._answered)[len(self._answered) // 2 :]])
         # A client that is slow to send fills the level bit by bit; and quick answers are the first to come.
-        came = self._ended / max(ended - max(self._since, self._answered[0][0]), 1e-6)
-        if self._rises(quick, came, ended):
+        came = self._ended / max(now - max(self._since, self._answered[0][0]), 1e-6)
+        if self._rises(quick, came, now):
             return
         # Of those begun since then the quick ones alone have been answered, which would tell too much.
-        whole = [each for each in self._answered if each[0] <= ended - self._longest]
-        if len(whole) >= needed:
-            later = sorted(whole)[len(whole) * (3 if doubles else 2) // 4 :]
-            latency, error = _mean([took for _, took in later])
-            most = _BLURRED if self._trying in ("more", "less") else _BLURRED_DOUBLED
-            if self._longest and error > most and len(later) < _ENOUGH and not self._is_less(latency, error):
-                return
-            took = [took for _, took in later]
+        whole = [each for each in self._answered if each[0] <= now - self._longest]
+        if len(whole) < needed:
+            return
+        took = [took for _, took in sorted(whole)[len(whole) * (3 if self._doubles else 2) // 4 :]]
+        latency, error = _mean(took)
+        if self._is_known(latency, error, len(took)):
             alike = max(took) < _ALIKE * min(took)
-            self._judge(_Judged(self.level, min(self.level / latency, came), quick), ended, alike=alike)
+            self._judge(_Judged(self.level, min(self.level / latency, came), quick), now, alike=alike)
+
+    @property
+    def _doubles(self) -> bool:
+        """Whether the level is twice one that was judged: half of its requests came with that one."""
+        return self._trying == "twice" and self._best is not None
+
+    def _is_known(self, latency: float, error: float, answers: int) -> bool:
+        """Whether so many answers tell the mean latency of the level well enough."""
+        most = _BLURRED if self._trying in ("more", "less") else _BLURRED_DOUBLED
+        return not self._longest or error <= most or answers >= _ENOUGH or self._is_less(latency, error)
 
     def _is_less(self, latency: float, error: float) -> bool:
         """Whether fewer at a time give less even if the mean latency is off by twice its likely error.
