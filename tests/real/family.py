@@ -21,7 +21,7 @@ def descendants(ancestor: int) -> set[int]:
 def remaining(family: set[int]) -> list[int]:
     """Those that still run, or ended unmourned by a parent of this test's, after a moment to go."""
     deadline = time.monotonic() + END_TIMEOUT
-    while left := [pid for pid in family if pid in processes() and processes()[pid] != ("Z", 1)]:
+    while left := [pid for pid, state in processes().items() if pid in family and state != ("Z", 1)]:
         if time.monotonic() > deadline:
             break
         time.sleep(0.1)
