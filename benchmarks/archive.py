@@ -47,9 +47,7 @@ def nothing(_number: int) -> None:
 def one_by_one(client: Any, count: int) -> float:
     """Seconds of so many tasks that do nothing, each submitted by itself."""
     began = time.monotonic()
-    futures = [client.submit(nothing, number, pure=False) for number in range(count)]
-    for future in futures:
-        future.result()
+    client.gather([client.submit(nothing, number, pure=False) for number in range(count)])
     return time.monotonic() - began
 
 
