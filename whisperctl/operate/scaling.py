@@ -105,7 +105,7 @@ def pause(api: Api, stack: Stack, clock: StoppableClock, say: Callable[[str], No
     stack = serving(api, stack)
     owned_version(api, stack)
     with leased(api, stack.deployment.name, clock, say) as lease:
-        stack = serving(api, stack)
+        stack = serving(api, stack)  # whoever was waited for may have rolled another version out
         names = (stack.deployment.name, stack.version.name)
         raw = owned_version(api, stack)
         resting = Labels.of(raw).paused_minimum

@@ -79,8 +79,7 @@ class Ledger:
             self._later = False
             with self._lock, _own_errors(self._path):
                 if self._connection is not None:
-                    with self._connection:  # it commits when this ends
-                        pass
+                    self._connection.commit()
 
     def connect(self) -> None:
         """Open the file, or make it."""
