@@ -11,6 +11,7 @@ import subprocess
 import threading
 from base64 import b64encode
 from collections.abc import Iterator
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -374,6 +375,26 @@ def test_answers_stream(drip: tuple[int, threading.Event]) -> None:
     assert "x-passes" in passed
     assert not passed & {"set-cookie", "access-control-allow-origin"}
     connection.close()
+
+
+def test_no_part_of_an_answer_waits_for_the_browser_to_acknowledge_the_one_before(port: int) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    connection.request("GET", "/v1/models")
+    connection.getresponse().read()
+    assert [other.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) for other in ends(connection.sock)] == [1]
+    connection.close()
+
+
+def ends(connection: socket.socket) -> Iterator[socket.socket]:
+    """The proxy's sockets of a connection: they are in this process, too."""
+    for file in Path("/proc/self/fd").iterdir():
+        with suppress(OSError):  # no socket, not connected, or closed by now
+            other = socket.socket(fileno=int(file.name))
+            try:
+                if other.getpeername() == connection.getsockname():
+                    yield other
+            finally:
+                other.detach()
 
 
 def test_uploads_stream(drip: tuple[int, threading.Event]) -> None:
