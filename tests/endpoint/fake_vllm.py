@@ -154,6 +154,7 @@ def _fault(faults: list[Fault]) -> tuple[int, str, dict[str, str]] | None:
 
 class _Exchange(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # as the real one does
     vllm: FakeVllm
 
     def do_GET(self) -> None:

@@ -125,6 +125,7 @@ def echoing(emulator: Emulator, words: Sequence[str], model: str = "openai/whisp
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True  # as the real one does
 
         def _answer(self) -> None:
             length = self.headers.get("Content-Length")

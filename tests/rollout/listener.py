@@ -36,6 +36,7 @@ def transcription() -> dict[str, object]:
 
 class Answer(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
 
     def do_GET(self) -> None:
         if self.path == "/v1/models":
