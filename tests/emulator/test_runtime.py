@@ -164,20 +164,23 @@ def test_environment_of_an_instance(api: ubiops.CoreApi, emulator: Emulator, rea
     api.project_environment_variables_delete(PROJECT, "LEVEL")
 
 
-def test_an_instance_has_the_users_caches_and_little_else_of_his(
+def test_an_instance_has_the_users_caches_and_cores_and_little_else_of_his(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HOME", "/home/me")
     monkeypatch.setenv("VLLM_LOGGING_LEVEL", "DEBUG")
     monkeypatch.setenv("HF_HOME", "/models")
-    monkeypatch.delenv("VLLM_CACHE_ROOT", raising=False)
+    for name in ("VLLM_CACHE_ROOT", "VLLM_CPU_OMP_THREADS_BIND"):
+        monkeypatch.delenv(name, raising=False)
     with closing(Store(tmp_path)) as store:
         default = launching.shell(store, sys.executable, {})
         monkeypatch.setenv("VLLM_CACHE_ROOT", "/elsewhere")
+        monkeypatch.setenv("VLLM_CPU_OMP_THREADS_BIND", "0-3")
         own = launching.shell(store, sys.executable, {"HF_HOME": "/the/version's"})
 
     assert (default["HF_HOME"], default["VLLM_CACHE_ROOT"]) == ("/models", "/home/me/.cache/vllm")
     assert (own["HF_HOME"], own["VLLM_CACHE_ROOT"]) == ("/the/version's", "/elsewhere")
+    assert (default["VLLM_CPU_OMP_THREADS_BIND"], own["VLLM_CPU_OMP_THREADS_BIND"]) == ("nobind", "0-3")
     assert "VLLM_LOGGING_LEVEL" not in own
     assert own["HOME"] == str(tmp_path / "home")
 

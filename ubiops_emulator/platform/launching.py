@@ -18,7 +18,8 @@ from ubiops_emulator.store import Doc, Store
 # What a package sees of the emulator's own environment; nothing else of the user's shell reaches it.
 PASSED_ON = (
     "LANG LC_ALL TZ TMPDIR LD_LIBRARY_PATH LD_PRELOAD HF_HOME HF_HUB_OFFLINE HTTP_PROXY HTTPS_PROXY NO_PROXY http_proxy"
-    " https_proxy no_proxy SSL_CERT_FILE SSL_CERT_DIR REQUESTS_CA_BUNDLE VLLM_CACHE_ROOT VLLM_ENABLE_V1_MULTIPROCESSING"
+    " https_proxy no_proxy SSL_CERT_FILE SSL_CERT_DIR REQUESTS_CA_BUNDLE VLLM_CACHE_ROOT VLLM_CPU_OMP_THREADS_BIND"
+    " VLLM_ENABLE_V1_MULTIPROCESSING"
 ).split()
 PASSED_PREFIXES = ("CUDA", "NVIDIA_", "NCCL_")
 
@@ -44,6 +45,8 @@ def shell(store: Store, python: str, variables: dict[str, str]) -> dict[str, str
     # Kept by content, and dear to make: vLLM spends 15 s on what it wants to know of a model's class.
     passed.setdefault("HF_HOME", str(Path("~/.cache/huggingface").expanduser()))
     passed.setdefault("VLLM_CACHE_ROOT", str(Path("~/.cache/vllm").expanduser()))
+    # Instances share this machine's cores, and vLLM ties each of its servers to the same ones: the second would starve.
+    passed.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")
     home = store.folder.resolve() / "home"
     home.mkdir(exist_ok=True)
     env = passed | {"HOME": str(home), "PATH": os.environ.get("PATH", os.defpath)} | variables
