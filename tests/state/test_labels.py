@@ -14,7 +14,7 @@ from whisperctl.errors import WhisperctlError
 from whisperctl.state import labels as module
 from whisperctl.state.label_text import MAX_LENGTH, OWN_PREFIX
 from whisperctl.state.labels import Labels, new
-from whisperctl.state.records import LeaseHolder, RecordedRevision, lease_of
+from whisperctl.state.records import LeaseHolder, MadeFrom, RecordedRevision, lease_of
 
 WORD = st.text(alphabet="abcdef0123456789-", min_size=1, max_size=36)
 NAME = st.text(min_size=1, max_size=19).filter(lambda text: max(text) < "\ud800" or max(text) > "\udfff")
@@ -73,6 +73,15 @@ def test_the_labels_of_the_stack_file_are_set_and_removed_beside_ours() -> None:
 def test_only_the_last_three_revisions_are_kept() -> None:
     revisions = [RecordedRevision(f"i{n}", f"d{n}", "" if n else "tag", "c" * 40 if n % 2 else "") for n in range(5)]
     assert Labels(new(revisions=revisions)).revisions == revisions[:3]
+
+
+def test_what_a_version_was_made_from_comes_back_as_far_as_a_label_holds_it() -> None:
+    made = MadeFrom(vllm="0.32.0", model="o/m", flags="--seed 7", commit="c" * 40, served="a b")
+    assert Labels(new(made=made)).made == made
+    long = Labels(new(made=MadeFrom(vllm="0.32.0", model="m" * 300, flags="f" * 300, served="s" * 300))).made
+    assert (long.model, long.flags) == ("m" * 246 + "...", "f" * 246 + "...")
+    assert (long.commit, long.served) == ("", "")
+    assert new(made=MadeFrom()) == {}
 
 
 def test_what_earlier_versions_wrote_is_read() -> None:

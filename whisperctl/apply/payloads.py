@@ -15,10 +15,9 @@ from whisperctl.serving.launch import launch
 from whisperctl.state import labels
 from whisperctl.state.desired import tracked_names
 from whisperctl.state.ignored import with_theirs
-from whisperctl.state.label_text import cut
 from whisperctl.state.labels import Labels
 from whisperctl.state.ownership import SHARED
-from whisperctl.state.records import RolloutRecord
+from whisperctl.state.records import MadeFrom, RolloutRecord
 from whisperctl.state.resources import IMMUTABLE, Address, Kind, deployment_address, env_var_address, version_address
 from whisperctl.state.rollout import OPENAI_LABELS
 from whisperctl.state.tags import touched_tags
@@ -67,18 +66,16 @@ def beginning(job: Job, body: Json) -> Json:
     return body | live | {"minimum_instances": 0, "maximum_instances": maximum, "labels": born}
 
 
-def made_from(job: Job) -> list[str]:
+def made_from(job: Job) -> MadeFrom:
     """What a version is made from, for its history."""
     stack = job.plan.wanted.stack
-    commit, flags = commit_of(stack.file, os.environ), " ".join(launch(stack).arguments)
-    texts = [
-        f"vllm {stack.vllm.version}",
-        cut(f"model {stack.model.name}"),
-        cut(f"flags {flags}") if flags else "",
-        f"commit {commit}" if commit else "",
-    ]
-    served = f"served {stack.model.served_name}"  # a rollback serves under that name: it is whole, or not there
-    return [*filter(None, texts), *([served] if cut(served) == served else [])]
+    return MadeFrom(
+        vllm=stack.vllm.version,
+        model=stack.model.name,
+        flags=" ".join(launch(stack).arguments),
+        commit=commit_of(stack.file, os.environ) or "",
+        served=stack.model.served_name,
+    )
 
 
 def change(job: Job, address: Address, raw: Json) -> Json:

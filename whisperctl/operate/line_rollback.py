@@ -66,9 +66,8 @@ def plan_line_rollback(world: World, stack: Stack, to: str | None) -> LineRollba
 
 def _wanted(stack: Stack, name: str, labels: Labels) -> Wanted:
     """The stack as that version serves it."""
-    made = dict(item.split(" ", 1) for item in labels.made if " " in item)
     there = named(stack, name)
-    there = replace(there, model=replace(there.model, served_name=made.get("served", there.model.served_name)))
+    there = replace(there, model=replace(there.model, served_name=labels.made.served or there.model.served_name))
     return desired(there, build_package(stack), build_environment(stack))
 
 

@@ -70,16 +70,16 @@ def read_versions(api: Api, stack: Stack) -> list[LineVersion]:
 
 def _version(number: int, raw: Json, serves: str) -> LineVersion:
     labels = Labels.of(raw)
-    made = dict(item.split(" ", 1) for item in labels.made if " " in item)
+    made = labels.made
     return LineVersion(
         number=number,
         name=str(raw["version"]),
         use=_use(raw, labels.rollout, serves),
         created=str(raw.get("creation_date") or ""),
-        model=made.get("model", ""),
-        vllm=made.get("vllm", ""),
-        flags=made.get("flags", ""),
-        commit=made.get("commit", ""),
+        model=made.model,
+        vllm=made.vllm,
+        flags=made.flags,
+        commit=made.commit,
         record=labels.rollout,
         minimum_instances=int(raw.get("minimum_instances") or 0),
         environment_tag=str(raw.get("environment_tag") or ""),

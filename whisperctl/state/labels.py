@@ -27,12 +27,15 @@ from whisperctl.state.label_text import (
 )
 from whisperctl.state.records import (
     LeaseHolder,
+    MadeFrom,
     RecordedRevision,
     Rendering,
     RolloutRecord,
     lease_of,
+    made_of,
     packed_commits,
     packed_lease,
+    packed_made,
     packed_rendering,
     packed_revision,
     packed_rollout,
@@ -106,7 +109,7 @@ class Changes(TypedDict, total=False):
     paused_minimum: int | str | None
     restart: tuple[int, int] | None
     rollout: RolloutRecord | None
-    made: Iterable[str]
+    made: MadeFrom
     listed: Mapping[str, str]
     start_seconds: int | None
     build_seconds: int | None
@@ -274,9 +277,9 @@ class Labels:
         return rollout_of(text) if text else None
 
     @property
-    def made(self) -> list[str]:
-        """What a version was made from, for its history: `vllm 0.32.0`, `model NAME`, `commit HASH`."""
-        return items(self.all, _MADE)
+    def made(self) -> MadeFrom:
+        """What a version was made from, for its history."""
+        return made_of(items(self.all, _MADE))
 
     @property
     def listed(self) -> dict[str, str]:
@@ -367,11 +370,12 @@ def _pack_revisions(revisions: Sequence[RecordedRevision]) -> dict[str, str]:
     return texts | in_labels(_COMMITS, packed_commits(newest))
 
 
-_LISTS: Final[Mapping[str, str]] = {"env_names": _ENV_NAMES, "tracked": _TRACKED, "tags": _TAGS, "made": _MADE}
+_LISTS: Final[Mapping[str, str]] = {"env_names": _ENV_NAMES, "tracked": _TRACKED, "tags": _TAGS}
 _MAPS: Final[Mapping[str, tuple[str, Callable[[Any], dict[str, str]]]]] = {
     "secrets": (_SECRET, lambda secrets: {_SECRET + name: text for name, text in secrets.items()}),
     "listed": (_LISTED, lambda labels: in_labels(_LISTED, (f"{name}={text}" for name, text in labels.items()))),
     "revisions": (_REVISION, _pack_revisions),
+    "made": (_MADE, lambda made: in_labels(_MADE, packed_made(made))),
 }
 _TEXTS: Final[Mapping[str, tuple[str, Callable[[Any], str | None]]]] = {
     "owner": (_OWNER, str),

@@ -1,6 +1,6 @@
 """What a label can tell beyond a name or a number: a revision, a rollout's record, who holds a lease; and their texts.
 
-Pure values. Which label holds which, and whether a text fits into one, is known by `labels` and `label_text`.
+Pure values. Which label holds which is known by `labels`, how much fits into one by `label_text`.
 """
 
 from __future__ import annotations
@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final, Literal, cast, get_args
+
+from whisperctl.state.label_text import cut
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,22 @@ class Rendering:
     """A digest of what the stack file says in it, whichever version renders that: 32 hex digits."""
     package: str
     """The package's own digest: one that an early version of this tool records leaves the label of that before it."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MadeFrom:
+    """What a version was made from, for its history; each text is empty where it is not known."""
+
+    vllm: str = ""
+    """The release, `0.32.0`."""
+    model: str = ""
+    """The model's name, as far as a label holds it."""
+    flags: str = ""
+    """Of `vllm serve`, as far as a label holds them."""
+    commit: str = ""
+    """Of the stack file's repository."""
+    served: str = ""
+    """The name that the model is served under: whole, or not there, since a rollback serves under it."""
 
 
 RolloutState = Literal["begun", "passed", "served", "left", "kept", "failed"]
@@ -106,6 +124,30 @@ def lease_of(text: str) -> LeaseHolder:
             return LeaseHolder(text, nonce, int(renewals), boot, namespace, int(pid), started)
         case _:
             return LeaseHolder(text)
+
+
+def packed_made(made: MadeFrom) -> list[str]:
+    """The items of the list of what a version was made from: `vllm 0.32.0`, `model NAME`, `commit HASH`."""
+    served = f"served {made.served}"
+    return [
+        f"vllm {made.vllm}" if made.vllm else "",
+        cut(f"model {made.model}") if made.model else "",
+        cut(f"flags {made.flags}") if made.flags else "",
+        f"commit {made.commit}" if made.commit else "",
+        served if made.served and cut(served) == served else "",
+    ]
+
+
+def made_of(items: Iterable[str]) -> MadeFrom:
+    """What the items of that list tell; one that this version of the tool does not know is left out."""
+    texts = dict(item.split(" ", 1) for item in items if " " in item)
+    return MadeFrom(
+        vllm=texts.get("vllm", ""),
+        model=texts.get("model", ""),
+        flags=texts.get("flags", ""),
+        commit=texts.get("commit", ""),
+        served=texts.get("served", ""),
+    )
 
 
 _NONE: Final = "-"

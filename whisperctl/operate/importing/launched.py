@@ -88,7 +88,7 @@ def _model(draft: Draft, objects: Objects, own: Mapping[str, Any], command: Comm
         draft.unknown(path, "the model lies in the package. Put its folder beside this file, and write name: ./FOLDER")
         return None
     sources = {
-        "": (command.model if command else None) or _made_from(objects, "model"),
+        "": (command.model if command else None) or Labels.of(objects.version).made.model,
         "the label openai-model-names": _labelled(objects),
         "an env var": _by_variable(objects),
     }
@@ -100,12 +100,6 @@ def _model(draft: Draft, objects: Objects, own: Mapping[str, Any], command: Comm
     if source:
         draft.ask(path, f"only {source} names it, the package's code does not: is it this one?")
     return name
-
-
-def _made_from(objects: Objects, what: str) -> str | None:
-    """What the version's own label tells of what it was made from, such as its `model`; None where it does not."""
-    texts = (text.partition(" ") for text in Labels.of(objects.version).made)
-    return next((value for key, _, value in texts if key == what and value), None)
 
 
 def _labelled(objects: Objects) -> str | None:
@@ -120,7 +114,7 @@ def _by_variable(objects: Objects) -> str | None:
 
 def _version(draft: Draft, objects: Objects, own: Mapping[str, Any], gpu: Gpu | None) -> None:
     """Put the release of vLLM: as rendered, pinned or recorded; else the one that `init` would take."""
-    version = own.get("vllm_version") or _pinned(objects) or _made_from(objects, "vllm")
+    version = own.get("vllm_version") or _pinned(objects) or Labels.of(objects.version).made.vllm or None
     path = ("vllm", "version")
     if version is not None:
         draft.put(path, str(version))
