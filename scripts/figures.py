@@ -16,8 +16,16 @@ from statistics import mean, median
 
 BRANCHES = (ast.If, ast.IfExp, ast.For, ast.AsyncFor, ast.While, ast.ExceptHandler, ast.match_case)
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
-LABEL = re.compile(r"whisperctl-(?:stack|digest|lease|applied|id|origin|env|group|tool|protect|rollout)\b|_LABEL\b")
+LABELS = Path(__file__).resolve().parents[1] / "whisperctl" / "state" / "labels.py"
+"""The room that names every label: its constants say what to look for, in an older checkout too."""
 KINDS = re.compile(r"match (?:\w+\.)*address\.kind\b")
+
+
+def label_names() -> re.Pattern[str]:
+    """A label's name, or one of the constants that older checkouts have for them."""
+    constants = (node.value for node in ast.walk(ast.parse(LABELS.read_text())) if isinstance(node, ast.Constant))
+    names = {text.rstrip("-") for text in constants if isinstance(text, str) and re.fullmatch(r"whisperctl-\S+", text)}
+    return re.compile(rf"(?:{'|'.join(sorted(names))})\b|_LABEL\b")
 
 
 def complexity(function: ast.AST) -> int:
@@ -51,13 +59,14 @@ def row(folder: Path, but: str = "") -> str:
     functions = [node for text in texts for node in ast.walk(ast.parse(text)) if isinstance(node, FUNCTIONS)]
     branches = [complexity(function) for function in functions]
     over = sum(number > 10 for number in branches)
+    label = label_names()
     figures = (
         len(files),
         f"{sum(lines):,}",
         f"{median(lines):.0f} / {lines[-1]}",
         len(functions),
         f"{mean(branches):.2f} / {max(branches)} / {over}",
-        sum(bool(LABEL.search(text)) for text in texts),
+        sum(bool(label.search(text)) for text in texts),
         sum(bool(KINDS.search(text)) for text in texts),
     )
     return f"| {folder.name} | {' | '.join(map(str, figures))} |"
