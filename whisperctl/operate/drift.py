@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -105,7 +104,7 @@ def _with_the_version_applied(plan: Plan, world: World) -> Plan:
     [live] = read_live(api, [wanted], world.parallelism)
     wanted = as_it_runs(settle(wanted, live.labels), live, api)
     try:
-        compared = make_plan(wanted, live, project=plan.project, ids=itertools.count(1), selection=plan.selection)
+        compared = make_plan(wanted, live, project=plan.project, ids=world.ids, selection=plan.selection)
     except NotOwned:  # somebody else's variable of a name that the file has: only the new version can have it
         return plan
     return explained([compared], api, world.parallelism)[0]

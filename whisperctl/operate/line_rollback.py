@@ -74,17 +74,16 @@ def _wanted(stack: Stack, name: str, labels: Labels) -> Wanted:
 def _plan(world: World, wanted: Wanted, live: Live, rollout: Rollout) -> Plan:
     stack = wanted.stack
     version = version_address(rollout.deployment, rollout.new)
-    operations = (
-        Operation(id=1, kind="gate", address=version),
-        Operation(id=2, kind="switch", address=deployment_address(rollout.deployment), needs=(1,)),
-        Operation(id=3, kind="retire", address=version, needs=(2,)),
-    )
+    deployment = deployment_address(rollout.deployment)
+    gate = Operation(id=next(world.ids), kind="gate", address=version)
+    switch = Operation(id=next(world.ids), kind="switch", address=deployment, needs=(gate.id,))
+    retire = Operation(id=next(world.ids), kind="retire", address=version, needs=(switch.id,))
     return Plan(
         stack=stack.name,
         project=world.project_of(stack),
         fingerprint=combined(live.fingerprints.items()),
         changes=tuple(_pointed(stack, live, rollout)),
-        operations=operations,
+        operations=(gate, switch, retire),
         wanted=wanted,
         live=live,
         rollout=rollout,

@@ -124,11 +124,11 @@ def _perform(rollback: Rollback, world: World) -> str:
         with leased(api, stack.deployment.name, world.clock, lambda text: say(address, text)) as lease:
             rollback = _as_things_are(api, rollback)
             job = _job(rollback, world, file, lease)
-            upload = Operation(id=1, kind="upload", address=package_address(*address.names))
+            upload = Operation(id=next(world.ids), kind="upload", address=package_address(*address.names))
             with _tag_set(lease.api, rollback, say), announced(upload, stack.name, world.clock, world.listen):
                 builds.upload(job, upload)
             if not rollback.paused:
-                probe = Operation(id=2, kind="probe", address=address)
+                probe = Operation(id=next(world.ids), kind="probe", address=address)
                 with announced(probe, stack.name, world.clock, world.listen):
                     proof.prove(job, probe, world.token)
     return str((api.version(*address.names) or {}).get("active_revision"))
