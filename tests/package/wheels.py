@@ -156,10 +156,10 @@ class Source:
                     self.aliases.setdefault(name, {})[ast.unparse(value)] = value
                 case ast.FunctionDef(name="get_kwargs" | "_compute_kwargs"):
                     self.special |= {("", text) for part in ast.walk(node) if (text := _text(part)) is not None}
-        plain = {id(part) for node in nodes if isinstance(node, ast.Call) for part in _handed_on(node)}
+        plain = {part for node in nodes if isinstance(node, ast.Call) for part in _handed_on(node)}
         for tree in parsers:
             variables = dict(_variables(tree))
-            used = (_kwargs_of(node) for node in ast.walk(tree) if id(node) not in plain)
+            used = (_kwargs_of(node) for node in ast.walk(tree) if node not in plain)
             self.special |= {(variables.get(use[0], ""), use[1]) for use in used if use}
 
     def annotation(self, owner: str, field: str) -> ast.expr | None:

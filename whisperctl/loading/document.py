@@ -205,7 +205,8 @@ class _Composer:
     problems: list[Problem]
     count: int = 0
     noted: int = 0
-    open: tuple[int, ...] = ()
+    open: tuple[yaml.Node, ...] = ()
+    """The nodes on the way to the one that is turned; PyYAML's nodes are equal to themselves alone."""
 
     def value(self, node: yaml.Node, path: tuple[str, ...]) -> Value:
         self.count += 1
@@ -217,11 +218,11 @@ class _Composer:
                     message=f"this file grows past {MAX_VALUES} values through its aliases",
                 )
             )
-        if id(node) in self.open:
+        if node in self.open:
             raise Malformed(Problem(where=self.mark(node), path="", message="this alias contains itself"))
         if isinstance(node, yaml.ScalarNode):
             return self.scalar(node, path)
-        self.open = (*self.open, id(node))
+        self.open = (*self.open, node)
         if node.tag not in (_CORE + "map", _CORE + "seq"):
             self.note(node, path, f"the tag {node.tag.replace(_CORE, '!!')} is not understood here", "Leave it out.")
         data: dict[str, Value] | list[Value]

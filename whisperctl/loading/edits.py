@@ -72,18 +72,18 @@ def _nearest(root: yaml.Node, path: Path_) -> tuple[_Place, Path_]:
         below = _child(node, key)
         if below is None:
             return _Place(node, shared), path[position:]
-        node, shared = below, shared or uses[id(below)] > 1
+        node, shared = below, shared or uses[below] > 1
     return _Place(node, shared), ()
 
 
-def _uses(root: yaml.Node) -> dict[int, int]:
+def _uses(root: yaml.Node) -> dict[yaml.Node, int]:
     """How often each node is used: an alias is its anchor's node once more."""
-    counts: dict[int, int] = {}
+    counts: dict[yaml.Node, int] = {}
     stack = [root]
     while stack:
         node = stack.pop()
-        counts[id(node)] = counts.get(id(node), 0) + 1
-        if counts[id(node)] == 1:
+        counts[node] = counts.get(node, 0) + 1
+        if counts[node] == 1:
             stack += _inside(node)
     return counts
 
