@@ -115,6 +115,7 @@ async def _serve(store: Store, sock: socket.socket, options: Options, token: Pat
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, _signalled, number, received, stopped)
+    platform.fleet.end_orphans()
     platform.recover()
     listening = asyncio.ensure_future(server.serve(sockets=[sock]))
     while not server.started and not listening.done():  # noqa: ASYNC110 - uvicorn tells by an attribute only

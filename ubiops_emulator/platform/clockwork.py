@@ -67,7 +67,7 @@ class Platform:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def recover(self) -> None:
-        """After a start: no instance lives on, builds go on where they stood."""
+        """After a start, or another state: no instance lives on, builds go on where they stood."""
         for path in (self.store.folder / "files").glob("incoming-*"):
             # An upload that the end of an earlier emulator cut off: nobody was told that it had arrived.
             path.unlink()

@@ -51,11 +51,14 @@ class Fleet:
     def __post_init__(self) -> None:
         self.ports = health.Ports(self.store)
 
-    def recover(self) -> None:
-        """End what an earlier emulator left behind; no instance of it lives on."""
+    def end_orphans(self) -> None:
+        """End the processes that an earlier emulator left behind."""
         ended = orphans.end(launching.mark(self.store))
         if ended:
             LOG.warning("ended %d processes that an earlier emulator left behind", ended)
+
+    def recover(self) -> None:
+        """No instance lives on whose process has ended."""
         shutil.rmtree(self.store.folder / "instances", ignore_errors=True)
         for doc in self.store.every("instance"):
             lifecycle.remove_instance(self.store, doc, self.clock.now())
