@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
 
@@ -31,3 +32,24 @@ def test_the_figures_can_be_counted_and_labels_have_one_room() -> None:
 
     assert by_name["whisperctl"]["name a label"] == "1"
     assert by_name["ubiops_emulator"]["name a label"] == "0"
+
+
+def test_a_new_kind_of_object_is_a_type_error_wherever_kinds_are_matched() -> None:
+    texts = {file: file.read_text(encoding="utf-8") for file in sorted((ROOT / "whisperctl").rglob("*.py"))}
+    matches = {
+        f"{file.relative_to(ROOT)}:{node.lineno}": node
+        for file, text in texts.items()
+        if " match " in text and "Kind." in text
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, ast.Match) and any("Kind." in ast.unparse(case.pattern) for case in node.cases)
+    }
+
+    assert len(matches) > 10
+    assert [place for place, node in matches.items() if not _is_exhaustive(node)] == []
+
+
+def _is_exhaustive(match: ast.Match) -> bool:
+    """Whether the last arm of a match takes what is left, and nothing may be."""
+    last = match.cases[-1]
+    takes_all = isinstance(last.pattern, ast.MatchAs) and last.guard is None
+    return takes_all and ast.unparse(last.body[0]).startswith("assert_never(")

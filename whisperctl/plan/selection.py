@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
+from typing import assert_never
 
 from whisperctl.plan.changes import DEPLOYMENT_REPLACED, Change, Remark
 from whisperctl.plan.reasons import OWNER
@@ -197,6 +198,10 @@ class _Parts:
                 yield from (version, package_address(*version.names))
                 variables = self._wanted_of(Kind.ENV_VAR)
                 yield from (variable for variable in variables if variable.names[:2] == version.names)
+            case Kind.SERVICE | Kind.DEPLOYMENT | Kind.ENVIRONMENT | Kind.INSTANCE_TYPE_GROUP:
+                pass  # nothing beside the deployment
+            case kind:
+                assert_never(kind)
 
     def _wanted_of(self, *kinds: Kind) -> list[Address]:
         return [address for address in self.wanted.state if address.kind in kinds]
@@ -222,12 +227,19 @@ class _Parts:
             below = other.kind in _OF_A_VERSION and other.names[0] == address.names[0]
             leads = other.kind is Kind.SERVICE and raw.get("deployment") == address.names[0]
             match address.kind:
-                case Kind.DEPLOYMENT if below or leads or self.changes[other].action == "delete":
-                    yield other  # a managed group and its id go with the deployment that tells them
-                case Kind.VERSION if leads and raw.get("version") in (None, address.names[1]):
-                    yield other
-                case Kind.INSTANCE_TYPE_GROUP | Kind.ENVIRONMENT_TAG | Kind.ENVIRONMENT if other.kind in _RUNS:
-                    yield other
+                case Kind.DEPLOYMENT:
+                    # A managed group and its id go with the deployment that tells them.
+                    holds_on = below or leads or self.changes[other].action == "delete"
+                case Kind.VERSION:
+                    holds_on = leads and raw.get("version") in (None, address.names[1])
+                case Kind.INSTANCE_TYPE_GROUP | Kind.ENVIRONMENT_TAG | Kind.ENVIRONMENT:
+                    holds_on = other.kind in _RUNS
+                case Kind.ENV_VAR | Kind.PACKAGE | Kind.SERVICE:
+                    holds_on = False
+                case kind:
+                    assert_never(kind)
+            if holds_on:
+                yield other
 
     def _refusals(self, taken: Iterable[Address]) -> Iterator[Remark]:
         """Names that move, and a deployment that is made again, take everything along or nothing."""

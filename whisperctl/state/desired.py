@@ -10,7 +10,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, assert_never
 
 from whisperctl.package.build import EnvironmentBuild, Package
 from whisperctl.spec import Path_, Service, Stack
@@ -222,6 +222,8 @@ def spec_path(stack: Stack, address: Address, field: str = "") -> Path_:
             return ("model",)
         case Kind.SERVICE:
             return _service_path(stack, address.names[0], parts)
+        case kind:
+            assert_never(kind)
 
 
 def _service_path(stack: Stack, name: str, parts: Path_) -> Path_:
