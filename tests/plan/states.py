@@ -20,6 +20,7 @@ from whisperctl.spec import (
     InstanceTypeChoice,
     InstanceTypeGroup,
     Model,
+    Moved,
     Rollout,
     Service,
     Stack,
@@ -30,11 +31,14 @@ from whisperctl.state import secret
 from whisperctl.state.desired import Wanted, desired, settle
 from whisperctl.state.fingerprints import fingerprint
 from whisperctl.state.labels import Labels, new
+from whisperctl.state.line import named
 from whisperctl.state.live import Live
 from whisperctl.state.ownership import SHARED
-from whisperctl.state.resources import Address, Kind, Masked, deployment_address
+from whisperctl.state.records import RolloutRecord, RolloutState
+from whisperctl.state.resources import Address, Kind, Masked, deployment_address, version_address
 
 CHECK = {"port": 8080, "path": "/health", "interval": 30, "timeout": 5, "failure_threshold": 3}
+NOTHING_MOVED = Moved()
 FIELDS = {"minimum_instances": 1, "maximum_instances": 2, "maximum_idle_time": 900, "health_check": CHECK}
 
 
@@ -50,6 +54,7 @@ def stack(
     protect: bool = False,
     input_type: str = "plain",
     description: str = "",
+    moved: Moved = NOTHING_MOVED,
     **fields: Any,
 ) -> Stack:
     """A stack with these names; `fields` are of its version, `group` the types of a managed group."""
@@ -92,8 +97,15 @@ def stack(
         ),
         rollout=Rollout(strategy="in_place", timeout=60, smokes=()),
         protect=protect,
+        moved=moved,
         marks={},
     )
+
+
+def line(version: str = "v1-00000001", *, keep: int = 1, **more: Any) -> Stack:
+    """A stack whose version is this one of a line; `more` is what `stack` takes."""
+    made = stack(**more)
+    return named(replace(made, rollout=replace(made.rollout, strategy="blue_green", keep=keep)), version)
 
 
 def wanted(of: Stack, *, code: str = "one", tag: str = "vllm-1") -> Wanted:
@@ -135,6 +147,22 @@ def without(state: Live, *addresses: Address) -> Live:
 def changed(state: Live, address: Address, **fields: Any) -> Live:
     """The same, with these fields of one object set by somebody."""
     return replace(state, owned={**state.owned, address: {**state.owned[address], **fields}})
+
+
+def with_rollout(state: Live, version: str, is_now: RolloutState, **record: Any) -> Live:
+    """The same, with the record of a rollout on one version of `speech`."""
+    address = version_address("speech", version)
+    record = {"at": "2026-11-29T00:00:00Z", **record}
+    return live(
+        {**state.owned, address: relabelled(state.owned[address], rollout=RolloutRecord(state=is_now, **record))}
+    )
+
+
+def with_version(state: Live, version: str, is_now: RolloutState, **record: Any) -> Live:
+    """The same, with another version of the line of `speech` that came so far, asleep with its package."""
+    asleep = applied(wanted(line(version, minimum_instances=0))).owned.items()
+    owned = {a: raw for a, raw in asleep if a.kind in (Kind.VERSION, Kind.PACKAGE)}
+    return with_rollout(live({**state.owned, **owned}), version, is_now, **record)
 
 
 @cache

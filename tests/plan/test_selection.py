@@ -11,20 +11,16 @@ from tests.plan.states import (
     applied,
     changed,
     changes,
-    live,
+    line,
     planned,
-    relabelled,
     stack,
     steps,
     wanted,
+    with_rollout,
     without,
 )
 from whisperctl.plan.plan import Plan
-from whisperctl.spec import Stack
-from whisperctl.state.line import named
-from whisperctl.state.live import Live
-from whisperctl.state.records import RolloutRecord
-from whisperctl.state.resources import deployment_address, service_address, tag_address, version_address
+from whisperctl.state.resources import deployment_address, service_address, tag_address
 
 NEW = stack(group=["t4-small"], env={"A": "1"})
 BEFORE = wanted(stack(env={"A": "1"}))
@@ -144,28 +140,15 @@ def test_what_is_made_again_or_renamed_is_taken_whole_or_refused() -> None:
     assert planned(other, applied(BEFORE), only=["*"]).refused == ()
 
 
-def line(**changes: str) -> Stack:
-    """A stack whose version is one of a line."""
-    made = stack(**changes)  # type: ignore[arg-type]
-    return replace(made, rollout=replace(made.rollout, strategy="blue_green", keep=1))
-
-
-def serving(state: Live) -> Live:
-    """The same, its version with the record of one that serves."""
-    version = version_address("speech", "v1-00000001")
-    record = RolloutRecord(state="served", at="2026-11-29T00:00:00Z")
-    return live({**state.owned, version: relabelled(state.owned[version], rollout=record)})
-
-
-SERVES = serving(applied(wanted(named(line(), "v1-00000001"))))
-ROLLED = wanted(named(line(), "v1-00000002"), code="two")
+SERVES = with_rollout(applied(wanted(line())), "v1-00000001", "served")
+ROLLED = wanted(line("v1-00000002"), code="two")
 STEPS = ["gate", "switch", "bake", "retire"]
 
 
 @pytest.mark.parametrize("globs", [["package/*"], ["version/speech/v1-00000002"]])
 def test_a_line_rolls_out_as_a_whole(globs: list[str]) -> None:
     state = changed(SERVES, service_address("door"), rate_limit=7)
-    wants = wanted(named(line(), "v1-00000002"), code="two")
+    wants = wanted(line("v1-00000002"), code="two")
     door = wants.state[service_address("door")]
     limited = {**wants.state, door.address: replace(door, fields={**door.fields, "rate_limit": 9})}
     plan = planned(replace(wants, state=limited, unsettled=limited), state, only=globs)
@@ -192,16 +175,14 @@ def test_a_service_of_a_line_goes_on_leading_where_it_leads_while_the_line_is_le
 
 
 def test_a_line_gets_its_first_service_with_its_first_version() -> None:
-    plan = planned(wanted(named(line(), "v1-00000001")), NOTHING, only=["version/*"])
+    plan = planned(wanted(line()), NOTHING, only=["version/*"])
     assert "service/door" in along(plan)
 
 
 def test_no_new_service_leads_to_a_version_that_did_not_pass_its_gate() -> None:
-    what = wanted(named(line(), "v1-00000001"))
-    version = version_address("speech", "v1-00000001")
+    what = wanted(line())
     state = without(applied(what), service_address("door"))
-    failed = relabelled(state.owned[version], rollout=RolloutRecord(state="failed", stage="gate"))
-    plan = planned(what, live({**state.owned, version: failed}), only=["service/*"])
+    plan = planned(what, with_rollout(state, "v1-00000001", "failed", stage="gate"), only=["service/*"])
     kinds = [step.kind for step in plan.operations]
     assert kinds.index("gate") < kinds.index("create")
 
