@@ -206,8 +206,9 @@ def planned(
     ids: Iterator[int] | None = None,
     only: Sequence[str] = (),
     exclude: Sequence[str] = (),
+    **more: Any,
 ) -> Plan:
-    """The plan from this state to what is wanted, as the engine makes it."""
+    """The plan from this state to what is wanted, as the engine makes it; `more` is what `make_plan` takes."""
     # Only the wanted tag is read of the shared environment.
     shared = (Kind.ENVIRONMENT, Kind.ENVIRONMENT_TAG)
     state = without(state, *(a for a in state.owned if a.kind in shared and a not in what.state))
@@ -220,6 +221,7 @@ def planned(
         retired_tags=retired,
         destroy=destroy,
         selection=Selection(only=tuple(only), exclude=tuple(exclude)),
+        **more,
     )
 
 

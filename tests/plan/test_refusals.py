@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
-from tests.plan.states import NOTHING, applied, changed, live, planned, stack, wanted
+from tests.plan.states import NOTHING, applied, changed, changes, live, planned, relabelled, stack, steps, wanted
 from whisperctl.errors import NotOwned, Refused
 from whisperctl.plan.refusals import refuse
+from whisperctl.spec import Policy
+from whisperctl.state.desired import Wanted
 from whisperctl.state.labels import new
+from whisperctl.state.live import Live
 from whisperctl.state.resources import deployment_address, service_address, version_address
 
 BEFORE = wanted(stack())
@@ -100,3 +104,82 @@ def test_one_refused_stack_hides_no_other() -> None:
         refuse(plans)
     assert "the stack 'a' is protected" in str(caught.value)
     assert "the stack 'b' is protected" in str(caught.value)
+
+
+def guarded(state: Live) -> Live:
+    """The same, protected on UbiOps."""
+    return live({**state.owned, DEPLOYMENT: relabelled(state.owned[DEPLOYMENT], protect=True)})
+
+
+def test_lifting_the_protection_is_a_change_of_its_own() -> None:
+    plan = planned(BEFORE, guarded(applied(BEFORE)))
+    assert (changes(plan), plan.refused) == (["update deployment/speech protect"], ())
+    assert steps(plan) == ["1 update deployment/speech", "2 seal deployment/speech < 1"]
+
+
+@pytest.mark.parametrize("more", [{"maximum_instances": 5}, {"description": "Talks"}, {"env": {"A": "1"}}])
+def test_lifting_the_protection_with_anything_else_is_refused(more: dict[str, Any]) -> None:
+    [remark] = planned(wanted(stack(**more)), guarded(applied(BEFORE))).refused
+    assert remark.source == "stack.yaml:1"
+    assert remark.text.startswith("lifting the protection of 'alpha' must be the only change of an apply.")
+
+
+@pytest.mark.parametrize("more", [{"services": []}, {"version": "v2"}, {"deployment": "talk"}])
+def test_what_is_protected_on_ubiops_is_kept_whatever_the_file_says(more: dict[str, Any]) -> None:
+    [remark] = planned(wanted(stack(**more)), guarded(applied(BEFORE))).refused
+    assert "is protected on UbiOps, whatever the file says now, and this would delete" in remark.text
+
+
+def test_a_version_of_a_protected_stack_goes_where_another_one_serves() -> None:
+    what = wanted(stack(version="v2", protect=True))
+    left = applied(BEFORE).owned[version_address("speech", "v1")]
+    state = live({**applied(what).owned, version_address("speech", "v1"): left})
+    assert planned(what, state).refused == ()
+    alone = wanted(stack(version="v2", protect=True, services=[]))
+    [remark] = planned(alone, live({a: raw for a, raw in state.owned.items() if a != service_address("door")})).refused
+    assert "version/speech/v1" in remark.text  # nothing tells which of the two serves
+    default = {**left, "default": True}
+    state = live({**applied(what).owned, version_address("speech", "v1"): default})
+    [remark] = planned(what, state).refused
+    assert "version/speech/v1" in remark.text
+
+
+def priced(rate: float | None, of: Wanted = BEFORE) -> Live:
+    """What is applied, in a group of this many credits an hour."""
+    group = {"id": "g1", "name": "T4", "instance_types": [{"id": "t1", "name": "t4-small", "credit_rate": rate}]}
+    return replace(applied(of), groups=[group])
+
+
+def limited(credits_an_hour: float | None) -> Wanted:
+    """A stack of at most two instances with that policy."""
+    return wanted(replace(stack(), policy=Policy(max_credits_per_hour=credits_an_hour)))
+
+
+@pytest.mark.parametrize(
+    ("rate", "policy", "flag", "refused"),
+    [
+        (10.0, None, None, []),
+        (10.0, 20.0, 20.0, []),
+        (10.0, 19.5, None, [("stack.yaml:1", "the stack would cost up to 20 credits an hour, and 19.5 are allowed.")]),
+        (10.0, None, 5.0, [("--max-credits", "the stack would cost up to 20 credits an hour, and 5 are allowed.")]),
+        (
+            None,
+            20.0,
+            0.0,
+            [
+                ("stack.yaml:1", "what the stack costs is not known, and 20 credits an hour are allowed"),
+                ("--max-credits", "what the stack costs is not known, and 0 credits an hour are allowed"),
+            ],
+        ),
+    ],
+    ids=["no limit", "at the limit", "policy", "flag", "rate unknown"],
+)
+def test_more_credits_than_the_policy_or_the_flag_allows_are_refused(
+    rate: float | None, policy: float | None, flag: float | None, refused: list[tuple[str, str]]
+) -> None:
+    plan = planned(limited(policy), priced(rate), max_credits=flag)
+    assert [(remark.source, remark.text.partition("\n")[0]) for remark in plan.refused] == refused
+
+
+def test_what_is_destroyed_costs_nothing() -> None:
+    assert planned(limited(0.0), priced(10.0), destroy=True).refused == ()
