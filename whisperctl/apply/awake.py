@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from whisperctl.clock import Clock
 from whisperctl.control.api import Api, Json
-from whisperctl.endpoint.readiness import WAKING, Wake, check_woken
+from whisperctl.endpoint.readiness import Wake, check_woken, waking_request
 from whisperctl.errors import Interrupted, NotFound, TimedOut, Unhealthy, WhisperctlError
 
 SCHEDULE_TIMEOUT = 300
@@ -54,7 +54,7 @@ class KeptAwake:
 
     def _ask(self, _number: int) -> None:
         try:
-            self._api.create_request(self._deployment, self.version, WAKING, self._pause)
+            waking_request(self._api, self._deployment, self.version, self._pause)
         except (WhisperctlError, Interrupted) as error:  # whoever interrupts stops this, too
             self.last_error = str(error)
 
@@ -94,7 +94,7 @@ def wake(
     name = f"version/{deployment}/{version}"
 
     def send() -> Json:
-        answer = api.create_request(deployment, version, WAKING, timeout)
+        answer = waking_request(api, deployment, version, timeout)
         check_woken(answer, name, more)
         return answer
 

@@ -19,7 +19,7 @@ from whisperctl.apply.versions import read, record_of, rollout_in, sleep, wake_u
 from whisperctl.endpoint.client import Endpoint
 from whisperctl.endpoint.gate import Transcribe, figures, judge, measure
 from whisperctl.endpoint.probe import probe, recording, unheard_text
-from whisperctl.endpoint.readiness import WAKING, Wait
+from whisperctl.endpoint.readiness import Wait, waking_request
 from whisperctl.endpoint.transcription import ROUTES, Ask, request
 from whisperctl.endpoint.transcription import read as transcript
 from whisperctl.errors import GateFailed, Interrupted, NotOwned, WhisperctlError
@@ -90,7 +90,7 @@ def _measured(job: Job, address: Address, token: str) -> tuple[RolloutRecord, li
     """The record of the gate, and why it is not passed."""
     stack = job.plan.wanted.stack
     if not stack.services:
-        check_own_health(address, job.api.create_request(job.deployment, job.version, WAKING, job.timeout))
+        check_own_health(address, waking_request(job.api, job.deployment, job.version, job.timeout))
         return record_of(job, "passed"), []
     with ExitStack() as closing:
         new = closing.enter_context(

@@ -16,7 +16,7 @@ from whisperctl.control.api import Json
 from whisperctl.endpoint.client import Endpoint
 from whisperctl.endpoint.probe import probe as probe_endpoint
 from whisperctl.endpoint.probe import proof_text
-from whisperctl.endpoint.readiness import WAKING, Wake, check_woken, reports_health
+from whisperctl.endpoint.readiness import Wake, check_woken, reports_health, waking_request
 from whisperctl.errors import TimedOut, Unhealthy
 from whisperctl.plan.operations import Operation
 from whisperctl.serving.launch import server_port
@@ -58,7 +58,7 @@ def prove(job: Job, operation: Operation, token: str) -> None:
 
 def _request(job: Job, address: Address, since: int) -> Json:
     """A deployment request that an instance has answered; `since` is when the start began, in nanoseconds."""
-    answer = job.api.create_request(job.deployment, job.version, WAKING, job.timeout)
+    answer = waking_request(job.api, job.deployment, job.version, job.timeout)
     reason = answer.get("error_message")
     # The package's own last lines stand in the log, too, below their cause.
     cleaned = {

@@ -106,7 +106,7 @@ def _results(
 
 
 def _server(target: Live, clock: SystemClock, lines: Lines) -> Server:
-    alarm = Alarm(target.endpoint, target.rouse, clock, target.stack.rollout.timeout, lines.say)
+    alarm = Alarm(target.endpoint, target.wake, clock, target.stack.rollout.timeout, lines.say)
     return Server(Patient(target.endpoint, clock, alarm), target.stack.model.served_name)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from whisperctl.cli.inputs import open_api, read_stack
 from whisperctl.cli.options import Settings
@@ -29,23 +29,17 @@ class Live:
     token: str | None
     """None for a public service."""
 
-    def wake(self, timeout: float) -> dict[str, Any]:
-        """Make a deployment request, which starts an instance, and wait at most `timeout` seconds for its answer."""
-        from whisperctl.endpoint.readiness import WAKING
-
-        return self.api.create_request(self.stack.deployment.name, self.stack.version.name, WAKING, timeout)
-
-    def rouse(self, timeout: float) -> None:
-        """Wake an instance.
+    def wake(self, timeout: float) -> None:
+        """Wake an instance by a deployment request, and wait at most `timeout` seconds for its answer.
 
         Raises:
             Unhealthy: the deployment request failed, so that waiting for the endpoint is in vain.
         """
-        from whisperctl.endpoint.readiness import check_woken
+        from whisperctl.endpoint.readiness import check_woken, waking_request
 
-        name = f"version/{self.stack.deployment.name}/{self.stack.version.name}"
+        names = (self.stack.deployment.name, self.stack.version.name)
         more = f"\n  `whisperctl logs {self.stack.file}` shows more."
-        check_woken(self.wake(timeout), name, lambda: more)
+        check_woken(waking_request(self.api, *names, timeout), "/".join(("version", *names)), lambda: more)
 
 
 @contextmanager
@@ -105,5 +99,5 @@ def wake_up(target: Live) -> None:
 
     clock = SystemClock()
     timeout = target.stack.rollout.timeout
-    alarm = Alarm(target.endpoint, target.rouse, clock, timeout, to_stderr)
+    alarm = Alarm(target.endpoint, target.wake, clock, timeout, to_stderr)
     Patient(target.endpoint, clock, alarm).ready()

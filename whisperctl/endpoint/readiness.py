@@ -9,14 +9,17 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from whisperctl.clock import Backoff, Clock
 from whisperctl.endpoint.client import Answer, Endpoint
 from whisperctl.errors import ApiError, Interrupted, TimedOut, Unhealthy, Unreachable, WhisperctlError
 
+if TYPE_CHECKING:  # whoever transcribes needs no control plane
+    from whisperctl.control.api import Api, Json
+
 HEALTH_PATH = "GET /health"
-WAKING = "health"
+_WAKING = "health"
 """What a waking deployment request says; a package answers any request with its health."""
 _POLLS = Backoff(first=0.25, factor=1.6, longest=5.0)
 _POLL_TIMEOUT = 10.0
@@ -48,6 +51,17 @@ def reports_health(result: Any) -> bool:
         except (ValueError, RecursionError):
             return False
     return isinstance(result, dict) and result.get("status") == "healthy"
+
+
+def waking_request(api: Api, deployment: str, version: str, timeout: float) -> Json:
+    """Wake an instance by a deployment request, and return that as UbiOps tells it once it has ended.
+
+    It takes at most `timeout` seconds, and as many as an instance needs to come up.
+
+    Raises:
+        ApiError: it did not arrive, or was given up on the way.
+    """
+    return api.create_request(deployment, version, _WAKING, timeout)
 
 
 def check_woken(answer: Mapping[str, Any], name: str, more: Callable[[], str] = lambda: "") -> None:
@@ -113,12 +127,15 @@ class Wake:
             WhisperctlError: what the request failed with.
         """
         start = clock.monotonic()
-        while self.answer is None:
+        for pause in _POLLS.pauses():
+            if self.answer is not None:
+                return self.answer
             self.check()
-            if clock.monotonic() - start > timeout:
+            left = timeout - (clock.monotonic() - start)
+            if left <= 0:
                 raise Unhealthy(f"{name}: no answer to a deployment request in {timeout:g} s.")
-            clock.sleep(0.2)
-        return self.answer
+            clock.sleep(min(pause, left))
+        raise AssertionError("pauses do not end")
 
     def close(self) -> None:
         """Send none any more; those on their way end by themselves."""

@@ -23,12 +23,12 @@ def _wait(settings: Settings, path: str, stack: Stack) -> None:
         with live(settings, path) as target:
             wake_up(target)
     else:
-        from whisperctl.endpoint.readiness import WAKING, check_woken
+        from whisperctl.endpoint.readiness import check_woken, waking_request
         from whisperctl.state.serving import serving
 
         api = open_api(settings, stack)
         names = (stack.deployment.name, serving(api, stack).version.name)
-        check_woken(api.create_request(*names, WAKING, stack.rollout.timeout), "/".join(("version", *names)))
+        check_woken(waking_request(api, *names, stack.rollout.timeout), "/".join(("version", *names)))
     click.echo("The endpoint answers.")
 
 
