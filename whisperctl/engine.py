@@ -17,7 +17,7 @@ from whisperctl.apply.lease import Lease
 from whisperctl.apply.locking import lease_name
 from whisperctl.apply.outcome import Outcome
 from whisperctl.apply.run import Replan, Run
-from whisperctl.clock import StoppableClock
+from whisperctl.clock import Backoff, StoppableClock
 from whisperctl.control.api import Api
 from whisperctl.errors import ApiError, Interrupted, WhisperctlError
 from whisperctl.loading.origin import origin_of
@@ -47,6 +47,7 @@ from whisperctl.state.tags import retired_tags
 _INSTANCES_OF = (Kind.VERSION, Kind.PACKAGE)
 CONVERGENCE_READS = 4
 """Reads after an apply before what still differs counts: one may be answered from a copy that is a moment behind."""
+CONVERGENCE_PAUSES = Backoff(first=1.0, longest=3.0)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -274,12 +275,13 @@ def _with_convergence(outcomes: Mapping[int, Outcome], world: World) -> dict[int
     """The outcomes, with what still differs although everything was done: what was applied is planned again."""
     checked = dict(outcomes)
     left = [position for position, outcome in outcomes.items() if outcome.results and outcome.succeeded]
+    pauses = CONVERGENCE_PAUSES.pauses()
     for attempt in range(CONVERGENCE_READS):
         if not left:
             break
         try:
             if attempt:
-                world.clock.sleep(attempt)
+                world.clock.sleep(next(pauses))
             plans = _plan_again({position: outcomes[position].plan for position in left}, world)
         except Interrupted:
             return checked | {position: replace(checked[position], interrupted=True) for position in left}

@@ -56,6 +56,7 @@ def test_a_lost_request_is_sent_again(clock: HandClock, status: int) -> None:
     clock.before_sleep = lambda: threading.Event().wait(0.005)
     assert wake.wait(clock, 600, "version/a/b") == HEALTHY
     assert requests.sent == 3
+    assert clock.slept[0] < clock.slept[1]
     wake.check()
     assert requests.sent == 3
 

@@ -6,12 +6,12 @@ UbiOps starts instances for requests that wait (reference, 6), and stops them af
 
 from __future__ import annotations
 
-import itertools
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from whisperctl.clock import Clock
+from whisperctl.apply.polling import looks
+from whisperctl.clock import StoppableClock
 from whisperctl.control.api import Api, Json
 from whisperctl.endpoint.readiness import Wake, check_woken, waking_request
 from whisperctl.errors import Interrupted, NotFound, TimedOut, Unhealthy, WhisperctlError
@@ -67,7 +67,7 @@ def wake(
     instances: int,
     timeout: float,
     schedule_seconds: float,
-    clock: Clock,
+    clock: StoppableClock,
     checks: Sequence[Callable[[], None]] = (),
     more: Callable[[], str] = lambda: "",
 ) -> bool:
@@ -99,30 +99,24 @@ def wake(
         return answer
 
     requests = Wake(send, instances)
-    start, were_none = clock.monotonic(), True
+    running: list[int] = []
     try:
-        for look in itertools.count():
+        for waited in looks(clock, timeout):
             instances_now = api.instances(deployment, version)
-            running = [item for item in instances_now if item["status"] == "running"]
-            if look == 0:
-                were_none = not running
-            if len(running) >= instances:
-                break
+            running.append(sum(item["status"] == "running" for item in instances_now))
+            if running[-1] >= instances:
+                return not running[0]
             requests.check()
-            waited = clock.monotonic() - start
             _refuse_unscheduled(instances_now, waited, schedule_seconds, name)
-            if waited > timeout:
-                raise TimedOut(
-                    f"Timed out after {timeout:g} s: {len(running)} of {instances} instances of "
-                    f"version/{deployment}/{version} run.\n  A larger rollout.timeout waits longer."
-                )
             for check in checks:
                 check()
             requests.start()
-            clock.sleep(1.0)
     finally:
         requests.close()
-    return were_none
+    raise TimedOut(
+        f"Timed out after {timeout:g} s: {running[-1]} of {instances} instances of {name} run.\n"
+        "  A larger rollout.timeout waits longer."
+    )
 
 
 def _refuse_unscheduled(instances: Sequence[Json], waited: float, limit: float, name: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 from whisperctl.clock import Backoff, StoppableClock
@@ -16,6 +16,22 @@ PAUSE_EACH = 0.8
 a quarter of what UbiOps allows, and leave as much for the logs."""
 
 T = TypeVar("T")
+
+
+def looks(clock: StoppableClock, timeout: float) -> Iterator[float]:
+    """The seconds waited so far, before each look at what is waited for; ends once `timeout` seconds went by.
+
+    Raises:
+        Interrupted: the user interrupted.
+    """
+    start = clock.monotonic()
+    with clock.waiting():
+        for pause in PAUSES.pauses():
+            yield clock.monotonic() - start
+            left = timeout - (clock.monotonic() - start)
+            if left <= 0:
+                return
+            clock.sleep(min(pause, left, max(LONGEST_PAUSE, clock.waits * PAUSE_EACH)))
 
 
 def wait_for(
@@ -33,17 +49,9 @@ def wait_for(
     Raises:
         TimedOut: `timeout` seconds went by; it names `what` was waited for.
     """
-    start = clock.monotonic()
-    with clock.waiting():
-        for pause in PAUSES.pauses():
-            answer = ask()
-            if done(answer):
-                return answer
-            tick()
-            left = timeout - (clock.monotonic() - start)
-            if left <= 0:
-                raise TimedOut(
-                    f"Timed out after {timeout:g} s waiting for {what}." + (f"\n  {advice}" if advice else "")
-                )
-            clock.sleep(min(pause, left, max(LONGEST_PAUSE, clock.waits * PAUSE_EACH)))
-    raise AssertionError("pauses do not end")
+    for _ in looks(clock, timeout):
+        answer = ask()
+        if done(answer):
+            return answer
+        tick()
+    raise TimedOut(f"Timed out after {timeout:g} s waiting for {what}." + (f"\n  {advice}" if advice else ""))

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from whisperctl.apply.awake import STOPPABLE, wake
 from whisperctl.apply.failed_starts import cause_text, last_failure
 from whisperctl.apply.job import Job
+from whisperctl.apply.polling import looks
 from whisperctl.apply.versions import schedule_seconds
 from whisperctl.clock import StoppableClock, latest_moment
 from whisperctl.control.api import Api, Json
@@ -22,7 +23,6 @@ from whisperctl.plan.operations import Operation
 from whisperctl.state.labels import Labels
 from whisperctl.state.resources import version_address
 
-POLL_SECONDS = 1.0
 LOG_EVERY = 15.0
 """Seconds between two looks for a failed start in the log."""
 
@@ -168,26 +168,23 @@ def _stop_first(target: Target, old: Sequence[str]) -> Replaced:
 
 def _gone(target: Target, instance: str) -> None:
     """Wait until an instance is stopping, so that it does not count as one that runs."""
-    start = target.clock.monotonic()
-    while any(item["id"] == instance for item in target.instances()):
-        if target.clock.monotonic() - start > target.timeout:
-            raise TimedOut(f"Timed out after {target.timeout:g} s: the instance {instance} does not stop.")
-        target.clock.sleep(POLL_SECONDS)
+    for _ in looks(target.clock, target.timeout):
+        if all(item["id"] != instance for item in target.instances()):
+            return
+    raise TimedOut(f"Timed out after {target.timeout:g} s: the instance {instance} does not stop.")
 
 
 def _wait_for_successors(target: Target, old: Sequence[str], count: int) -> None:
-    start, check = target.clock.monotonic(), _failed_start_check(target)
-    while True:
+    check = _failed_start_check(target)
+    for _ in looks(target.clock, target.timeout):
         new = [item for item in target.instances() if item["id"] not in old]
         if sum(item["status"] == "running" for item in new) >= count:
             return
         check()
-        if target.clock.monotonic() - start > target.timeout:
-            raise TimedOut(
-                f"Timed out after {target.timeout:g} s: no successor of an instance of {target.name} runs.\n"
-                "  A larger rollout.timeout waits longer; the instances that run were left as they are."
-            )
-        target.clock.sleep(POLL_SECONDS)
+    raise TimedOut(
+        f"Timed out after {target.timeout:g} s: no successor of an instance of {target.name} runs.\n"
+        "  A larger rollout.timeout waits longer; the instances that run were left as they are."
+    )
 
 
 def _failed_start_check(target: Target) -> Callable[[], None]:

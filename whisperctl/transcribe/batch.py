@@ -168,7 +168,7 @@ class Batch:
     def _transcript(self, recording: Recording, turn: Turn, send: Send) -> tuple[Transcript, list[str]]:
         """What is said, and what its user should know."""
         wishes = self._wishes.of(recording)
-        with _local(recording, self._spool) as path, audio.opened(path, wishes.track) as sound:
+        with _local(recording, self._spool, self._clock) as path, audio.opened(path, wishes.track) as sound:
             if sound is None:
                 return self._whole(wishes.ask, recording, path, turn), []
             self._listener.opened(recording, sound.seconds)
@@ -240,10 +240,10 @@ def state(recording: Recording) -> Source:
 
 
 @contextmanager
-def _local(recording: Recording, spool: Path) -> Iterator[Path]:
+def _local(recording: Recording, spool: Path, clock: Clock) -> Iterator[Path]:
     """`recording` as a file that can be read more than once."""
     if recording.url:
-        with remote.spooled(recording.url, spool) as path:
+        with remote.spooled(recording.url, spool, clock) as path:
             yield path
     elif is_pipe(recording.path):
         path = spooled(recording.path, spool)

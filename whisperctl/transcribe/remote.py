@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO, Any
 from urllib.parse import urlsplit
 
+from whisperctl.clock import Backoff, Clock
 from whisperctl.errors import WhisperctlError
 from whisperctl.transcribe.ledger import Source
 
@@ -22,6 +23,7 @@ _BLOCK = 8 << 20
 """Bytes of one range that is read."""
 _TRIES = 3
 """Of one range."""
+_PAUSES = Backoff(first=0.5, jitter=0.5)
 _STATES = ("ETag", "etag", "md5Hash", "LastModified", "updated", "mtime")
 """What file systems call the state of an object, the surest first."""
 
@@ -66,7 +68,7 @@ def state(url: str) -> Source:
 
 
 @contextmanager
-def spooled(url: str, spool: Path) -> Iterator[Path]:
+def spooled(url: str, spool: Path, clock: Clock) -> Iterator[Path]:
     """The recording at `url` as a file in `spool`, which is gone afterwards.
 
     Raises:
@@ -76,35 +78,36 @@ def spooled(url: str, spool: Path) -> Iterator[Path]:
         with _own_errors(url):
             files, path = _opened(url)
             try:
-                _copy(files.open(path, "rb", block_size=_BLOCK), copy)
+                _copy(files.open(path, "rb", block_size=_BLOCK), copy, clock)
             except ValueError:  # what fsspec says of a web server that gives no ranges: as a stream, then
                 if not url.startswith("http"):
                     raise
                 copy.seek(0)
                 copy.truncate()
-                _copy(files.open(path, "rb", block_size=0), copy)
+                _copy(files.open(path, "rb", block_size=0), copy, clock)
         copy.flush()
         yield Path(copy.name)
 
 
-def _copy(source: Any, target: IO[bytes]) -> None:
+def _copy(source: Any, target: IO[bytes], clock: Clock) -> None:
     """Copy `source`, which is closed; a range that breaks off is read again, and no other."""
     with source:
-        while block := _block(source, target.tell()):
+        while block := _block(source, target.tell(), clock):
             target.write(block)
 
 
-def _block(source: Any, at: int) -> bytes:
-    for left in range(_TRIES - 1, -1, -1):
+def _block(source: Any, at: int, clock: Clock) -> bytes:
+    for attempt, pause in enumerate(_PAUSES.pauses(), 1):
         try:
             return bytes(source.read(_BLOCK))
         except ValueError:
             raise
         except Exception:  # each file system has errors of its own for a connection that broke
-            if not left:
+            if attempt == _TRIES:
                 raise
+            clock.sleep(pause)
             source.seek(at)
-    raise AssertionError("unreachable")
+    raise AssertionError("pauses do not end")
 
 
 def _opened(url: str) -> tuple[Any, str]:
