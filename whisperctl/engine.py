@@ -25,7 +25,7 @@ from whisperctl.package.build import build_environment, build_package
 from whisperctl.plan.changes import DESTROYED, replaces_instances
 from whisperctl.plan.content import is_usable
 from whisperctl.plan.expected import explained_operations
-from whisperctl.plan.operations import SHARED_KINDS, after_other_stacks, changed_variables
+from whisperctl.plan.operations import after_other_stacks, changed_variables
 from whisperctl.plan.package_changes import explained
 from whisperctl.plan.plan import Plan, make_plan
 from whisperctl.plan.proposal import new_changes
@@ -40,7 +40,7 @@ from whisperctl.state.live import Live
 from whisperctl.state.moves import Moves
 from whisperctl.state.reading import read_live
 from whisperctl.state.renames import read_moved, read_moves, renamed
-from whisperctl.state.resources import Address, Kind, deployment_address, version_address
+from whisperctl.state.resources import SHARED_KINDS, Address, Kind, deployment_address, version_address
 from whisperctl.state.rollout import other_strategy
 from whisperctl.state.tags import retired_tags
 

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 from tests.plan.states import NOTHING, applied, planned, stack, wanted, without
 from whisperctl.plan.encoding import decode, encode, structure
-from whisperctl.plan.operations import SHARED_KINDS, Operation, after_other_stacks
+from whisperctl.plan.operations import Operation, after_other_stacks
 from whisperctl.plan.plan import Plan
 from whisperctl.state.desired import Wanted
 from whisperctl.state.live import Live
-from whisperctl.state.resources import Address, Kind, Masked, environment_address, tag_address
+from whisperctl.state.resources import SHARED_KINDS, Address, Kind, Masked, environment_address, tag_address
 
 EXAMPLES = settings(max_examples=60, deadline=None)
 NAMES = st.sampled_from(["one", "two", "three"])

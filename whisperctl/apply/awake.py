@@ -15,8 +15,10 @@ from whisperctl.clock import StoppableClock
 from whisperctl.control.api import Api, Json
 from whisperctl.endpoint.readiness import Wake, check_woken, waking_request
 from whisperctl.errors import Interrupted, NotFound, TimedOut, Unhealthy, WhisperctlError
+from whisperctl.spec import InstanceTypeGroup
+from whisperctl.state.group_types import types_of_groups
 
-SCHEDULE_TIMEOUT = 300
+_SCHEDULE_TIMEOUT = 300
 """Seconds that UbiOps tries to schedule an instance on one type where the group does not say (reference, 3.7)."""
 STOPPABLE = ("pending", "initialising", "running")
 """Statuses of an instance that can be stopped (reference, 3.13)."""
@@ -117,6 +119,12 @@ def wake(
         f"Timed out after {timeout:g} s: {running[-1]} of {instances} instances of {name} run.\n"
         "  A larger rollout.timeout waits longer."
     )
+
+
+def schedule_seconds(api: Api, group: InstanceTypeGroup) -> float:
+    """How long UbiOps tries to schedule an instance of the group, over all of its instance types."""
+    types = types_of_groups(api.groups(), group)
+    return float(sum(item.get("schedule_timeout") or _SCHEDULE_TIMEOUT for item in types) or _SCHEDULE_TIMEOUT)
 
 
 def _refuse_unscheduled(instances: Sequence[Json], waited: float, limit: float, name: str) -> None:

@@ -12,7 +12,7 @@ from whisperctl.control.api import Json
 from whisperctl.errors import ApiError, NotFound, StalePlan
 from whisperctl.plan.operations import Operation
 from whisperctl.state.ownership import owner
-from whisperctl.state.resources import Address, Kind, deployment_address, version_address
+from whisperctl.state.resources import Address, Kind, deployment_address, hangs_on, version_address
 
 
 def delete(job: Job, operation: Operation) -> None:
@@ -75,15 +75,10 @@ def _deleted(job: Job, address: Address, raw: Json) -> bool:
 
 def _forget(job: Job, address: Address) -> None:
     """The object is gone, and all that hung on it."""
-    names = address.names
-    below = {
-        Kind.DEPLOYMENT: (Kind.VERSION, Kind.ENV_VAR, Kind.PACKAGE),
-        Kind.VERSION: (Kind.ENV_VAR, Kind.PACKAGE),
-    }.get(address.kind, ())
     for known in list(job.seen):
-        if known == address or (known.kind in below and known.names[: len(names)] == names):
+        if known == address or hangs_on(known, address):
             job.saw(known, None)
-    if address.kind is Kind.DEPLOYMENT and names == (job.deployment,):
+    if address == deployment_address(job.deployment):
         job.lease.end()
 
 

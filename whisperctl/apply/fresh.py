@@ -9,11 +9,10 @@ from whisperctl.apply.polling import wait_for
 from whisperctl.clock import Backoff
 from whisperctl.control.api import Json
 from whisperctl.errors import ApiError, StalePlan, Unreachable
-from whisperctl.plan.operations import SHARED_KINDS
 from whisperctl.state.fingerprints import fingerprint
 from whisperctl.state.objects import Access, access
 from whisperctl.state.ownership import SHARED, owner
-from whisperctl.state.resources import Address, Kind
+from whisperctl.state.resources import SHARED_KINDS, Address, Kind
 
 POST_ATTEMPTS = 5
 """Tries of a create whose answer was lost, each after a look whether it arrived."""

@@ -11,11 +11,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from whisperctl.apply.awake import STOPPABLE, wake
+from whisperctl.apply.awake import STOPPABLE, schedule_seconds, wake
 from whisperctl.apply.failed_starts import cause_text, last_failure
 from whisperctl.apply.job import Job
 from whisperctl.apply.polling import looks
-from whisperctl.apply.versions import schedule_seconds
 from whisperctl.clock import StoppableClock, latest_moment
 from whisperctl.control.api import Api, Json
 from whisperctl.errors import NotFound, TimedOut, Unhealthy
@@ -93,7 +92,7 @@ def restart(job: Job, operation: Operation) -> None:
             version=job.version,
             clock=job.clock,
             timeout=job.timeout,
-            schedule_seconds=schedule_seconds(job),
+            schedule_seconds=schedule_seconds(job.api, job.plan.wanted.stack.instance_type_group),
             say=lambda text: job.say(operation.address, text),
         )
     )

@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from whisperctl.apply.awake import SCHEDULE_TIMEOUT, stop_instances, wake
+from whisperctl.apply.awake import schedule_seconds, stop_instances, wake
 from whisperctl.apply.failed_starts import Starts, last_logs
 from whisperctl.apply.job import Job
 from whisperctl.control.api import Json
@@ -111,18 +111,10 @@ def wake_up(job: Job, address: Address, instances: int) -> None:
         rollout.new,
         instances=instances,
         timeout=job.timeout,
-        schedule_seconds=schedule_seconds(job),
+        schedule_seconds=schedule_seconds(job.api, job.plan.wanted.stack.instance_type_group),
         clock=job.clock,
         checks=(starts.look,),
         more=lambda: last_logs(job, since),
     )
     if were_none:
         job.started(begun)
-
-
-def schedule_seconds(job: Job) -> float:
-    """How long UbiOps tries to schedule an instance of the stack's group, over all of its instance types."""
-    name = job.plan.wanted.stack.instance_type_group.name
-    groups = [group for group in job.api.groups() if group["name"] == name]
-    types = groups[0].get("instance_types") or () if groups else ()
-    return float(sum(item.get("schedule_timeout") or SCHEDULE_TIMEOUT for item in types) or SCHEDULE_TIMEOUT)

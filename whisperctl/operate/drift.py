@@ -22,7 +22,7 @@ from whisperctl.state.fingerprints import live_digest
 from whisperctl.state.labels import Labels
 from whisperctl.state.line import named
 from whisperctl.state.reading import read_live
-from whisperctl.state.resources import Address, Kind, Masked, deployment_address, version_address
+from whisperctl.state.resources import SHARED_KINDS, Address, Kind, Masked, deployment_address, version_address
 
 Basis = Literal["applied", "moved on", "unfinished", "absent"]
 HAPPENED: Mapping[Action, Action] = {"create": "delete", "delete": "create", "update": "update", "replace": "update"}
@@ -147,7 +147,7 @@ def _basis(plan: Plan) -> Basis:
         if any(lifts_protection(change) for change in plan.changes):
             return "moved on"
         return "moved on" if any(_has_another_secret(plan, change) for change in plan.changes) else "applied"
-    ours = [a for a in plan.live.owned if a.kind not in (Kind.ENVIRONMENT, Kind.ENVIRONMENT_TAG)]
+    ours = [a for a in plan.live.owned if a.kind not in SHARED_KINDS]
     if not ours:
         return "absent"
     return "moved on" if sealed else "unfinished"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from whisperctl.apply.awake import SCHEDULE_TIMEOUT
+from whisperctl.apply.awake import schedule_seconds
 from whisperctl.apply.lease import leased
 from whisperctl.apply.replacement import Replaced, Target, replace_instances
 from whisperctl.clock import StoppableClock
@@ -31,14 +31,7 @@ def restart(api: Api, stack: Stack, clock: StoppableClock, say: Callable[[str], 
             version=stack.version.name,
             clock=clock,
             timeout=float(stack.rollout.timeout),
-            schedule_seconds=schedule_seconds(api, stack),
+            schedule_seconds=schedule_seconds(api, stack.instance_type_group),
             say=say,
         )
         return replace_instances(target)
-
-
-def schedule_seconds(api: Api, stack: Stack) -> float:
-    """How long UbiOps tries to schedule an instance of the stack's group, over all of its instance types."""
-    groups = [group for group in api.groups() if group["name"] == stack.instance_type_group.name]
-    types = groups[0].get("instance_types") or () if groups else ()
-    return float(sum(item.get("schedule_timeout") or SCHEDULE_TIMEOUT for item in types) or SCHEDULE_TIMEOUT)

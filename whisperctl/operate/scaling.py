@@ -9,20 +9,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from whisperctl.apply.awake import stop_instances
 from whisperctl.apply.lease import leased
 from whisperctl.apply.replacement import minimum_of
 from whisperctl.clock import StoppableClock
 from whisperctl.control.api import Api, Json
-from whisperctl.errors import NotFound, WhisperctlError
+from whisperctl.errors import WhisperctlError
 from whisperctl.operate.owned import owned_version
 from whisperctl.spec import Stack
 from whisperctl.state.labels import Labels
 from whisperctl.state.line import is_line
 from whisperctl.state.ownership import owner
 from whisperctl.state.serving import serving
-
-STOPPABLE = ("pending", "initialising", "running")
-"""Statuses of an instance that a pause ends (UbiOps reference, 3.13)."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -113,19 +111,7 @@ def pause(api: Api, stack: Stack, clock: StoppableClock, say: Callable[[str], No
         labels = Labels.of(raw).written(paused_minimum=minimum)
         if resting is None or raw["minimum_instances"]:
             lease.api.update_version(*names, {"minimum_instances": 0, "labels": labels})
-        return Paused(minimum=minimum, already=resting is not None, stopped=_stop_instances(lease.api, *names))
-
-
-def _stop_instances(api: Api, deployment: str, version: str) -> int:
-    stopped = 0
-    for instance in api.instances(deployment, version):
-        if instance["status"] in STOPPABLE:
-            try:
-                api.stop_instance(deployment, version, instance["id"])
-            except NotFound:
-                continue  # it has just gone by itself
-            stopped += 1
-    return stopped
+        return Paused(minimum=minimum, already=resting is not None, stopped=stop_instances(lease.api, *names))
 
 
 def resume(api: Api, stack: Stack, clock: StoppableClock, say: Callable[[str], None]) -> Bounds | None:

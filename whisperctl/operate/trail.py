@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from whisperctl.control.api import Api, Json
 from whisperctl.errors import NotFound
 from whisperctl.plan.changes import Action, Change
-from whisperctl.state.resources import Address, Kind
+from whisperctl.state.resources import BELOW, Address, Kind
 
 PAGE = 100
 """Events of one answer: the most that the official CLI asks for."""
@@ -48,7 +48,7 @@ _TYPES: Mapping[Kind, tuple[str, ...]] = {
     Kind.ENVIRONMENT_TAG: ("environment_tag", "tag"),
     Kind.INSTANCE_TYPE_GROUP: ("instance_type_group",),
 }
-_OF_A_DEPLOYMENT = (Kind.DEPLOYMENT, Kind.VERSION, Kind.ENV_VAR, Kind.PACKAGE)
+_OF_A_DEPLOYMENT = (Kind.DEPLOYMENT, *BELOW[Kind.DEPLOYMENT])
 """Kinds whose events stand in the trail of their deployment, as long as that exists."""
 _ACTIONS: Mapping[Action, tuple[str, ...]] = {
     "create": ("create", "update"),

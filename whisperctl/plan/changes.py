@@ -15,7 +15,9 @@ from whisperctl.state.diff import FieldChange, differing_fields
 from whisperctl.state.live import Live, trims
 from whisperctl.state.ownership import owner
 from whisperctl.state.resources import (
+    BELOW,
     IMMUTABLE,
+    SHARED_KINDS,
     Address,
     Kind,
     Masked,
@@ -188,7 +190,7 @@ def _replaced(wanted: Wanted, live: Live, undeletable: set[Address], trimmed: fr
                 f"{deployment} must be replaced ({reasons[deployment]}) but also holds versions that are not ours: "
                 f"{versions}.\n  Nothing was changed. Move those away first, or choose another deployment name."
             )
-        below = (Kind.INSTANCE_TYPE_GROUP, Kind.VERSION, Kind.ENV_VAR, Kind.PACKAGE, Kind.SERVICE)
+        below = (Kind.INSTANCE_TYPE_GROUP, *BELOW[Kind.DEPLOYMENT], Kind.SERVICE)
         reasons |= {address: DEPLOYMENT_REPLACED for address in wanted.state if address.kind in below}
     return reasons
 
@@ -203,11 +205,10 @@ def _fixed_fields(live_resource: Resource, resource: Resource, trimmed: frozense
 
 def destruction(wanted: Wanted, live: Live, undeletable: set[Address]) -> list[Change]:
     """The deletion of everything that the stack owns by itself, but the `undeletable`."""
-    shared = (Kind.ENVIRONMENT, Kind.ENVIRONMENT_TAG)
     return [
         deletion(wanted, address, DESTROYED)
         for address in live.owned
-        if address.kind not in shared and address not in undeletable
+        if address.kind not in SHARED_KINDS and address not in undeletable
     ]
 
 

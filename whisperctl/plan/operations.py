@@ -16,11 +16,17 @@ from whisperctl.state.desired import Wanted
 from whisperctl.state.labels import Labels
 from whisperctl.state.live import Live, is_proven, is_sealed
 from whisperctl.state.moves import other_owners
-from whisperctl.state.resources import Address, Kind, deployment_address, package_address, version_address
+from whisperctl.state.resources import (
+    BELOW,
+    SHARED_KINDS,
+    Address,
+    Kind,
+    deployment_address,
+    package_address,
+    version_address,
+)
 from whisperctl.state.rollout import Rollout
 
-SHARED_KINDS = (Kind.ENVIRONMENT_TAG, Kind.ENVIRONMENT)
-"""What the stacks of a project share, in the order in which it is deleted."""
 OperationKind = Literal[
     "create",
     "update",
@@ -271,7 +277,7 @@ class Operations:
         stack = self.wanted.stack
         if self.wanted.paused is not None:
             return []
-        running = (Kind.VERSION, Kind.ENV_VAR, Kind.PACKAGE, Kind.SERVICE)
+        running = (*BELOW[Kind.DEPLOYMENT], Kind.SERVICE)
         touched = any(change.address.kind in running and change.action != "delete" for change in self.changes)
         proven = is_proven(self.live, stack.deployment.name)
         if not touched and (proven or self.partial):

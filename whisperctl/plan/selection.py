@@ -19,18 +19,19 @@ from whisperctl.state.desired import Wanted
 from whisperctl.state.line import is_line
 from whisperctl.state.live import Live
 from whisperctl.state.resources import (
+    BELOW,
+    SHARED_KINDS,
     Address,
     Kind,
     State,
     deployment_address,
+    hangs_on,
     package_address,
     version_address,
 )
 from whisperctl.state.rollout import Rollout
 
-_OF_A_VERSION = (Kind.VERSION, Kind.ENV_VAR, Kind.PACKAGE)
 _RUNS = (Kind.VERSION, Kind.PACKAGE)
-_SHARED = (Kind.ENVIRONMENT, Kind.ENVIRONMENT_TAG)
 ROUTE = ("deployment", "version", "port")
 """The fields of a service that say where it leads."""
 
@@ -142,7 +143,7 @@ class _Parts:
                 yield Remark(source=str(address), text=f"{address} {there}: the new version is left out")
 
     def _is_of_the_line(self, address: Address) -> bool:
-        return address.kind in _OF_A_VERSION and address.names[0] == self.wanted.stack.deployment.name
+        return hangs_on(address, deployment_address(self.wanted.stack.deployment.name))
 
     def _unit(self, address: Address) -> Sequence[Address]:
         """What is taken together with it: the line, or a version that leaves with all that hangs on it."""
@@ -152,7 +153,9 @@ class _Parts:
 
     def _goes_with(self, address: Address) -> Sequence[Address]:
         """The version that is deleted, of what hangs on it."""
-        version = self.changes.get(version_address(*address.names[:2])) if address.kind in _OF_A_VERSION else None
+        version = (
+            self.changes.get(version_address(*address.names[:2])) if address.kind in BELOW[Kind.DEPLOYMENT] else None
+        )
         return [version.address] if version is not None and version.action == "delete" else []
 
     def _leads_elsewhere(self, change: Change) -> bool:
@@ -188,7 +191,7 @@ class _Parts:
             case Kind.ENVIRONMENT_TAG:
                 yield from self._wanted_of(Kind.ENVIRONMENT)
             case Kind.VERSION:
-                yield from (version, *self._wanted_of(*_SHARED, Kind.INSTANCE_TYPE_GROUP))
+                yield from (version, *self._wanted_of(*SHARED_KINDS, Kind.INSTANCE_TYPE_GROUP))
             case Kind.ENV_VAR | Kind.PACKAGE:
                 yield version
             case Kind.SERVICE if self.line:
@@ -224,7 +227,7 @@ class _Parts:
         """Those of `left_out` that hold on to an object, or may do so."""
         for other in left_out:
             raw = self.live.owned.get(other, {})
-            below = other.kind in _OF_A_VERSION and other.names[0] == address.names[0]
+            below = hangs_on(other, address)
             leads = other.kind is Kind.SERVICE and raw.get("deployment") == address.names[0]
             match address.kind:
                 case Kind.DEPLOYMENT:

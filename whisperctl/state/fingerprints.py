@@ -15,10 +15,15 @@ from typing import Any
 from whisperctl.control.api import Json
 from whisperctl.state.ignored import without
 from whisperctl.state.labels import Labels
-from whisperctl.state.resources import SERVICE_LIST_FIELDS, VERSION_LIST_FIELDS, Address, Kind, Resource, State
-
-_SHARED = (Kind.ENVIRONMENT, Kind.ENVIRONMENT_TAG)
-"""Other stacks change them; which tag is used stands in the version."""
+from whisperctl.state.resources import (
+    SERVICE_LIST_FIELDS,
+    SHARED_KINDS,
+    VERSION_LIST_FIELDS,
+    Address,
+    Kind,
+    Resource,
+    State,
+)
 
 
 def live_digest(objects: Mapping[Address, Json], wanted: State) -> str:
@@ -27,7 +32,7 @@ def live_digest(objects: Mapping[Address, Json], wanted: State) -> str:
     owned = sorted(
         (str(a), without(_lasting_fields(a, raw), ignored.get(a, ())))
         for a, raw in objects.items()
-        if a.kind not in _SHARED
+        if a.kind not in SHARED_KINDS  # other stacks change them; which tag is used stands in the version
     )
     return hashlib.sha256(json.dumps(owned, sort_keys=True, default=str).encode()).hexdigest()[:32]
 

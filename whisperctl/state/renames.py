@@ -13,7 +13,7 @@ from whisperctl.state.fingerprints import fingerprint
 from whisperctl.state.live import Live
 from whisperctl.state.moves import Moves, is_declared, moves_of
 from whisperctl.state.reading import read_live
-from whisperctl.state.resources import Address, Kind
+from whisperctl.state.resources import Address, Kind, hangs_on
 
 T = TypeVar("T")
 
@@ -79,16 +79,9 @@ def _following(live: Live, old: Address, new: Address) -> Live:
 
 def _moved(address: Address, old: Address, new: Address) -> Address:
     """The address under the new name; of a deployment with its versions, of a version with its env vars and package."""
-    below = {
-        Kind.DEPLOYMENT: (Kind.VERSION, Kind.ENV_VAR, Kind.PACKAGE),
-        Kind.VERSION: (Kind.ENV_VAR, Kind.PACKAGE),
-    }.get(old.kind, ())
-    if address.kind is not old.kind and address.kind not in below:
+    if address != old and not hangs_on(address, old):
         return address
-    count = len(old.names)
-    if address.names[:count] != old.names:
-        return address
-    return Address(address.kind, (*new.names, *address.names[count:]))
+    return Address(address.kind, (*new.names, *address.names[len(old.names) :]))
 
 
 def _of_deployment(by_name: Mapping[str, T], old: Address, new: Address) -> dict[str, T]:

@@ -56,6 +56,20 @@ class Address:
         return "/".join((self.kind.name.lower(), *self.names))
 
 
+SHARED_KINDS: Final = (Kind.ENVIRONMENT_TAG, Kind.ENVIRONMENT)
+"""What the stacks of a project share, in the order in which it is deleted."""
+BELOW: Final[Mapping[Kind, tuple[Kind, ...]]] = {
+    Kind.DEPLOYMENT: (Kind.VERSION, Kind.ENV_VAR, Kind.PACKAGE),
+    Kind.VERSION: (Kind.ENV_VAR, Kind.PACKAGE),
+}
+"""What hangs on an object of a kind: it is renamed and deleted with it."""
+
+
+def hangs_on(address: Address, parent: Address) -> bool:
+    """Whether an object is renamed and deleted with `parent`, as a version is with its deployment."""
+    return address.kind in BELOW.get(parent.kind, ()) and address.names[: len(parent.names)] == parent.names
+
+
 def field_name(address: Address, field: str) -> str:
     """A field of every object of that kind: `env_var.value`."""
     return f"{address.kind.name.lower()}.{field}"
