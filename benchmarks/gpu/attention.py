@@ -29,7 +29,7 @@ def seconds(work: Callable[[], object], times: int = 30) -> float:
         work()
     end.record()
     torch.cuda.synchronize()
-    return begin.elapsed_time(end) / times / 1000
+    return float(begin.elapsed_time(end)) / times / 1000
 
 
 def random(*shape: int) -> torch.Tensor:

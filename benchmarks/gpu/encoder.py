@@ -11,20 +11,27 @@ import os
 import sys
 import time
 import wave
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pynvml
 import torch
-from encoder_ways import ways
+from encoder_ways import Encoder, Way, ways
+from numpy.typing import NDArray
 from torch.profiler import ProfilerActivity, profile
 
 SIZES, PROFILED = (2, 8, 22), 16
 RECORDINGS, TOKENS, RATE, SECONDS = 256, 120, 16000, 30
 
+Call = Callable[[], object]
+Sound = NDArray[np.float32]
+"""Samples at 16 kHz, from -1 to 1."""
 
-def load(folder):
-    """vLLM's model, with its weights."""
+
+def load(folder: str) -> Encoder:
+    """The encoder of vLLM's model, with its weights."""
     from vllm.config import set_current_vllm_config
     from vllm.distributed import init_distributed_environment, initialize_model_parallel
     from vllm.engine.arg_utils import EngineArgs
@@ -34,10 +41,11 @@ def load(folder):
     set_current_vllm_config(config).__enter__()
     init_distributed_environment(1, 0, f"tcp://127.0.0.1:{20000 + os.getpid() % 20000}", 0)
     initialize_model_parallel(1, 1)
-    return get_model(vllm_config=config)
+    encoder: Encoder = get_model(vllm_config=config).model.encoder
+    return encoder
 
 
-def captured(way, mel):
+def captured(way: Way, mel: torch.Tensor) -> tuple[torch.cuda.CUDAGraph, torch.Tensor]:
     """A graph of one call, and where its output lies. Whoever replays it must keep the way's own tensors."""
     way(mel)
     torch.cuda.synchronize()
@@ -47,8 +55,8 @@ def captured(way, mel):
     return graph, output
 
 
-def timed(call, count, gpu, seconds=1.0):
-    """Milliseconds and joules of a recording, over about a second."""
+def timed(call: Call, count: int, gpu: pynvml.c_nvmlDevice_t, seconds: float = 1.0) -> dict[str, float]:
+    """Milliseconds and joules of a recording, over about a second; each call is of `count` recordings."""
     for _ in range(3):
         call()
     torch.cuda.synchronize()
@@ -72,7 +80,7 @@ def timed(call, count, gpu, seconds=1.0):
     return {name: round(value, 3) for name, value in result.items()}
 
 
-def kernels(name, call):
+def kernels(name: str, call: Call) -> str:
     """The kernels of one call, longest first."""
     call()
     torch.cuda.synchronize()
@@ -85,8 +93,8 @@ def kernels(name, call):
     return "\n".join(lines)
 
 
-def recordings(samples):
-    """Noise and tones, or the samples at other loudness and times, with noise."""
+def recordings(samples: Path | None) -> Iterator[Sound]:
+    """Noise and tones, or the samples (a folder of WAV files) at other loudness and times, with noise."""
     random = np.random.default_rng(7)
     known = [samples_of(path) for path in sorted(samples.glob("*.wav"))] if samples else []
     at = np.arange(SECONDS * RATE) / RATE
@@ -102,16 +110,19 @@ def recordings(samples):
         yield np.clip(sound, -1, 1).astype(np.float32)
 
 
-def samples_of(path):
+def samples_of(path: Path) -> Sound:
     """A 16-bit WAV at 16 kHz, mono."""
     with wave.open(str(path)) as file:
         frames = np.frombuffer(file.readframes(file.getnframes()), "<i2").astype(np.float32) / 32768
         mono = frames.reshape(-1, file.getnchannels()).mean(1)
         places = np.arange(0, len(mono), file.getframerate() / RATE)
-    return np.interp(places, np.arange(len(mono)), mono).astype(np.float32)
+    resampled: Sound = np.interp(places, np.arange(len(mono)), mono).astype(np.float32)
+    return resampled
 
 
-def words(encoder, folder, samples, all_ways):
+def words(
+    encoder: Encoder, folder: str, samples: Path | None, all_ways: Mapping[str, Way]
+) -> Iterator[dict[str, object]]:
     """Token ids after each way, compared with those after vLLM's own."""
     from transformers import WhisperFeatureExtractor, WhisperForConditionalGeneration
 
@@ -123,7 +134,7 @@ def words(encoder, folder, samples, all_ways):
     start = [decoder.config.decoder_start_token_id, known["lang_to_id"]["<|en|>"]]
     start += [known["task_to_id"]["transcribe"], known["no_timestamps_token_id"]]
 
-    def decoded(hidden):
+    def decoded(hidden: torch.Tensor) -> torch.Tensor:
         tokens, past, steps = torch.tensor([start] * len(hidden), device="cuda"), None, []
         for _ in range(TOKENS):
             step = decoder.model.decoder(
@@ -133,33 +144,35 @@ def words(encoder, folder, samples, all_ways):
             steps.append(tokens)
         return torch.cat(steps, 1)
 
-    expected = expected_ids = None
-    for name, way in {"eager": encoder, "eager again": encoder, **all_ways}.items():
+    expected: tuple[torch.Tensor, torch.Tensor] | None = None
+    every: dict[str, Way] = {"eager": encoder, "eager again": encoder, **all_ways}
+    for name, way in every.items():
         hidden = torch.cat([way(features[at : at + 16].cuda()) for at in range(0, RECORDINGS, 16)])
         ids = torch.cat([decoded(hidden[at : at + 64]) for at in range(0, RECORDINGS, 64)])
         if expected is None:
-            expected, expected_ids = hidden, ids
+            expected = hidden, ids
+        equal = ids == expected[1]
         yield {
             "words": name,
             "inputs": RECORDINGS,
-            "bitwise": torch.equal(hidden, expected),
-            "token_ids_equal": float((ids == expected_ids).float().mean()),
-            "recordings_equal": int((ids == expected_ids).all(1).sum()),
+            "bitwise": torch.equal(hidden, expected[0]),
+            "token_ids_equal": float(equal.float().mean()),
+            "recordings_equal": int(equal.all(1).sum()),
             "distinct": len({tuple(row) for row in ids.tolist()}),
         }
 
 
 @torch.inference_mode()
-def main():
+def main() -> None:
     """Measure each way, then compare words."""
     folder, out = sys.argv[1], Path(sys.argv[2])
     samples = Path(sys.argv[3]) if len(sys.argv) > 3 else None
-    encoder = load(folder).model.encoder
+    encoder = load(folder)
     every = ways(encoder)
     pynvml.nvmlInit()
     gpu = pynvml.nvmlDeviceGetHandleByIndex(0)
 
-    def keep(**row):
+    def keep(**row: object) -> None:
         print(json.dumps(row), flush=True)
         with out.open("a") as file:
             file.write(json.dumps(row) + "\n")
@@ -167,7 +180,7 @@ def main():
     for count in SIZES:
         mel = torch.rand(count, encoder.num_mel_bins, SECONDS * 100, device="cuda").half() * 2 - 1
         expected = encoder(list(mel.unbind()))
-        keep(n=count, mode="eager", **timed(lambda mel=mel: encoder(list(mel.unbind())), count, gpu))
+        keep(n=count, mode="eager", **timed(partial(every["graph"], mel), count, gpu))
         for name, way in every.items():
             graph, output = captured(way, mel)
             graph.replay()

@@ -10,9 +10,14 @@ import wave
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
-from typing import Any
+from multiprocessing.connection import Connection
+from multiprocessing.sharedctypes import Synchronized
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    import aiohttp
 
 SECONDS, RATE = 30, 16000
 TOKENS = 120
@@ -64,7 +69,7 @@ class Outcome:
 class Client:
     """One client process's requests."""
 
-    def __init__(self, number: int, model: str, left: Any) -> None:
+    def __init__(self, number: int, model: str, left: Synchronized[int] | None) -> None:
         fields = {"model": model, "language": "en", "temperature": "0", "response_format": "json"}
         fields["max_completion_tokens"] = f"{TOKENS:03d}"
         self.bodies = [form(fields, recording(number * 1000 + clip)) for clip in range(CLIPS)]
@@ -87,6 +92,7 @@ class Client:
         """Whether one more request is to be sent: until a time, or until the level's requests are used up."""
         if until is not None:
             return time.monotonic() < until
+        assert self.left is not None
         with self.left.get_lock():
             self.left.value -= 1
             return self.left.value >= 0
@@ -99,7 +105,7 @@ class Client:
         headers = {"Content-Type": f"multipart/form-data; boundary={BOUNDARY}"}
         connector, timeout = aiohttp.TCPConnector(limit=0), aiohttp.ClientTimeout(total=300)
 
-        async def loop(own: int, session: Any) -> None:
+        async def loop(own: int, session: aiohttp.ClientSession) -> None:
             url = urls[own % len(urls)] + "/v1/audio/transcriptions"
             while len(outcome.errors) < 20 and self.another(until):
                 body, begin = self.body(varied), time.monotonic()
@@ -120,7 +126,7 @@ class Client:
         return outcome
 
 
-def client_process(number: int, model: str, pipe: Any, left: Any) -> None:
+def client_process(number: int, model: str, pipe: Connection, left: Synchronized[int]) -> None:
     """Serve the generator: (urls, loops, seconds, varied) in, an Outcome out; None ends."""
     client = Client(number, model, left)
     pipe.send("ready")
@@ -133,7 +139,7 @@ class Load:
 
     def __init__(self, model: str, processes: int) -> None:
         context = multiprocessing.get_context("spawn")
-        self.left = context.Value("i", 0)
+        self.left: Synchronized[int] = context.Value("i", 0)
         self.cpu = 0.0
         """CPU seconds of the client processes so far."""
         self.pipes = []

@@ -8,7 +8,10 @@ import threading
 import time
 import urllib.request
 from statistics import fmean
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import psutil
 
 
 class Gpu(threading.Thread):
@@ -68,11 +71,11 @@ def cpu_seconds(pids: list[int]) -> dict[str, float]:
     return seconds
 
 
-def descendants(pids: list[int]) -> list[Any]:
+def descendants(pids: list[int]) -> list[psutil.Process]:
     """These processes and all below them."""
     import psutil
 
-    processes = []
+    processes: list[psutil.Process] = []
     for pid in pids:
         with contextlib.suppress(psutil.Error):
             process = psutil.Process(pid)

@@ -11,10 +11,13 @@ import sys
 import time
 import urllib.request
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from machine import descendants
 from variants import TUTORIAL, Variant
+
+if TYPE_CHECKING:
+    import psutil
 
 PORT = 8123
 NAME = "whisper"
@@ -94,7 +97,7 @@ def _command(variant: Variant, packages: Path, port: int) -> list[str]:
     ]
 
 
-def alive(process: Any) -> bool:
+def alive(process: psutil.Process) -> bool:
     """Whether a process still runs (a zombie does not)."""
     import psutil
 

@@ -25,14 +25,14 @@ def runs(path: Path) -> Runs:
 
 def typical(rows: list[dict[str, Any]], key: str) -> float:
     """The median over runs."""
-    return median(row[key] for row in rows)
+    return median(float(row[key]) for row in rows)
 
 
 def ratio(by_variant: Runs, level: int, variant: str) -> float:
     """The median over rounds of the variant's rate over the tutorial's in the same round."""
     base = {row["round"]: row["audio_s_per_s"] for row in by_variant[level, BASE]}
     rows = [row for row in by_variant[level, variant] if row["round"] in base]
-    return median(row["audio_s_per_s"] / base[row["round"]] for row in rows)
+    return median(float(row["audio_s_per_s"] / base[row["round"]]) for row in rows)
 
 
 def table(by_variant: Runs) -> str:
