@@ -28,6 +28,15 @@ def test_generated_pages_are_up_to_date(page: Path) -> None:
     assert page.read_text() == pages()[page], f"{page.name} is out of date: run `{COMMAND}`"
 
 
+def test_what_is_to_be_installed_is_this_project_and_not_the_foreign_one_of_the_command_s_name() -> None:
+    foreign = re.compile(r"(?<!un)install\s+(?:-\S+\s+)*['\"]?whisperctl(?!-ubiops)\b")
+    folders = [ROOT / name for name in ("docs", "templates", "whisperctl", "ubiops_emulator", "scripts")]
+    files = [path for folder in folders for end in ("md", "py", "yaml", "yml") for path in folder.rglob(f"*.{end}")]
+    texts = {path: path.read_text(encoding="utf-8") for path in (ROOT / "README.md", *files)}
+    assert sum("whisperctl-ubiops" in text for text in texts.values()) > 10
+    assert [path.name for path, text in texts.items() if foreign.search(text)] == []
+
+
 def test_the_man_page_is_one() -> None:
     groff = shutil.which("groff")
     if groff is None:
