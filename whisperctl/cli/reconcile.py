@@ -80,6 +80,10 @@ def perform(settings: Settings, plans: Sequence[Plan], world: World, form: str, 
         form: `text` or `json`, of the outcome.
         replan: whether a stack that another command has changed meanwhile is planned again; a saved plan is not.
         yes: whether what such a plan changes beyond the first is only shown, and not refused.
+
+    Raises:
+        Refused: one of the plans may not be performed; nothing was done.
+        OSError: the outcome cannot be written; it is told on stderr then.
     """
     from whisperctl.cli.watching import watched
     from whisperctl.engine import apply_plans

@@ -1,4 +1,7 @@
-"""Which environment tags a stack uses, keeps for a rollback, or has still to delete. Pure."""
+"""Which environment tags a stack uses, keeps for a rollback, or has still to delete. Reads only.
+
+What UbiOps has and who else uses it is asked in `retired_tags` alone; the rest is pure.
+"""
 
 from __future__ import annotations
 

@@ -56,13 +56,10 @@ def bench(
     PATH is a stack file [stack.yaml]. The recording is that of rollout.smoke unless --audio is given; it is cut as
     transcribe does. It costs what so many requests cost. Exit code 1 if nothing was answered.
     """
-    from whisperctl.endpoint.smoke import NO_AUDIO
     from whisperctl.views import bench
 
     with live(settings, path) as target:
-        recording = sample(target.stack, audio, expect)
-        if recording is None:
-            raise WhisperctlError(f"There is {NO_AUDIO}.")
+        recording = _recording(target, audio, expect)
         pieces = _pieces(recording.audio)
         levels = _run(target, recording, pieces, concurrency, seconds)
     if shape == "json":
@@ -72,8 +69,26 @@ def bench(
     return EXIT_DONE if all(level.p50 is not None for level in levels) else EXIT_FAILED
 
 
+def _recording(target: Live, audio: Path | None, expect: str | None) -> Sample:
+    """The recording that is sent.
+
+    Raises:
+        WhisperctlError: neither the flags nor the stack file name one.
+    """
+    from whisperctl.endpoint.smoke import NO_AUDIO
+
+    recording = sample(target.stack, audio, expect)
+    if recording is None:
+        raise WhisperctlError(f"There is {NO_AUDIO}.")
+    return recording
+
+
 def _pieces(path: Path) -> list[Piece]:
-    """The recording as it would be sent."""
+    """The recording as it would be sent.
+
+    Raises:
+        WhisperctlError: it cannot be decoded, or holds no sound.
+    """
     from whisperctl.transcribe import audio
     from whisperctl.transcribe.channels import mixed
     from whisperctl.transcribe.pieces import pieces

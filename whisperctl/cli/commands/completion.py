@@ -34,14 +34,23 @@ def completion(ctx: click.Context, shell: str, install: bool) -> int:
         click.echo(source)
         return EXIT_DONE
     place = _place(shell)
-    try:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        place.write_text(source + "\n", encoding="utf-8")
-    except OSError as error:
-        raise WhisperctlError(f"{place} cannot be written: {error.strerror}.") from None
+    _write(place, source)
     click.echo(place)
     click.echo(f"note: {_next(shell, place)}", err=True)
     return EXIT_DONE
+
+
+def _write(place: Path, script: str) -> None:
+    """Put the script there.
+
+    Raises:
+        WhisperctlError: it cannot be written.
+    """
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text(script + "\n", encoding="utf-8")
+    except OSError as error:
+        raise WhisperctlError(f"{place} cannot be written: {error.strerror}.") from None
 
 
 def _place(shell: str) -> Path:
