@@ -34,7 +34,7 @@ from whisperctl.plan.selection import EVERYTHING, Selection
 from whisperctl.plan.survey import surveyed
 from whisperctl.plan.takeover import as_it_serves, with_running_package
 from whisperctl.spec import Moved, Stack
-from whisperctl.state.desired import Wanted, desired, settle
+from whisperctl.state.desired import Wanted, desired, resolve
 from whisperctl.state.line import content_digest, is_line, line_of, named, version_name
 from whisperctl.state.live import Live
 from whisperctl.state.moves import Moves
@@ -106,18 +106,18 @@ def _plan_project(
     api = world.apis[project]
     if destroy:
         stacks = [replace(stack, moved=Moved()) for stack in stacks]  # what has another name now is not its own yet
-    unsettled = [_desired(stack, project, destroy) for stack in stacks]
-    moves = read_moves(api, [wanted.stack for wanted in unsettled])
-    lives = read_live(api, unsettled, world.parallelism, destroy)
+    declared = [_desired(stack, project, destroy) for stack in stacks]
+    moves = read_moves(api, [wanted.stack for wanted in declared])
+    lives = read_live(api, declared, world.parallelism, destroy)
     for position, names_before in moves.items():
-        lives[position] = read_moved(api, unsettled[position], names_before, world.parallelism)
-    settled = [settle(wanted, live.labels) for wanted, live in zip(unsettled, lives, strict=True)]
+        lives[position] = read_moved(api, declared[position], names_before, world.parallelism)
+    resolved = [resolve(wanted, live.labels) for wanted, live in zip(declared, lives, strict=True)]
     for position, stack in enumerate(() if destroy else stacks):
         names_before = moves.get(position, Moves())
-        wanted, lives[position] = _named(stack, project, settled[position], lives[position], world, names_before)
-        settled[position] = with_running_package(wanted, lives[position], api)
+        wanted, lives[position] = _named(stack, project, resolved[position], lives[position], world, names_before)
+        resolved[position] = with_running_package(wanted, lives[position], api)
     more_wanted, more_lives = [plan.wanted for plan in beside], [plan.live for plan in beside]
-    retired = retired_tags(api, settled + more_wanted, lives + more_lives, destroy)
+    retired = retired_tags(api, resolved + more_wanted, lives + more_lives, destroy)
     plans = [
         make_plan(
             wanted,
@@ -133,7 +133,7 @@ def _plan_project(
             declared={stack.name for stack in stacks},
             selection=world.selection,
         )
-        for position, (wanted, live, tags) in enumerate(zip(settled, lives, retired[: len(settled)], strict=True))
+        for position, (wanted, live, tags) in enumerate(zip(resolved, lives, retired[: len(resolved)], strict=True))
     ]
     ordered = after_other_stacks([plan.operations for plan in plans])
     plans = [replace(plan, operations=operations) for plan, operations in zip(plans, ordered, strict=True)]
@@ -162,11 +162,11 @@ def _named(stack: Stack, project: str, wanted: Wanted, live: Live, world: World,
         return wanted, live
     there = desired(named(stack, other), wanted.package, wanted.build)
     other_live = read_moved(world.apis[project], there, moves, world.parallelism)
-    if is_line(stack) and not is_usable(settle(there, other_live.labels), other_live):
+    if is_line(stack) and not is_usable(resolve(there, other_live.labels), other_live):
         return wanted, live  # made of something else: it serves on until the new version has passed its gate
     old = version_address(stack.deployment.name, other)
     taken_over = renamed(wanted, other_live, old, address)
-    return settle(replace(wanted, state=wanted.unsettled), taken_over.labels), taken_over
+    return resolve(replace(wanted, state=wanted.declared), taken_over.labels), taken_over
 
 
 def _named_by_content(
@@ -178,9 +178,9 @@ def _named_by_content(
         if is_usable(wanted, live):
             break
         name = version_name(line_of(stack), digest, number)
-        unsettled = desired(named(stack, name), wanted.package, wanted.build)
-        live = read_moved(world.apis[project], unsettled, moves, world.parallelism)
-        wanted = settle(unsettled, live.labels)
+        declared = desired(named(stack, name), wanted.package, wanted.build)
+        live = read_moved(world.apis[project], declared, moves, world.parallelism)
+        wanted = resolve(declared, live.labels)
     return wanted, live
 
 

@@ -28,7 +28,7 @@ from whisperctl.spec import (
     Vllm,
 )
 from whisperctl.state import secret
-from whisperctl.state.desired import Wanted, desired, settle
+from whisperctl.state.desired import Wanted, desired, resolve
 from whisperctl.state.fingerprints import fingerprint
 from whisperctl.state.labels import Labels, new
 from whisperctl.state.line import named
@@ -212,9 +212,9 @@ def planned(
     # Only the wanted tag is read of the shared environment.
     shared = (Kind.ENVIRONMENT, Kind.ENVIRONMENT_TAG)
     state = without(state, *(a for a in state.owned if a.kind in shared and a not in what.state))
-    settled = settle(what, state.labels)
+    resolved = resolve(what, state.labels)
     return make_plan(
-        settled,
+        resolved,
         state,
         project="p",
         ids=ids or count(1),

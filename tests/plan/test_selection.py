@@ -151,7 +151,7 @@ def test_a_line_rolls_out_as_a_whole(globs: list[str]) -> None:
     wants = wanted(line("v1-00000002"), code="two")
     door = wants.state[service_address("door")]
     limited = {**wants.state, door.address: replace(door, fields={**door.fields, "rate_limit": 9})}
-    plan = planned(replace(wants, state=limited, unsettled=limited), state, only=globs)
+    plan = planned(replace(wants, state=limited, declared=limited), state, only=globs)
     assert [step.kind for step in plan.operations if step.kind in STEPS] == STEPS
     assert "update service/door version" in changes(plan)  # and its rate limit is left as it is
     assert plan.rollout is not None

@@ -45,11 +45,11 @@ def end(store: Store, instance: Doc, now: float) -> None:
 
 def stays(store: Store, project: str, version: str | None, now: float) -> list[Stay]:
     """Every stay in a project, or of one version; those that go on end now."""
-    bodies = [doc.body for doc in store.children("run", project)]
+    runs = [doc.body for doc in store.children("run", project)]
     return [
-        Stay(start=body["start"], end=now if body["end"] is None else body["end"], rate=body["rate"])
-        for body in bodies
-        if version in {None, body["version"]}
+        Stay(start=run["start"], end=now if run["end"] is None else run["end"], rate=run["rate"])
+        for run in runs
+        if version in {None, run["version"]}
     ]
 
 

@@ -6,14 +6,14 @@ import time
 from collections import deque
 from typing import Any
 
-KEPT = 20_000
+MAX_ENTRIES = 20_000
 
 
 class Journal:
     """A bounded list of what was asked and answered; `n` counts from the start or the last clearing."""
 
     def __init__(self) -> None:
-        self._entries: deque[dict[str, Any]] = deque(maxlen=KEPT)
+        self._entries: deque[dict[str, Any]] = deque(maxlen=MAX_ENTRIES)
         self._count = 0
 
     def add(self, entry: dict[str, Any], began: float) -> None:

@@ -327,7 +327,7 @@ class _Logs:
             return
         for entry in entries:
             self.since = max(self.since, int(entry["timestamp"]) + 1)
-            for line in self.job.foreign(entry["log"]):
+            for line in self.job.redacted(entry["log"]):
                 self.lines.append(line)
                 self.job.log(self.address, line)
 
@@ -335,7 +335,7 @@ class _Logs:
         """What is said about a build that did not succeed: its own reason and its last log lines."""
         reason = build.get("error_message")
         text = f"{self.address}: the build {ended(build)}"
-        text += ": " + "\n".join(self.job.foreign(reason)) if reason else "."
+        text += ": " + "\n".join(self.job.redacted(reason)) if reason else "."
         if self.lines:
             text += "\n  Its last log lines:\n" + "\n".join(f"    {line}" for line in self.lines[-LAST_LINES:])
         return text + "\n  Mend the cause and apply again: what was done stays done."

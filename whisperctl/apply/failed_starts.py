@@ -77,7 +77,7 @@ class Starts:
         entries = self._entries(own_lines(self.job), self.shown_until, latest_moment(self.job.clock), PAGE)
         for entry in entries:
             self.shown_until = max(self.shown_until, int(entry["timestamp"]) + 1)
-            for line in self.job.foreign(entry["log"]):
+            for line in self.job.redacted(entry["log"]):
                 self.job.log(self.address, line)
         return bool(entries)
 
@@ -90,7 +90,7 @@ class Starts:
         """Of the newest failure: what stands between the one before and it."""
         begun = int(failures[1]["timestamp"]) + 1 if len(failures) > 1 else self.since
         return read_cause(self.job.api, self.job.deployment, self.job.version, begun, int(failures[0]["timestamp"]),
-                          self.job.foreign)  # fmt: skip
+                          self.job.redacted)  # fmt: skip
 
     def _last_words(self, failed_at: int) -> str:
         """What the server itself said last before the failure of that nanosecond."""
@@ -100,7 +100,7 @@ class Starts:
         return "\n  The server's last log lines:\n" + "\n".join(f"    {line[2:]}" for line in last) if last else ""
 
     def _text(self, entries: Sequence[Json]) -> str:
-        return "\n".join(line for entry in entries for line in self.job.foreign(entry["log"]))
+        return "\n".join(line for entry in entries for line in self.job.redacted(entry["log"]))
 
     def _entries(self, query: str, start: int, end: int, limit: int) -> list[Json]:
         try:
@@ -119,7 +119,7 @@ def lines_of(deployment: str, version: str) -> str:
     return f"| deployment_name=`{deployment}` and deployment_version=`{version}`"
 
 
-def _foreign(text: object) -> list[str]:
+def _redacted(text: object) -> list[str]:
     """The lines that a program on UbiOps printed, without known secrets and fit to be shown."""
     return printable_lines(blank(str(text)))
 
@@ -130,7 +130,7 @@ def read_cause(
     version: str,
     since: int,
     until: int,
-    foreign: Callable[[object], list[str]] = _foreign,
+    redact: Callable[[object], list[str]] = _redacted,
 ) -> Cause | None:
     """Why a start failed, by what the instances logged between two moments; None where that tells nothing.
 
@@ -140,13 +140,13 @@ def read_cause(
         version: the version's name.
         since: when the start began, in nanoseconds since 1970.
         until: when it had failed.
-        foreign: makes text of a program on UbiOps fit to be shown.
+        redact: makes text of a program on UbiOps fit to be shown.
     """
     try:
         newest_first = api.logs(lines_of(deployment, version), until + 1, since, PAGE)
     except ApiError:
         return None
-    texts = (line for entry in reversed(newest_first) for line in foreign(entry["log"]))
+    texts = (line for entry in reversed(newest_first) for line in redact(entry["log"]))
     return first_cause(texts)
 
 
@@ -161,7 +161,7 @@ def last_failure(api: Api, deployment: str, version: str, since: int, until: int
         return None
     begun = int(failures[1]["timestamp"]) + 1 if len(failures) > 1 else since
     cause = read_cause(api, deployment, version, begun, int(failures[0]["timestamp"]))
-    reason = "\n".join(_foreign(failures[0]["log"])).partition(FAILED_START)[2].partition("\n")[0].strip()
+    reason = "\n".join(_redacted(failures[0]["log"])).partition(FAILED_START)[2].partition("\n")[0].strip()
     return cause or Cause(error=reason)
 
 
@@ -175,11 +175,11 @@ def cause_text(cause: Cause | None) -> str:
 def last_logs(job: Job, since: int) -> str:
     """The cause, and the end of the version's log since that nanosecond, as part of a message; empty without a log."""
     now = latest_moment(job.clock)
-    cause = read_cause(job.api, job.deployment, job.version, since, now, job.foreign)
+    cause = read_cause(job.api, job.deployment, job.version, since, now, job.redacted)
     try:
         entries = job.api.logs(own_lines(job), now, since, LOG_LINES)
     except ApiError as error:
         return f"{cause_text(cause)}\n  (no logs: {error.reason})"
-    lines = [line for entry in reversed(entries) for line in job.foreign(entry["log"])]
+    lines = [line for entry in reversed(entries) for line in job.redacted(entry["log"])]
     shown = "\n  The last log lines:\n" + "\n".join(f"    {line}" for line in lines) if lines else ""
     return cause_text(cause) + shown

@@ -94,7 +94,7 @@ class Job:
         """Tell what must not get lost."""
         self.tell(about, "warn", text)
 
-    def foreign(self, text: object) -> list[str]:
+    def redacted(self, text: object) -> list[str]:
         """The lines that a program on UbiOps printed, without the stack's secrets and fit to be shown."""
         printed = str(text)
         for variable in self.plan.wanted.stack.env:

@@ -110,7 +110,7 @@ def change(job: Job, address: Address, raw: Json) -> Json:
 def all_fields(job: Job, address: Address) -> Json:
     """The fields of an object that is about to be made, but labels: with those that are ignored once it exists."""
     wanted = job.plan.wanted
-    return {name: v for name, v in wanted.unsettled[address].fields.items() if name != "labels"} | wanted_fields(
+    return {name: v for name, v in wanted.declared[address].fields.items() if name != "labels"} | wanted_fields(
         job, address
     )
 
@@ -127,9 +127,9 @@ def wanted_labels(job: Job, address: Address, raw: Json) -> dict[str, str]:
     wanted, before = job.plan.wanted, Labels.of(raw)
     user = wanted.state[address].fields.get("labels", {})
     written = before.written(
-        user=user if raw else {**wanted.unsettled[address].fields["labels"], **user},
+        user=user if raw else {**wanted.declared[address].fields["labels"], **user},
         owner=job.plan.stack,
-        tracked=tracked_names(wanted.unsettled[address]),
+        tracked=tracked_names(wanted.declared[address]),
         tool=__version__,
     )
     if address.kind is Kind.DEPLOYMENT:

@@ -63,7 +63,7 @@ def _request(job: Job, address: Address, since: int) -> Json:
     # The package's own last lines stand in the log, too, below their cause.
     cleaned = {
         **answer,
-        "error_message": "\n".join(job.foreign(reason)).partition(WORDS)[0].strip() if reason else None,
+        "error_message": "\n".join(job.redacted(reason)).partition(WORDS)[0].strip() if reason else None,
     }
     check_woken(cleaned, str(address), lambda: last_logs(job, since))
     return answer

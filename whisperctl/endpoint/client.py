@@ -197,7 +197,7 @@ class Endpoint:
                 self._learn_rate(response.extensions)
             answer_headers = headers_of(response)
             text = text_of(response, answer_headers)
-        self._told("POST", url, response.status, time.monotonic() - began)
+        self._say_answered("POST", url, response.status, time.monotonic() - began)
         if response.status in _REDIRECTIONS and (location := answer_headers.get("location")):
             with self._own_errors("POST", url, limit):  # what follows `Location:` may be no address
                 target = httpx.URL(url).join(location)
@@ -208,7 +208,7 @@ class Endpoint:
     def relayed(
         self, verb: str, target: str, headers: Mapping[str, str], body: Iterator[bytes] | None
     ) -> Iterator[Relayed]:
-        """Pass a foreign request on as it is, and its answer back as it comes; no redirect is followed.
+        """Pass somebody else's request on as it is, and its answer back as it comes; no redirect is followed.
 
         Args:
             verb: the request's method.
@@ -258,10 +258,10 @@ class Endpoint:
             request = client.build_request("GET", url, timeout=limit)
             response = client.send(request, auth=self._auth, stream=True)
             read_whole(response)
-        self._told("GET", str(url), response.status_code, response.elapsed.total_seconds())
+        self._say_answered("GET", str(url), response.status_code, response.elapsed.total_seconds())
         return response
 
-    def _told(self, verb: str, url: str, status: int, seconds: float) -> None:
+    def _say_answered(self, verb: str, url: str, status: int, seconds: float) -> None:
         """Say a line of a request that was answered.
 
         Raises:

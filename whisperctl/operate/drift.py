@@ -16,7 +16,7 @@ from whisperctl.plan.plan import Plan, make_plan
 from whisperctl.plan.safeguards import lifts_protection
 from whisperctl.plan.takeover import as_it_runs
 from whisperctl.spec import Stack
-from whisperctl.state.desired import desired, digest_of, settle
+from whisperctl.state.desired import desired, digest_of, resolve
 from whisperctl.state.diff import FieldChange
 from whisperctl.state.fingerprints import live_digest
 from whisperctl.state.labels import Labels
@@ -102,7 +102,7 @@ def _with_the_version_applied(plan: Plan, world: World) -> Plan:
     api = world.api(plan.wanted.stack)
     wanted = desired(named(plan.wanted.stack, name), plan.wanted.package, plan.wanted.build)
     [live] = read_live(api, [wanted], world.parallelism)
-    wanted = as_it_runs(settle(wanted, live.labels), live, api)
+    wanted = as_it_runs(resolve(wanted, live.labels), live, api)
     try:
         compared = make_plan(wanted, live, project=plan.project, ids=world.ids, selection=plan.selection)
     except NotOwned:  # somebody else's variable of a name that the file has: only the new version can have it
@@ -143,7 +143,7 @@ def _turned_field(field: FieldChange) -> FieldChange:
 
 def _basis(plan: Plan) -> Basis:
     sealed = _labels(plan).digest
-    if sealed in (plan.wanted.digest, digest_of(plan.wanted.unsettled)):
+    if sealed in (plan.wanted.digest, digest_of(plan.wanted.declared)):
         if any(lifts_protection(change) for change in plan.changes):
             return "moved on"
         return "moved on" if any(_has_another_secret(plan, change) for change in plan.changes) else "applied"

@@ -171,7 +171,7 @@ def ignored_differences(wanted: Wanted, live: Live) -> tuple[tuple[Address, str]
     trimmed = trims(wanted, live)
     for address, resource in wanted.state.items():
         if resource.ignored and address in state:
-            pairs = (_differing(state[address], each, trimmed) for each in (wanted.unsettled[address], resource))
+            pairs = (_differing(state[address], each, trimmed) for each in (wanted.declared[address], resource))
             everything, ours = ({item.path for item in fields} for fields in pairs)
             ignored += [(address, path) for path in sorted(everything - ours)]
     return tuple(ignored)

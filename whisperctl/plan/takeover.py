@@ -15,7 +15,7 @@ from whisperctl.control.api import Api
 from whisperctl.plan.content import is_usable
 from whisperctl.plan.package_changes import says_the_same, settings_digest
 from whisperctl.spec import Stack
-from whisperctl.state.desired import Wanted, desired, settle
+from whisperctl.state.desired import Wanted, desired, resolve
 from whisperctl.state.labels import Labels
 from whisperctl.state.line import is_line, is_of_line, line_of, named
 from whisperctl.state.live import Live, rendered_by
@@ -51,7 +51,7 @@ def as_it_serves(wanted: Wanted, live: Live, api: Api) -> tuple[Wanted, Live] | 
     there = as_it_runs(desired(named(stack, serving), wanted.package, wanted.build), live, api)
     if not there.keeps_package:
         return None
-    there, beside = settle(there, live.labels), beside_another(live, there)
+    there, beside = resolve(there, live.labels), beside_another(live, there)
     return (there, beside) if is_usable(there, beside) else None
 
 
@@ -82,7 +82,7 @@ def as_it_runs(wanted: Wanted, live: Live, api: Api) -> Wanted:
     if not same:
         return wanted
     as_it_runs = {address: replace(wanted.state[address], fields={"digest": digest})}
-    return replace(wanted, state={**wanted.state, **as_it_runs}, unsettled={**wanted.unsettled, **as_it_runs})
+    return replace(wanted, state={**wanted.state, **as_it_runs}, declared={**wanted.declared, **as_it_runs})
 
 
 def _may_stay(stack: Stack, tool: str | None) -> bool:

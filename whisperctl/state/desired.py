@@ -1,6 +1,6 @@
 """Stack × package → the state that the spec wants, in UbiOps' terms. Pure.
 
-`settle` then takes in what only the live side can say: which secrets are unchanged, what a pause holds back, and which
+`resolve` then takes in what only the live side can say: which secrets are unchanged, what a pause holds back, and which
 fields and labels left the spec and go back to UbiOps' defaults. Nothing here may read or write anything.
 """
 
@@ -45,8 +45,8 @@ class Wanted:
     package: Package
     build: EnvironmentBuild | None
     state: State
-    unsettled: State
-    """The state as the spec alone gives it, before `settle`."""
+    declared: State
+    """The state as the spec alone gives it, before `resolve`."""
     digest: str
     """What the deployment's digest label says once all of this is reached and proven: 32 hex digits."""
     paused: int | None = None
@@ -63,7 +63,7 @@ def desired(stack: Stack, package: Package, build: EnvironmentBuild | None) -> W
     """The state that `stack` wants, every managed field present."""
     made = _resources(stack, package, build)
     state = {item.address: replace(item, ignored=ignored_paths(stack, item.address)) for item in made}
-    return Wanted(stack=stack, package=package, build=build, state=state, unsettled=state, digest=digest_of(state))
+    return Wanted(stack=stack, package=package, build=build, state=state, declared=state, digest=digest_of(state))
 
 
 def digest_of(state: State) -> str:
@@ -142,7 +142,7 @@ def _service(stack: Stack, service: Service) -> Resource:
     )
 
 
-def settle(wanted: Wanted, live_labels: Mapping[Address, Labels]) -> Wanted:
+def resolve(wanted: Wanted, live_labels: Mapping[Address, Labels]) -> Wanted:
     """`wanted` with what the live objects' own labels decide; `live_labels` are those of each owned object."""
     stack = wanted.stack
     version = version_address(stack.deployment.name, stack.version.name)

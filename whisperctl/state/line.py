@@ -42,12 +42,12 @@ def content_digest(wanted: Wanted, project: str) -> str:
     """Eight hex digits of what a version is made from: package, environment, group, env vars, secrets, health check."""
     stack = wanted.stack
     names = (stack.deployment.name, stack.version.name)
-    fields = wanted.unsettled[version_address(*names)].fields
+    fields = wanted.declared[version_address(*names)].fields
     defaults = SERVER_DEFAULTS[Kind.VERSION]
-    ignored = {path[0] for path in wanted.unsettled[version_address(*names)].ignored if path}
+    ignored = {path[0] for path in wanted.declared[version_address(*names)].ignored if path}
     content = {
         "version": {name: fields.get(name, defaults.get(name)) for name in sorted(CONTENT_FIELDS - ignored)},
-        "package": wanted.unsettled[package_address(*names)].fields["digest"],
+        "package": wanted.declared[package_address(*names)].fields["digest"],
         "env": {
             item.name: [secret.fingerprint(item.value, project, stack.name, item.name) if item.secret else item.value,
                         item.secret]

@@ -93,7 +93,7 @@ class Archive:
         rest = iter(recordings)
         done = as_completed(with_results=True, raise_errors=False)  # fetched many at a time: one takes some 50 ms
         try:
-            with self._missing_workers_said():
+            with self._workers_watched():
                 yield from self._begin_some(rest, done)
                 while self._waiting:
                     yield from self._finish(done.next_batch(), done)
@@ -102,7 +102,7 @@ class Archive:
             self._client.cancel(list(self._waiting), force=True)
 
     @contextmanager
-    def _missing_workers_said(self) -> Iterator[None]:
+    def _workers_watched(self) -> Iterator[None]:
         """Meanwhile say when the cluster has no worker, and when it has one again."""
         over = threading.Event()
 

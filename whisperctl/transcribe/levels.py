@@ -64,8 +64,8 @@ def _tenths(levels: Levels) -> tuple[float, float]:
 
 def silences(levels: Levels, shortest: int) -> list[tuple[int, int]]:
     """Runs of at least `shortest` silent levels, as (first, after the last)."""
-    quiet = np.concatenate(([False], levels < loud_from(levels), [False]))
-    edges = np.flatnonzero(quiet[1:] != quiet[:-1])
+    silent = np.concatenate(([False], levels < loud_from(levels), [False]))
+    edges = np.flatnonzero(silent[1:] != silent[:-1])
     return [(int(a), int(b)) for a, b in zip(edges[::2], edges[1::2], strict=True) if b - a >= shortest]
 
 

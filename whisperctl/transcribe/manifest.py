@@ -21,7 +21,7 @@ from whisperctl.transcribe.recordings import Recording, printable
 
 _LARGEST = 1 << 30
 _KEYS = {"path", "language", "channels", "id"}
-_TOLD = 20
+_LISTED = 20
 """Problems that are listed, at most."""
 
 
@@ -48,8 +48,8 @@ def listed(path: str) -> list[Recording]:
         except ValueError as error:
             problems.append(f"{path}:{number}: {error}.")
     if problems:
-        more = len(problems) - _TOLD
-        raise WhisperctlError("\n".join(problems[:_TOLD] + ([f"… and {more} more."] if more > 0 else [])))
+        more = len(problems) - _LISTED
+        raise WhisperctlError("\n".join(problems[:_LISTED] + ([f"… and {more} more."] if more > 0 else [])))
     return list(recordings.values())
 
 

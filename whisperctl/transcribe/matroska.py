@@ -17,7 +17,7 @@ from whisperctl.transcribe.sound import Samples
 _CHANNELS, _CLUSTER_TIME, _SIMPLE_BLOCK, _BLOCK = 0x9F, 0xE7, 0xA3, 0xA1
 _OPENED = frozenset({0x18538067, 0x1F43B675, 0x1654AE6B, 0xAE, 0xE1, 0xA0})
 """Elements whose children matter: Segment, Cluster, Tracks, TrackEntry, Audio, BlockGroup."""
-_KEPT = frozenset({_CHANNELS, _CLUSTER_TIME, _SIMPLE_BLOCK, _BLOCK})
+_READ = frozenset({_CHANNELS, _CLUSTER_TIME, _SIMPLE_BLOCK, _BLOCK})
 _LARGEST = 1 << 24
 """Bytes of one element; ffmpeg's blocks have a few kilobytes."""
 
@@ -32,7 +32,7 @@ def blocks(stream: IO[bytes]) -> Iterator[tuple[float, Samples]]:
         if size > _LARGEST:
             return
         content = stream.read(size)
-        if name not in _KEPT:
+        if name not in _READ:
             continue
         if name == _CHANNELS:
             channels = int.from_bytes(content)

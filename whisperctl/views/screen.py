@@ -86,7 +86,7 @@ class Screen(Lines):
                 self._rows[key] = Row(what=what, since=self.clock.monotonic())
                 return self.line(event) if self.verbose else None
             case Said():
-                return self._said(event, self._rows.get(key))
+                return self._message(event, self._rows.get(key))
             case Ended():
                 row = self._rows.pop(key, None)
                 return self.line(event, row.logged if row else 0)
@@ -98,7 +98,7 @@ class Screen(Lines):
             case _:
                 assert_never(event)
 
-    def _said(self, event: Said, row: Row | None) -> str | None:
+    def _message(self, event: Said, row: Row | None) -> str | None:
         lines = printable_lines(event.text)
         if self.verbose or row is None or event.level == "warn":
             return "\n".join(str(self.line(replace(event, text=line))) for line in lines)
