@@ -107,6 +107,8 @@ class ApiError(WhisperctlError):
         self, verb: str, path: str, status: int, reason: str, advice: str = "", *, who: str = "UbiOps"
     ) -> None:
         self.verb, self.path, self.status, self.reason = verb, path, status, reason
+        self.reset = 0.0
+        """Seconds until the rate limit's next window, of a 429."""
         text = f"{who} answered {status} to {verb} {path}: {reason}" if status else reason
         super().__init__(text + (f"\n  {advice}" if advice else ""))
 

@@ -15,7 +15,8 @@ from tests.harness.leases import ImpatientClock, SkippingClock
 from tests.harness.project import Project, QuickClock, report
 from whisperctl.apply.events import Ended, Event
 from whisperctl.apply.holder import is_gone, new_holder
-from whisperctl.apply.lease import Lease, leased, renewing
+from whisperctl.apply.lease import Lease
+from whisperctl.apply.renewals import leased, renewing
 from whisperctl.engine import apply_plans, plan_stacks
 from whisperctl.errors import StalePlan
 from whisperctl.operate.scaling import pause, scale
@@ -152,10 +153,9 @@ def test_a_renewal_keeps_every_label(project: Project) -> None:
 def test_a_renewal_and_a_write_of_labels_never_undo_each_other(project: Project) -> None:
     lease = taken(project)
     raw = project.api().deployment("alpha") or {}
-    written = lease.labels(raw, Labels.of(raw).written(tags=["mine"], digest=None))
+    lease.renew()
+    lease.update(raw, {"labels": Labels.of(raw).written(tags=["mine"], digest=None)})
     lease.renew(raw)  # which read the labels before they were written
-    lease.api.update_deployment("alpha", {"labels": written})
-    lease.renew(raw)
     assert Labels(labels(project)).tags == ["mine"]
     assert Labels(labels(project)).digest is None
     assert holder(project) == replace(lease.holder, text=labels(project)["whisperctl-lease"])
@@ -295,6 +295,145 @@ def test_a_lease_is_renewed_while_an_update_sits_out_a_long_rate_limit(project: 
     [outcome] = project.perform(project.write(version={"maximum_instances": 4}), world=world)
     assert outcome.succeeded, report(outcome)
     assert clock.skipped == 104
+
+
+# --- writing it, and beside it, while UbiOps refuses, fails or is slow ------------------------------------------------
+
+
+class WhileItWaits(SkippingClock):
+    """Does something once, in the first wait for at least so many seconds."""
+
+    def __init__(self, does: Callable[[], None], seconds: float = 90.0) -> None:
+        super().__init__()
+        self.does, self.seconds, self.done = does, seconds, False
+
+    def sleep(self, seconds: float) -> None:
+        if seconds > self.seconds and not self.done:
+            self.done = True
+            self.does()
+        super().sleep(seconds)
+
+
+def throttle(project: Project) -> None:
+    """Refuse the next PATCH of the deployment, for longer than a lease lasts."""
+    project.fault("throttle", method="PATCH", path="/deployments/alpha$", reset=100, count=1)
+
+
+def test_a_lease_that_a_rate_limit_held_up_is_written_beside_the_labels_of_then(project: Project) -> None:
+    project.apply()
+    clock = WhileItWaits(lambda: write_labels(project, theirs="1", **{"whisperctl-digest": "new"}))
+    throttle(project)
+    lease = Lease(project.api(clock), "alpha", clock, nothing)
+    result = lease.take()
+    assert clock.done
+    assert (result.waited, result.slow) == (False, False)
+    for raw in (result.before, result.now, project.api().deployment("alpha")):
+        assert (Labels.of(raw).all["theirs"], Labels.of(raw).digest) == ("1", "new")
+
+
+def test_a_lease_that_a_rate_limit_held_up_is_not_written_over_one_that_was_taken_meanwhile(project: Project) -> None:
+    project.apply()
+    clock = WhileItWaits(lambda: write_labels(project, **leases.ELSEWHERE))
+    throttle(project)
+    said: list[str] = []
+    lease = Lease(project.api(clock), "alpha", clock, said.append)
+    clock.per_sleep = 10.0
+    assert lease.take().waited
+    assert len(said) == 1
+
+
+def test_an_apply_whose_lease_a_rate_limit_held_up_undoes_nothing_of_another(project: Project) -> None:
+    project.apply()
+    mine = project.write("mine.yaml", version={"maximum_instances": 4})
+    theirs = project.write("theirs.yaml", version={"maximum_instances": 5}, deployment={"labels": {"team": "theirs"}})
+    between: list[dict[str, str]] = []
+
+    def other() -> None:
+        [outcome] = project.perform(theirs)
+        assert outcome.succeeded, report(outcome)
+        between.append(labels(project))
+
+    world = project.world(clock := WhileItWaits(other))
+    plans = plan_stacks(project.load(mine), world)
+    throttle(project)
+    revised: list[dict[str, str]] = []
+    [outcome] = apply_plans(plans, world, revised=lambda _plan, _fresh: revised.append(labels(project)))
+    assert clock.done
+    assert outcome.succeeded, report(outcome)
+    assert [{**after, "whisperctl-lease": ""} for after in revised] == [
+        {**before, "whisperctl-lease": ""} for before in between
+    ]
+    assert all(plan.is_empty for plan in plan_stacks(project.load(mine), world))
+
+
+def test_a_lease_whose_writing_got_no_answer_is_looked_at_for_as_long_as_a_slow_one(project: Project) -> None:
+    project.apply()
+    project.fault("drop-after", method="PATCH", path="/deployments/alpha$", count=1)
+    lease = Lease(project.api(clock := SkippingClock()), "alpha", clock, nothing)
+    clock.per_sleep = 2.0  # so that the pause between two tries lasts
+    result = lease.take()
+    assert (result.waited, result.slow) == (False, True)
+    assert holder(project) == replace(lease.holder, text=labels(project)["whisperctl-lease"], renewals=1)
+
+
+@pytest.mark.parametrize("write", ["update", "rename", "remove"])
+def test_a_lease_is_renewed_while_a_write_beside_it_sits_out_a_long_rate_limit(project: Project, write: str) -> None:
+    renewed: list[int] = []
+
+    def four_renewals() -> None:
+        write_labels(project, theirs="1")
+        for _ in range(4):
+            known = lease.holder.renewals
+            clock.skipped += 26
+            until(lambda known=known: lease.holder.renewals > known)  # type: ignore[misc]
+            renewed.append(lease.holder.renewals)
+
+    lease = taken(project, clock := WhileItWaits(four_renewals))
+    raw = project.api().deployment("alpha") or {}
+    throttle(project)
+    with renewing(lambda: [lease]):
+        match write:
+            case "update":
+                lease.update(raw, {"labels": {**Labels.of(raw).all, "mine": "2"}, "description": "new"})
+            case "rename":
+                lease.rename(raw, "beta")
+            case "remove":
+                lease.remove(lambda _raw: {"mine": "2"})
+    assert len(renewed) == 4
+    after = labels(project, "beta" if write == "rename" else "alpha")
+    assert after["theirs"] == "1"
+    assert after.get("mine") == (None if write == "rename" else "2")
+    assert ("whisperctl-lease" in after) == lease.placed == (write != "remove")
+
+
+def test_a_lease_that_was_removed_without_an_answer_is_not_removed_from_whoever_took_it_then(project: Project) -> None:
+    theirs = {"whisperctl-lease": packed_lease(replace(leases.SOMEWHERE, renewals=0))}
+
+    def take() -> None:
+        lease.renew()
+        assert holder(project) is None
+        write_labels(project, **theirs)
+        lease.renew()
+
+    lease = taken(project, clock := WhileItWaits(take))
+    clock.seconds = 0.0
+    project.fault("drop-after", method="PATCH", path="/deployments/alpha$", count=1)
+    lease.give_back(lambda _raw: {"mine": "2"})
+    assert clock.done
+    assert labels(project)["whisperctl-lease"] == theirs["whisperctl-lease"]
+    assert labels(project)["mine"] == "2"
+    assert not lease.placed
+
+
+def test_a_deployment_that_was_renamed_without_an_answer_goes_on_under_its_lease(project: Project) -> None:
+    lease = taken(project)
+    raw = project.api().deployment("alpha") or {}
+    project.fault("drop-after", method="PATCH", path="/deployments/alpha$", count=1)
+    lease.rename(raw, "beta")
+    lease.renew()
+    assert Labels(labels(project, "beta")).lease == replace(
+        lease.holder, text=labels(project, "beta")["whisperctl-lease"]
+    )
 
 
 # --- two commands on one stack ----------------------------------------------------------------------------------------

@@ -6,6 +6,8 @@ so that the next plan finds what is left to do.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from whisperctl import __version__
 from whisperctl.apply.fresh import access_to, read_now, unchanged
 from whisperctl.apply.job import Job
@@ -15,6 +17,7 @@ from whisperctl.apply.payloads import (
     own_names,
     wanted_labels,
 )
+from whisperctl.control.api import Json
 from whisperctl.errors import StalePlan
 from whisperctl.plan.operations import Operation
 from whisperctl.plan.package_changes import settings_digest
@@ -90,31 +93,36 @@ def seal(job: Job, operation: Operation) -> None:
     _seal_objects(job)
     [live] = read_live(job.api, [job.plan.wanted], SEAL_READS)
     with job.lock:
-        raw = job.api.deployment(job.deployment)
+        groups = filter(None, (read_now(job, address) for address in job.plan.wanted.state if is_group(address)))
+        ids = [str(group["id"]) for group in groups]
+        raw = job.lease.remove(lambda raw: Labels.of(raw).packed(**_success(job, raw, live, ids)))
         if raw is None:
             raise StalePlan(f"{operation.address} disappeared while it was applied.\n  Plan again.")
-        groups = filter(None, (read_now(job, address) for address in job.plan.wanted.state if is_group(address)))
-        labels = Labels.of(raw).written(
-            id=raw["id"],
-            start_seconds=job.start_seconds or Labels.of(raw).start_seconds,
-            build_seconds=job.build_seconds or Labels.of(raw).build_seconds,
-            origin=job.plan.origin,
-            tool=__version__,
-            protect=job.plan.wanted.stack.protect or Labels.of(raw).protect,
-            served=bool(job.plan.wanted.stack.services),
-            trimmed=trimming(job.plan.wanted, live, job.plan.left_out),
-            digest=job.plan.wanted.digest,
-            applied=live_digest(live.owned, job.plan.wanted.state),
-            version=job.version,
-            group_ids=[group["id"] for group in groups],
-            groups_begun=[],
-            tags=sorted(needed_tags(job.plan.wanted, job.plan.live, False)),
-            lease=None,
-        )
-        if job.plan.selection:
-            labels = Labels(labels).written(**_of_a_part(job, live))
-        with job.lease.ending():
-            job.saw(operation.address, job.api.update_deployment(job.deployment, {"labels": labels}))
+        job.saw(operation.address, raw)
+
+
+def _success(job: Job, raw: Json, live: Live, group_ids: Sequence[str]) -> Changes:
+    """What the labels of the deployment, just read as `raw`, are to say after the apply."""
+    before, stack = Labels.of(raw), job.plan.wanted.stack
+    changes: Changes = {
+        "id": str(raw["id"]),
+        "start_seconds": job.start_seconds or before.start_seconds,
+        "build_seconds": job.build_seconds or before.build_seconds,
+        "origin": job.plan.origin,
+        "tool": __version__,
+        "protect": stack.protect or before.protect,
+        "served": bool(stack.services),
+        "trimmed": trimming(job.plan.wanted, live, job.plan.left_out),
+        "digest": job.plan.wanted.digest,
+        "applied": live_digest(live.owned, job.plan.wanted.state),
+        "version": job.version,
+        "group_ids": group_ids,
+        "groups_begun": [],
+        "tags": sorted(needed_tags(job.plan.wanted, job.plan.live, False)),
+    }
+    if job.plan.selection:
+        changes |= _of_a_part(job, live)
+    return changes
 
 
 def _of_a_part(job: Job, live: Live) -> Changes:

@@ -1,4 +1,4 @@
-"""Which process holds a lease, and whether it is known to have ended.
+"""Which process holds a lease, whether it is known to have ended; when another may take it, and what that finds.
 
 A process is looked for only on the same boot of the same machine and in the same pid namespace: two containers may
 share a host's name, and a number means nothing in another namespace.
@@ -9,10 +9,41 @@ from __future__ import annotations
 import os
 import secrets
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from whisperctl.control.api import Json
 from whisperctl.state.records import LeaseHolder
+
+SECONDS = 60.0
+"""How long a lease holds without being renewed."""
+
+
+class Sightings:
+    """The leases of others as whoever waits sees them, one after the other on one deployment."""
+
+    def __init__(self) -> None:
+        self._text, self._since = "", 0.0
+
+    def may_be_taken(self, holder: LeaseHolder, now: float) -> bool:
+        """Whether a lease seen when the clock was at `now` is nobody's any more: ended, or unchanged for `SECONDS`."""
+        if holder.text != self._text:
+            self._text, self._since = holder.text, now
+        return is_gone(holder) or now - self._since >= SECONDS
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Taken:
+    """What was found when the lease was taken."""
+
+    waited: bool
+    """Whether somebody else's had to be waited for."""
+    slow: bool
+    """Whether writing it took so long that somebody may have come, worked and gone meanwhile."""
+    before: Json | None
+    """The deployment right before our lease was written; None: there is none, and the lease is written nowhere."""
+    now: Json | None
+    """The deployment with our lease on it."""
 
 
 def new_holder() -> LeaseHolder:

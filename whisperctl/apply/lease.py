@@ -8,20 +8,23 @@ Two commands that write never work on one stack at once. A lease lasts 60 s and 
 - Kept: `Lease.api` asks `fence` before every write. Its clock counts sleep (CLOCK_BOOTTIME) and starts when the last
   renewal was sent, so that a process that was stopped, suspended or cut off notices. It then reads first: with its own
   nonce there it renews, reads back and goes on; with another's, or none, it writes nothing more.
-- Renewed by a thread that waits for no other request, slot or lock. A renewal reads the labels and writes them back
-  with the holder's own changes over them, so that neither overwrites the other.
+- Renewed by a thread (`renewals`) that waits for no other request, slot or lock. A renewal reads the labels and writes
+  them back with the holder's own changes over them, so that neither overwrites the other.
+- Written, with every other label of the deployment, in single tries: each reads the labels right before it writes them,
+  and none begins without the fence. What a rate limit, a 5xx or a time-out holds up is read again before it is sent
+  again, and renewals go on in between. Whoever took longer than `QUICK` to take a lease plans again: its map of labels
+  may have arrived over somebody's who came and went.
 """
 
 from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import replace
 
-from whisperctl.apply.holder import holder_in_words, is_gone, new_holder, renewed
+from whisperctl.apply.holder import SECONDS, Sightings, Taken, holder_in_words, new_holder, renewed
 from whisperctl.clock import StoppableClock
 from whisperctl.control.api import Api, Json
 from whisperctl.errors import ApiError, Interrupted, StalePlan
@@ -29,8 +32,6 @@ from whisperctl.state.label_text import merged
 from whisperctl.state.labels import Labels, lease_change
 from whisperctl.state.records import LeaseHolder
 
-SECONDS = 60.0
-"""How long a lease holds without being renewed."""
 MARGIN = 10.0
 """Seconds that it must have left for a write to begin."""
 RENEW_EVERY = 25.0
@@ -45,12 +46,8 @@ QUICK = 0.4
 """Seconds from seeing a lease free until having written ours; whoever took longer may have written over a holder."""
 SLOW_LOOKS, VERY_SLOW_LOOKS = 3, 15
 """Looks of whoever took longer (than `FIRST_LOOK`), as many seconds apart: a holder renews its own in between."""
-RENEWERS = 8
-"""Leases that are renewed at the same moment."""
-TICK = 0.5
-"""Seconds between looks at which leases are due."""
 FRESH = 2.0
-"""Seconds for which what a list told may be written back."""
+"""Seconds for which what was read may be written back while the lease is held."""
 LOOK_EVERY = 2.0
 """Seconds between looks at a lease that somebody else holds."""
 GIVE_UP = 3600.0
@@ -58,16 +55,8 @@ GIVE_UP = 3600.0
 OVER = "Another apply of this stack has taken over: this one could not renew its lease in time.\n  Plan again."
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Taken:
-    """What was found when the lease was taken."""
-
-    waited: bool
-    """Whether somebody else's had to be waited for."""
-    before: Json | None
-    """The deployment right before our lease was written; None: there is none, and the lease is written nowhere."""
-    now: Json | None
-    """The deployment with our lease on it."""
+class _NotFree(Exception):
+    """Somebody else's lease is on the deployment."""
 
 
 class Lease:
@@ -84,12 +73,14 @@ class Lease:
         self.lost = False
         """Whether somebody else has it."""
         self._urgent = api.urgent()
+        self._fenced = self.api.urgent()
         self._api = api
         self._clock = clock
         self._say = say
         self._sent = -math.inf
         self._next_renewal = 0.0
         self._changes: dict[str, str | None] = {}
+        self._may_be_removed = False
         self._renewing = threading.Lock()
         self._recovering = threading.RLock()
 
@@ -101,55 +92,96 @@ class Lease:
         Raises:
             ApiError: UbiOps cannot be asked.
         """
-        waited = False
-        seen, since = "", 0.0
+        waited = said = False
+        others = Sightings()
         while True:
             start = self._clock.boottime()
             raw = self._api.deployment(self.deployment)
             if raw is None:
-                return Taken(waited=waited, before=None, now=None)
+                return Taken(waited=waited, slow=False, before=None, now=None)
             other = Labels.of(raw).lease
-            if other is not None and other.text != seen:
-                seen, since = other.text, start
-            if other is not None and not is_gone(other) and start - since < SECONDS:
-                if not waited:
+            if other is not None and not others.may_be_taken(other, start):
+                if not said:
                     self._say(f"waiting for another apply of deployment/{self.deployment} ({holder_in_words(other)})")
-                waited = True
+                waited = said = True
                 self._clock.sleep(LOOK_EVERY)
                 continue
-            now = self._written(raw, start)
-            if now is not None:
+            with suppress(_NotFree):
+                taken = self._taken(raw, start)
                 self.placed, self._next_renewal = True, self._sent + FIRST_LOOK
-                return Taken(waited=waited, before=raw, now=now)
+                return replace(taken, waited=waited)
             waited = True
 
-    def _written(self, raw: Json, start: float) -> Json | None:
-        """The deployment with our lease on it; None if a rival's is there after all."""
+    def _taken(self, raw: Json, start: float) -> Taken:
+        """With our lease written over one that is free, as it stands in `raw`, read when the clock was at `start`.
+
+        Raises:
+            _NotFree: a rival's is there after all.
+        """
         self.holder = new_holder()
-        self._sent = self._clock.boottime()
-        labels = merged(Labels.of(raw).all, lease_change(self.holder))
-        self._api.update_deployment(self.deployment, {"labels": labels})
-        took = self._clock.boottime() - start
+        self._changes.clear()
+        free = Labels.of(raw).lease
+        doubtful = math.inf  # when the first try began that may arrive, or have arrived, at any moment
+        for_first_try = [raw]
+
+        def attempt() -> tuple[Json, float]:
+            nonlocal doubtful
+            began, before = start, for_first_try.pop() if for_first_try else None
+            if before is None or self._clock.boottime() - start > QUICK / 2:
+                began, before = self._clock.boottime(), self._urgent.deployment(self.deployment)
+            holder = Labels.of(before).lease
+            if before is None or (holder is not None and holder != free and not self._is_ours(holder)):
+                raise _NotFree
+            try:
+                self._sent = self._write(Labels.of(before))
+            except ApiError as error:
+                if error.status != 429:  # which had no effect
+                    doubtful = min(doubtful, began)
+                raise
+            return before, min(doubtful, began)
+
+        before, began = self._api.anew(attempt)
+        took = self._clock.boottime() - began
         self._clock.sleep(SETTLE)
         now = self._ours()
-        if took <= QUICK or now is None:
-            return now
+        if took <= QUICK:
+            return Taken(waited=False, slow=False, before=before, now=now)
         # Somebody may have taken and read back theirs before ours arrived: they see it, and write theirs again.
         for _ in range(SLOW_LOOKS if took < FIRST_LOOK else VERY_SLOW_LOOKS):
             self._clock.sleep(FIRST_LOOK)
-            now = self._ours()
-            if now is None:
-                return None
-        self.holder = renewed(self.holder)  # which tells whoever sees it that this one works
-        self._sent = self._clock.boottime()
-        labels = merged(Labels.of(now).all, lease_change(self.holder))
-        self._api.update_deployment(self.deployment, {"labels": labels})
-        return self._ours()
+            self._ours()
+        self._api.anew(self._show_that_it_works)
+        now = self._ours()
+        return Taken(waited=False, slow=True, before=now, now=now)
 
-    def _ours(self) -> Json | None:
-        """The deployment, if our lease is on it."""
+    def _show_that_it_works(self) -> None:
+        """Write our lease as one that was renewed: whoever else wrote theirs sees that this one is at work."""
+        raw = self._urgent.deployment(self.deployment)
+        if not self._is_ours(Labels.of(raw).lease):
+            raise _NotFree
+        self._sent = self._write_again(Labels.of(raw))
+
+    def _write_again(self, labels: Labels) -> float:
+        """Write our lease, renewed, beside the labels that were just read, in one try; when that was sent."""
+        self.holder = renewed(self.holder)
+        return self._write(labels)
+
+    def _write(self, labels: Labels) -> float:
+        sent = self._clock.boottime()
+        body = {"labels": merged(labels.all, self._changes | lease_change(self.holder))}
+        self._urgent.update_deployment(self.deployment, body)
+        return sent
+
+    def _ours(self) -> Json:
+        """The deployment, with our lease on it.
+
+        Raises:
+            _NotFree: it is not.
+        """
         raw = self._api.deployment(self.deployment)
-        return raw if self._is_ours(Labels.of(raw).lease) else None
+        if raw is None or not self._is_ours(Labels.of(raw).lease):
+            raise _NotFree
+        return raw
 
     def _is_ours(self, holder: LeaseHolder | None) -> bool:
         return holder is not None and holder.nonce == self.holder.nonce
@@ -211,14 +243,6 @@ class Lease:
         self._sent = sent
         return True
 
-    def _write_again(self, labels: Labels) -> float:
-        """Write the lease again beside the labels that were just read; when that was sent."""
-        self.holder = renewed(self.holder)
-        sent = self._clock.boottime()
-        body = {"labels": merged(labels.all, self._changes | lease_change(self.holder))}
-        self._urgent.update_deployment(self.deployment, body)
-        return sent
-
     def renew(self, listed: Json | None = None) -> None:
         """Write the lease again; `listed` is the deployment as it was read a moment ago.
 
@@ -241,9 +265,9 @@ class Lease:
             self._next_renewal = self._sent + RENEW_EVERY
             return
         raw = listed or self._urgent.deployment(self.deployment)
-        if raw is None:
-            return
         holder = Labels.of(raw).lease
+        if raw is None or (self._may_be_removed and not self._is_ours(holder)):
+            return
         # While our time has not run out nobody can have taken it: they were slow to see that it was taken, or an edit
         # of the labels dropped it. One that was renewed is of a holder that works.
         if holder is not None and not self._is_ours(holder) and holder.renewals > 0:
@@ -254,16 +278,37 @@ class Lease:
 
     # --- writing labels beside it, and giving it back -----------------------------------------------------------------
 
-    def labels(self, raw: Json, labels: Mapping[str, str]) -> dict[str, str]:
-        """The map to send for a deployment that was read as `raw` and is to have `labels`: our lease stays in it.
+    def update(self, raw: Json, body: Json) -> Json:
+        """Change the deployment, read as `raw` a moment ago, as `body` says: of its labels those that differ there.
 
-        Waits for a renewal that is on its way, never the other way round.
+        Returns it as it is then.
+
+        Raises:
+            ApiError, StalePlan: it could not be written, or may not be any more.
         """
+        read, before, labels = self._clock.boottime(), Labels.of(raw).all, body["labels"]
+        changed = {name: labels.get(name) for name in {*before, *labels} if before.get(name) != labels.get(name)}
         with self._renewing:
-            before = Labels.of(raw).all
-            changed = {name: labels.get(name) for name in {*before, *labels} if before.get(name) != labels.get(name)}
             self._changes |= {name: text for name, text in changed.items() if name not in lease_change(None)}
-            return merged(before, self._changes | lease_change(self.holder))
+
+        for_first_try = [raw]
+
+        def attempt() -> Json:
+            with self._one_try():
+                now = for_first_try.pop() if for_first_try else None
+                if now is None or self._clock.boottime() - read > FRESH:
+                    now = self._urgent.deployment(self.deployment)
+                written = merged(Labels.of(now).all, self._changes | lease_change(self.holder))
+                return self._fenced.update_deployment(self.deployment, {**body, "labels": written})
+
+        return self._api.anew(attempt)
+
+    @contextmanager
+    def _one_try(self) -> Iterator[None]:
+        """Around one try of a write, from the fence to its answer; renewals come in between two tries."""
+        self.fence()
+        with self._renewing:
+            yield
 
     def begin(self, sent: float) -> None:
         """The deployment was just created with our lease in it; `sent` is `boottime` before that was asked for."""
@@ -275,32 +320,61 @@ class Lease:
             self.placed = False
             self._changes.clear()
 
-    @contextmanager
-    def renaming(self, deployment: str) -> Iterator[None]:
-        """Around the write that renames the deployment: the lease goes on under the new name."""
-        with self._renewing, self._recovering:
-            yield
-            self.deployment = deployment
+    def rename(self, raw: Json, name: str) -> None:
+        """Give the deployment, read as `raw`, a new name: the lease goes on under that.
 
-    @contextmanager
-    def ending(self) -> Iterator[None]:
-        """Around the write after which the lease is no longer on the deployment: no renewal brings it back."""
-        with self._renewing:
-            yield
-            self.placed = False
-            self._changes.clear()
+        Raises:
+            ApiError, StalePlan: as with `update`.
+        """
 
-    def give_back(self, changes_of: Callable[[Labels], Mapping[str, str | None]] = lambda _labels: {}) -> None:
+        def attempt() -> None:
+            with self._one_try(), self._recovering:
+                try:
+                    self._fenced.update_deployment(self.deployment, {"name": name})
+                except ApiError:
+                    # Its answer, or that of an earlier try, may have been lost.
+                    after = self._urgent.deployment(name)
+                    if after is None or after["id"] != raw["id"]:
+                        raise
+                self.deployment = name
+
+        self._api.anew(attempt)
+
+    def remove(self, changes_of: Callable[[Json], Mapping[str, str | None]]) -> Json | None:
+        """Remove the lease and change other labels, as `changes_of` the deployment right before each try tells.
+
+        Returns the deployment as it is then; None if there is none.
+
+        Raises:
+            ApiError, StalePlan: as with `update`.
+        """
+
+        def attempt() -> Json | None:
+            with self._one_try():
+                raw = self._removed(changes_of)
+                self.placed = False
+                self._changes.clear()
+                return raw
+
+        return self._api.anew(attempt)
+
+    def _removed(self, changes_of: Callable[[Json], Mapping[str, str | None]]) -> Json | None:
+        raw = self._urgent.deployment(self.deployment)
+        if raw is None or (self._may_be_removed and not self._is_ours(Labels.of(raw).lease)):
+            return raw  # an earlier try has arrived, though not its answer
+        labels = merged(Labels.of(raw).all, {**changes_of(raw), **lease_change(None)})
+        try:
+            return self._fenced.update_deployment(self.deployment, {"labels": labels})
+        except ApiError as error:
+            self._may_be_removed = self._may_be_removed or error.status != 429
+            raise
+
+    def give_back(self, changes_of: Callable[[Json], Mapping[str, str | None]] = lambda _raw: {}) -> None:
         """Remove the lease, and make further changes of labels; one that cannot be removed runs out by itself."""
         if not self.placed or self.lost:
             return
         try:
-            raw = self._api.deployment(self.deployment)
-            labels = Labels.of(raw)
-            if self._is_ours(labels.lease):
-                with self.ending():
-                    body = merged(labels.all, {**changes_of(labels), **lease_change(None)})
-                    self.api.update_deployment(self.deployment, {"labels": body})
+            self.remove(changes_of)
         except (ApiError, StalePlan) as error:
             self._say(f"the lease of deployment/{self.deployment} could not be given back: {error}")
         except Interrupted:
@@ -322,57 +396,3 @@ class Lease:
         start = self._clock.boottime()
         listed = {raw["name"]: raw for raw in self._urgent.deployments()}
         return lambda lease: listed.get(lease.deployment) if self._clock.boottime() - start < FRESH else None
-
-
-@contextmanager
-def leased(api: Api, deployment: str, clock: StoppableClock, say: Callable[[str], None]) -> Iterator[Lease]:
-    """Hold the lease of `deployment`, and write through its `api`: nobody else does meanwhile.
-
-    Waits for whoever holds it, and says so.
-    """
-    lease = Lease(api, deployment, clock, say)
-    lease.take()
-    with renewing(lambda: [lease]):
-        try:
-            yield lease
-        finally:
-            lease.give_back()
-
-
-@contextmanager
-def renewing(leases: Callable[[], Sequence[Lease]]) -> Iterator[None]:
-    """Renew the leases in time while this lasts."""
-    over = threading.Event()
-    threading.Thread(target=_renew_in_time, args=(leases, over), daemon=True).start()
-    try:
-        yield
-    finally:
-        over.set()
-
-
-def _renew_in_time(leases: Callable[[], Sequence[Lease]], over: threading.Event) -> None:
-    """One list of a project's deployments for all leases that are due, then a PATCH each, side by side."""
-    pool = ThreadPoolExecutor(RENEWERS)
-    while not over.wait(TICK):
-        due: dict[tuple[str, str], list[Lease]] = {}
-        for lease in leases():
-            if lease.comes_due():
-                due.setdefault(lease.project, []).append(lease)
-        for together in due.values():
-            pool.submit(_renew_together, pool, together)
-    pool.shutdown(wait=False)
-
-
-def _renew_together(pool: ThreadPoolExecutor, leases: Sequence[Lease]) -> None:
-    first, *others = leases
-    if not others:
-        first.renew()
-        return
-    with suppress(ApiError, Interrupted):  # tried again in a moment, before any of them has run out
-        known = first.read_all()
-        for lease in leases:
-            pool.submit(_renew_one, lease, known)
-
-
-def _renew_one(lease: Lease, known: Callable[[Lease], Json | None]) -> None:
-    lease.renew(known(lease))

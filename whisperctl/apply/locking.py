@@ -31,7 +31,8 @@ def begin(job: Job, replan: Callable[[Plan], Plan] | None) -> None:
     if not (job.created_elsewhere or address in job.plan.live.owned):
         return  # the deployment is created with the lease on it
     taken = job.lease.take()
-    moved = taken.waited or job.created_elsewhere or _has_moved(job, taken.before, taken.now)
+    unsure = taken.waited or job.created_elsewhere or (taken.slow and not job.exactly)
+    moved = unsure or _has_moved(job, taken.before, taken.now)
     job.created_elsewhere = False
     job.before = Labels.of(taken.before)
     now = taken.now
@@ -99,8 +100,7 @@ def _write_unsettled(job: Job, now: Json) -> None:
     written = merged(labels.all, changes)
     job.saw(address, now)
     if written != labels.all:
-        body = {"labels": job.lease.labels(now, written)}
-        job.saw(address, job.api.update_deployment(job.lease.deployment, body))
+        job.saw(address, job.lease.update(now, {"labels": written}))
 
 
 def give_back(job: Job) -> None:
@@ -108,4 +108,5 @@ def give_back(job: Job) -> None:
 
     An apply that wrote nothing also puts back the labels that went with its lease: it is not one that did not finish.
     """
-    job.lease.give_back((lambda _labels: {}) if job.touched else (lambda labels: labels.bookkeeping_of(job.before)))
+    as_before = (lambda _raw: {}) if job.touched else (lambda raw: Labels.of(raw).bookkeeping_of(job.before))
+    job.lease.give_back(as_before)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
-
 from whisperctl.apply.job import Job
 from whisperctl.control.api import Json
 from whisperctl.errors import ApiError, StalePlan
@@ -51,14 +49,16 @@ def _give_name(job: Job, old: Address, new: Address) -> None:
     if raw is None or calls is None or fingerprint(new, raw, job.plan.wanted.state) != job.seen.get(new):
         raise StalePlan(f"{old} changed on UbiOps since the plan was made.\n  Nothing was written to it. Plan again.")
     field = "version" if new.kind is Kind.VERSION else "name"
-    with job.lease.renaming(new.names[0]) if new.kind is Kind.DEPLOYMENT else nullcontext():
-        try:
-            calls.change(raw, {field: new.names[-1]})
-        except ApiError:
-            # Its answer may have been lost, and the repeated request then finds nothing under the old name.
-            after = there.read() if there else None
-            if after is None or after["id"] != raw["id"]:
-                raise
+    if new.kind is Kind.DEPLOYMENT:
+        job.lease.rename(raw, new.names[0])
+        return
+    try:
+        calls.change(raw, {field: new.names[-1]})
+    except ApiError:
+        # Its answer may have been lost, and the repeated request then finds nothing under the old name.
+        after = there.read() if there else None
+        if after is None or after["id"] != raw["id"]:
+            raise
 
 
 def _read_by_name(job: Job, address: Address) -> Json | None:
@@ -78,5 +78,6 @@ def _give_owner(job: Job, address: Address) -> None:
             raise StalePlan(f"{address} changed on UbiOps since the plan was made.\n  Plan again.")
         labels = Labels.of(raw).written(owner=job.plan.stack)
         if address.kind is Kind.DEPLOYMENT:
-            labels = job.lease.labels(raw, labels)
-        calls.change(raw, {"labels": labels})
+            job.lease.update(raw, {"labels": labels})
+        else:
+            calls.change(raw, {"labels": labels})

@@ -17,9 +17,10 @@ from itertools import groupby
 from whisperctl.apply import bake, bookkeeping, builds, deletions, gate, proof, renames, replacement, switch, writes
 from whisperctl.apply.events import Listen, announced, seconds_since
 from whisperctl.apply.job import Job
-from whisperctl.apply.lease import Lease, renewing
+from whisperctl.apply.lease import Lease
 from whisperctl.apply.locking import begin, give_back
 from whisperctl.apply.outcome import Outcome, Result
+from whisperctl.apply.renewals import renewing
 from whisperctl.apply.schedule import Schedule
 from whisperctl.clock import StoppableClock
 from whisperctl.errors import Contended, Interrupted, StalePlan, WhisperctlError

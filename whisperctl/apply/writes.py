@@ -57,12 +57,8 @@ def _write_id(job: Job, address: Address, raw: Json | None) -> None:
     """Write the object's own id on it: a copy of its labels then tells another's."""
     if raw is None or address.kind not in LABELLED or Labels.of(raw).id == raw["id"]:
         return
-    with job.lock:
-        labels = Labels.of(raw).written(id=raw["id"])
-        if address.kind is Kind.DEPLOYMENT:
-            labels = job.lease.labels(raw, labels)
-        with suppress(NotFound):  # it is not seen everywhere yet: its id is written when all is done
-            job.saw(address, access_to(job, address).change(raw, {"labels": labels}))
+    with job.lock, suppress(NotFound):  # it is not seen everywhere yet: its id is written when all is done
+        job.saw(address, changed(job, address, raw, {"labels": Labels.of(raw).written(id=raw["id"])}))
 
 
 def _create_deployment(job: Job, address: Address) -> None:
@@ -109,8 +105,7 @@ def _patch_group_label(job: Job, deployment: Address, group: Address, ident: str
         else:
             body = labels.written(group_ids=[*labels.group_ids, ident], groups_begun=begun)
         if body != labels.all:
-            written = job.lease.labels(raw, body)
-            job.saw(deployment, job.api.update_deployment(job.deployment, {"labels": written}))
+            job.saw(deployment, job.lease.update(raw, {"labels": body}))
 
 
 def update(job: Job, operation: Operation) -> None:
@@ -124,7 +119,11 @@ def update(job: Job, operation: Operation) -> None:
         raw = unchanged(job, address)
         if raw is None:
             raise StalePlan(f"{address} disappeared on UbiOps since the plan was made.\n  Plan again.")
-        body = change(job, address, raw)
-        if address.kind is Kind.DEPLOYMENT:
-            body["labels"] = job.lease.labels(raw, body["labels"])
-        job.saw(address, access_to(job, address).change(raw, body))
+        job.saw(address, changed(job, address, raw, change(job, address, raw)))
+
+
+def changed(job: Job, address: Address, raw: Json, body: Json) -> Json:
+    """An object after it was changed, a deployment beside its lease."""
+    if address.kind is Kind.DEPLOYMENT:
+        return job.lease.update(raw, body)
+    return access_to(job, address).change(raw, body)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import copy
 from collections.abc import Callable, Iterator
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import requests
 
@@ -22,6 +22,7 @@ from whisperctl.errors import ApiError, NotFound, WhisperctlError
 from whisperctl.output import clean
 
 Json = dict[str, Any]
+T = TypeVar("T")
 URGENT_SECONDS = 10.0
 """For a request that nothing may hold up."""
 PAGE = 250
@@ -55,7 +56,7 @@ class Session:
         configuration = ubiops.Configuration(host=host, api_key={"Authorization": f"Token {token}"})
         configuration.client_side_validation = False
         client = ubiops.ApiClient(configuration)
-        self.rest: Any = PooledRest(
+        self._pooled = PooledRest(
             timeout=timeout,
             clock=clock or SystemClock(),
             connections=parallelism,
@@ -63,6 +64,7 @@ class Session:
             rate_limit=rate_limit,
             say=say,
         )
+        self.rest: Any = self._pooled
         self.token = token
         client.rest_client = self.rest
         self.host: str = configuration.host
@@ -92,6 +94,24 @@ class Session:
     def once(self, seconds: float) -> Self:
         """The same project over the same session, for what is not worth a second try, nor more than `seconds`."""
         return self.over(With(self.rest, retry=False, _request_timeout=seconds))
+
+    def anew(self, attempt: Callable[[], T]) -> T:
+        """What `attempt` gives: it reads and then writes, `urgent` both, and is made as often as one request would be.
+
+        So nothing is ever written that follows from a read before a rate limit was sat out, or before another try.
+
+        Raises:
+            ApiError: the last try's.
+        """
+        tries = self._pooled.tries()
+        while True:
+            for _ in ("its read", "its write"):
+                self._pooled.rate_limit.wait()
+            try:
+                return attempt()
+            except ApiError as error:
+                if not tries.after(error):
+                    raise
 
     def over(self, rest: Any) -> Self:
         """The same project through another transport: whatever takes requests as `PooledRest` does."""

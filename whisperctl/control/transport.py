@@ -3,10 +3,9 @@
 As released, the client opens a new connection for every call, has no time-out, retries 429 for ever but not after an
 upload, and never retries anything else. This replaces its `RESTClientObject` and nothing above it.
 
-What is repeated (source: UbiOps reference, retry guidance): a 429 of any verb, since it had no effect, after the
-seconds that `x-ratelimit-reset` names; GET, DELETE and PATCH after a 5xx, a time-out or a broken connection, with
-back-off and jitter; a POST only when its connection was never made. Any other lost POST raises `Unreachable`, and
-whoever sent it reads by name what became of it.
+What is repeated, as `tries` says: a 429 of any verb, since it had no effect; GET, DELETE and PATCH after a 5xx, a
+time-out or a broken connection; a POST only when its connection was never made. Any other lost POST raises
+`Unreachable`, and whoever sent it reads by name what became of it.
 
 A call ends: its answer, headers and body, within the time-out and `answers.LARGEST` bytes; an upload or a download may
 take as long as it makes progress, at most `limit`; and all rate limits of one call together take at most `limit`.
@@ -18,7 +17,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import random
 import re
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -31,20 +29,18 @@ from requests.exceptions import RequestException
 from requests.utils import get_environ_proxies
 from requests_toolbelt import MultipartEncoder, MultipartEncoderMonitor
 
-from whisperctl.clock import Backoff, Clock
+from whisperctl.clock import Clock
 from whisperctl.control.answers import ENCODINGS, Deadline, TimedAdapter, TooMuch, ending, read_whole
 from whisperctl.control.faults import PAGE, in_words, never_sent, unreachable
 from whisperctl.control.rate_limit import RateLimit
+from whisperctl.control.tries import ATTEMPTS, Tries
 from whisperctl.errors import ApiError, Forbidden, NotFound, Unauthorized, Unreachable
 from whisperctl.output import clean
 from whisperctl.proxies import may_have_answered, refused
 from whisperctl.tls import client_context
 
-ATTEMPTS = 4
-"""Tries of a call that may be repeated: with the back-off below about 6 s of a dead server."""
 FIRST_ATTEMPTS = 3
 """Tries while the host has never answered at all."""
-BACKOFF = Backoff(first=0.5, factor=3.0, jitter=0.5)
 LIMIT = 3600.0
 """Seconds that uploads, downloads, and the rate limits of one call may take where no stack says otherwise."""
 SILENCE = 60.0
@@ -199,41 +195,46 @@ class PooledRest:
     def _until_answered(self, call: _Call, where: tuple[str, str]) -> requests.Response:
         host, resource_path = where
         verb, timeout = call.verb, call.timeout
-        waited = 0.0
-        attempt = 0
         once = call.urgent or not call.retry
-        pauses = BACKOFF.pauses()
+        tries = self.tries()
         while True:
-            attempt += 1
             try:
                 response = self._send(call)
             except TooMuch as error:
                 reason = f"The answer to {verb} {resource_path} is not read: {error}."
                 raise ApiError(verb, resource_path, 0, reason) from None
             except RequestException as error:
-                if once or not self._may_be_sent_again(verb, error, attempt):
+                why = f"{verb} {resource_path}: {in_words(error, timeout)}"
+                if once or not self._may_be_sent_again(verb, error) or not tries.back_off(why, self._most):
                     self.silent = isinstance(error, requests.Timeout)
                     raise unreachable(verb, host, resource_path, error, timeout) from None
-                self._pause(next(pauses), attempt, f"{verb} {resource_path}: {in_words(error, timeout)}")
                 continue
             self.answered = True
-            window = _window(response)
-            if response.status_code == 429 and waited + window <= self.limit and not once:
-                waited += max(window, 1.0)
-                attempt -= 1
-                self._sit_out(window)
-                continue
-            if response.status_code >= 500 and verb in REPEATABLE and attempt < ATTEMPTS and not once:
-                self._pause(next(pauses), attempt, f"{verb} {resource_path}: UbiOps answered {response.status_code}")
+            if not once and self._goes_on(tries, verb, resource_path, response):
                 continue
             if not 200 <= response.status_code <= 299:
-                raise api_error(verb, resource_path, response, attempt)
+                raise api_error(verb, resource_path, response, tries.count)
             return response
 
-    def _may_be_sent_again(self, verb: str, error: RequestException, attempt: int) -> bool:
-        # A host that has never answered is more likely mistyped than down for a moment.
-        most = ATTEMPTS if self.answered else FIRST_ATTEMPTS
-        return attempt < most and (verb in REPEATABLE or never_sent(error))
+    def tries(self) -> Tries:
+        """Those of one thing, a request or a few in a row, before the first."""
+        return Tries(self.clock, self.limit, self.say)
+
+    @property
+    def _most(self) -> int:
+        """Tries: a host that has never answered is more likely mistyped than down for a moment."""
+        return ATTEMPTS if self.answered else FIRST_ATTEMPTS
+
+    def _may_be_sent_again(self, verb: str, error: RequestException) -> bool:
+        return verb in REPEATABLE or never_sent(error)
+
+    def _goes_on(self, tries: Tries, verb: str, path: str, response: requests.Response) -> bool:
+        """Wait before the next try, if this answer asks for one."""
+        if response.status_code == 429:
+            return tries.sit_out(_window(response))
+        if response.status_code < 500 or verb not in REPEATABLE:
+            return False
+        return tries.back_off(f"{verb} {path}: UbiOps answered {response.status_code}")
 
     def _send(self, call: _Call) -> requests.Response:
         headers = {**call.headers}
@@ -291,15 +292,6 @@ class PooledRest:
                     "https://", TimedAdapter(ssl_context=client_context(), connections=self._connections)
                 )
 
-    def _pause(self, seconds: float, attempt: int, why: str) -> None:
-        self.say(f"{why}; try {attempt + 1} of {ATTEMPTS} in {seconds:.1f} s")
-        self.clock.sleep(seconds)
-
-    def _sit_out(self, seconds: float) -> None:
-        self.say(f"UbiOps limits the request rate: going on in {seconds:.0f} s")
-        # The figure may have been rounded down; the jitter keeps parallel calls from coming back at once.
-        self.clock.sleep(seconds + random.uniform(0.2, 1.0))  # noqa: S311 - jitter, no secret
-
 
 class With:
     """The same session, each request with more options: a fence, as an urgent one, or for one try."""
@@ -340,6 +332,13 @@ def _window(response: requests.Response) -> float:
 
 def api_error(verb: str, path: str, response: requests.Response, tries: int = 1) -> ApiError:
     """The error that `response`, the last of `tries`, tells, in UbiOps' own words where it has some."""
+    error = _error_of(verb, path, response, tries)
+    if error.status == 429:
+        error.reset = _window(response)
+    return error
+
+
+def _error_of(verb: str, path: str, response: requests.Response, tries: int) -> ApiError:
     reason = _reason(response)
     if response.status_code == 407:
         return Unreachable(verb, path, 0, f"UbiOps cannot be reached ({verb} {path}): {refused(407)}.", PAGE)

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from whisperctl.apply.lease import Lease, leased
+from whisperctl.apply.lease import Lease
+from whisperctl.apply.renewals import leased
 from whisperctl.clock import StoppableClock
 from whisperctl.control.api import Api, Json
 from whisperctl.errors import NotOwned, StalePlan
@@ -188,4 +189,7 @@ def _write(api: Api, takeover: Takeover, lease: Lease | None = None) -> None:
     ):
         raise StalePlan(f"{address} {'changed' if raw else 'disappeared'} meanwhile.\n  Run adopt again.")
     labels = merged(Labels.of(raw).all, takeover.labels)
-    calls.change(raw, {"labels": lease.labels(raw, labels) if lease else labels})
+    if lease:
+        lease.update(raw, {"labels": labels})
+    else:
+        calls.change(raw, {"labels": labels})

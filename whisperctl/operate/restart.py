@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from whisperctl.apply.awake import schedule_seconds
-from whisperctl.apply.lease import leased
+from whisperctl.apply.renewals import leased
 from whisperctl.apply.replacement import Replaced, Target, replace_instances
 from whisperctl.clock import StoppableClock
 from whisperctl.control.api import Api

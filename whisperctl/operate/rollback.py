@@ -19,7 +19,8 @@ from typing import BinaryIO
 from whisperctl.apply import builds, proof
 from whisperctl.apply.events import Level, Said, announced
 from whisperctl.apply.job import Job
-from whisperctl.apply.lease import Lease, leased
+from whisperctl.apply.lease import Lease
+from whisperctl.apply.renewals import leased
 from whisperctl.control.api import Api
 from whisperctl.engine import World
 from whisperctl.errors import ApiError, Interrupted, StalePlan, WhisperctlError

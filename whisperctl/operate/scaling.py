@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from whisperctl.apply.awake import stop_instances
-from whisperctl.apply.lease import leased
+from whisperctl.apply.renewals import leased
 from whisperctl.apply.replacement import minimum_of
 from whisperctl.clock import StoppableClock
 from whisperctl.control.api import Api, Json
