@@ -10,7 +10,6 @@ from __future__ import annotations
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 from transformers import (
     GenerationConfig,
@@ -44,11 +43,12 @@ def write_configs(folder: Path, made: WhisperTokenizer) -> WhisperConfig:
     """Everything but the weights."""
     from transformers.models.whisper.tokenization_whisper import LANGUAGES
 
-    def number(mark: str) -> Any:
-        return made.convert_tokens_to_ids(f"<|{mark}|>")
+    def number(mark: str) -> int:
+        identifier: int = made.convert_tokens_to_ids(f"<|{mark}|>")
+        return identifier
 
     end = number("endoftext")
-    ends: dict[str, Any] = {
+    ends = {
         "pad_token_id": end,
         "bos_token_id": end,
         "eos_token_id": end,
