@@ -1,4 +1,4 @@
-"""Print how big and how branched the code is, as a Markdown row a package: `scripts/figures.py [CHECKOUT]`.
+"""Print how big, branched and layered the code is, as a Markdown row a package: `scripts/figures.py [CHECKOUT]`.
 
 Complexity is counted for each function without those inside it: 1, and 1 for each `if`, loop, `except`, conditional
 expression, condition of a comprehension, `match` case and further operand of `and` and `or`.
@@ -51,7 +51,7 @@ def _own(function: ast.AST) -> Iterator[ast.AST]:
             yield from _own(child)
 
 
-def row(folder: Path, but: str = "") -> str:
+def row(folder: Path, layers: str, but: str = "") -> str:
     """The figures of a package's modules, those below the folder `but` left out."""
     files = [file for file in sorted(folder.rglob("*.py")) if not but or but not in file.relative_to(folder).parts]
     texts = [file.read_text(encoding="utf-8") for file in files]
@@ -64,29 +64,33 @@ def row(folder: Path, but: str = "") -> str:
         len(files),
         f"{sum(lines):,}",
         f"{median(lines):.0f} / {lines[-1]}",
-        len(functions),
+        f"{len(functions):,}",
         f"{mean(branches):.2f} / {max(branches)} / {over}",
+        layers,
         sum(bool(label.search(text)) for text in texts),
         sum(bool(KINDS.search(text)) for text in texts),
     )
     return f"| {folder.name} | {' | '.join(map(str, figures))} |"
 
 
-def layers(checkout: Path) -> int:
-    """The layers of the contract that names the most."""
+def layers(checkout: Path, package: str) -> str:
+    """How many layers a package's import contract has; "-" where it has none."""
     contracts = configparser.ConfigParser(interpolation=None)
     contracts.read(checkout / ".importlinter")
-    return max(len(contracts[name].get("layers", "").split("\n")) - 1 for name in contracts)
+    listed = [contract["layers"] for contract in contracts.values() if contract.get("containers") == package]
+    return str(len(listed[0].strip().split("\n"))) if listed else "-"
 
 
 def main(checkout: Path) -> None:
-    columns = ["package", "modules", "lines", "median / most", "functions", "mean / most / above 10"]
-    print("|", " | ".join([*columns, "name a label", "match kinds"]), "|")
-    print("|---|---|---|---|---|---|---|---|")
-    emulator = checkout / "ubiops_emulator"
-    print(row(checkout / "whisperctl", but="emulator"))
-    print(row(emulator if emulator.exists() else checkout / "whisperctl" / "emulator"))
-    print(f"\nLayers of imports: {layers(checkout)}")
+    columns = ["package", "modules", "lines", "of a module: median / most", "functions"]
+    columns += ["complexity: mean / most / above 10", "layers of imports", "name a label", "match kinds"]
+    print("|", " | ".join(columns), "|")
+    print("|" + "---|" * len(columns))
+    product, emulator = checkout / "whisperctl", checkout / "ubiops_emulator"
+    if not emulator.exists():
+        emulator = product / "emulator"
+    print(row(product, layers(checkout, product.name), but="emulator"))
+    print(row(emulator, layers(checkout, emulator.name)))
 
 
 if __name__ == "__main__":

@@ -23,15 +23,31 @@ def test_every_room_is_named(package: str) -> None:
     assert sorted(name for name in folders | modules if f"`{name}" not in PAGE) == []
 
 
-def test_the_figures_can_be_counted_and_labels_have_one_room() -> None:
+def test_the_page_has_todays_figures() -> None:
     printed = subprocess.run(
         [sys.executable, "scripts/figures.py"], cwd=ROOT, capture_output=True, text=True, check=True
     ).stdout
-    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in printed.splitlines() if line.startswith("|")]
-    by_name = {row[0]: dict(zip(rows[0], row, strict=True)) for row in rows[2:]}
+    counted, written = _rows(printed), _rows(PAGE)
 
-    assert by_name["whisperctl"]["name a label"] == "1"
-    assert by_name["ubiops_emulator"]["name a label"] == "0"
+    for package in ("whisperctl", "ubiops_emulator"):
+        ours, todays = written[f"{package} now"], counted[package]
+        assert len(todays) == len(ours) == 8
+        assert ours[5:] == todays[5:], "layers, modules that name a label, modules that match kinds"
+        for figure, counted_figure in zip(_numbers(ours[:5]), _numbers(todays[:5]), strict=True):
+            assert figure == pytest.approx(counted_figure, rel=0.03), f"take the row of scripts/figures.py: {todays}"
+    assert [counted["whisperctl"][6], counted["ubiops_emulator"][6]] == ["1", "0"]
+
+
+def _rows(markdown: str) -> dict[str, list[str]]:
+    """The rows of every table, by their first cell."""
+    lines = (line for line in markdown.splitlines() if line.startswith("|"))
+    rows = ([cell.strip() for cell in line.split("|")[1:-1]] for line in lines)
+    return {name: cells for name, *cells in rows}
+
+
+def _numbers(cells: list[str]) -> list[float]:
+    """All numbers of cells such as `38,540` and `3.96 / 20 / 112`."""
+    return [float(number.replace(",", "")) for cell in cells for number in cell.split(" / ")]
 
 
 def test_a_new_kind_of_object_is_a_type_error_wherever_kinds_are_matched() -> None:
