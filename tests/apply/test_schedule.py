@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from whisperctl.apply.outcome import Result, Status
+from whisperctl.apply.outcome import OperationResult, ResultStatus
 from whisperctl.apply.schedule import Schedule
 from whisperctl.plan.operations import Operation
 from whisperctl.state.resources import service_address
@@ -28,8 +28,8 @@ def begun(made: Schedule[str]) -> list[int]:
     return [o.id for _, o in made.begin()]
 
 
-def end(made: Schedule[str], number: int, status: Status = "done") -> None:
-    made.end(Result(operation=operation(number), status=status))
+def end(made: Schedule[str], number: int, status: ResultStatus = "done") -> None:
+    made.end(OperationResult(operation=operation(number), status=status))
 
 
 def status(made: Schedule[str], number: int) -> str:
@@ -50,7 +50,7 @@ def test_an_operation_begins_once_and_after_what_it_needs() -> None:
 
 
 @pytest.mark.parametrize("ending", ["failed", "interrupted", "not tried"])
-def test_what_needs_a_failure_is_not_tried_and_nothing_else_is_stopped(ending: Status) -> None:
+def test_what_needs_a_failure_is_not_tried_and_nothing_else_is_stopped(ending: ResultStatus) -> None:
     made = schedule(alpha=[operation(1), operation(2, 1), operation(3, 2), operation(4)], beta=[operation(5, 3)])
     assert begun(made) == [1, 4]
     end(made, 1, ending)

@@ -15,7 +15,7 @@ from tests.endpoint.fake_vllm import MODEL, TOKEN, FakeVllm, Fault
 from whisperctl.cli.sample import sample
 from whisperctl.clock import SystemClock
 from whisperctl.endpoint.client import Endpoint
-from whisperctl.endpoint.smoke import Check, Sample, Smoke
+from whisperctl.endpoint.smoke import Sample, SmokeCheck, SmokeTest
 from whisperctl.errors import WhisperctlError
 from whisperctl.views import smoke
 
@@ -34,8 +34,8 @@ class Run:
         self.answer: dict[str, Any] = HEALTHY
         self.task: Any = "transcription"
 
-    def __call__(self, **more: str) -> dict[str, Check]:
-        smoke = Smoke(
+    def __call__(self, **more: str) -> dict[str, SmokeCheck]:
+        smoke = SmokeTest(
             stacks.stack(self.folder, **more),
             self.endpoint,
             token=TOKEN,
@@ -52,7 +52,7 @@ def run(endpoint: Endpoint, tmp_path: Path) -> Run:
     return Run(endpoint, tmp_path)
 
 
-def verdicts(checks: dict[str, Check]) -> dict[str, str]:
+def verdicts(checks: dict[str, SmokeCheck]) -> dict[str, str]:
     return {name: check.verdict for name, check in checks.items()}
 
 

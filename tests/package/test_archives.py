@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 from tests.harness.sweeps import EXHAUSTIVE
 from tests.package.conftest import StackOf, environment_of, text_of
 from whisperctl.assets import shipped
-from whisperctl.control.uploads import Archive
+from whisperctl.control.uploads import Uploadable
 from whisperctl.loading import load_stacks
 from whisperctl.package.archive import write_archive
 from whisperctl.package.build import Package, build_environment, build_package
@@ -34,7 +34,7 @@ from whisperctl.serving.launch import launch
 NANO = Path(__file__).parents[2] / "specs" / "whisper-nano"
 
 
-def archive(thing: Archive) -> bytes:
+def archive(thing: Uploadable) -> bytes:
     stream = io.BytesIO()
     thing.write(stream)
     return stream.getvalue()

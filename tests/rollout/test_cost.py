@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from whisperctl.plan.cost import Bounds, Price, cost, dearest, surge
+from whisperctl.plan.cost import Price, PricedBounds, cost, dearest, surge
 
 T4 = {"name": "t4", "accelerator": 1, "memory": 12288, "credit_rate": 30}
 CPU = {"name": "cpu", "accelerator": 0, "memory": 4096, "credit_rate": 2}
@@ -16,12 +16,12 @@ def test_each_instance_costs_the_dearest_type_of_its_group() -> None:
     assert dearest([CPU, T4]) == 30
     assert dearest([{"name": "x", "credit_rate": None}, T4]) is None
     assert dearest([]) is None
-    price = cost([Bounds(minimum=0, maximum=1, rate=30)], [Bounds(minimum=1, maximum=2, rate=30)])
+    price = cost([PricedBounds(minimum=0, maximum=1, rate=30)], [PricedBounds(minimum=1, maximum=2, rate=30)])
     assert (price.minimum, price.maximum) == (Price(before=0, after=30), Price(before=30, after=60))
 
 
 def test_an_unknown_rate_makes_the_sum_unknown() -> None:
-    price = cost([], [Bounds(minimum=1, maximum=2, rate=None)])
+    price = cost([], [PricedBounds(minimum=1, maximum=2, rate=None)])
     assert (price.minimum, price.maximum) == (Price(before=0, after=None), Price(before=0, after=None))
 
 

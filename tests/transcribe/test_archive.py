@@ -300,5 +300,5 @@ def test_recordings_of_an_endpoint_that_cannot_be_woken(bench: Bench, client: An
 def test_tasks_hold_no_token(bench: Bench) -> None:
     place = archive_run.place(bench.vllm.url)
     (recording,) = find([str(bench.say("a.wav", [["ba"]]))], bench.folder)
-    task = archive_tasks.Task(recording=recording, wishes=Wishes(ask=Ask(model=MODEL)), place=place, leases=1)  # type: ignore[arg-type]
+    task = archive_tasks.ArchiveTask(recording=recording, wishes=Wishes(ask=Ask(model=MODEL)), place=place, leases=1)  # type: ignore[arg-type]
     assert TOKEN.encode() not in pickle.dumps(task)

@@ -32,7 +32,7 @@ HEALTH_SECONDS = 10.0
 BUSY = 429
 """A status that says nothing against a version."""
 
-Check = Callable[[], str | None]
+BakeCheck = Callable[[], str | None]
 """Asks once; why it is not good, or None."""
 
 
@@ -72,7 +72,7 @@ def _bake(job: Job, address: Address, token: str) -> None:
         _check_each_second(job, _checks(stack, endpoints), pool)
 
 
-def _check_each_second(job: Job, checks: Iterator[Check], pool: ThreadPoolExecutor) -> None:
+def _check_each_second(job: Job, checks: Iterator[BakeCheck], pool: ThreadPoolExecutor) -> None:
     start = job.clock.monotonic()
     bake = Bake(seconds=job.plan.wanted.stack.rollout.bake, started=start)
     waiting: deque[Future[str | None]] = deque()
@@ -85,7 +85,7 @@ def _check_each_second(job: Job, checks: Iterator[Check], pool: ThreadPoolExecut
             return
 
 
-def _checks(stack: Stack, endpoints: list[Endpoint]) -> Iterator[Check]:
+def _checks(stack: Stack, endpoints: list[Endpoint]) -> Iterator[BakeCheck]:
     """Checks without end: every service with every recording, in turn."""
     samples: tuple[Smoke | None, ...] = stack.rollout.smokes or (None,)
     pairs = [(endpoint, smoke) for smoke in samples for endpoint in endpoints]

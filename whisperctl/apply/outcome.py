@@ -8,15 +8,15 @@ from typing import Literal
 from whisperctl.plan.operations import Operation
 from whisperctl.plan.plan import Plan
 
-Status = Literal["done", "failed", "interrupted", "not tried"]
+ResultStatus = Literal["done", "failed", "interrupted", "not tried"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Result:
+class OperationResult:
     """What became of one operation."""
 
     operation: Operation
-    status: Status
+    status: ResultStatus
     seconds: float = 0.0
     error: str = ""
 
@@ -27,7 +27,7 @@ class Outcome:
 
     plan: Plan
     """What was performed: the plan that was asked for, or the one made after waiting for another apply."""
-    results: tuple[Result, ...] = ()
+    results: tuple[OperationResult, ...] = ()
     remaining: tuple[str, ...] = ()
     """Addresses that still differ after everything was done; empty when it converged."""
     stale_instances: int = 0

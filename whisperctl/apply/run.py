@@ -19,7 +19,7 @@ from whisperctl.apply.events import Listen, announced, seconds_since
 from whisperctl.apply.job import Job
 from whisperctl.apply.lease import Lease
 from whisperctl.apply.locking import begin, give_back
-from whisperctl.apply.outcome import Outcome, Result
+from whisperctl.apply.outcome import OperationResult, Outcome
 from whisperctl.apply.renewals import renewing
 from whisperctl.apply.schedule import Schedule
 from whisperctl.clock import StoppableClock
@@ -88,7 +88,7 @@ class Run:
     """Why a job could not begin."""
     not_begun: set[Job] = field(default_factory=set)
     """Jobs of waves that were not begun."""
-    running: dict[Future[Result | None], Job] = field(default_factory=dict)
+    running: dict[Future[OperationResult | None], Job] = field(default_factory=dict)
     """What threads are at: an operation with its result, or the beginning of a job."""
     tags: builds.TagLocks = field(default_factory=builds.TagLocks)
 
@@ -157,7 +157,7 @@ class Run:
     def _begin(self, job: Job) -> None:
         begin(job, self.replan)
 
-    def _take_in(self, pool: ThreadPoolExecutor, job: Job, future: Future[Result | None]) -> None:
+    def _take_in(self, pool: ThreadPoolExecutor, job: Job, future: Future[OperationResult | None]) -> None:
         """What a thread brought back: a job that has begun, one to begin again, or an operation's result."""
         try:
             result = future.result()
@@ -186,7 +186,7 @@ class Run:
                 self.schedule.put(other, operations)
         self.schedule.release(job)
 
-    def _do(self, job: Job, operation: Operation) -> Result:
+    def _do(self, job: Job, operation: Operation) -> OperationResult:
         stops = (Interrupted,) if self.replan is None else (Interrupted, Contended)
         start = self.clock.monotonic()
         try:
@@ -195,7 +195,7 @@ class Run:
             job.touched = True
         except Interrupted as error:
             job.touched = True
-            return Result(
+            return OperationResult(
                 operation=operation,
                 status="interrupted",
                 seconds=seconds_since(start, self.clock),
@@ -206,10 +206,10 @@ class Run:
                 job.touched = True
             if isinstance(error, Contended) and self.replan is not None:
                 raise
-            return Result(
+            return OperationResult(
                 operation=operation, status="failed", seconds=seconds_since(start, self.clock), error=str(error)
             )
-        return Result(operation=operation, status="done", seconds=seconds_since(start, self.clock))
+        return OperationResult(operation=operation, status="done", seconds=seconds_since(start, self.clock))
 
     def _dispatch(self, job: Job, operation: Operation) -> None:
         if self.clock.stop.is_set():

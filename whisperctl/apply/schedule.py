@@ -9,7 +9,7 @@ from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-from whisperctl.apply.outcome import Result, Status
+from whisperctl.apply.outcome import OperationResult, ResultStatus
 from whisperctl.plan.operations import Operation
 
 K = TypeVar("K", bound=Hashable)
@@ -23,7 +23,7 @@ class Schedule(Generic[K]):
     released: set[K] = field(default_factory=set)
     """Plans whose operations may begin."""
     begun: set[int] = field(default_factory=set)
-    results: dict[int, Result] = field(default_factory=dict)
+    results: dict[int, OperationResult] = field(default_factory=dict)
 
     def put(self, key: K, operations: Sequence[Operation]) -> None:
         """Have these operations under `key`, in place of others that it had; others may need them from now on."""
@@ -38,11 +38,11 @@ class Schedule(Generic[K]):
         self.released.discard(key)
         self.begun -= {operation.id for operation in self.plans[key]}
 
-    def give_up(self, key: K, status: Status) -> None:
+    def give_up(self, key: K, status: ResultStatus) -> None:
         """Nothing of a plan is done."""
-        self.results |= {o.id: Result(operation=o, status=status) for o in self.plans[key]}
+        self.results |= {o.id: OperationResult(operation=o, status=status) for o in self.plans[key]}
 
-    def end(self, result: Result) -> None:
+    def end(self, result: OperationResult) -> None:
         """Take in what became of an operation."""
         self.results[result.operation.id] = result
 
@@ -50,7 +50,7 @@ class Schedule(Generic[K]):
         """The operations that may begin now; they count as begun."""
         known = {operation.id for operations in self.plans.values() for operation in operations}
         while lost := [o for _, o in self._waiting() if any(self._is_lost(need) for need in o.needs)]:
-            self.results |= {o.id: Result(operation=o, status="not tried") for o in lost}
+            self.results |= {o.id: OperationResult(operation=o, status="not tried") for o in lost}
         ready = [(key, o) for key, o in self._waiting() if all(n in self.results for n in o.needs if n in known)]
         self.begun |= {operation.id for _, operation in ready}
         return ready

@@ -30,7 +30,7 @@ from whisperctl.spec import Service
 from whisperctl.state.labels import Labels
 from whisperctl.state.records import RolloutRecord, RolloutState
 from whisperctl.state.resources import Address, service_address, version_address
-from whisperctl.state.rollout import OPENAI_LABELS, Rollout, sleeps
+from whisperctl.state.rollout import OPENAI_LABELS, LineRollout, sleeps
 
 
 def switch(job: Job, operation: Operation) -> None:
@@ -67,7 +67,7 @@ def _point(job: Job, operation: Operation, service: Address) -> None:
     job.saw(service, job.api.update_service(service.names[0], body))
 
 
-def _instances(job: Job, rollout: Rollout) -> int:
+def _instances(job: Job, rollout: LineRollout) -> int:
     """As many as the version that serves runs now, at least one, at most the new one's maximum."""
     running = 0
     if rollout.replaces:
@@ -83,7 +83,7 @@ def _services(job: Job) -> list[Address]:
     return [address for address in addresses if address in changed]
 
 
-def _hand_over_the_minimum(job: Job, rollout: Rollout) -> None:
+def _hand_over_the_minimum(job: Job, rollout: LineRollout) -> None:
     version = job.plan.wanted.stack.version
     minimum = version.minimum_instances
     if rollout.replaces:
@@ -109,7 +109,7 @@ def back_out(job: Job, stage: str) -> None:
     fall_back_asleep(job, rollout.new)
 
 
-def _point_back(job: Job, service: Service, rollout: Rollout) -> None:
+def _point_back(job: Job, service: Service, rollout: LineRollout) -> None:
     address = service_address(service.name)
     before, now = job.plan.live.owned.get(address), job.api.find_service(service.name)
     if before is None or now is None or rollout.replaces is None:
@@ -127,7 +127,7 @@ def _planned_minimum(job: Job, version: str) -> int:
     return int(raw.get("minimum_instances") or 0)
 
 
-def _went_back(rollout: Rollout) -> str:
+def _went_back(rollout: LineRollout) -> str:
     return f"The services lead to {rollout.replaces} again." if rollout.replaces else f"{rollout.new} sleeps."
 
 
@@ -178,7 +178,7 @@ def _put_to_sleep(job: Job, version: str) -> None:
     stop_instances(job.api, job.deployment, version)
 
 
-def _state_asleep(rollout: Rollout, version: str, record: RolloutRecord | None) -> RolloutState:
+def _state_asleep(rollout: LineRollout, version: str, record: RolloutRecord | None) -> RolloutState:
     """What the record of a version that is put to sleep says: as before, but of the one that gives way."""
     if version == rollout.replaces and rollout.back:
         return "left"

@@ -16,10 +16,10 @@ from whisperctl.errors import GateFailed
 from whisperctl.state.labels import Labels
 from whisperctl.state.records import RolloutRecord, RolloutState
 from whisperctl.state.resources import Address, deployment_address, version_address
-from whisperctl.state.rollout import Rollout
+from whisperctl.state.rollout import LineRollout
 
 
-def rollout_in(job: Job) -> Rollout:
+def rollout_in(job: Job) -> LineRollout:
     """The rollout that the plan describes; only rollouts have operations that ask for it."""
     assert job.plan.rollout is not None
     return job.plan.rollout

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from whisperctl.cli.options import token_variable
-from whisperctl.cli.target import Live
+from whisperctl.cli.target import OpenEndpoint
 from whisperctl.cli.transcripts import Printed
 from whisperctl.clock import SystemClock
 from whisperctl.endpoint.readiness import Alarm
@@ -28,7 +28,7 @@ from whisperctl.transcribe.retries import Patient
 from whisperctl.transcribe.servers import Server
 from whisperctl.transcribe.threads import Threads
 from whisperctl.transcribe.wishes import Wishes
-from whisperctl.views.transcription import Lines, passed_over, watched
+from whisperctl.views.transcription import RecordingLines, passed_over, watched
 
 if TYPE_CHECKING:
     from whisperctl.transcribe.archive_tasks import Place
@@ -45,7 +45,7 @@ class Work:
     cluster: str | None
 
 
-def performed(targets: Sequence[Live], wishes: Wishes, work: Work) -> list[Failed]:
+def performed(targets: Sequence[OpenEndpoint], wishes: Wishes, work: Work) -> list[Failed]:
     """Transcribe everything, print what failed on stderr, and return that."""
     listed = manifest.listed(work.manifest) if work.manifest else []
     with temporary() as spool, outputs.opened(work.output) if work.output else nullcontext() as output:
@@ -59,7 +59,12 @@ def performed(targets: Sequence[Live], wishes: Wishes, work: Work) -> list[Faile
 
 
 def _transcribed(
-    targets: Sequence[Live], wishes: Wishes, work: Work, named: Sequence[Named], spool: Path, output: Output | None
+    targets: Sequence[OpenEndpoint],
+    wishes: Wishes,
+    work: Work,
+    named: Sequence[Named],
+    spool: Path,
+    output: Output | None,
 ) -> list[Failed]:
     folders = Folders(named)
     failed: list[Failed] = []
@@ -78,13 +83,13 @@ def _transcribed(
 
 @contextmanager
 def _results(
-    targets: Sequence[Live],
+    targets: Sequence[OpenEndpoint],
     wishes: Wishes,
     work: Work,
     named: Sequence[Named],
     spool: Path,
     output: Output | None,
-    lines: Lines,
+    lines: RecordingLines,
 ) -> Iterator[Iterator[Result]]:
     clock = SystemClock()
     servers = [_server(target, clock, lines) for target in targets]
@@ -105,7 +110,7 @@ def _results(
         yield archive.Archive(wishes, places, leases, client, lines, output).run(named)
 
 
-def _server(target: Live, clock: SystemClock, lines: Lines) -> Server:
+def _server(target: OpenEndpoint, clock: SystemClock, lines: RecordingLines) -> Server:
     alarm = Alarm(target.endpoint, target.wake, clock, target.stack.rollout.timeout, lines.say)
     return Server(Patient(target.endpoint, clock, alarm), target.stack.model.served_name)
 
@@ -125,7 +130,7 @@ def _wait_for(servers: Sequence[Server]) -> None:
         threads.dismiss()
 
 
-def _place(target: Live, variables: tuple[str, ...]) -> Place:
+def _place(target: OpenEndpoint, variables: tuple[str, ...]) -> Place:
     from whisperctl.transcribe.archive_tasks import Place
 
     return Place(
@@ -138,7 +143,7 @@ def _place(target: Live, variables: tuple[str, ...]) -> Place:
     )
 
 
-def _variables(target: Live, *, local: bool) -> tuple[str, ...]:
+def _variables(target: OpenEndpoint, *, local: bool) -> tuple[str, ...]:
     """Where a worker finds the token; workers of a cluster here have this environment."""
     if target.token is None:
         return ()

@@ -175,7 +175,7 @@ def open_world(
     from whisperctl.errors import SpecError
     from whisperctl.loading.checks import between
     from whisperctl.plan.selection import EVERYTHING
-    from whisperctl.views.progress import Lines
+    from whisperctl.views.progress import EventLines
 
     def project_of(stack: Stack) -> str:
         return settings.project(stack.project)
@@ -194,7 +194,7 @@ def open_world(
         token=settings.token(project_of(stacks[0]) if stacks else None),
         parallelism=parallelism,
         clock=clock,
-        listen=Lines(several=len(stacks) > 1, color=settings.use_color(sys.stderr), verbose=settings.verbose > 0),
+        listen=EventLines(several=len(stacks) > 1, color=settings.use_color(sys.stderr), verbose=settings.verbose > 0),
         max_credits=max_credits,
         max_failures=max_failures,
         allow_delete=allow_delete,

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Live:
+class OpenEndpoint:
     """One stack, its project, and its open endpoint."""
 
     stack: Stack
@@ -43,7 +43,7 @@ class Live:
 
 
 @contextmanager
-def live(settings: Settings, path: str) -> Iterator[Live]:
+def open_endpoint(settings: Settings, path: str) -> Iterator[OpenEndpoint]:
     """The one stack at `path` and its endpoint.
 
     Raises:
@@ -74,7 +74,7 @@ def live(settings: Settings, path: str) -> Iterator[Live]:
     say = to_stderr if settings.verbose > 1 else (lambda _line: None)
     patience = settings.transcription_timeout
     with Endpoint(url, token, settings.timeout, transcription_timeout=patience, home=api.host, say=say) as endpoint:
-        yield Live(stack=stack, api=api, endpoint=endpoint, token=token)
+        yield OpenEndpoint(stack=stack, api=api, endpoint=endpoint, token=token)
 
 
 def served(stack: Stack) -> Service:
@@ -91,7 +91,7 @@ def route(stack: Stack) -> Task:
     return "translation" if (declared or stack.model.task) == "translation" else "transcription"
 
 
-def wake_up(target: Live) -> None:
+def wake_up(target: OpenEndpoint) -> None:
     """Return when the endpoint answers; the waiting shows on stderr."""
     from whisperctl.clock import SystemClock
     from whisperctl.endpoint.readiness import Alarm

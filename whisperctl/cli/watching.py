@@ -20,7 +20,7 @@ from whisperctl.engine import World
 from whisperctl.output import DUMB
 from whisperctl.views import folds
 from whisperctl.views.long_logs import LongLogs
-from whisperctl.views.progress import Lines
+from whisperctl.views.progress import EventLines
 
 
 @contextmanager
@@ -38,7 +38,7 @@ def watched(
         yield replace(world, listen=_listening(view)), view.show
 
 
-def _listening(view: Lines) -> Listen:
+def _listening(view: EventLines) -> Listen:
     """What cannot be shown ends no work: a terminal that hung up, a full disk behind stderr."""
 
     def listen(event: Event) -> None:
@@ -48,7 +48,7 @@ def _listening(view: Lines) -> Listen:
     return listen
 
 
-def _view(clock: Clock, live: bool, options: dict[str, Any]) -> Lines:
+def _view(clock: Clock, live: bool, options: dict[str, Any]) -> EventLines:
     if sys.stderr.isatty():
         if live and os.environ.get("TERM", "") not in DUMB:
             from whisperctl.views.screen import Screen

@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 from whisperctl.control.responses import parsed, write_to
 from whisperctl.control.running import Running
 from whisperctl.control.session import Json
-from whisperctl.control.uploads import Archive, zip_file
+from whisperctl.control.uploads import Uploadable, zip_file
 
 __all__ = ["Api", "Json"]
 
@@ -110,7 +110,7 @@ class Api(Running):
         """Create a tag; it is `pending` until `build_tag`."""
         return self._object("environment_tags_create", environment, data=dict(body))
 
-    def build_tag(self, environment: str, tag: str, base: tuple[str, str], archive: Archive) -> None:
+    def build_tag(self, environment: str, tag: str, base: tuple[str, str], archive: Uploadable) -> None:
         """Upload the dependency files and start the build upon the base environment `(name, tag)`."""
         with zip_file("environment_package.zip", archive) as file:
             self._call(
@@ -222,7 +222,7 @@ class Api(Running):
         """One revision."""
         return self._object("revisions_get", deployment, revision, version)
 
-    def upload(self, deployment: str, version: str, archive: Archive) -> str:
+    def upload(self, deployment: str, version: str, archive: Uploadable) -> str:
         """Upload a package; the id of the new revision, which builds from then on."""
         with zip_file("deployment_package.zip", archive) as file:
             answer = self._call("revisions_file_upload", deployment, version, file=file, _progress_bar=False)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import BinaryIO, Protocol
 
 
-class Archive(Protocol):
+class Uploadable(Protocol):
     """Something that can be uploaded: it writes itself as a zip."""
 
     def write(self, stream: BinaryIO) -> None:
@@ -20,7 +20,7 @@ class Archive(Protocol):
 
 
 @contextmanager
-def zip_file(name: str, archive: Archive) -> Iterator[str]:
+def zip_file(name: str, archive: Uploadable) -> Iterator[str]:
     """The path of a temporary file called `name` that holds the archive; gone afterwards."""
     with tempfile.TemporaryDirectory(prefix="whisperctl-") as folder:
         path = Path(folder) / name

@@ -23,8 +23,8 @@ SECONDS = 10.0
 _REDIRECTS = 3
 """Of a model that was renamed the hub redirects to the new name."""
 BAD_TOKEN = "Invalid credentials in Authorization header"  # noqa: S105 - what the hub says
-Access = Literal["there", "gated", "no model", "no revision", "no config", "bad token", "disabled"]
-_CODES: dict[str, Access] = {
+ModelAccess = Literal["there", "gated", "no model", "no revision", "no config", "bad token", "disabled"]
+_CODES: dict[str, ModelAccess] = {
     "GatedRepo": "gated", "RepoNotFound": "no model", "RevisionNotFound": "no revision", "EntryNotFound": "no config",
 }  # fmt: skip
 
@@ -33,7 +33,7 @@ _CODES: dict[str, Access] = {
 class HubAnswer:
     """What a hub says about one revision of a model."""
 
-    access: Access
+    access: ModelAccess
     commit: str = ""
     """The commit that the revision stands for, where the hub tells it."""
 
@@ -81,7 +81,7 @@ def _asked(url: str, headers: dict[str, str]) -> httpx.Response:
     return response
 
 
-def _access(response: httpx.Response) -> Access | None:
+def _access(response: httpx.Response) -> ModelAccess | None:
     """What the answer means; None where it tells nothing about the model."""
     status, message = response.status_code, response.headers.get("x-error-message", "")
     if status < 400:

@@ -28,7 +28,7 @@ from whisperctl.serving.capabilities import cannot_detect, cannot_time, cannot_t
 from whisperctl.spec import Stack
 from whisperctl.tls import client_context
 
-Verdict = Literal["ok", "failed", "skipped"]
+SmokeVerdict = Literal["ok", "failed", "skipped"]
 NO_AUDIO = "no audio: pass --audio FILE --expect TEXT, or write rollout.smoke into the stack file"
 
 
@@ -43,11 +43,11 @@ class Sample:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Check:
+class SmokeCheck:
     """How one check went."""
 
     name: str
-    verdict: Verdict
+    verdict: SmokeVerdict
     seconds: float | None
     """None when skipped."""
     detail: str
@@ -68,7 +68,7 @@ class _NotApplicable(Exception):
     """Why a check makes no sense here."""
 
 
-class Smoke:
+class SmokeTest:
     """The checks of one stack's endpoint."""
 
     def __init__(
@@ -99,7 +99,7 @@ class Smoke:
         self._untried = ""
         """Why nothing can be transcribed here, as the endpoint itself says."""
 
-    def checks(self) -> Iterator[Check]:
+    def checks(self) -> Iterator[SmokeCheck]:
         """Run each check in turn."""
         import openai  # noqa: F401 - here, so that the SDK's check times a request and not an import
 
@@ -115,17 +115,17 @@ class Smoke:
         yield self._run("OpenAI SDK", self._sdk)
         yield self._run("deployment request", self._request)
 
-    def _run(self, name: str, check: Callable[[], _Seen]) -> Check:
+    def _run(self, name: str, check: Callable[[], _Seen]) -> SmokeCheck:
         started = self._clock.monotonic()
         try:
             seen = check()
         except _NotApplicable as reason:
-            return Check(name=name, verdict="skipped", seconds=None, detail=str(reason))
+            return SmokeCheck(name=name, verdict="skipped", seconds=None, detail=str(reason))
         except WhisperctlError as error:
             took = self._clock.monotonic() - started
-            return Check(name=name, verdict="failed", seconds=took, detail=self._blank(str(error)))
+            return SmokeCheck(name=name, verdict="failed", seconds=took, detail=self._blank(str(error)))
         took = self._clock.monotonic() - started
-        return Check(
+        return SmokeCheck(
             name=name, verdict="ok", seconds=took, detail=seen.detail, transcript=seen.transcript, wer=seen.wer
         )
 

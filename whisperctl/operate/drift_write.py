@@ -30,7 +30,7 @@ NAMES = ("name", "version", "deployment", "instance_type_group_name", "environme
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Written:
+class WrittenDrift:
     """What became of the differences of one stack."""
 
     stack: str
@@ -41,7 +41,7 @@ class Written:
     """What was not, each with why."""
 
 
-def write_drift(drifts: Sequence[Drift]) -> list[Written]:
+def write_drift(drifts: Sequence[Drift]) -> list[WrittenDrift]:
     """Write the live values of each stack that drifted into its file; a file is replaced as a whole, or not at all.
 
     Raises:
@@ -50,11 +50,11 @@ def write_drift(drifts: Sequence[Drift]) -> list[Written]:
     return [_write(entry) for entry in drifts if entry.drifted]
 
 
-def _write(entry: Drift) -> Written:
+def _write(entry: Drift) -> WrittenDrift:
     stack = entry.plan.wanted.stack
     if entry.basis != "applied":
         why = "the stack file is not what was last applied: nothing tells which side is newer"
-        return Written(stack=stack.name, file=stack.file, values=(), unwritten=(why,))
+        return WrittenDrift(stack=stack.name, file=stack.file, values=(), unwritten=(why,))
     if stack.file == STANDARD_INPUT:
         raise WhisperctlError("What came from standard input cannot be written back.\n  Name the file.")
     file = Path(stack.file)
@@ -72,7 +72,7 @@ def _write(entry: Drift) -> Written:
             unwritten.append(f"{address} {field.path}: {error}")
     if text != before:
         _replace(file, text)
-    return Written(stack=stack.name, file=stack.file, values=tuple(values), unwritten=tuple(unwritten))
+    return WrittenDrift(stack=stack.name, file=stack.file, values=tuple(values), unwritten=tuple(unwritten))
 
 
 def _fields(changes: Sequence[Change], unwritten: list[str]) -> Iterator[tuple[Address, FieldChange]]:

@@ -19,7 +19,7 @@ from whisperctl.state.labels import Labels
 from whisperctl.state.ownership import is_made_by_us, owner
 from whisperctl.state.rollout import preview_name
 
-Condition = Literal["ok", "failed", "paused", "building"]
+StackState = Literal["ok", "failed", "paused", "building"]
 RUNS = ("initialising", "running")
 """Statuses of an instance that has its machine (UbiOps reference, 3.13)."""
 HOURS = 24
@@ -61,7 +61,7 @@ class StackEntry:
     version: str | None
     """The version that serves, or would."""
     endpoint: str | None
-    state: Condition
+    state: StackState
     """ok; paused: asleep until `resume`; building: an apply or a build is at work; failed: the last apply, or its
     rollout, did not end well."""
     credits_per_hour: float | None
@@ -146,7 +146,7 @@ def _entry(api: Api, deployment: Json, lists: Lists, declared: Collection[str] |
         deployment=name,
         version=shown,
         endpoint=_endpoint(api, services),
-        state=_condition(labels, listed, shown),
+        state=_state(labels, listed, shown),
         credits_per_hour=sum(known) if len(known) == len(rates) else None,
         tool=labels.tool,
         orphan=declared is not None and stack not in declared,
@@ -271,7 +271,7 @@ def _group_rate(api: Api, deployment: str, version: str, groups: Sequence[Json])
     return dearest(group.get("instance_types") or ())
 
 
-def _condition(labels: Labels, versions: Sequence[Json], shown: str | None) -> Condition:
+def _state(labels: Labels, versions: Sequence[Json], shown: str | None) -> StackState:
     raw = next((item for item in versions if item["version"] == shown), {})
     if labels.lease is not None and not is_gone(labels.lease):
         return "building"

@@ -27,7 +27,7 @@ from whisperctl.state.line import named
 from whisperctl.state.live import Live
 from whisperctl.state.reading import read_live
 from whisperctl.state.resources import deployment_address, service_address, version_address
-from whisperctl.state.rollout import Rollout, rollout_of
+from whisperctl.state.rollout import LineRollout, rollout_of
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -71,7 +71,7 @@ def _wanted(stack: Stack, name: str, labels: Labels) -> Wanted:
     return desired(there, build_package(stack), build_environment(stack))
 
 
-def _plan(world: World, wanted: Wanted, live: Live, rollout: Rollout) -> Plan:
+def _plan(world: World, wanted: Wanted, live: Live, rollout: LineRollout) -> Plan:
     stack = wanted.stack
     version = version_address(rollout.deployment, rollout.new)
     deployment = deployment_address(rollout.deployment)
@@ -90,7 +90,7 @@ def _plan(world: World, wanted: Wanted, live: Live, rollout: Rollout) -> Plan:
     )
 
 
-def _pointed(stack: Stack, live: Live, rollout: Rollout) -> list[Change]:
+def _pointed(stack: Stack, live: Live, rollout: LineRollout) -> list[Change]:
     changes = []
     for service in stack.services:
         address = service_address(service.name)

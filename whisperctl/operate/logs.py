@@ -19,7 +19,7 @@ from whisperctl.errors import ApiError, Unreachable
 from whisperctl.package.build import build_environment
 from whisperctl.spec import Stack
 
-Source = Literal["environment", "build", "instance"]
+LogSource = Literal["environment", "build", "instance"]
 SECOND = 10**9
 PAGE = 5000
 """Lines that UbiOps gives at most in one answer."""
@@ -34,7 +34,7 @@ class Line:
 
     moment: int
     """Nanoseconds since 1970, UTC."""
-    source: Source
+    source: LogSource
     id: str
     """Of the instance or revision; the environment tag's name."""
     text: str
@@ -193,7 +193,7 @@ def _line(entry: Json) -> Line:
     )
 
 
-def _origin(labels: Json) -> tuple[Source, str]:
+def _origin(labels: Json) -> tuple[LogSource, str]:
     if labels.get("instance_id"):
         return "instance", str(labels["instance_id"])
     if labels.get("deployment_version_revision_id"):

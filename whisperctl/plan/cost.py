@@ -14,13 +14,13 @@ from whisperctl.control.api import Json
 from whisperctl.state.desired import Wanted
 from whisperctl.state.live import Live
 from whisperctl.state.resources import Kind, version_address
-from whisperctl.state.rollout import Rollout
+from whisperctl.state.rollout import LineRollout
 
 Surge = Literal["fits", "does not fit", "unknown", "none"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Bounds:
+class PricedBounds:
     """Instances at least and at most, and what one of them costs."""
 
     minimum: int
@@ -49,7 +49,7 @@ class Cost:
     """Which quota proves that they do not."""
 
 
-def stack_cost(wanted: Wanted, live: Live, rollout: Rollout | None, destroy: bool) -> Cost:
+def stack_cost(wanted: Wanted, live: Live, rollout: LineRollout | None, destroy: bool) -> Cost:
     """What the stack's versions cost before its plan and after it."""
     stack = wanted.stack
     address = version_address(stack.deployment.name, stack.version.name)
@@ -71,8 +71,8 @@ def unchanged_cost(cost: Cost) -> Cost:
     return replace(cost, minimum=Price(before=minimum, after=minimum), maximum=Price(before=maximum, after=maximum))
 
 
-def _bounds(fields: Mapping[str, Any], rate: float | None) -> Bounds:
-    return Bounds(
+def _bounds(fields: Mapping[str, Any], rate: float | None) -> PricedBounds:
+    return PricedBounds(
         minimum=int(fields.get("minimum_instances") or 0), maximum=int(fields.get("maximum_instances") or 0), rate=rate
     )
 
@@ -83,7 +83,7 @@ def _rate(groups: Sequence[Json], ident: str, name: str, otherwise: float | None
     return dearest(first.get("instance_types") or ()) if first else otherwise
 
 
-def cost(before: Iterable[Bounds], after: Iterable[Bounds]) -> Cost:
+def cost(before: Iterable[PricedBounds], after: Iterable[PricedBounds]) -> Cost:
     """The cost of the versions that run before a plan and of those that run after it."""
     earlier, later = tuple(before), tuple(after)
     return Cost(
@@ -92,7 +92,7 @@ def cost(before: Iterable[Bounds], after: Iterable[Bounds]) -> Cost:
     )
 
 
-def _sum(versions: Sequence[Bounds], which: Literal["minimum", "maximum"]) -> float | None:
+def _sum(versions: Sequence[PricedBounds], which: Literal["minimum", "maximum"]) -> float | None:
     total = 0.0
     for version in versions:
         instances = version.minimum if which == "minimum" else version.maximum

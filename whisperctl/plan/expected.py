@@ -15,7 +15,7 @@ from whisperctl.plan.operations import Operation, OperationKind
 from whisperctl.plan.plan import Plan
 from whisperctl.state.labels import Labels
 from whisperctl.state.resources import Address, service_address, version_address
-from whisperctl.state.rollout import Rollout, preview_name
+from whisperctl.state.rollout import LineRollout, preview_name
 
 ROUNDS = 4
 """Transcriptions of each sample by one version at its gate: a warm-up, and three that count."""
@@ -57,7 +57,7 @@ def _probe(plan: Plan, operation: Operation) -> Operation:
     )
 
 
-def _gate(plan: Plan, rollout: Rollout, operation: Operation) -> Operation:
+def _gate(plan: Plan, rollout: LineRollout, operation: Operation) -> Operation:
     through = f" through {service_address(preview_name(rollout.deployment))}" if plan.wanted.stack.services else ""
     beside = f" beside {rollout.replaces}" if _compares(rollout) else ""
     start = start_seconds(plan.live, rollout.deployment)
@@ -69,13 +69,13 @@ def _gate(plan: Plan, rollout: Rollout, operation: Operation) -> Operation:
     )
 
 
-def _switch(plan: Plan, rollout: Rollout, operation: Operation) -> Operation:
+def _switch(plan: Plan, rollout: LineRollout, operation: Operation) -> Operation:
     services = _services(plan)
     effect = f"{services} -> {rollout.new}; ids and URLs stay" if services else f"{rollout.new} becomes the default"
     return replace(operation, reason=f"{rollout.new} has passed its gate by then", effect=effect)
 
 
-def _bake(plan: Plan, rollout: Rollout, operation: Operation) -> Operation:
+def _bake(plan: Plan, rollout: LineRollout, operation: Operation) -> Operation:
     asked = f"asked every second through {_services(plan)}"
     return replace(
         operation,
@@ -85,7 +85,7 @@ def _bake(plan: Plan, rollout: Rollout, operation: Operation) -> Operation:
     )
 
 
-def _retire(_plan: Plan, rollout: Rollout, operation: Operation) -> Operation:
+def _retire(_plan: Plan, rollout: LineRollout, operation: Operation) -> Operation:
     """`retire`: the version that gave way is the first of those that sleep."""
     asleep = [
         name for name in (rollout.replaces, *rollout.kept) if name and name not in (rollout.new, *rollout.leaving)
@@ -95,7 +95,7 @@ def _retire(_plan: Plan, rollout: Rollout, operation: Operation) -> Operation:
     return replace(operation, reason=f"{rollout.new} serves", effect=effect)
 
 
-STEPS: Mapping[OperationKind, Callable[[Plan, Rollout, Operation], Operation]] = {
+STEPS: Mapping[OperationKind, Callable[[Plan, LineRollout, Operation], Operation]] = {
     "gate": _gate,
     "switch": _switch,
     "bake": _bake,
@@ -108,11 +108,11 @@ def _services(plan: Plan) -> str:
     return ", ".join(str(service_address(service.name)) for service in plan.wanted.stack.services)
 
 
-def _compares(rollout: Rollout) -> bool:
+def _compares(rollout: LineRollout) -> bool:
     return rollout.replaces is not None and rollout.compared
 
 
-def _gate_seconds(plan: Plan, rollout: Rollout) -> int:
+def _gate_seconds(plan: Plan, rollout: LineRollout) -> int:
     """Seconds of all transcriptions of a gate, by the median that the last one measured; 0 where none was."""
     names = [name for name in (rollout.replaces, rollout.new) if name]
     raws = (plan.live.owned.get(version_address(rollout.deployment, name)) for name in names)

@@ -25,7 +25,7 @@ from whisperctl.state.resources import (
     package_address,
     version_address,
 )
-from whisperctl.state.rollout import Rollout
+from whisperctl.state.rollout import LineRollout
 
 OperationKind = Literal[
     "create",
@@ -80,7 +80,7 @@ class Operations:
     live: Live
     changes: Sequence[Change]
     ids: Iterator[int]
-    rollout: Rollout | None = None
+    rollout: LineRollout | None = None
     marked: bool = True
     """Whether the labels tell already where the stack comes from, whether it is protected, and each object's id."""
     partial: bool = False

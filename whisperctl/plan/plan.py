@@ -46,7 +46,7 @@ from whisperctl.state.fingerprints import combined
 from whisperctl.state.live import Live, is_proven, is_sealed, rendered_by
 from whisperctl.state.moves import Moves
 from whisperctl.state.resources import Address, package_address, version_address
-from whisperctl.state.rollout import Rollout, is_of_the_rollout, rollout_of
+from whisperctl.state.rollout import LineRollout, is_of_the_rollout, rollout_of
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,7 +55,7 @@ class Plan(Proposal):
 
     wanted: Wanted
     live: Live
-    rollout: Rollout | None = None
+    rollout: LineRollout | None = None
     """Where the stack's line of versions stands; None for a stack that is changed in place."""
 
     @property
@@ -176,7 +176,7 @@ def _with_retired(wanted: Wanted, changes: Sequence[Change], retired: Sequence[A
     return sorted([*changes, *more], key=lambda change: change.address)
 
 
-def _changes(wanted: Wanted, live: Live, rollout: Rollout | None, undeletable: set[Address]) -> list[Change]:
+def _changes(wanted: Wanted, live: Live, rollout: LineRollout | None, undeletable: set[Address]) -> list[Change]:
     """What differs, with what a rollout and lifted protection make of it."""
     changes = changes_between(wanted, live, undeletable)
     if rollout is not None:

@@ -12,7 +12,7 @@ from whisperctl.state.labels import Labels
 from whisperctl.state.live import Live
 from whisperctl.state.records import RolloutRecord
 from whisperctl.state.resources import IMMUTABLE, Kind, deployment_address, version_address
-from whisperctl.state.rollout import OPENAI_LABELS, Rollout, sleeps, version_of
+from whisperctl.state.rollout import OPENAI_LABELS, LineRollout, sleeps, version_of
 
 
 def is_replaced(wanted: Wanted, live: Live) -> bool:
@@ -23,13 +23,13 @@ def is_replaced(wanted: Wanted, live: Live) -> bool:
     return raw is not None and any(name in fields and raw.get(name) != fields[name] for name in fixed)
 
 
-def rollout_changes(wanted: Wanted, live: Live, rollout: Rollout, changes: Sequence[Change]) -> list[Change]:
+def rollout_changes(wanted: Wanted, live: Live, rollout: LineRollout, changes: Sequence[Change]) -> list[Change]:
     """The changes of a plan as the rollout makes them, with those of earlier versions and of a preview left behind."""
     explained = [_explained(change, rollout) for change in changes]
     return [*explained, *_asleep(wanted, live, rollout), *_leaving(wanted, rollout)]
 
 
-def _explained(change: Change, rollout: Rollout) -> Change:
+def _explained(change: Change, rollout: LineRollout) -> Change:
     """Why a new version is made, and what its services do meanwhile."""
     if not rollout.gated:
         return change
@@ -47,7 +47,7 @@ def _explained(change: Change, rollout: Rollout) -> Change:
     return change
 
 
-def _asleep(wanted: Wanted, live: Live, rollout: Rollout) -> Iterator[Change]:
+def _asleep(wanted: Wanted, live: Live, rollout: LineRollout) -> Iterator[Change]:
     """Earlier versions that have still to fall asleep."""
     for name in rollout.kept:
         address = version_address(rollout.deployment, name)
@@ -71,7 +71,7 @@ def _asleep(wanted: Wanted, live: Live, rollout: Rollout) -> Iterator[Change]:
         )
 
 
-def _leaving(wanted: Wanted, rollout: Rollout) -> Iterator[Change]:
+def _leaving(wanted: Wanted, rollout: LineRollout) -> Iterator[Change]:
     keep = wanted.stack.rollout.keep
     for name in rollout.leaving:
         reason = f"more than rollout.keep ({keep}), or its rollout did not succeed"
@@ -79,7 +79,7 @@ def _leaving(wanted: Wanted, rollout: Rollout) -> Iterator[Change]:
         yield replace(change, effect="it serves nobody", source=wanted.stack.source("rollout", "keep"))
 
 
-def failed_rollout(rollout: Rollout) -> list[Remark]:
+def failed_rollout(rollout: LineRollout) -> list[Remark]:
     """That the last rollout to the version failed, until one succeeds."""
     record = rollout.failed
     if record is None:

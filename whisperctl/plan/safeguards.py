@@ -17,7 +17,7 @@ from whisperctl.state.label_text import shortened
 from whisperctl.state.labels import Labels
 from whisperctl.state.live import Live, lacks_ids
 from whisperctl.state.resources import Address, Kind, deployment_address, version_address
-from whisperctl.state.rollout import Rollout
+from whisperctl.state.rollout import LineRollout
 
 PROTECT = "protect"
 """The path of the field in a plan's change."""
@@ -116,7 +116,9 @@ def lifts_protection(change: Change) -> bool:
     return change.fields == (FieldChange(path=PROTECT, before=True, after=False),)
 
 
-def protection_refusals(wanted: Wanted, live: Live, changes: Sequence[Change], rollout: Rollout | None) -> list[Remark]:
+def protection_refusals(
+    wanted: Wanted, live: Live, changes: Sequence[Change], rollout: LineRollout | None
+) -> list[Remark]:
     """Why a protected stack is left as it is."""
     stack, remarks = wanted.stack, []
     on_ubiops = is_protected(live)
@@ -138,7 +140,7 @@ def protection_refusals(wanted: Wanted, live: Live, changes: Sequence[Change], r
     return remarks
 
 
-def _takes_away(change: Change, live: Live, rollout: Rollout | None) -> bool:
+def _takes_away(change: Change, live: Live, rollout: LineRollout | None) -> bool:
     if change.action not in ("delete", "replace") or change.address.kind not in GUARDED:
         return False
     if change.address.kind is not Kind.VERSION:

@@ -29,7 +29,7 @@ from whisperctl.state.resources import (
     package_address,
     version_address,
 )
-from whisperctl.state.rollout import Rollout
+from whisperctl.state.rollout import LineRollout
 
 _RUNS = (Kind.VERSION, Kind.PACKAGE)
 ROUTE = ("deployment", "version", "port")
@@ -69,7 +69,7 @@ class Selected:
     wanted: Wanted
     """Services that do not follow a rollout that is left out want to lead nowhere else."""
     changes: tuple[Change, ...]
-    rollout: Rollout | None
+    rollout: LineRollout | None
     left_out: tuple[Address, ...] = ()
     """Where something differs that is left as it is."""
     along: tuple[Address, ...] = ()
@@ -81,7 +81,7 @@ class Selected:
 
 
 def selected(
-    selection: Selection, wanted: Wanted, live: Live, rollout: Rollout | None, changes: Sequence[Change]
+    selection: Selection, wanted: Wanted, live: Live, rollout: LineRollout | None, changes: Sequence[Change]
 ) -> Selected:
     """The changes that are asked for, with those that they need."""
     if not selection:
@@ -98,7 +98,7 @@ class _Parts:
         selection: Selection,
         wanted: Wanted,
         live: Live,
-        rollout: Rollout | None,
+        rollout: LineRollout | None,
         changes: Mapping[Address, Change],
     ) -> None:
         self.selection, self.wanted, self.live, self.rollout, self.changes = selection, wanted, live, rollout, changes

@@ -16,7 +16,7 @@ from whisperctl.plan.plan import Plan
 from whisperctl.state.live import Live
 from whisperctl.state.ownership import owner
 from whisperctl.state.resources import service_address
-from whisperctl.state.rollout import Rollout, preview_name
+from whisperctl.state.rollout import LineRollout, preview_name
 
 DELETES_SERVICES = "services.delete"
 """A permission, as `GET /permissions` names it (UbiOps reference, 3.10)."""
@@ -47,7 +47,7 @@ def surveyed(plan: Plan, api: Api) -> Plan:
     return _refused_without_room(plan, rollout, needed, reason) if surge == "does not fit" else plan
 
 
-def _refused_without_room(plan: Plan, rollout: Rollout, needed: int, reason: str) -> Plan:
+def _refused_without_room(plan: Plan, rollout: LineRollout, needed: int, reason: str) -> Plan:
     start = start_seconds(plan.live, rollout.deployment)
     down = f"for {duration_in_words(start)}, as long as the last start took" if start else "until the new one is up"
     text = (
@@ -60,7 +60,7 @@ def _refused_without_room(plan: Plan, rollout: Rollout, needed: int, reason: str
     return replace(plan, refused=(*plan.refused, remark))
 
 
-def _with_preview_looked_at(plan: Plan, api: Api, rollout: Rollout) -> Plan:
+def _with_preview_looked_at(plan: Plan, api: Api, rollout: LineRollout) -> Plan:
     """Refused where somebody else's service has the name of the gate's: else that shows only once all is built."""
     if not plan.wanted.stack.services:
         return plan

@@ -270,7 +270,7 @@ def _plugins(stack: Stack, sharing: Sharing | None, api_servers_at_most: int) ->
         yield FRONT_ENDS_MODULE
 
 
-def _step_tokens(stack: Stack, row: catalog.Sharing) -> int:
+def _step_tokens(stack: Stack, row: catalog.KnownSharing) -> int:
     """Tokens of a step of an engine that shares its GPU; vLLM asks for at least max_num_seqs."""
     seqs, batched = stack.vllm.max_num_seqs, stack.vllm.max_num_batched_tokens
     if batched != "auto":
@@ -278,7 +278,7 @@ def _step_tokens(stack: Stack, row: catalog.Sharing) -> int:
     return max(row.max_num_batched_tokens, 0 if seqs == "auto" else seqs)
 
 
-def _cache_bytes(stack: Stack, model: KnownModel, row: catalog.Sharing) -> int | None:
+def _cache_bytes(stack: Stack, model: KnownModel, row: catalog.KnownSharing) -> int | None:
     """The key-value cache of one engine: for all its recordings, as far as its share of the memory goes.
 
     None: its share has no room for what vLLM counts for one request, all that a step may encode; it would not start.

@@ -27,7 +27,7 @@ OPENAI_LABELS = ("openai-compatible", "openai-model-names")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Rollout:
+class LineRollout:
     """Names are UbiOps' version names, all in one deployment."""
 
     deployment: str
@@ -71,7 +71,7 @@ def preview_name(deployment: str) -> str:
     return deployment[: LONGEST_NAME - len(PREVIEW_SUFFIX)] + PREVIEW_SUFFIX
 
 
-def rollout_of(wanted: Wanted, live: Live) -> Rollout | None:
+def rollout_of(wanted: Wanted, live: Live) -> LineRollout | None:
     """Where the stack's line stands; None for a stack that is changed in place."""
     stack = wanted.stack
     if not is_line(stack):
@@ -86,7 +86,7 @@ def rollout_of(wanted: Wanted, live: Live) -> Rollout | None:
     gated = set(lead) != {new} or not _has_passed(state, has_services=bool(stack.services))
     used = {name for name in versions if version_address(deployment, name) in live.used_by}
     kept, leaving = _earlier(new, serving, records, versions, stack.rollout.keep, used)
-    return Rollout(
+    return LineRollout(
         deployment=deployment,
         new=new,
         serving=serving,
@@ -154,7 +154,7 @@ def sleeps(raw: Json) -> bool:
     return not raw.get("minimum_instances") and not any(name in Labels.of(raw).all for name in OPENAI_LABELS)
 
 
-def is_of_the_rollout(address: Address, rollout: Rollout | None) -> bool:
+def is_of_the_rollout(address: Address, rollout: LineRollout | None) -> bool:
     """Whether an object that no file names belongs to the line: an earlier version, what hangs on it, the preview."""
     if rollout is None:
         return False
@@ -163,7 +163,7 @@ def is_of_the_rollout(address: Address, rollout: Rollout | None) -> bool:
     return address.names[:2] in {(rollout.deployment, name) for name in (*rollout.kept, *rollout.leaving)}
 
 
-def version_of(rollout: Rollout) -> Address:
+def version_of(rollout: LineRollout) -> Address:
     """The address of the version that the stack file describes."""
     return version_address(rollout.deployment, rollout.new)
 

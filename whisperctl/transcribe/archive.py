@@ -28,7 +28,7 @@ from distributed import Client, LocalCluster, as_completed
 from distributed.security import Security
 
 from whisperctl.errors import WhisperctlError
-from whisperctl.transcribe.archive_tasks import SILENT, Answered, LocalWorker, Place, Task, perform
+from whisperctl.transcribe.archive_tasks import SILENT, Answered, ArchiveTask, LocalWorker, Place, perform
 from whisperctl.transcribe.batch import state
 from whisperctl.transcribe.ledger import Source
 from whisperctl.transcribe.outputs import Output
@@ -170,7 +170,8 @@ class Archive:
         """Hand these to the cluster, in one step: each for itself takes it some milliseconds."""
         if ready:
             tasks = [
-                Task(recording=one.recording, wishes=self._asked, place=one.place, leases=self._leases) for one in ready
+                ArchiveTask(recording=one.recording, wishes=self._asked, place=one.place, leases=self._leases)
+                for one in ready
             ]
             futures = self._client.map(perform, tasks, pure=False, retries=0)
             self._waiting.update(zip(futures, ready, strict=True))

@@ -53,7 +53,7 @@ class Place:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Task:
+class ArchiveTask:
     """One recording, as a worker gets it."""
 
     recording: Recording
@@ -88,7 +88,7 @@ class _Silent:
     def say(self, line: str) -> None: ...
 
 
-def perform(task: Task) -> Answered:
+def perform(task: ArchiveTask) -> Answered:
     """Transcribe one recording, in a worker."""
     batch, leases = _batch(task.wishes, task.place), _leases(task.place.url, task.leases)
     with leases.one():

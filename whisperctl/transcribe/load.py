@@ -25,7 +25,7 @@ from whisperctl.transcribe.threads import Threads
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Level:
+class LoadLevel:
     """How the endpoint did with so many requests at a time."""
 
     concurrency: int
@@ -78,7 +78,7 @@ class Load:
         """
         read(request(self._endpoint, self._ask, ("audio.wav", self._bodies[0])), self._asked)
 
-    def level(self, concurrency: int, seconds: float) -> Level:
+    def level(self, concurrency: int, seconds: float) -> LoadLevel:
         """Send `concurrency` requests at a time for so many seconds, each piece at least once."""
         seen = _Seen()
         started = self._clock.monotonic()
@@ -93,7 +93,7 @@ class Load:
             threads.dismiss()
         took = max(self._clock.monotonic() - started, 1e-9)
         ordered = sorted(seen.latencies)
-        return Level(
+        return LoadLevel(
             concurrency=concurrency,
             requests=seen.sent,
             errors=dict(seen.errors),

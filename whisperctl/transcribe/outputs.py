@@ -80,7 +80,7 @@ class Bucket:
         Raises:
             WhisperctlError: it cannot be reached.
         """
-        self._url, self._objects = url.rstrip("/"), remote.Objects(url)
+        self._url, self._objects = url.rstrip("/"), remote.ObjectStore(url)
         self._there = self._objects.names()
         notes = [name for name in self._there if name.startswith(f"{LEDGER}/")]
         self._notes: dict[str, Any] = {name: _parsed(text) for name, text in self._objects.read(notes).items()}

@@ -117,7 +117,7 @@ def _opened(url: str) -> tuple[Any, str]:
     return files, str(path)
 
 
-class Objects:
+class ObjectStore:
     """What lies below a URL; safe to share between threads."""
 
     def __init__(self, url: str) -> None:

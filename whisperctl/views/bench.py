@@ -7,12 +7,12 @@ from dataclasses import asdict
 from typing import Any
 
 from whisperctl.output import json_text
-from whisperctl.transcribe.load import Level
+from whisperctl.transcribe.load import LoadLevel
 
 _HEADINGS = ("at a time", "requests", "audio s/s", "p50", "p95", "WER", "errors")
 
 
-def as_json(stack: str, endpoint: str, audio: str, seconds: float, levels: Sequence[Level]) -> str:
+def as_json(stack: str, endpoint: str, audio: str, seconds: float, levels: Sequence[LoadLevel]) -> str:
     """One JSON document; latencies are seconds, and null where nothing was answered."""
     return json_text(
         {
@@ -26,7 +26,7 @@ def as_json(stack: str, endpoint: str, audio: str, seconds: float, levels: Seque
     )
 
 
-def as_table(levels: Sequence[Level]) -> str:
+def as_table(levels: Sequence[LoadLevel]) -> str:
     """A line for each level, in columns."""
     rows = [_HEADINGS, *map(_row, levels)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(_HEADINGS))]
@@ -36,7 +36,7 @@ def as_table(levels: Sequence[Level]) -> str:
     )
 
 
-def _row(level: Level) -> tuple[str, ...]:
+def _row(level: LoadLevel) -> tuple[str, ...]:
     listed = ", ".join(f"{count} × {kind}" for kind, count in level.errors.items())
     return (
         str(level.concurrency),
@@ -49,7 +49,7 @@ def _row(level: Level) -> tuple[str, ...]:
     )
 
 
-def _rounded(level: Level) -> dict[str, Any]:
+def _rounded(level: LoadLevel) -> dict[str, Any]:
     document = {key: round(value, 4) if isinstance(value, float) else value for key, value in asdict(level).items()}
     return {**document, "errors": sum(level.errors.values()), "errors_by_kind": level.errors}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from whisperctl.apply.outcome import Outcome, Result, Status
+from whisperctl.apply.outcome import OperationResult, Outcome, ResultStatus
 from whisperctl.plan.document import stack_document, stacks_document
 from whisperctl.plan.proposal import Proposal, new_changes
 from whisperctl.state.resources import Kind
@@ -80,10 +80,10 @@ def _failure_lines(plan: Proposal, outcome: Outcome) -> list[str]:
     return lines
 
 
-_STATUSES: tuple[Status, ...] = ("done", "failed", "interrupted", "not tried")
+_STATUSES: tuple[ResultStatus, ...] = ("done", "failed", "interrupted", "not tried")
 
 
-def _results_lines(status: Status, results: Sequence[Result]) -> list[str]:
+def _results_lines(status: ResultStatus, results: Sequence[OperationResult]) -> list[str]:
     """The operations that ended so below a title, failed ones with their errors; nothing where none did."""
     lines = [f"  {status.capitalize()}:"] if results else []
     for result in results:
@@ -92,7 +92,7 @@ def _results_lines(status: Status, results: Sequence[Result]) -> list[str]:
     return lines
 
 
-def _still_builds(result: Result) -> bool:
+def _still_builds(result: OperationResult) -> bool:
     """Whether UbiOps goes on with a build that nobody waits for any more."""
     builds = result.operation.address.kind in (Kind.ENVIRONMENT_TAG, Kind.PACKAGE)
     return builds and result.status == "interrupted" and bool(result.seconds)

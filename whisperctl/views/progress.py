@@ -34,7 +34,7 @@ BOOKKEEPING: tuple[OperationKind, ...] = ("claim", "record", "seal")
 """Operations that are shown only when they fail."""
 
 
-class Lines:
+class EventLines:
     """Prints a line for each thing that happens; called from several threads."""
 
     def __init__(self, *, several: bool, color: bool, verbose: bool) -> None:

@@ -23,7 +23,7 @@ from whisperctl.clock import Clock
 from whisperctl.output import drawing
 from whisperctl.state.resources import Address
 from whisperctl.untrusted import printable_lines
-from whisperctl.views.progress import VERBS, Lines, about, elapsed
+from whisperctl.views.progress import VERBS, EventLines, about, elapsed
 
 TAIL = 5
 """Lines shown below an operation, where there is room."""
@@ -39,7 +39,7 @@ class Row:
     logged: int = 0
 
 
-class Screen(Lines):
+class Screen(EventLines):
     """Draws the operations in progress. Its lock is never held while rich draws, which has its own."""
 
     def __init__(self, clock: Clock, *, several: bool, color: bool, verbose: bool) -> None:

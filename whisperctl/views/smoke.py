@@ -9,13 +9,13 @@ from typing import Any
 
 import click
 
-from whisperctl.endpoint.smoke import Check
+from whisperctl.endpoint.smoke import SmokeCheck
 from whisperctl.output import json_text
 from whisperctl.views.fitting import fitted
 from whisperctl.views.history import aligned
 
 
-def as_json(stack: str, endpoint: str, checks: Sequence[Check]) -> str:
+def as_json(stack: str, endpoint: str, checks: Sequence[SmokeCheck]) -> str:
     """One JSON document; seconds are null for skipped checks."""
     listed = [{**asdict(check), "seconds": check.seconds and round(check.seconds, 3)} for check in checks]
     document = {
@@ -28,7 +28,7 @@ def as_json(stack: str, endpoint: str, checks: Sequence[Check]) -> str:
     return json_text(document)
 
 
-def as_lines(checks: Sequence[Check]) -> str:
+def as_lines(checks: Sequence[SmokeCheck]) -> str:
     """A line per check in columns, then the sum."""
     wide = max(len(check.name) for check in checks)
     lines = [
@@ -40,7 +40,7 @@ def as_lines(checks: Sequence[Check]) -> str:
     return "\n".join([*lines, summary(checks)])
 
 
-def for_terminal(checks: Sequence[Check], columns: int, *, color: bool) -> str:
+def for_terminal(checks: Sequence[SmokeCheck], columns: int, *, color: bool) -> str:
     """A table, or where the terminal is too narrow what was seen below each check; then the sum."""
     cells = [(check.name, check.verdict, _seconds(check), _wer(check)) for check in checks]
     rows = [(*cell, detail) for cell, detail in zip(cells, _details(checks), strict=True)]
@@ -65,7 +65,7 @@ def _block(row: Sequence[str]) -> str:
     return f"{name}: {', '.join(filter(None, short))}\n{below}"
 
 
-def _details(checks: Sequence[Check]) -> Iterator[str]:
+def _details(checks: Sequence[SmokeCheck]) -> Iterator[str]:
     """What each check saw; why it was skipped once for all that were skipped for that reason, at the first of them."""
     reasons: dict[str, str] = {}
     for check in checks:
@@ -73,20 +73,20 @@ def _details(checks: Sequence[Check]) -> Iterator[str]:
         yield check.detail if first == check.name else f"as {first}"
 
 
-def passed(checks: Sequence[Check]) -> bool:
+def passed(checks: Sequence[SmokeCheck]) -> bool:
     """Whether no check of the smoke test failed."""
     return all(check.verdict != "failed" for check in checks)
 
 
-def summary(checks: Sequence[Check]) -> str:
+def summary(checks: Sequence[SmokeCheck]) -> str:
     """`11 checks: 9 ok, 0 failed, 2 skipped`."""
     counts = Counter(check.verdict for check in checks)
     return f"{len(checks)} checks: {counts['ok']} ok, {counts['failed']} failed, {counts['skipped']} skipped"
 
 
-def _wer(check: Check) -> str:
+def _wer(check: SmokeCheck) -> str:
     return "" if check.wer is None else f"WER {check.wer:.2f}"
 
 
-def _seconds(check: Check) -> str:
+def _seconds(check: SmokeCheck) -> str:
     return "" if check.seconds is None else f"{check.seconds:.2f} s"

@@ -7,7 +7,7 @@ from abc import abstractmethod
 from whisperctl.apply.events import Event, Said, Started
 from whisperctl.clock import Clock
 from whisperctl.state.resources import Address
-from whisperctl.views.progress import Lines, about
+from whisperctl.views.progress import EventLines, about
 
 SAY_EVERY = 60.0
 """Seconds between the lines said of a log of which not all are shown."""
@@ -20,7 +20,7 @@ def log_of(event: Event) -> LogOf:
     return event.stack, about(event)
 
 
-class SparseLogs(Lines):
+class SparseLogs(EventLines):
     """Says what happens; of logs what `_is_due`."""
 
     def __init__(self, clock: Clock, *, several: bool, color: bool, verbose: bool) -> None:

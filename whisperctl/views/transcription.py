@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
 
-class Lines:
+class RecordingLines:
     """A line for each recording, for logs and pipes."""
 
     holds = False
@@ -50,7 +50,7 @@ class Lines:
         self.say(result_line(result))
 
 
-class Bar(Lines):
+class Bar(RecordingLines):
     """A bar with the speed as a multiple of real time: of minutes for one recording, of recordings for several."""
 
     def __init__(self, progress: Progress, files: int) -> None:
@@ -111,10 +111,10 @@ class Bar(Lines):
 
 
 @contextmanager
-def watched(files: int) -> Iterator[Lines]:
+def watched(files: int) -> Iterator[RecordingLines]:
     """The bar if stderr is a terminal, else lines, for so many recordings."""
     if not sys.stderr.isatty():
-        yield Lines(files)
+        yield RecordingLines(files)
         return
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn

@@ -9,12 +9,12 @@ import click
 
 from whisperctl.cli.options import DEFAULT_PATH, Settings
 from whisperctl.cli.sample import sample
-from whisperctl.cli.target import Live, live, route, wake_up
+from whisperctl.cli.target import OpenEndpoint, open_endpoint, route, wake_up
 from whisperctl.errors import EXIT_DONE, EXIT_FAILED, WhisperctlError
 
 if TYPE_CHECKING:
     from whisperctl.endpoint.smoke import Sample
-    from whisperctl.transcribe.load import Level
+    from whisperctl.transcribe.load import LoadLevel
     from whisperctl.transcribe.pieces import Piece
 
 
@@ -58,7 +58,7 @@ def bench(
     """
     from whisperctl.views import bench
 
-    with live(settings, path) as target:
+    with open_endpoint(settings, path) as target:
         recording = _recording(target, audio, expect)
         pieces = _pieces(recording.audio)
         levels = _run(target, recording, pieces, concurrency, seconds)
@@ -69,7 +69,7 @@ def bench(
     return EXIT_DONE if all(level.p50 is not None for level in levels) else EXIT_FAILED
 
 
-def _recording(target: Live, audio: Path | None, expect: str | None) -> Sample:
+def _recording(target: OpenEndpoint, audio: Path | None, expect: str | None) -> Sample:
     """The recording that is sent.
 
     Raises:
@@ -106,8 +106,8 @@ def _pieces(path: Path) -> list[Piece]:
 
 
 def _run(
-    target: Live, recording: Sample, pieces: list[Piece], concurrency: tuple[int, ...], seconds: float
-) -> list[Level]:
+    target: OpenEndpoint, recording: Sample, pieces: list[Piece], concurrency: tuple[int, ...], seconds: float
+) -> list[LoadLevel]:
     from whisperctl.clock import SystemClock
     from whisperctl.endpoint.transcription import Ask
     from whisperctl.transcribe.load import Load

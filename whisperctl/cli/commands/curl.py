@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from whisperctl.cli.options import DEFAULT_PATH, Settings
-from whisperctl.cli.target import live, route
+from whisperctl.cli.target import open_endpoint, route
 from whisperctl.errors import EXIT_DONE
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def curl(settings: Settings, path: str, client: Client | None) -> int:
 
     PATH is a stack file [stack.yaml]. They take the token from $UBIOPS_API_TOKEN.
     """
-    with live(settings, path) as target:
+    with open_endpoint(settings, path) as target:
         stack, url, public = target.stack, target.endpoint.url, target.token is None
     declared = stack.rollout.smoke
     audio = os.path.relpath(declared.audio) if declared else "audio.wav"

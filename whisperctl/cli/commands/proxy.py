@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from whisperctl.cli.options import DEFAULT_PATH, Settings
-from whisperctl.cli.target import Live, live, route, wake_up
+from whisperctl.cli.target import OpenEndpoint, open_endpoint, route, wake_up
 from whisperctl.errors import EXIT_DONE
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def proxy(settings: Settings, path: str, port: int) -> int:
     """
     from whisperctl.endpoint.proxy import ADDRESS, bind
 
-    with live(settings, path) as target, bind(target.endpoint, port, _about(target)) as server:
+    with open_endpoint(settings, path) as target, bind(target.endpoint, port, _about(target)) as server:
         wake_up(target)
         click.echo(f"http://{ADDRESS}:{server.server_port}/")
         click.echo(f"Relaying to {target.endpoint.url}; Ctrl-C ends it.", err=True)
@@ -39,7 +39,7 @@ def proxy(settings: Settings, path: str, port: int) -> int:
     return EXIT_DONE
 
 
-def _about(target: Live) -> About:
+def _about(target: OpenEndpoint) -> About:
     from whisperctl.endpoint.page import About
     from whisperctl.endpoint.snippets import curl
     from whisperctl.endpoint.transcription import ROUTES

@@ -10,7 +10,7 @@ from whisperctl.cli.inputs import open_api, read_stack
 from whisperctl.cli.options import PATH, Settings
 from whisperctl.cli.output import echo
 from whisperctl.cli.prompts import to_stderr
-from whisperctl.cli.target import live, wake_up
+from whisperctl.cli.target import open_endpoint, wake_up
 from whisperctl.errors import EXIT_DONE
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def _wait(settings: Settings, path: str, stack: Stack) -> None:
     """Return when the service, or without one a deployment request, answers."""
     if stack.services:
-        with live(settings, path) as target:
+        with open_endpoint(settings, path) as target:
             wake_up(target)
     else:
         from whisperctl.endpoint.readiness import check_woken, waking_request

@@ -9,11 +9,11 @@ import click
 
 from whisperctl.cli.options import DEFAULT_PATH, Settings, terminal_columns
 from whisperctl.cli.sample import sample
-from whisperctl.cli.target import Live, live, route, wake_up
+from whisperctl.cli.target import OpenEndpoint, open_endpoint, route, wake_up
 from whisperctl.errors import EXIT_DONE, EXIT_FAILED
 
 if TYPE_CHECKING:
-    from whisperctl.endpoint.smoke import Check, Sample
+    from whisperctl.endpoint.smoke import Sample, SmokeCheck
 
 
 @click.command()
@@ -35,7 +35,7 @@ def smoke(
     """
     from whisperctl.views import smoke
 
-    with live(settings, path) as target:
+    with open_endpoint(settings, path) as target:
         checks = _checks(target, sample(target.stack, audio, expect, max_wer))
         url = target.endpoint.url
     if shape == "json":
@@ -47,12 +47,12 @@ def smoke(
     return EXIT_DONE if smoke.passed(checks) else EXIT_FAILED
 
 
-def _checks(target: Live, recording: Sample | None) -> list[Check]:
+def _checks(target: OpenEndpoint, recording: Sample | None) -> list[SmokeCheck]:
     from whisperctl.clock import SystemClock
-    from whisperctl.endpoint.smoke import Smoke
+    from whisperctl.endpoint.smoke import SmokeTest
 
     wake_up(target)
-    checks = Smoke(
+    checks = SmokeTest(
         target.stack,
         target.endpoint,
         token=target.token,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from whisperctl.cli.options import DEFAULT_PATH, Settings
-from whisperctl.cli.target import live, route
+from whisperctl.cli.target import open_endpoint, route
 from whisperctl.cli.wishes import (
     checked,
     checked_channels,
@@ -134,7 +134,9 @@ def transcribe(
     if len(formats) > 1 and output is None:
         raise click.UsageError("Several formats are several files: pass -o DIR.")
     with ExitStack() as opened:
-        targets = [opened.enter_context(live(settings, path)) for path in dict.fromkeys(paths or (DEFAULT_PATH,))]
+        targets = [
+            opened.enter_context(open_endpoint(settings, path)) for path in dict.fromkeys(paths or (DEFAULT_PATH,))
+        ]
         stacks = [target.stack for target in targets]
         model = stacks[0].model
         ask = Ask(

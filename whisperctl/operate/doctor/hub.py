@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
-from whisperctl.endpoint.hub import HUB, Access, HubAnswer, ask_hub
+from whisperctl.endpoint.hub import HUB, HubAnswer, ModelAccess, ask_hub
 from whisperctl.errors import WhisperctlError
 from whisperctl.operate.doctor.check import Check, failed, ok, skipped
 from whisperctl.serving import catalog
@@ -60,7 +60,7 @@ def _verdict(title: str, stack: Stack, hub: str, answer: HubAnswer, has_token: b
     name, revision = stack.model.name, stack.model.revision or "main"
     asked = f"with the {TOKEN} of {stack.file}" if has_token else "without a token"
     commit = f" ({answer.commit[:SHORT]})" if answer.commit and answer.commit != revision else ""
-    wrong: dict[Access, tuple[str, str]] = {
+    wrong: dict[ModelAccess, tuple[str, str]] = {
         "no revision": (f"{name} has no revision {revision!r}", f"{_at(stack, 'revision')}: see {hub}/{name}/commits"),
         "no model": (
             f"{hub} has no {name}, asked {asked}",

@@ -16,7 +16,7 @@ from whisperctl.loading.assemble import build
 from whisperctl.loading.document import parse
 from whisperctl.operate.importing.draft import Draft
 from whisperctl.operate.importing.objects import CODE, Objects
-from whisperctl.operate.importing.server import Command, Word, command_of, parsed
+from whisperctl.operate.importing.server import Command, CommandWord, command_of, parsed
 from whisperctl.output import looks_secret
 from whisperctl.plan.package_changes import config
 from whisperctl.scaffold import vllm_version
@@ -189,7 +189,7 @@ def _options(draft: Draft, objects: Objects, command: Command) -> None:
         _option(draft, option, words)
 
 
-def _option(draft: Draft, option: str, words: Sequence[Word]) -> None:
+def _option(draft: Draft, option: str, words: Sequence[CommandWord]) -> None:
     if looks_secret(option.replace("-", "_").upper()):
         draft.ask(("vllm",), f"the command has {option}, whose value is not repeated here: what is it for?")
     elif None in words:
@@ -202,13 +202,13 @@ def _option(draft: Draft, option: str, words: Sequence[Word]) -> None:
         draft.put(("vllm", "args", name.removeprefix("no-") if off else name), False if off else _value(words))
 
 
-def _is_default(stack: Stack, option: str, words: Sequence[Word]) -> bool:
+def _is_default(stack: Stack, option: str, words: Sequence[CommandWord]) -> bool:
     """Whether an option says what its key under `vllm` is without being written."""
     field = _FIELDS.get(option)
     return field is not None and None not in words and _value(words) == getattr(stack.vllm, field)
 
 
-def _value(words: Sequence[Word]) -> Any:
+def _value(words: Sequence[CommandWord]) -> Any:
     """The words behind an option as a value of YAML."""
     values = [_typed(str(word)) for word in words]
     if not values:

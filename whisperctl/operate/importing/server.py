@@ -16,7 +16,7 @@ DEEPEST = 20
 """Names that lead to names, before a value counts as unknown."""
 _MODULES = ("vllm.entrypoints.openai.api_server", "vllm.entrypoints.api_server")
 """What is run with `python -m` in place of `vllm serve`."""
-Word = str | None
+CommandWord = str | None
 """A word of a command; None where the code decides it when it runs."""
 
 
@@ -25,7 +25,7 @@ class Command:
     """How a server is started."""
 
     model: str | None = None
-    options: Mapping[str, Sequence[Word]] = field(default_factory=dict)
+    options: Mapping[str, Sequence[CommandWord]] = field(default_factory=dict)
     """Long option, with its dashes -> its words; none of a bare one."""
 
 
@@ -45,10 +45,10 @@ def command_of(source: str, environ: Mapping[str, str]) -> Command | None:
     return parsed(max(commands, key=len)) if commands else None
 
 
-def parsed(words: Sequence[Word]) -> Command:
+def parsed(words: Sequence[CommandWord]) -> Command:
     """The words behind `vllm serve`: a model, and options in any spelling."""
     model: str | None = None
-    options: dict[str, list[Word]] = {}
+    options: dict[str, list[CommandWord]] = {}
     name = ""
     for word in words:
         if word is not None and word.startswith("--"):
@@ -63,7 +63,7 @@ def parsed(words: Sequence[Word]) -> Command:
     return Command(model=model or (named[0] if named else None), options=options)
 
 
-def _served(reading: _Reading, node: ast.AST) -> list[Word] | None:
+def _served(reading: _Reading, node: ast.AST) -> list[CommandWord] | None:
     """What stands behind `vllm serve` in a list, a text of one line, or neither: None."""
     if isinstance(node, ast.List | ast.Tuple | ast.BinOp):
         value = reading.value(node)
@@ -75,7 +75,7 @@ def _served(reading: _Reading, node: ast.AST) -> list[Word] | None:
     return _behind(words)
 
 
-def _split(text: Any) -> list[Word]:
+def _split(text: Any) -> list[CommandWord]:
     if not isinstance(text, str) or not ("vllm serve " in text or any(module in text for module in _MODULES)):
         return []
     try:
@@ -84,7 +84,7 @@ def _split(text: Any) -> list[Word]:
         return []
 
 
-def _behind(words: Sequence[Word]) -> list[Word] | None:
+def _behind(words: Sequence[CommandWord]) -> list[CommandWord] | None:
     for at, word in enumerate(words[:6]):
         is_ours = at > 0 and word == "serve" and (words[at - 1] is None or str(words[at - 1]).endswith("vllm"))
         if is_ours or word in _MODULES:

@@ -10,9 +10,9 @@ from whisperctl.operate.watch.observation import HOURS, Observation
 from whisperctl.plan.changes import Change
 from whisperctl.plan.values import step
 
-Kind = Literal["unreadable", "drift", "moved on", "unfinished", "failed start", "failed build", "unhealthy", "leak",
-               "advisory", "probe"]  # fmt: skip
-State = Literal["begins", "over"]
+ConditionKind = Literal["unreadable", "drift", "moved on", "unfinished", "failed start", "failed build", "unhealthy",
+                        "leak", "advisory", "probe"]  # fmt: skip
+NoticeState = Literal["begins", "over"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, order=True)
@@ -21,7 +21,7 @@ class Condition:
 
     project: str
     stack: str
-    kind: Kind
+    kind: ConditionKind
     about: str
     """What it is about: an address, a service, a version; empty for the stack as a whole."""
     text: str = ""
@@ -33,7 +33,7 @@ class Notice:
     """Something that began or is over."""
 
     condition: Condition
-    state: State
+    state: NoticeState
 
 
 def conditions(observation: Observation) -> Iterator[Condition]:
@@ -42,7 +42,7 @@ def conditions(observation: Observation) -> Iterator[Condition]:
         yield Condition(project=observation.project, stack=observation.stack, kind=kind, about=about, text=text)
 
 
-Wrong = tuple[Kind, str, str]
+Wrong = tuple[ConditionKind, str, str]
 """What sort of thing, about what, and what is the matter."""
 
 
@@ -95,7 +95,7 @@ class OpenConditions:
     """What has been told of and is not over; it grows with what is wrong and not with time."""
 
     def __init__(self) -> None:
-        self._open: dict[tuple[str, str, Kind, str], Condition] = {}
+        self._open: dict[tuple[str, str, ConditionKind, str], Condition] = {}
 
     def news(self, now: Iterable[Condition], looked_at: Sequence[Observation]) -> list[Notice]:
         """What began and what is over since the last time.

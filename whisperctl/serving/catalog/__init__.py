@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 Numbers = tuple[int, ...]
-Kind = Literal["switch", "bare", "either", "list", "value"]
+OptionKind = Literal["switch", "bare", "either", "list", "value"]
 """An option's: `--x` or `--no-x`; `--x` alone; `--x` or `--x VALUE`; `--x A B` or one JSON text; `--x VALUE`."""
 
 DECODER_POSITIONS = 448
@@ -90,7 +90,7 @@ class Rule:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Sharing:
+class KnownSharing:
     """Several engines on one GPU, each taking new recordings in on every few steps only."""
 
     since: str
@@ -115,7 +115,7 @@ class Tuning:
     api_servers_at_most: int
     measured: bool
     source: str
-    sharing: Sharing | None = None
+    sharing: KnownSharing | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -208,7 +208,7 @@ def tuning(gpu_name: str, model: KnownModel | None) -> Tuning:
     light = model is not None and model.kv_bytes_per_token * 1948 <= document["light_kv_mib"] * 2**20
     size = "light" if light else "heavy"
     row = next(row for row in document["rows"] if (row["gpu"], row["size"]) == (gpu_name, size))
-    sharing = Sharing(**row["sharing"]) if "sharing" in row else None
+    sharing = KnownSharing(**row["sharing"]) if "sharing" in row else None
     return Tuning(**{key: value for key, value in {**row, "sharing": sharing}.items() if key not in ("gpu", "size")})
 
 
@@ -224,9 +224,9 @@ def options(version: str) -> frozenset[str]:
     return _in_release("options", version)
 
 
-def option_kind(version: str, option: str) -> Kind:
+def option_kind(version: str, option: str) -> OptionKind:
     """What stands behind `option`, which `version` knows."""
-    kinds: tuple[Kind, ...] = ("switch", "bare", "either", "list")
+    kinds: tuple[OptionKind, ...] = ("switch", "bare", "either", "list")
     for kind in kinds:
         if option in _in_release(kind, version):
             return kind
