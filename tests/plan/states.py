@@ -31,7 +31,7 @@ from whisperctl.state import secret
 from whisperctl.state.desired import Wanted, desired, resolve
 from whisperctl.state.fingerprints import fingerprint
 from whisperctl.state.labels import Labels, new
-from whisperctl.state.line import named
+from whisperctl.state.line import is_line, named
 from whisperctl.state.live import Live
 from whisperctl.state.ownership import SHARED
 from whisperctl.state.records import RolloutRecord, RolloutState
@@ -149,20 +149,19 @@ def changed(state: Live, address: Address, **fields: Any) -> Live:
     return replace(state, owned={**state.owned, address: {**state.owned[address], **fields}})
 
 
-def with_rollout(state: Live, version: str, is_now: RolloutState, **record: Any) -> Live:
-    """The same, with the record of a rollout on one version of `speech`."""
-    address = version_address("speech", version)
+def with_rollout(state: Live, version: str, is_now: RolloutState, *, deployment: str = "speech", **record: Any) -> Live:
+    """The same, with the record of a rollout on one version."""
+    address = version_address(deployment, version)
     record = {"at": "2026-11-29T00:00:00Z", **record}
-    return live(
-        {**state.owned, address: relabelled(state.owned[address], rollout=RolloutRecord(state=is_now, **record))}
-    )
+    made = RolloutRecord(state=is_now, **record)
+    return live({**state.owned, address: relabelled(state.owned[address], rollout=made)})
 
 
-def with_version(state: Live, version: str, is_now: RolloutState, **record: Any) -> Live:
-    """The same, with another version of the line of `speech` that came so far, asleep with its package."""
-    asleep = applied(wanted(line(version, minimum_instances=0))).owned.items()
-    owned = {a: raw for a, raw in asleep if a.kind in (Kind.VERSION, Kind.PACKAGE)}
-    return with_rollout(live({**state.owned, **owned}), version, is_now, **record)
+def with_version(state: Live, version: str, is_now: RolloutState, *, deployment: str = "speech", **record: Any) -> Live:
+    """The same, with another version of the line that came so far, asleep with its package."""
+    asleep = applied(wanted(line(version, deployment=deployment, minimum_instances=0))).owned.items()
+    owned = {a: {**raw, "default": False} for a, raw in asleep if a.kind in (Kind.VERSION, Kind.PACKAGE)}
+    return with_rollout(live({**state.owned, **owned}), version, is_now, deployment=deployment, **record)
 
 
 @cache
@@ -190,9 +189,13 @@ def _raw(what: Wanted, address: Address) -> Json:
         case Kind.VERSION:
             secrets = {v.name: _fingerprint(v.value) for v in what.stack.env if v.secret}
             labels = new(owner=stack_name, id="v1", env_names=[v.name for v in what.stack.env], secrets=secrets)
-            return {"id": "v1", **fields, "labels": labels}
+            raw = {"id": "v1", **fields, "labels": labels}
+            if not is_line(what.stack):
+                return raw
+            served = RolloutRecord(state="served", at="2026-11-29T00:00:00Z")
+            return relabelled({**raw, "default": True}, rollout=served)
         case Kind.DEPLOYMENT:
-            return {"id": "d1", **fields, "labels": new(owner=stack_name, id="d1")}
+            return {"id": "d1", **fields, "labels": new(owner=stack_name, id="d1", protect=what.stack.protect)}
         case Kind.SERVICE:
             return {"id": "s1", **fields, "labels": new(owner=stack_name, id="s1")}
 

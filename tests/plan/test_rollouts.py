@@ -16,16 +16,14 @@ from tests.plan.states import (
     stack,
     steps,
     wanted,
-    with_rollout,
     with_version,
-    without,
 )
 from whisperctl.state.live import Live
 from whisperctl.state.resources import service_address, version_address
 
 OLD, NEW = "v1-00000001", "v1-00000002"
 DOOR = service_address("door")
-SERVES = with_rollout(applied(wanted(line(OLD))), OLD, "served")
+SERVES = applied(wanted(line(OLD)))
 WANTED = wanted(line(NEW), code="two")
 
 
@@ -105,7 +103,7 @@ def test_a_rollout_that_was_cut_off_goes_on_where_it_was(is_now: str, led: bool,
 
 def test_a_switch_that_was_cut_off_is_gated_again_before_the_rest_follows() -> None:
     two = applied(wanted(line(OLD, services=["door", "more"])))
-    state = led_on(with_version(with_rollout(two, OLD, "served"), NEW, "passed"))
+    state = led_on(with_version(two, NEW, "passed"))
     plan = planned(wanted(line(NEW, minimum_instances=0, services=["door", "more"])), state)
     assert plan.rollout is not None
     assert (plan.rollout.serving, plan.rollout.replaces) == (OLD, OLD)
@@ -127,9 +125,7 @@ def test_a_paused_stack_gates_and_switches_and_sleeps_on() -> None:
 
 
 def test_without_a_service_the_default_version_moves_and_is_probed() -> None:
-    asleep = without(SERVES, DOOR)
-    state = changed(asleep, version_address("speech", OLD), default=True)
-    plan = planned(wanted(line(NEW, services=[]), code="two"), state)
+    plan = planned(wanted(line(NEW, services=[]), code="two"), applied(wanted(line(OLD, services=[]))))
     kinds = [operation.kind for operation in plan.operations]
     assert kinds == ["create", "upload", "gate", "switch", "probe", "retire", "seal"]
 

@@ -140,7 +140,7 @@ def test_what_is_made_again_or_renamed_is_taken_whole_or_refused() -> None:
     assert planned(other, applied(BEFORE), only=["*"]).refused == ()
 
 
-SERVES = with_rollout(applied(wanted(line())), "v1-00000001", "served")
+SERVES = applied(wanted(line()))
 ROLLED = wanted(line("v1-00000002"), code="two")
 STEPS = ["gate", "switch", "bake", "retire"]
 

@@ -7,14 +7,14 @@ from typing import Any
 import pytest
 
 from tests.harness.answers import Answers, page, project
-from tests.plan.states import applied, line, planned, stack, wanted, with_rollout
+from tests.plan.states import applied, line, planned, stack, wanted
 from whisperctl.plan.plan import Plan
 from whisperctl.plan.survey import surveyed
 from whisperctl.state.labels import new
 from whisperctl.state.live import Live
 
 OLD, NEW = "v1-00000001", "v1-00000002"
-SERVES = with_rollout(applied(wanted(line(OLD))), OLD, "served")
+SERVES = applied(wanted(line(OLD)))
 TYPE = {"id": "t1", "name": "t4-small", "accelerator": 1, "memory": 12288, "priority": 0}
 PERMISSIONS = ["services.delete", "services.list"]
 

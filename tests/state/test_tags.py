@@ -15,7 +15,6 @@ from tests.plan.states import (
     relabelled,
     stack,
     wanted,
-    with_rollout,
     with_version,
 )
 from whisperctl.state.desired import Wanted
@@ -133,7 +132,7 @@ def test_tags_of_the_last_three_revisions_are_kept_for_a_rollback() -> None:
 
 
 def test_tags_of_versions_that_sleep_for_a_rollback_are_kept() -> None:
-    serves = with_rollout(applied(wanted(line(), tag="one")), "v1-00000001", "served")
+    serves = applied(wanted(line(), tag="one"))
     state = with_version(serves, "v1-0000000a", "served", at="2026-01-01T00:00:00Z")
     new_version = wanted(line("v1-00000002"), code="two", tag="two")
     assert needed_tags(new_version, state, False) == {"two", "one"}  # that of the one which is deleted is not
