@@ -134,7 +134,7 @@ class FakeVllm:
             return "Maximum file size exceeded"
         if shape not in ("json", "text", "verbose_json") or (shape == "verbose_json" and self.version < "0.12"):
             return "Currently only support response_format `text`, `json` or `verbose_json`"
-        return "" if content[:4] == b"RIFF" else "Invalid or unsupported audio file."
+        return "" if content[:4] in (b"RIFF", b"fLaC") else "Invalid or unsupported audio file."
 
 
 def _segment(number: int, start: float, end: float, said: str) -> dict[str, Any]:

@@ -10,7 +10,9 @@ import math
 import wave
 from array import array
 from functools import cache
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -73,7 +75,11 @@ def text(sentences: list[list[str]]) -> str:
 
 
 def listen(content: bytes) -> tuple[float, list[tuple[float, float, str]]]:
-    """Seconds of audio, and `(start, end, sentence)` for each sentence in a WAV file, however loud it is."""
+    """Seconds of audio, and `(start, end, sentence)` for each sentence in a WAV or FLAC file, however loud it is."""
+    if content[:4] == b"fLaC":
+        soundfile: Any = import_module("soundfile")  # whoever sends FLAC has it
+        heard, pace = soundfile.read(io.BytesIO(content), dtype="int16")
+        content = wav(heard.tobytes(), pace)
     with wave.open(io.BytesIO(content)) as file:
         rate, channels = file.getframerate(), file.getnchannels()
         samples = np.frombuffer(file.readframes(file.getnframes()), "<i2")[::channels].astype(np.float32)

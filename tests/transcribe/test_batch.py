@@ -331,6 +331,13 @@ def test_hours(bench: Bench) -> None:
     assert (bench.folder / "out" / "day.srt").read_text().count(" --> ") == 60 * rounds
 
 
+def test_what_is_sent_as_flac_is_heard_as_well(bench: Bench) -> None:
+    pytest.importorskip("soundfile")
+    sentences = tones.sentences_of(16)
+    (done,) = bench.run(bench.say("a.wav", sentences), upload="flac")
+    assert texts([done]) == [tones.text(sentences)], done
+
+
 @pytest.mark.skipif(not shutil.which("ffmpeg"), reason="ffmpeg is not on PATH")
 @pytest.mark.parametrize("suffix", ["mp3", "m4a", "flac", "webm", "mp4"])
 def test_pyav_where_there_is_no_ffmpeg(bench: Bench, monkeypatch: pytest.MonkeyPatch, suffix: str) -> None:
