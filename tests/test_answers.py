@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from whisperctl.clock import SystemClock
 from whisperctl.control.api import Api
+from whisperctl.control.tries import ATTEMPTS
 from whisperctl.endpoint.client import Answer, Endpoint, TooSlow
 from whisperctl.endpoint.probe import model_names
 from whisperctl.endpoint.transcription import read
@@ -179,7 +180,7 @@ def test_a_rate_limit_without_sense_is_a_minute(server: Server, api: Api, reset:
     api.rest.limit = 60
     with pytest.raises(ApiError, match="answered 429"):
         api.deployments()
-    assert 1 < len(server.requests) <= 62
+    assert 1 < len(server.requests) <= 62 + ATTEMPTS  # which a busy machine may time out
 
 
 SHAPES: list[Any] = [
