@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -39,6 +39,20 @@ class ImpatientClock(SkippingClock):
     """Ten seconds pass with every sleep."""
 
     per_sleep = 10.0
+
+
+class WhileItWaits(SkippingClock):
+    """Does something once, in the first wait for at least so many seconds."""
+
+    def __init__(self, does: Callable[[], None], seconds: float = 90.0) -> None:
+        super().__init__()
+        self.does, self.seconds, self.done = does, seconds, False
+
+    def sleep(self, seconds: float) -> None:
+        if seconds > self.seconds and not self.done:
+            self.done = True
+            self.does()
+        super().sleep(seconds)
 
 
 def gone(holder: LeaseHolder | None = None) -> dict[str, str]:

@@ -11,7 +11,7 @@ from dataclasses import replace
 import pytest
 
 from tests.harness import leases
-from tests.harness.leases import ImpatientClock, SkippingClock
+from tests.harness.leases import ImpatientClock, SkippingClock, WhileItWaits
 from tests.harness.project import Project, QuickClock, report
 from whisperctl.apply.events import Ended, Event
 from whisperctl.apply.holder import is_gone, new_holder
@@ -300,20 +300,6 @@ def test_a_lease_is_renewed_while_an_update_sits_out_a_long_rate_limit(project: 
 # --- writing it, and beside it, while UbiOps refuses, fails or is slow ------------------------------------------------
 
 
-class WhileItWaits(SkippingClock):
-    """Does something once, in the first wait for at least so many seconds."""
-
-    def __init__(self, does: Callable[[], None], seconds: float = 90.0) -> None:
-        super().__init__()
-        self.does, self.seconds, self.done = does, seconds, False
-
-    def sleep(self, seconds: float) -> None:
-        if seconds > self.seconds and not self.done:
-            self.done = True
-            self.does()
-        super().sleep(seconds)
-
-
 def throttle(project: Project) -> None:
     """Refuse the next PATCH of the deployment, for longer than a lease lasts."""
     project.fault("throttle", method="PATCH", path="/deployments/alpha$", reset=100, count=1)
@@ -527,6 +513,47 @@ def test_whoever_finds_that_the_world_has_moved_since_its_plan_plans_again(
     [outcome] = apply_plans(plans, world)
     assert outcome.succeeded, report(outcome)
     assert all(plan.is_empty for plan in plan_stacks(project.load(mine), world, destroy))
+
+
+def test_whoever_replaces_a_deployment_waits_for_whoever_works_on_the_old_one(project: Project) -> None:
+    project.apply()
+    new = project.write("new.yaml", deployment={"name": "beta"}, service={"name": "beta"})
+    write_labels(project, **leases.ELSEWHERE)
+    waited: list[float] = []
+
+    class Clock(ImpatientClock):
+        def sleep(self, seconds: float) -> None:
+            if not waited and "waiting for another apply of deployment/alpha" in " ".join(project.said):
+                waited.append(seconds)
+                assert project.names() == before
+                project.api().update_version("alpha", "v1", {"maximum_instances": 3})
+                write_labels(project, **leases.gone())
+            super().sleep(seconds)
+
+    before = project.names()
+    [outcome] = project.perform(new, world=project.world(Clock()))
+    assert waited
+    assert outcome.succeeded, report(outcome)
+    assert [raw["name"] for raw in project.api().deployments()] == ["beta"]
+    assert "whisperctl-lease" not in labels(project, "beta")
+
+
+def test_a_deployment_is_replaced_under_the_lease_of_the_old_one_which_is_given_back(project: Project) -> None:
+    project.apply()
+    new = project.write("new.yaml", deployment={"name": "beta"}, service={"name": "beta"})
+    project.fault("build-fail", count=1)
+    holders: list[LeaseHolder | None] = []
+
+    def listen(event: Event) -> None:
+        if isinstance(event, Ended) and str(event.operation.address) == "deployment/beta":
+            holders.append(holder(project))
+
+    world = replace(project.world(), listen=listen)
+    [outcome] = apply_plans(plan_stacks(project.load(new), world), world)
+    assert not outcome.succeeded
+    assert [is_gone(known) for known in holders if known] == [False]
+    assert holder(project) is None
+    assert Labels(labels(project, "beta")).lease is None
 
 
 def test_a_saved_plan_is_performed_exactly_or_not_at_all(project: Project) -> None:

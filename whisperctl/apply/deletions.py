@@ -78,8 +78,9 @@ def _forget(job: Job, address: Address) -> None:
     for known in list(job.seen):
         if known == address or hangs_on(known, address):
             job.saw(known, None)
-    if address == deployment_address(job.deployment):
-        job.lease.end()
+    for lease in (job.lease, *job.lease.also):
+        if address == deployment_address(lease.deployment):
+            lease.end()
 
 
 def _is_earlier_version(job: Job, address: Address) -> bool:

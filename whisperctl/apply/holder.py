@@ -32,6 +32,10 @@ class Sightings:
         return is_gone(holder) or now - self._since >= SECONDS
 
 
+class NotFree(Exception):
+    """Somebody else's lease is on the deployment after all."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Taken:
     """What was found when the lease was taken."""

@@ -14,17 +14,20 @@ Two commands that write never work on one stack at once. A lease lasts 60 s and 
   and none begins without the fence. What a rate limit, a 5xx or a time-out holds up is read again before it is sent
   again, and renewals go on in between. Whoever took longer than `QUICK` to take a lease plans again: its map of labels
   may have arrived over somebody's who came and went.
+- Of every deployment that a plan changes or deletes. Without a deployment there is none: what is made then, UbiOps does
+  not make twice; what is adopted is read right before each try; what is left to delete is a tag or an environment that
+  stacks share, which no lease keeps from others: who uses it is asked right before.
 """
 
 from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 
-from whisperctl.apply.holder import SECONDS, Sightings, Taken, holder_in_words, new_holder, renewed
+from whisperctl.apply.holder import SECONDS, NotFree, Sightings, Taken, holder_in_words, new_holder, renewed
 from whisperctl.clock import StoppableClock
 from whisperctl.control.api import Api, Json
 from whisperctl.errors import ApiError, Interrupted, StalePlan
@@ -55,10 +58,6 @@ GIVE_UP = 3600.0
 OVER = "Another apply of this stack has taken over: this one could not renew its lease in time.\n  Plan again."
 
 
-class _NotFree(Exception):
-    """Somebody else's lease is on the deployment."""
-
-
 class Lease:
     """The lease of one deployment, as this process takes, keeps and gives it back. Safe to use from several threads."""
 
@@ -72,6 +71,8 @@ class Lease:
         """Whether it is written on the deployment."""
         self.lost = False
         """Whether somebody else has it."""
+        self.also: Sequence[Lease] = ()
+        """Leases of further deployments without which nothing may be written either."""
         self._urgent = api.urgent()
         self._fenced = self.api.urgent()
         self._api = api
@@ -106,20 +107,17 @@ class Lease:
                 waited = said = True
                 self._clock.sleep(LOOK_EVERY)
                 continue
-            with suppress(_NotFree):
+            with suppress(NotFree):
                 taken = self._taken(raw, start)
                 self.placed, self._next_renewal = True, self._sent + FIRST_LOOK
                 return replace(taken, waited=waited)
             waited = True
 
     def _taken(self, raw: Json, start: float) -> Taken:
-        """With our lease written over one that is free, as it stands in `raw`, read when the clock was at `start`.
-
-        Raises:
-            _NotFree: a rival's is there after all.
-        """
+        """With ours written over one that is free in `raw`, read when the clock was at `start`; or raises NotFree."""
         self.holder = new_holder()
         self._changes.clear()
+        self._may_be_removed = False
         free = Labels.of(raw).lease
         doubtful = math.inf  # when the first try began that may arrive, or have arrived, at any moment
         for_first_try = [raw]
@@ -131,7 +129,7 @@ class Lease:
                 began, before = self._clock.boottime(), self._urgent.deployment(self.deployment)
             holder = Labels.of(before).lease
             if before is None or (holder is not None and holder != free and not self._is_ours(holder)):
-                raise _NotFree
+                raise NotFree
             try:
                 self._sent = self._write(Labels.of(before))
             except ApiError as error:
@@ -158,7 +156,7 @@ class Lease:
         """Write our lease as one that was renewed: whoever else wrote theirs sees that this one is at work."""
         raw = self._urgent.deployment(self.deployment)
         if not self._is_ours(Labels.of(raw).lease):
-            raise _NotFree
+            raise NotFree
         self._sent = self._write_again(Labels.of(raw))
 
     def _write_again(self, labels: Labels) -> float:
@@ -173,14 +171,10 @@ class Lease:
         return sent
 
     def _ours(self) -> Json:
-        """The deployment, with our lease on it.
-
-        Raises:
-            _NotFree: it is not.
-        """
+        """The deployment with our lease on it; raises NotFree without."""
         raw = self._api.deployment(self.deployment)
         if raw is None or not self._is_ours(Labels.of(raw).lease):
-            raise _NotFree
+            raise NotFree
         return raw
 
     def _is_ours(self, holder: LeaseHolder | None) -> bool:
@@ -194,7 +188,7 @@ class Lease:
         Raises:
             StalePlan: somebody else is known to have taken the lease: what is waited for may never come.
         """
-        if self.lost:
+        if self.lost or any(lease.lost for lease in self.also):
             raise StalePlan(OVER)
 
     def fence(self) -> float:
@@ -205,13 +199,14 @@ class Lease:
             ApiError: the time has run out, and UbiOps does not tell who has it now.
         """
         self.check()
+        left = min((lease.fence() for lease in self.also), default=math.inf)
         if not self.placed:
-            return math.inf
+            return left
         if self._left() < MARGIN:
             with self._recovering:
                 if self._left() < MARGIN:
                     self._recover()
-        return self._left() - 1.0
+        return min(left, self._left() - 1.0)
 
     def _left(self) -> float:
         return self._sent + SECONDS - self._clock.boottime()
@@ -221,16 +216,15 @@ class Lease:
         start = self._clock.boottime()
         while True:
             try:
-                if not self._recovered():
-                    self.lost = True
-                    raise StalePlan(OVER)
+                if self._recovered():
+                    return
+                self.lost = True
+                raise StalePlan(OVER)
             except ApiError as error:
                 passing = error.status in (0, 429) or error.status >= 500
                 if not passing or self._clock.boottime() - start > GIVE_UP:
                     raise
                 self._clock.sleep(RETRY_EVERY)
-            else:
-                return
 
     def _recovered(self) -> bool:
         raw = self._urgent.deployment(self.deployment)
@@ -313,6 +307,11 @@ class Lease:
     def begin(self, sent: float) -> None:
         """The deployment was just created with our lease in it; `sent` is `boottime` before that was asked for."""
         self._sent, self._next_renewal, self.placed = sent, sent + FIRST_LOOK, True
+        self._may_be_removed = False
+
+    def another(self, deployment: str) -> Lease:
+        """The lease of another deployment of the same project, not taken yet."""
+        return Lease(self._api, deployment, self._clock, self._say)
 
     def end(self) -> None:
         """The deployment is gone, and our lease with it."""

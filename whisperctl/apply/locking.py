@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from whisperctl.apply.holder import Taken
 from whisperctl.apply.job import Job
+from whisperctl.apply.lease import Lease
 from whisperctl.apply.payloads import coming_tags
 from whisperctl.control.api import Json
 from whisperctl.errors import StalePlan
@@ -15,27 +17,19 @@ from whisperctl.plan.plan import Plan
 from whisperctl.state.fingerprints import fingerprint
 from whisperctl.state.label_text import merged
 from whisperctl.state.labels import Labels
-from whisperctl.state.resources import Kind, deployment_address
+from whisperctl.state.resources import Address, Kind, deployment_address, hangs_on
 
 ROUNDS = 5
 """Times that a stack is planned again before its apply gives up."""
 
 
 def begin(job: Job, replan: Callable[[Plan], Plan] | None) -> None:
-    """Take the stack's lease, where there is a deployment to write it on, and plan again if the world has moved.
+    """Take the leases of the plan's deployments, where there are any yet, and plan again if the world has moved.
 
     Raises:
         StalePlan: it has moved, and the stack may not be planned again.
     """
-    address = deployment_address(job.deployment)
-    if not (job.created_elsewhere or address in job.plan.live.owned):
-        return  # the deployment is created with the lease on it
-    taken = job.lease.take()
-    unsure = taken.waited or job.created_elsewhere or (taken.slow and not job.exactly)
-    moved = unsure or _has_moved(job, taken.before, taken.now)
-    job.created_elsewhere = False
-    job.before = Labels.of(taken.before)
-    now = taken.now
+    moved, now = _lease_all(job)
     for _ in range(ROUNDS):
         if not moved:
             break
@@ -44,22 +38,65 @@ def begin(job: Job, replan: Callable[[Plan], Plan] | None) -> None:
         job.plan = replan(job.plan)
         job.seen = dict(job.plan.live.fingerprints)
         if not job.plan.operations:
-            job.say(address, "the other apply has done what this one was going to do")
+            job.say(deployment_address(job.deployment), "the other apply has done what this one was going to do")
             return
-        if not job.plan.destroy and job.lease.deployment != lease_name(job.plan):
-            job.lease.deployment = lease_name(job.plan)  # the other apply has renamed the deployment
-            now = job.lease.take().now
-            moved = _differs(job, now)
-            continue
-        if address not in job.plan.live.owned:
-            job.lease.give_back()  # where it is left at all: the deployment is made again, with a lease of its own
-            return
-        now = job.lease.api.deployment(job.lease.deployment)
-        moved = _differs(job, now)
+        moved, now = _lease_all(job)
     if moved:
+        address = deployment_address(job.deployment)
         raise StalePlan(f"{address} goes on changing on UbiOps while it is planned.\n  Plan again.")
     if now is not None:
         _write_unsettled(job, now)
+
+
+def _lease_all(job: Job) -> tuple[bool, Json | None]:
+    """Hold the leases of all deployments that the plan changes or deletes.
+
+    Returns whether anything has moved since the plan, and the stack's own deployment as it is now, which may be still
+    to be made: it is created with the lease on it. Taken in the order of their names, so that no two applies wait for
+    each other.
+    """
+    plan, own, leaving = job.plan, lease_name(job.plan), _leaving(job.plan)
+    is_there = job.created_elsewhere or deployment_address(job.deployment) in plan.live.owned
+    others = {lease.deployment: lease for lease in job.lease.also}
+    if job.lease.placed and (not is_there or job.lease.deployment != own):
+        job.lease.give_back()  # where it is left at all: another apply has renamed the deployment, or deleted it
+    for name in others.keys() - leaving:
+        others.pop(name).give_back()
+    job.lease.deployment = own
+    moved, now = job.created_elsewhere, None
+    for name in sorted({own, *leaving} if is_there else leaving):
+        lease = job.lease if name == own else others.setdefault(name, job.lease.another(name))
+        job.lease.also = [*others.values()]  # renewed from now on
+        has_moved, raw = _lease_one(job, lease)
+        moved = moved or has_moved
+        now = raw if name == own else now
+    job.created_elsewhere = False
+    return moved, now
+
+
+def _leaving(plan: Plan) -> set[str]:
+    """The names of the stack's other deployments which the plan deletes, or something of them."""
+    own = {plan.wanted.stack.deployment.name, lease_name(plan)}
+    return {
+        address.names[0]
+        for address in plan.live.owned
+        if address.kind is Kind.DEPLOYMENT
+        and address.names[0] not in own
+        and any(o.kind == "delete" and (o.address == address or hangs_on(o.address, address)) for o in plan.operations)
+    }
+
+
+def _lease_one(job: Job, lease: Lease) -> tuple[bool, Json | None]:
+    """Take a lease, or look at what is under one that is held; whether that has moved, and what it is now."""
+    address = deployment_address(job.deployment if lease is job.lease else lease.deployment)
+    if lease.placed:
+        now = lease.api.deployment(lease.deployment)
+        return _differs(job, address, now), now
+    taken = lease.take()
+    if lease is job.lease:
+        job.before = Labels.of(taken.before)
+    unsure = taken.waited or (taken.slow and not job.exactly)
+    return unsure or _has_moved(job, address, taken), taken.now
 
 
 def lease_name(plan: Plan) -> str:
@@ -68,19 +105,18 @@ def lease_name(plan: Plan) -> str:
     return plan.live.renamed.get(address, address).names[0]
 
 
-def _has_moved(job: Job, before: Json | None, now: Json | None) -> bool:
+def _has_moved(job: Job, address: Address, taken: Taken) -> bool:
     """Whether anybody has worked on the stack since it was planned.
 
     Every command that writes changes the deployment, if only by its lease.
     """
-    planned = job.plan.live.owned.get(deployment_address(job.deployment), {})
-    touched = (before or {}).get("last_updated") != planned.get("last_updated")
-    return _differs(job, now) or (touched and not job.exactly)
+    planned = job.plan.live.owned.get(address, {})
+    touched = (taken.before or {}).get("last_updated") != planned.get("last_updated")
+    return _differs(job, address, taken.now) or (touched and not job.exactly)
 
 
-def _differs(job: Job, now: Json | None) -> bool:
-    """Whether the deployment is not the one planned with, but for the labels that its lease writes."""
-    address = deployment_address(job.deployment)
+def _differs(job: Job, address: Address, now: Json | None) -> bool:
+    """Whether a deployment is not the one planned with, but for the labels that its lease writes."""
     before, after = (
         fingerprint(address, raw and {**raw, "labels": Labels.of(raw).without_bookkeeping}, job.plan.wanted.state)
         for raw in (job.plan.live.owned.get(address), now)
@@ -110,3 +146,5 @@ def give_back(job: Job) -> None:
     """
     as_before = (lambda _raw: {}) if job.touched else (lambda raw: Labels.of(raw).bookkeeping_of(job.before))
     job.lease.give_back(as_before)
+    for lease in job.lease.also:
+        lease.give_back()

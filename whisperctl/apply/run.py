@@ -152,7 +152,7 @@ class Run:
 
     def _leases(self) -> list[Lease]:
         """Those to keep alive while the run lasts."""
-        return [job.lease for job in self.jobs]
+        return [lease for job in self.jobs for lease in (job.lease, *job.lease.also)]
 
     def _begin(self, job: Job) -> None:
         begin(job, self.replan)
