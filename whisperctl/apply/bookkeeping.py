@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from whisperctl import __version__
-from whisperctl.apply.fresh import access_to, read_now, unchanged
+from whisperctl.apply.fresh import read_now, unchanged, write_labels
 from whisperctl.apply.job import Job
 from whisperctl.apply.payloads import (
     coming_tags,
@@ -161,17 +161,18 @@ def _seal_objects(job: Job) -> None:
 
 
 def _seal_one(job: Job, address: Address) -> None:
-    raw = read_now(job, address)
-    if raw is None:
-        return
+    write_labels(job, address, lambda raw: _sealed(job, address, raw))
+
+
+def _sealed(job: Job, address: Address, raw: Json) -> dict[str, str]:
+    """The labels of an object after the apply."""
     labels = Labels.of(raw)
     written = labels.written(id=raw["id"])
     if address == version_address(job.deployment, job.version) and job.plan.wanted.keeps_package:
         written = Labels(written).written(rendering=labels.rendering or _rendering(job, address, labels))
     if address.kind is not Kind.VERSION:  # whose digest is its package's
         written = Labels(written).written(digest=digest_of({address: job.plan.wanted.state[address]}))
-    if written != labels.all:
-        job.saw(address, access_to(job, address).change(raw, {"labels": written}))
+    return written
 
 
 def _rendering(job: Job, version: Address, labels: Labels) -> Rendering:
@@ -182,6 +183,4 @@ def _rendering(job: Job, version: Address, labels: Labels) -> Rendering:
 
 def _write_id(job: Job, address: Address) -> None:
     """Of an object that stays although no file names it, as an earlier version of a line does: its own id."""
-    raw = read_now(job, address)
-    if raw is not None:
-        job.saw(address, access_to(job, address).change(raw, {"labels": Labels.of(raw).written(id=raw["id"])}))
+    write_labels(job, address, lambda raw: Labels.of(raw).written(id=raw["id"]))

@@ -11,12 +11,12 @@ import io
 import os
 import re
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from whisperctl import __version__
-from whisperctl.apply.fresh import create_once, is_lost, not_there, send_until_arrived
+from whisperctl.apply.fresh import create_once, is_lost, not_there, send_until_arrived, write_labels
 from whisperctl.apply.job import FAILED, Job
 from whisperctl.apply.polling import wait_for
 from whisperctl.clock import latest_moment
@@ -164,12 +164,15 @@ def _wait_for_tag(job: Job, address: Address, wanted: EnvironmentBuild, started:
 def _record_build(job: Job, wanted: EnvironmentBuild, seconds: int | None) -> None:
     """The environment's digest, and how long a build takes: each stack of the project is told that of the last one."""
     environment = environment_address(wanted.name)
-    raw = job.api.environment(wanted.name)
-    labels = Labels.of(raw)
     digest = digest_of({environment: job.plan.wanted.state[environment]})
-    written = labels.written(digest=digest, build_seconds=seconds or labels.build_seconds)
-    if raw is not None and owner(raw) == SHARED and written != labels.all:
-        job.api.update_environment(wanted.name, {"labels": written})
+
+    def recorded(raw: Json) -> Mapping[str, str]:
+        labels = Labels.of(raw)
+        if owner(raw) != SHARED:
+            return labels.all
+        return labels.written(digest=digest, build_seconds=seconds or labels.build_seconds)
+
+    write_labels(job, environment, recorded)
 
 
 def upload(job: Job, operation: Operation) -> None:

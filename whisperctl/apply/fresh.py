@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from whisperctl.apply.job import Job, T
 from whisperctl.apply.polling import wait_for
 from whisperctl.clock import Backoff
-from whisperctl.control.api import Json
+from whisperctl.control.api import Api, Json
 from whisperctl.errors import ApiError, StalePlan, Unreachable
 from whisperctl.state.fingerprints import fingerprint
+from whisperctl.state.labels import Labels
 from whisperctl.state.objects import Access, access
 from whisperctl.state.ownership import SHARED, owner
 from whisperctl.state.resources import SHARED_KINDS, Address, Kind
@@ -28,13 +29,13 @@ APPEAR_SECONDS = 120.0
 """How long a parent that was just created may stay invisible to UbiOps itself (seen by the Terraform provider)."""
 
 
-def access_to(job: Job, address: Address) -> Access:
-    """The calls for the one object behind `address`.
+def access_to(job: Job, address: Address, api: Api | None = None) -> Access:
+    """The calls for the one object behind `address`, through `api`; by itself the job's own.
 
     Raises:
         ValueError: nothing at UbiOps is read, made or changed under an address of that kind, as with a package.
     """
-    calls = access(job.api, address, job.plan.live.owned.get(address))
+    calls = access(api or job.api, address, job.plan.live.owned.get(address))
     if calls is None:
         raise ValueError(f"{address} is not one object")
     return calls
@@ -43,6 +44,22 @@ def access_to(job: Job, address: Address) -> Access:
 def read_now(job: Job, address: Address) -> Json | None:
     """The object behind `address` as it is now."""
     return access_to(job, address).read()
+
+
+def write_labels(job: Job, address: Address, labels_of: Callable[[Json], Mapping[str, str]]) -> None:
+    """Write the labels that follow from an object as it is right before each try, if it is there and they differ.
+
+    So that a rate limit that is sat out undoes nothing: other stacks write to a shared environment meanwhile.
+    """
+    calls = access_to(job, address, job.api.urgent())
+
+    def attempt() -> None:
+        raw = calls.read()
+        labels = labels_of(raw) if raw is not None else {}
+        if raw is not None and labels != Labels.of(raw).all:
+            job.saw(address, calls.change(raw, {"labels": labels}))
+
+    job.api.anew(attempt)
 
 
 def unchanged(job: Job, address: Address) -> Json | None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import assert_never
 
-from whisperctl.apply.fresh import access_to, create_once, read_now, unchanged
+from whisperctl.apply.fresh import access_to, create_once, read_now, unchanged, write_labels
 from whisperctl.apply.job import Job
 from whisperctl.apply.payloads import (
     change,
@@ -58,7 +58,10 @@ def _write_id(job: Job, address: Address, raw: Json | None) -> None:
     if raw is None or address.kind not in LABELLED or Labels.of(raw).id == raw["id"]:
         return
     with job.lock, suppress(NotFound):  # it is not seen everywhere yet: its id is written when all is done
-        job.saw(address, changed(job, address, raw, {"labels": Labels.of(raw).written(id=raw["id"])}))
+        if address.kind is Kind.ENVIRONMENT:
+            write_labels(job, address, lambda raw: Labels.of(raw).written(id=raw["id"]))
+        else:
+            job.saw(address, changed(job, address, raw, {"labels": Labels.of(raw).written(id=raw["id"])}))
 
 
 def _create_deployment(job: Job, address: Address) -> None:

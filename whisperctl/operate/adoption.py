@@ -179,17 +179,27 @@ def adopt(api: Api, adoption: Adoption, clock: StoppableClock, say: Callable[[st
 
 def _write(api: Api, takeover: Takeover, lease: Lease | None = None) -> None:
     """Write the labels; `lease` is the one that stands among them."""
-    address = takeover.address
-    calls = access(api, address)
-    raw = calls.read() if calls else None
-    if (
-        calls is None
-        or raw is None
-        or Labels.of(raw).owner not in (takeover.before.owner, Labels(takeover.labels).owner)
-    ):
-        raise StalePlan(f"{address} {'changed' if raw else 'disappeared'} meanwhile.\n  Run adopt again.")
-    labels = merged(Labels.of(raw).all, takeover.labels)
-    if lease:
+    if lease is not None:
+        raw, labels = _to_write(api, takeover)
         lease.update(raw, {"labels": labels})
     else:
+        api.anew(lambda: _write_once(api.urgent(), takeover))
+
+
+def _write_once(api: Api, takeover: Takeover) -> None:
+    raw, labels = _to_write(api, takeover)
+    if labels != Labels.of(raw).all and (calls := access(api, takeover.address)):
         calls.change(raw, {"labels": labels})
+
+
+def _to_write(api: Api, takeover: Takeover) -> tuple[Json, dict[str, str]]:
+    """The object as it is now, and its labels as they are to be.
+
+    Raises:
+        StalePlan: it got an owner, or disappeared, since it was shown.
+    """
+    raw = _read(api, takeover.address)
+    if raw is None or Labels.of(raw).owner not in (takeover.before.owner, Labels(takeover.labels).owner):
+        how = "changed" if raw else "disappeared"
+        raise StalePlan(f"{takeover.address} {how} meanwhile.\n  Run adopt again.")
+    return raw, merged(Labels.of(raw).all, takeover.labels)
