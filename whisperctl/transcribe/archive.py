@@ -32,8 +32,8 @@ from whisperctl.transcribe.archive_tasks import SILENT, Answered, ArchiveTask, L
 from whisperctl.transcribe.batch import state
 from whisperctl.transcribe.ledger import Source
 from whisperctl.transcribe.outputs import Output
-from whisperctl.transcribe.recordings import Missing, Named, Recording, looks_recorded
-from whisperctl.transcribe.results import Done, Failed, Listener, PassedOver, Result
+from whisperctl.transcribe.recordings import Named, Recording
+from whisperctl.transcribe.results import Done, Failed, Listener, Result, Skipped, attempted
 from whisperctl.transcribe.wishes import Wishes
 from whisperctl.transcribe.written import Written
 
@@ -128,30 +128,20 @@ class Archive:
         """Hand as many to the cluster as it is to have at once; the results of those that need none."""
         most = min(self._threads, self._leases * len(self._places)) + AHEAD
         while (room := most - len(self._waiting)) > 0:
-            looked_at = [self._looked_at(one) for one in islice(rest, min(room, _AT_ONCE))]
-            self._send([one for one in looked_at if isinstance(one, _Sent)], done)
-            for one in looked_at:
-                if not isinstance(one, _Sent):
-                    self._listener.finished(one)
-                    yield one
+            looked_at = [attempted(entry, self._to_send) for entry in islice(rest, min(room, _AT_ONCE))]
+            self._send([sent for sent in looked_at if isinstance(sent, _Sent)], done)
+            for result in looked_at:
+                if not isinstance(result, _Sent):
+                    self._listener.finished(result)
+                    yield result
             if not looked_at:
                 return
 
-    def _looked_at(self, one: Named) -> Result | _Sent:
-        try:
-            return self._settled(one)
-        except (WhisperctlError, OSError) as error:
-            return Failed(name=one.name, given=one.given, reason=str(error))
-
-    def _settled(self, one: Named) -> Result | _Sent:
-        if isinstance(one, Missing):
-            return Failed(name=one.name, given=one.given, reason=one.reason)
-        if one.folder is not None and not looks_recorded(one):
-            return PassedOver(recording=one)
-        source = state(one)
-        if not (shapes := self._written.missing(one, source)):
-            return self._written.skipped(one)
-        return _Sent(one, shapes, source, self._place())
+    def _to_send(self, recording: Recording) -> Skipped | _Sent:
+        source = state(recording)
+        if not (shapes := self._written.missing(recording, source)):
+            return self._written.skipped(recording)
+        return _Sent(recording, shapes, source, self._place())
 
     def _place(self) -> Place:
         """The endpoint that has the fewest recordings.
@@ -170,8 +160,8 @@ class Archive:
         """Hand these to the cluster, in one step: each for itself takes it some milliseconds."""
         if ready:
             tasks = [
-                ArchiveTask(recording=one.recording, wishes=self._asked, place=one.place, leases=self._leases)
-                for one in ready
+                ArchiveTask(recording=each.recording, wishes=self._asked, place=each.place, leases=self._leases)
+                for each in ready
             ]
             futures = self._client.map(perform, tasks, pure=False, retries=0)
             self._waiting.update(zip(futures, ready, strict=True))

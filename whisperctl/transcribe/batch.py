@@ -26,8 +26,8 @@ from whisperctl.transcribe.ledger import Source
 from whisperctl.transcribe.outputs import Output
 from whisperctl.transcribe.pace import MOST
 from whisperctl.transcribe.pieces import Piece
-from whisperctl.transcribe.recordings import Missing, Named, Recording, is_pipe, looks_recorded, printable, spooled
-from whisperctl.transcribe.results import Done, Failed, Listener, PassedOver, Result
+from whisperctl.transcribe.recordings import Named, Recording, is_pipe, spooled
+from whisperctl.transcribe.results import Done, Listener, Result, attempted
 from whisperctl.transcribe.servers import Server, Servers, Slot
 from whisperctl.transcribe.threads import Threads
 from whisperctl.transcribe.tracks import listed
@@ -103,21 +103,21 @@ class Batch:
             self._files.dismiss()
             self._requests.dismiss()
 
-    def result(self, one: Named) -> Result:
+    def result(self, entry: Named) -> Result:
         """One recording's result, made in this thread: its pieces are sent one after the other."""
         alone = Turn(threading.Semaphore(0))  # whoever calls this decides how many are open at once
-        return self._finished(one, alone, self._inline)
+        return self._finished(entry, alone, self._inline)
 
     def _begin(self, recordings: Iterable[Named], begun: SimpleQueue[Future[Result] | None]) -> None:
         """Begin one recording after the other, each when there is room for its result and it is its turn."""
         try:
-            for one in recordings:
+            for entry in recordings:
                 self._window.acquire()
                 self._turns.acquire()
                 if self._stopped:
                     return
                 turn = Turn(self._turns)
-                begun.put(self._files.submit(lambda one=one, turn=turn: self._finished(one, turn, self._submit)))  # type: ignore[misc]
+                begun.put(self._files.submit(lambda entry=entry, turn=turn: self._finished(entry, turn, self._submit)))  # type: ignore[misc]
         except BaseException as error:  # naming the recordings failed: it is for whoever reads the results
             broken: Future[Result] = Future()
             broken.set_exception(error)
@@ -125,30 +125,13 @@ class Batch:
         finally:
             begun.put(None)
 
-    def _finished(self, one: Named, turn: Turn, send: Send) -> Result:
+    def _finished(self, entry: Named, turn: Turn, send: Send) -> Result:
         try:
-            result = self._result(one, turn, send)
+            result = attempted(entry, lambda recording: self._made(recording, turn, send))
         finally:
             turn.end()
         self._listener.finished(result)
         return result
-
-    def _result(self, one: Named, turn: Turn, send: Send) -> Result:
-        if isinstance(one, Missing):
-            return Failed(name=one.name, given=one.given, reason=one.reason)
-        try:
-            if one.folder is not None and not looks_recorded(one):
-                return PassedOver(recording=one)
-            return self._made(one, turn, send)
-        except Interrupted:
-            raise
-        except WhisperctlError as error:
-            reason = str(error)
-        except OSError as error:
-            reason = f"{printable(str(error.filename))}: {error.strerror}" if error.filename else str(error)
-        except Exception as error:  # whatever it is, it is this recording's and no other's
-            reason = f"cannot be transcribed: {type(error).__name__}: {error}"
-        return Failed(name=one.name, given=one.given, reason=reason)
 
     def _made(self, recording: Recording, turn: Turn, send: Send) -> Result:
         started = self._clock.monotonic()

@@ -1,12 +1,16 @@
-"""How it went with each recording. Data only."""
+"""How it went with each recording, as data; and that what goes wrong with one stays with that one."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from whisperctl.endpoint.transcription import Transcript
-from whisperctl.transcribe.recordings import Recording
+from whisperctl.errors import Interrupted, WhisperctlError
+from whisperctl.transcribe.recordings import Missing, Named, Recording, looks_recorded, printable
+
+R = TypeVar("R")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,6 +51,30 @@ class PassedOver:
 
 
 Result = Done | Skipped | Failed | PassedOver
+
+
+def attempted(entry: Named, work: Callable[[Recording], R]) -> R | Failed | PassedOver:
+    """What `work` makes of a recording. What is not there or no recording needs no work, and whatever goes wrong with
+    one is that one's failure and no other's.
+
+    Raises:
+        Interrupted: the user interrupted.
+    """
+    try:
+        if isinstance(entry, Missing):
+            return Failed(name=entry.name, given=entry.given, reason=entry.reason)
+        if entry.folder is not None and not looks_recorded(entry):
+            return PassedOver(recording=entry)
+        return work(entry)
+    except Interrupted:
+        raise
+    except WhisperctlError as error:
+        reason = str(error)
+    except OSError as error:
+        reason = f"{printable(str(error.filename))}: {error.strerror}" if error.filename else str(error)
+    except Exception as error:
+        reason = f"cannot be transcribed: {type(error).__name__}: {error}"
+    return Failed(name=entry.name, given=entry.given, reason=reason)
 
 
 class Listener(Protocol):
