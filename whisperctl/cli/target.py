@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from whisperctl.cli.inputs import open_api, read_stack
 from whisperctl.cli.options import Settings
@@ -29,17 +29,23 @@ class OpenEndpoint:
     token: str | None
     """None for a public service."""
 
+    def request(self, timeout: float) -> dict[str, Any]:
+        """A deployment request that any package answers with its health, as UbiOps tells it once it has ended."""
+        from whisperctl.endpoint.readiness import waking_request
+
+        return waking_request(self.api, self.stack.deployment.name, self.stack.version.name, timeout)
+
     def wake(self, timeout: float) -> None:
-        """Wake an instance by a deployment request, and wait at most `timeout` seconds for its answer.
+        """Wake an instance by such a request, and wait at most `timeout` seconds for its answer.
 
         Raises:
             Unhealthy: the deployment request failed, so that waiting for the endpoint is in vain.
         """
-        from whisperctl.endpoint.readiness import check_woken, waking_request
+        from whisperctl.endpoint.readiness import check_woken
 
-        names = (self.stack.deployment.name, self.stack.version.name)
+        name = f"version/{self.stack.deployment.name}/{self.stack.version.name}"
         more = f"\n  `whisperctl logs {self.stack.file}` shows more."
-        check_woken(waking_request(self.api, *names, timeout), "/".join(("version", *names)), lambda: more)
+        check_woken(self.request(timeout), name, lambda: more)
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -79,7 +79,7 @@ class SmokeTest:
         token: str | None,
         task: Task,
         sample: Sample | None,
-        direct: Callable[[float], Any],
+        direct: Callable[[float], Mapping[str, Any]],
         clock: Clock,
     ) -> None:
         """Try nothing yet.

@@ -58,7 +58,7 @@ def _checks(target: OpenEndpoint, recording: Sample | None) -> list[SmokeCheck]:
         token=target.token,
         task=route(target.stack),
         sample=recording,
-        direct=target.wake,
+        direct=target.request,
         clock=SystemClock(),
     )
     return list(checks.checks())
