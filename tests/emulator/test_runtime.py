@@ -164,23 +164,32 @@ def test_environment_of_an_instance(api: ubiops.CoreApi, emulator: Emulator, rea
     api.project_environment_variables_delete(PROJECT, "LEVEL")
 
 
-def test_an_instance_has_the_users_caches_and_cores_and_little_else_of_his(
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="the system does not tell which cores there are")
+def test_instances_that_start_one_after_the_other_are_not_all_bound_to_the_same_cores() -> None:
+    usable = os.sched_getaffinity(0)
+    if len(usable) < 2:
+        assert launching.cores(0) == launching.cores(1) == "auto"
+        return
+    given = [{int(core) for core in launching.cores(turn).split(",")} for turn in range(len(usable) + 1)]
+    assert all(len(one) == len(usable) - 1 and one < usable for one in given)
+    assert set.union(*given[:2]) == usable
+    assert given[-1] == given[0]
+
+
+def test_an_instance_has_the_users_caches_and_little_else_of_his(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HOME", "/home/me")
     monkeypatch.setenv("VLLM_LOGGING_LEVEL", "DEBUG")
     monkeypatch.setenv("HF_HOME", "/models")
-    for name in ("VLLM_CACHE_ROOT", "VLLM_CPU_OMP_THREADS_BIND"):
-        monkeypatch.delenv(name, raising=False)
+    monkeypatch.delenv("VLLM_CACHE_ROOT", raising=False)
     with closing(Store(tmp_path)) as store:
         default = launching.shell(store, sys.executable, {})
         monkeypatch.setenv("VLLM_CACHE_ROOT", "/elsewhere")
-        monkeypatch.setenv("VLLM_CPU_OMP_THREADS_BIND", "0-3")
         own = launching.shell(store, sys.executable, {"HF_HOME": "/the/version's"})
 
     assert (default["HF_HOME"], default["VLLM_CACHE_ROOT"]) == ("/models", "/home/me/.cache/vllm")
     assert (own["HF_HOME"], own["VLLM_CACHE_ROOT"]) == ("/the/version's", "/elsewhere")
-    assert (default["VLLM_CPU_OMP_THREADS_BIND"], own["VLLM_CPU_OMP_THREADS_BIND"]) == ("nobind", "0-3")
     assert "VLLM_LOGGING_LEVEL" not in own
     assert own["HOME"] == str(tmp_path / "home")
 

@@ -6,10 +6,11 @@ Contract: an instance's document is changed here or in `lifecycle`, each time in
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import shutil
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -47,6 +48,7 @@ class Fleet:
     processes: dict[str, InstanceProcess] = field(default_factory=dict)
     ports: health.Ports = field(init=False)
     _crashes: defaultdict[str, int] = field(default_factory=lambda: defaultdict(int))
+    _starts: Iterator[int] = field(default_factory=itertools.count)
 
     def __post_init__(self) -> None:
         self.ports = health.Ports(self.store)
@@ -69,7 +71,7 @@ class Fleet:
         if doc is None or doc.body["status"] != "initialising":
             return
         where = site(self.store, doc)
-        launch = await launching.launch(self.store, self.settings, doc, where)
+        launch = await launching.launch(self.store, self.settings, doc, where, next(self._starts))
         if launch is None:
             # In the process runtime an instance without a process serves nobody.
             self._update(ident, {"_healthy": False, "_pid": None})

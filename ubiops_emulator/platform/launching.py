@@ -45,8 +45,6 @@ def shell(store: Store, python: str, variables: dict[str, str]) -> dict[str, str
     # Kept by content, and dear to make: vLLM spends 15 s on what it wants to know of a model's class.
     passed.setdefault("HF_HOME", str(Path("~/.cache/huggingface").expanduser()))
     passed.setdefault("VLLM_CACHE_ROOT", str(Path("~/.cache/vllm").expanduser()))
-    # Instances share this machine's cores, and vLLM ties each of its servers to the same ones: the second would starve.
-    passed.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")
     home = store.folder.resolve() / "home"
     home.mkdir(exist_ok=True)
     env = passed | {"HOME": str(home), "PATH": os.environ.get("PATH", os.defpath)} | variables
@@ -54,7 +52,20 @@ def shell(store: Store, python: str, variables: dict[str, str]) -> dict[str, str
     return env
 
 
-async def launch(store: Store, settings: Settings, doc: Doc, where: Site) -> Launch | None:
+def cores(turn: int) -> str:
+    """The CPU cores for the vLLM of the start number `turn`, in vLLM's words: all but one, and another one each time.
+
+    On CPUs vLLM binds every server of a machine to the same ones, all but the last: of two cores to the first. There a
+    second instance starves beside one that is busy.
+    """
+    usable = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+    if len(usable) < 2:
+        return "auto"
+    del usable[-1 - turn % len(usable)]
+    return ",".join(map(str, usable))
+
+
+async def launch(store: Store, settings: Settings, doc: Doc, where: Site, turn: int) -> Launch | None:
     """What to start for an instance; None when its revision has no package (an app's image, an empty revision)."""
     revision = store.by_id("revision", doc.body["_revision"] or "")
     package = stored_file(store, revision.body["_package"]) if revision else None
@@ -74,7 +85,9 @@ async def launch(store: Store, settings: Settings, doc: Doc, where: Site) -> Lau
         folder=folder,
         file=main_file(variables),
         context=_context(where, variables),
-        env=shell(store, python, variables) | {"WHISPERCTL_PORT": str(port), MARK: own},
+        env={"VLLM_CPU_OMP_THREADS_BIND": cores(turn)}
+        | shell(store, python, variables)
+        | {"WHISPERCTL_PORT": str(port), MARK: own},
         port=port,
         mark=own,
     )
