@@ -6,6 +6,7 @@ a write is answered with what it brought, and changes nothing. Whatever needs mo
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -23,7 +24,7 @@ class Answers:
 
     Args:
         by_path: what a GET answers: `deployments` → a list, `environments/whisperctl` → an object. Paths of other
-            than the project `p` begin with a slash. A whole number is the status of a refusal.
+            than the project `p` begin with a slash. A whole number is the status of a refusal, bytes are a file.
     """
 
     timeout = 60.0
@@ -46,7 +47,8 @@ class Answers:
         response.url = host + resource_path
         response.status_code = answer if isinstance(answer, int) else 200
         content = {"error": "refused"} if isinstance(answer, int) else answer
-        response._content = b"" if method == "DELETE" else json.dumps(content).encode()
+        text = content if isinstance(content, bytes) else json.dumps(content).encode()
+        response.raw = io.BytesIO(b"" if method == "DELETE" else text)
         if response.status_code >= 400:
             raise api_error(method, path, response)
         return response

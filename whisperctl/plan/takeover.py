@@ -90,9 +90,9 @@ def _may_stay(stack: Stack, tool: str | None) -> bool:
     if stack.whisperctl is None or tool is None:
         return True
     from packaging.specifiers import SpecifierSet
-    from packaging.version import InvalidVersion
+    from packaging.version import InvalidVersion, Version
 
     try:
-        return SpecifierSet(stack.whisperctl).contains(tool, prereleases=True)
+        return SpecifierSet(stack.whisperctl).contains(Version(tool), prereleases=True)
     except InvalidVersion:
         return True  # somebody changed the label: nothing follows from it
