@@ -106,7 +106,7 @@ class Operations:
         return self.made
 
     def _renames(self) -> list[int]:
-        """The deployment first: the names of its versions are told below its own. With it go the labels of owners."""
+        """The deployment first, as kinds are ordered: its versions stand below its name. With it go owners' labels."""
         deployment = deployment_address(self.wanted.stack.deployment.name)
         if self.partial and not self.changes:
             return []
@@ -114,7 +114,7 @@ class Operations:
         if other_owners(self.wanted.stack, self.live.owned):
             addresses.append(deployment)
         made: list[int] = []
-        for address in sorted(set(addresses), key=lambda item: (item != deployment, item)):
+        for address in sorted(set(addresses)):
             made = [self._add("rename", address, made)]
         return made
 
