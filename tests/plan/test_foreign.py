@@ -172,7 +172,8 @@ def test_nothing_of_anybody_else_is_written_or_deleted(drawn: tuple[Plan | None,
     assert set(touched(plan)).isdisjoint(theirs.keys() - named)
     for operation in plan.operations:
         if operation.kind == "delete" and operation.address.kind is Kind.DEPLOYMENT:
-            below = [a for a in theirs if a.kind is Kind.VERSION and a.names[0] == operation.address.names[0]]
+            versions = {address for address in theirs.keys() - named if address.kind is Kind.VERSION}
+            below = [address for address in versions if address.names[:1] == operation.address.names]
             assert below == []
 
 
