@@ -12,6 +12,7 @@ import sys
 import time
 import wave
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -30,19 +31,19 @@ Sound = NDArray[np.float32]
 """Samples at 16 kHz, from -1 to 1."""
 
 
-def load(folder: str) -> Encoder:
-    """The encoder of vLLM's model, with its weights."""
+@contextmanager
+def loaded(folder: str) -> Iterator[Encoder]:
+    """The encoder of vLLM's model, with its weights; vLLM's own modules look at the current configuration meanwhile."""
     from vllm.config import set_current_vllm_config
     from vllm.distributed import init_distributed_environment, initialize_model_parallel
     from vllm.engine.arg_utils import EngineArgs
     from vllm.model_executor.model_loader import get_model
 
     config = EngineArgs(model=folder, max_model_len=448, dtype="float16").create_engine_config()
-    set_current_vllm_config(config).__enter__()
-    init_distributed_environment(1, 0, f"tcp://127.0.0.1:{20000 + os.getpid() % 20000}", 0)
-    initialize_model_parallel(1, 1)
-    encoder: Encoder = get_model(vllm_config=config).model.encoder
-    return encoder
+    with set_current_vllm_config(config):
+        init_distributed_environment(1, 0, f"tcp://127.0.0.1:{20000 + os.getpid() % 20000}", 0)
+        initialize_model_parallel(1, 1)
+        yield get_model(vllm_config=config).model.encoder
 
 
 def captured(way: Way, mel: torch.Tensor) -> tuple[torch.cuda.CUDAGraph, torch.Tensor]:
@@ -163,11 +164,8 @@ def words(
 
 
 @torch.inference_mode()
-def main() -> None:
+def measure(encoder: Encoder, folder: str, out: Path, samples: Path | None) -> None:
     """Measure each way, then compare words."""
-    folder, out = sys.argv[1], Path(sys.argv[2])
-    samples = Path(sys.argv[3]) if len(sys.argv) > 3 else None
-    encoder = load(folder)
     every = ways(encoder)
     pynvml.nvmlInit()
     gpu = pynvml.nvmlDeviceGetHandleByIndex(0)
@@ -195,4 +193,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with loaded(sys.argv[1]) as loaded_encoder:
+        measure(loaded_encoder, sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]) if len(sys.argv) > 3 else None)
