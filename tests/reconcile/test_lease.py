@@ -28,6 +28,10 @@ def nothing(_line: str) -> None:
     return
 
 
+def void(_result: object) -> None:
+    return
+
+
 def labels(project: Project, deployment: str = "alpha") -> dict[str, str]:
     collected: dict[str, str] = (project.api().deployment(deployment) or {})["labels"]
     return collected
@@ -258,6 +262,21 @@ def test_whoever_was_slow_to_write_looks_again_before_he_begins(project: Project
     second = Lease(project.api(clock), "alpha", clock, nothing)
     assert second.take().waited
     assert looks[:2] == [0.5, 2.0]
+
+
+def test_an_apply_that_was_slow_to_take_its_lease_plans_again_and_a_saved_plan_goes_on(project: Project) -> None:
+    project.apply()
+    for replans, maximum in ((True, 5), (False, 6)):
+        clock = WhileItWaits(lambda: None, seconds=0.4)
+        if replans:  # somebody may have come and gone meanwhile
+            clock.does = lambda: void(project.api().update_version("alpha", "v1", {"maximum_instances": 7}))
+        world = project.world(clock)
+        plans = plan_stacks(project.load(project.write(version={"maximum_instances": maximum})), world)
+        project.fault("latency", method="PATCH", path="/deployments/alpha$", ms=600, count=1)
+        [outcome] = apply_plans(plans, world, replan=replans)
+        assert clock.done
+        assert outcome.succeeded, report(outcome)
+        assert (project.api().version("alpha", "v1") or {})["maximum_instances"] == maximum
 
 
 def test_an_upload_ends_when_the_lease_is_lost(project: Project) -> None:

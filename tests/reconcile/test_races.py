@@ -119,3 +119,28 @@ def test_an_apply_that_sits_out_a_rate_limit_longer_than_its_lease_keeps_it(proj
     assert is_empty(project, second)
     assert doubled(project) == []
     print(f"a rate limit of 100 s: the lease was kept for {seconds:.0f} s, the second apply waited for it")
+
+
+def test_an_apply_whose_last_write_sits_out_a_rate_limit_longer_than_its_lease_keeps_it(project: Project) -> None:
+    project.apply()
+    first = project.write("first/stack.yaml", version={"maximum_instances": 4})
+    second = project.write("second/stack.yaml", version={"maximum_instances": 5})
+    project.fault("latency", method="PATCH", path="versions/v1$", ms=7000, count=1)
+    one = project.spawn("apply", "--yes", str(first))
+    assert one.stderr is not None
+    while "version/alpha/v1: updating" not in one.stderr.readline():
+        pass
+    time.sleep(4)  # its lease was renewed a first time: of the deployment only the last write is left to come soon
+    project.fault("throttle", method="PATCH", path="deployments/alpha$", reset=100, count=1)
+    while not any(e["status"] == 429 for e in written(project)):
+        time.sleep(0.2)
+    start = time.monotonic()
+    code, said = ended(project.spawn("apply", "--yes", str(second)))
+    assert code == 0, said
+    assert "waiting for another apply" in said
+    seconds = time.monotonic() - start
+    assert seconds > 95
+    code, said = ended(one)
+    assert code == 0, said
+    assert is_empty(project, second)
+    print(f"a rate limit of 100 s on an apply's last write: the second apply waited {seconds:.0f} s for it")
