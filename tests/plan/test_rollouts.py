@@ -164,3 +164,9 @@ def test_back_in_place_the_versions_of_the_line_go_once_their_successor_is_prove
         "6 delete version/speech/v1-0000000a < 1 2 3 4",
         "7 seal deployment/speech < 1 2 3 4 5 6",
     ]
+
+
+def test_an_earlier_version_that_sleeps_is_left_as_it_is() -> None:
+    state = with_version(SERVES, "v1-0000000a", "served", at="2026-01-01T00:00:00Z")
+    plan = planned(wanted(line(OLD)), state)
+    assert (changes(plan), steps(plan)) == ([], [])
