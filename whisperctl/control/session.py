@@ -18,6 +18,7 @@ from whisperctl.clock import Clock, SystemClock
 from whisperctl.control.rate_limit import RateLimit
 from whisperctl.control.responses import cursor_in, parsed
 from whisperctl.control.transport import LIMIT, Fence, PooledRest, With
+from whisperctl.control.tries import Tries
 from whisperctl.errors import ApiError, NotFound, WhisperctlError
 from whisperctl.output import clean
 
@@ -103,14 +104,14 @@ class Session:
         Raises:
             ApiError: the last try's.
         """
-        tries = self._pooled.tries()
+        tries: dict[str, Tries] = {}  # of its read and of its write, each as many as of a request by itself
         while True:
             for _ in ("its read", "its write"):
                 self._pooled.rate_limit.wait()
             try:
                 return attempt()
             except ApiError as error:
-                if not tries.after(error):
+                if not tries.setdefault(error.verb, self._pooled.tries()).after(error):
                     raise
 
     def over(self, rest: Any) -> Self:
