@@ -11,8 +11,8 @@ IN_VENV := .venv/bin/python
 # The lock names the public index, whatever index this machine's settings name.
 UV := env -u UV_INDEX -u UV_DEFAULT_INDEX -u UV_INDEX_URL -u UV_EXTRA_INDEX_URL -u UV_FIND_LINKS $(IN_VENV) -m uv
 
-# Half of a test's time it waits, for processes and for polls: six workers keep two cores busy.
-WORKERS ?= 6
+# Half of a test's time it waits, for processes and for polls: five workers keep two cores busy.
+WORKERS ?= 5
 # One group of real-server tests stays on one worker, so that two vLLM servers never share the cores.
 PYTEST := $(IN_VENV) -m pytest --numprocesses $(WORKERS) --dist loadgroup
 
