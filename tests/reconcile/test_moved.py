@@ -10,6 +10,7 @@ import pytest
 from tests.harness.project import Project, actions, report
 from tests.harness.sweeps import EXHAUSTIVE
 from tests.reconcile.test_crashes import attempt, bury, dying, is_write
+from whisperctl.state.labels import Labels
 
 BEFORE: dict[str, Any] = {
     "env": {"A": "1", "HUB": {"value": "canary", "secret": True}},
@@ -59,6 +60,26 @@ def test_everything_is_renamed_at_once_and_in_place(project: Project) -> None:
     assert not project.plan_one(**rest).is_pending
     project.destroy(**rest)
     assert project.names() <= {"environment"}
+
+
+def test_a_stack_is_renamed_whose_deployment_is_replaced(project: Project) -> None:
+    project.apply(**BEFORE)
+    outcome = project.apply(**BEFORE | {"stack": "beta", "moved": {"stack": "alpha"}, "deployment": {"name": "beta"}})
+    assert ("rename", "deployment/beta") in [(o.kind, str(o.address)) for o in outcome.plan.operations]
+    assert [raw["name"] for raw in project.api().deployments()] == ["beta"]
+
+
+def test_each_deployment_of_a_renamed_stack_keeps_its_own_labels(project: Project) -> None:
+    project.apply(**BEFORE)
+    project.fault("build-fail", count=1)
+    assert not project.perform(project.write("beta.yaml", **BEFORE | {"deployment": {"name": "beta"}}))[0].succeeded
+    project.fault("error", method="DELETE", path="/deployments/beta", status=400)
+    file = project.write("new.yaml", **BEFORE | {"stack": "gamma", "moved": {"stack": "alpha"}})
+    assert not project.perform(file)[0].succeeded
+    for name in ("alpha", "beta"):
+        raw = project.api().deployment(name) or {}
+        labels = Labels.of(raw)
+        assert (labels.id, labels.owner, labels.lease) == (raw["id"], "gamma", None)
 
 
 def test_both_names_are_refused_and_nothing_is_deleted(project: Project) -> None:

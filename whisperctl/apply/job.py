@@ -67,6 +67,10 @@ class Job:
         """The control plane, which writes nothing once the lease is lost."""
         return self.lease.api
 
+    def lease_of(self, deployment: str) -> Lease | None:
+        """The lease that is held of a deployment of that name; None where none is."""
+        return next((lease for lease in (self.lease, *self.lease.also) if lease.deployment == deployment), None)
+
     @property
     def deployment(self) -> str:
         """The deployment's name."""

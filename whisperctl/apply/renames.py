@@ -77,7 +77,7 @@ def _give_owner(job: Job, address: Address) -> None:
         if raw is None or calls is None or owner(raw) not in job.plan.wanted.stack.owners:
             raise StalePlan(f"{address} changed on UbiOps since the plan was made.\n  Plan again.")
         labels = Labels.of(raw).written(owner=job.plan.stack)
-        if address.kind is Kind.DEPLOYMENT:
-            job.lease.update(raw, {"labels": labels})
+        if address.kind is Kind.DEPLOYMENT and (lease := job.lease_of(raw["name"])):
+            lease.update(raw, {"labels": labels})
         else:
             calls.change(raw, {"labels": labels})
