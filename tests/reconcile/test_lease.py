@@ -231,6 +231,27 @@ def test_whoever_comes_back_to_his_own_lease_renews_it_and_goes_on(project: Proj
     assert lease.fence() > 50
 
 
+def test_whoever_comes_back_to_several_leases_has_them_all_before_he_writes(project: Project) -> None:
+    project.apply()
+    both_there(project)
+
+    def meanwhile() -> None:
+        clock.skipped += 100
+        project.api().update_deployment("beta", {"labels": labels(project, "beta") | leases.ELSEWHERE})
+
+    clock = WhileItWaits(meanwhile, seconds=2.5)
+    lease = Lease(project.api(clock), "alpha", clock, nothing)
+    lease.also = [other := lease.another("beta")]
+    lease.take()
+    other.take()
+    clock.skipped += 120
+    project.fault("error", method="PATCH", path="/deployments/alpha$", status=503, count=1)
+    with pytest.raises(StalePlan):
+        lease.fence()
+    assert clock.done
+    assert other.lost
+
+
 def test_a_lease_that_was_written_over_by_somebody_slow_is_written_again(project: Project) -> None:
     lease = taken(project)
     write_labels(project, **{"whisperctl-lease": packed_lease(replace(leases.SOMEWHERE, renewals=0))})
@@ -573,6 +594,15 @@ def test_a_deployment_is_replaced_under_the_lease_of_the_old_one_which_is_given_
     assert [is_gone(known) for known in holders if known] == [False]
     assert holder(project) is None
     assert Labels(labels(project, "beta")).lease is None
+
+
+def both_there(project: Project) -> None:
+    """The deployment `beta` beside the applied `alpha`, of an apply that failed before it deleted that."""
+    project.fault("build-fail", count=1)
+    file = project.write("beta.yaml", deployment={"name": "beta"}, service={"name": "beta"})
+    [outcome] = project.perform(file)
+    assert not outcome.succeeded
+    assert {raw["name"] for raw in project.api().deployments()} == {"alpha", "beta"}
 
 
 def test_a_saved_plan_is_performed_exactly_or_not_at_all(project: Project) -> None:

@@ -199,14 +199,11 @@ class Lease:
             ApiError: the time has run out, and UbiOps does not tell who has it now.
         """
         self.check()
-        left = min((lease.fence() for lease in self.also), default=math.inf)
-        if not self.placed:
-            return left
-        if self._left() < MARGIN:
-            with self._recovering:
-                if self._left() < MARGIN:
-                    self._recover()
-        return min(left, self._left() - 1.0)
+        leases = [lease for lease in (self, *self.also) if lease.placed]
+        while late := [lease for lease in leases if lease._left() < MARGIN]:
+            late[0]._recover()  # which may take longer than the others have left
+            self.check()
+        return min((lease._left() - 1.0 for lease in leases), default=math.inf)
 
     def _left(self) -> float:
         return self._sent + SECONDS - self._clock.boottime()
@@ -214,17 +211,17 @@ class Lease:
     def _recover(self) -> None:
         """Go on with a lease whose time ran out, if it is still ours."""
         start = self._clock.boottime()
-        while True:
-            try:
-                if self._recovered():
-                    return
-                self.lost = True
-                raise StalePlan(OVER)
-            except ApiError as error:
-                passing = error.status in (0, 429) or error.status >= 500
-                if not passing or self._clock.boottime() - start > GIVE_UP:
-                    raise
-                self._clock.sleep(RETRY_EVERY)
+        with self._recovering:
+            while self._left() < MARGIN:
+                try:
+                    if not self._recovered():
+                        self.lost = True
+                        raise StalePlan(OVER)
+                except ApiError as error:
+                    passing = error.status in (0, 429) or error.status >= 500
+                    if not passing or self._clock.boottime() - start > GIVE_UP:
+                        raise
+                    self._clock.sleep(RETRY_EVERY)
 
     def _recovered(self) -> bool:
         raw = self._urgent.deployment(self.deployment)
