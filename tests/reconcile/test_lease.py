@@ -451,6 +451,15 @@ def test_a_lease_that_was_removed_without_an_answer_is_not_removed_from_whoever_
     assert not lease.placed
 
 
+def test_a_lease_is_not_given_back_in_the_name_of_whoever_has_it_since(project: Project) -> None:
+    lease = taken(project)
+    write_labels(project, **leases.ELSEWHERE)
+    lease.give_back(lambda _raw: {"mine": "2"})
+    assert labels(project)["whisperctl-lease"] == leases.ELSEWHERE["whisperctl-lease"]
+    assert "mine" not in labels(project)
+    assert lease.lost
+
+
 def test_a_deployment_that_was_renamed_without_an_answer_goes_on_under_its_lease(project: Project) -> None:
     lease = taken(project)
     raw = project.api().deployment("alpha") or {}

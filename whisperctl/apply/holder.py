@@ -66,6 +66,15 @@ def is_gone(holder: LeaseHolder) -> bool:
     return _is_here(holder) and process_started(holder.pid) != holder.started
 
 
+def is_at_work(holder: LeaseHolder | None, ours: LeaseHolder) -> bool:
+    """Whether somebody else holds a lease for good that is `ours`, and whose time has not run out.
+
+    They were slow to see that it was taken, or an edit of the labels dropped it. One that was renewed is of a holder
+    that works.
+    """
+    return holder is not None and holder.nonce != ours.nonce and holder.renewals > 0
+
+
 def holder_in_words(holder: LeaseHolder) -> str:
     """`process 4711 of this machine`, as far as one can tell."""
     if not holder.nonce:

@@ -27,7 +27,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 
-from whisperctl.apply.holder import SECONDS, NotFree, Sightings, Taken, holder_in_words, new_holder, renewed
+from whisperctl.apply.holder import SECONDS, NotFree, Sightings, Taken, holder_in_words, is_at_work, new_holder, renewed
 from whisperctl.clock import StoppableClock
 from whisperctl.control.api import Api, Json
 from whisperctl.errors import ApiError, Interrupted, StalePlan
@@ -259,9 +259,7 @@ class Lease:
         holder = Labels.of(raw).lease
         if raw is None or (self._may_be_removed and not self._is_ours(holder)):
             return
-        # While our time has not run out nobody can have taken it: they were slow to see that it was taken, or an edit
-        # of the labels dropped it. One that was renewed is of a holder that works.
-        if holder is not None and not self._is_ours(holder) and holder.renewals > 0:
+        if is_at_work(holder, self.holder):
             self.lost = True
             return
         self._sent = self._write_again(Labels.of(raw))
@@ -356,8 +354,12 @@ class Lease:
 
     def _removed(self, changes_of: Callable[[Json], Mapping[str, str | None]]) -> Json | None:
         raw = self._urgent.deployment(self.deployment)
-        if raw is None or (self._may_be_removed and not self._is_ours(Labels.of(raw).lease)):
+        holder = Labels.of(raw).lease
+        if raw is None or (self._may_be_removed and not self._is_ours(holder)):
             return raw  # an earlier try has arrived, though not its answer
+        if is_at_work(holder, self.holder):
+            self.lost = True
+            raise StalePlan(OVER)
         labels = merged(Labels.of(raw).all, {**changes_of(raw), **lease_change(None)})
         try:
             return self._fenced.update_deployment(self.deployment, {"labels": labels})
