@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -15,7 +16,9 @@ from tests.harness.leases import ImpatientClock, SkippingClock, WhileItWaits
 from tests.harness.project import Project, QuickClock, report
 from whisperctl.apply.events import Ended, Event
 from whisperctl.apply.holder import is_gone, new_holder
+from whisperctl.apply.job import Job
 from whisperctl.apply.lease import Lease
+from whisperctl.apply.locking import begin, give_back, lease_name
 from whisperctl.apply.renewals import leased, renewing
 from whisperctl.engine import apply_plans, plan_stacks
 from whisperctl.errors import StalePlan
@@ -612,6 +615,27 @@ def both_there(project: Project) -> None:
     [outcome] = project.perform(file)
     assert not outcome.succeeded
     assert {raw["name"] for raw in project.api().deployments()} == {"alpha", "beta"}
+
+
+def begun(project: Project, file: Path, say: Callable[[str], None] = nothing) -> Job:
+    clock = SkippingClock()
+    [plan] = project.plan(file)
+    lease = Lease(project.api(clock), lease_name(plan), clock, say)
+    return Job(plan=plan, clock=clock, tell=lambda *_: None, lease=lease, seen=dict(plan.live.fingerprints))
+
+
+def test_the_lease_of_the_stack_is_given_back_though_another_of_its_leases_was_lost(project: Project) -> None:
+    project.apply()
+    both_there(project)
+    job = begun(project, project.folder / "stack.yaml")
+    begin(job, None)
+    [other] = job.lease.also
+    assert (job.lease.deployment, other.deployment) == ("alpha", "beta")
+    project.api().update_deployment("beta", {"labels": labels(project, "beta") | leases.ELSEWHERE})
+    other.renew()
+    give_back(job)
+    assert holder(project) is None
+    assert labels(project, "beta")["whisperctl-lease"] == leases.ELSEWHERE["whisperctl-lease"]
 
 
 def test_a_saved_plan_is_performed_exactly_or_not_at_all(project: Project) -> None:

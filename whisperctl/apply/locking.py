@@ -145,6 +145,7 @@ def give_back(job: Job) -> None:
     An apply that wrote nothing also puts back the labels that went with its lease: it is not one that did not finish.
     """
     as_before = (lambda _raw: {}) if job.touched else (lambda raw: Labels.of(raw).bookkeeping_of(job.before))
-    job.lease.give_back(as_before)
     for lease in job.lease.also:
         lease.give_back()
+    job.lease.also = ()  # for one that was lost the stack's own is not kept
+    job.lease.give_back(as_before)
