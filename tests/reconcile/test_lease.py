@@ -23,6 +23,7 @@ from whisperctl.apply.renewals import leased, renewing
 from whisperctl.engine import apply_plans, plan_stacks
 from whisperctl.errors import StalePlan
 from whisperctl.operate.scaling import pause, scale
+from whisperctl.plan.plan import Plan
 from whisperctl.state.labels import Labels
 from whisperctl.state.records import LeaseHolder, packed_lease
 
@@ -636,6 +637,49 @@ def test_the_lease_of_the_stack_is_given_back_though_another_of_its_leases_was_l
     give_back(job)
     assert holder(project) is None
     assert labels(project, "beta")["whisperctl-lease"] == leases.ELSEWHERE["whisperctl-lease"]
+
+
+def test_a_saved_plan_sees_what_was_changed_while_another_of_its_leases_was_waited_for(project: Project) -> None:
+    project.apply()
+    both_there(project)
+    clock = WhileItWaits(lambda: write_labels(project, theirs="1"))
+    world = project.world(clock)
+    plans = plan_stacks(project.load(project.write(version={"maximum_instances": 5})), world)
+    project.fault("throttle", method="PATCH", path="/deployments/beta$", reset=100, count=1)
+    [outcome] = apply_plans(plans, world, replan=False)
+    assert clock.done
+    assert "Another apply changed the stack" in report(outcome)
+    assert labels(project)["theirs"] == "1"
+
+
+def test_two_applies_that_need_the_same_leases_never_wait_for_each_other(project: Project) -> None:
+    project.apply()
+    said: list[str] = []
+    one = begun(project, project.folder / "stack.yaml")
+    before = project.write("a.yaml", deployment={"name": "a"}, service={"name": "a"})
+    project.fault("build-fail", count=1)
+    project.perform(before)
+    two = begun(project, before, said.append)
+
+    def replan(_plan: Plan) -> Plan:
+        """The other apply takes the lease of `a`, and then waits for that of `alpha`."""
+        if not threads:
+            threads.append(threading.Thread(target=both, args=(two,), daemon=True))
+            threads[0].start()
+            until(lambda: bool(said))
+        return project.plan(project.folder / "stack.yaml")[0]
+
+    def both(job: Job, again: Callable[[Plan], Plan] = lambda _plan: project.plan(before)[0]) -> None:
+        begin(job, again)
+        give_back(job)
+        ended.append(job)
+
+    threads: list[threading.Thread] = []
+    ended: list[Job] = []
+    first = threading.Thread(target=both, args=(one, replan), daemon=True)
+    with renewing(lambda: [lease for job in (one, two) for lease in (job.lease, *job.lease.also)]):
+        first.start()
+        until(lambda: ended == [two, one])
 
 
 def test_a_saved_plan_is_performed_exactly_or_not_at_all(project: Project) -> None:

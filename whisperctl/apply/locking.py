@@ -5,7 +5,7 @@ A stack whose world has moved since its plan is planned again; labels are put ba
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from whisperctl.apply.holder import Taken
 from whisperctl.apply.job import Job
@@ -64,14 +64,28 @@ def _lease_all(job: Job) -> tuple[bool, Json | None]:
         others.pop(name).give_back()
     job.lease.deployment = own
     moved, now = job.created_elsewhere, None
-    for name in sorted({own, *leaving} if is_there else leaving):
+    names = sorted({own, *leaving} if is_there else leaving)
+    _give_back_later([job.lease, *others.values()], names)
+    for name in names:
         lease = job.lease if name == own else others.setdefault(name, job.lease.another(name))
         job.lease.also = [*others.values()]  # renewed from now on
         has_moved, raw = _lease_one(job, lease)
         moved = moved or has_moved
         now = raw if name == own else now
+    if now is not None and names[-1] != own:  # the others may have taken a while
+        has_moved, now = _lease_one(job, job.lease)
+        moved = moved or has_moved
     job.created_elsewhere = False
     return moved, now
+
+
+def _give_back_later(leases: Sequence[Lease], names: Sequence[str]) -> None:
+    """Give back what is held of those that come after a name that is still to be taken: they are taken after it."""
+    held = {lease.deployment: lease for lease in leases if lease.placed}
+    first = next((name for name in names if name not in held), None)
+    for name, lease in held.items():
+        if first is not None and name > first:
+            lease.give_back()
 
 
 def _leaving(plan: Plan) -> set[str]:
