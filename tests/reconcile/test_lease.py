@@ -15,6 +15,7 @@ from tests.harness import leases
 from tests.harness.leases import ImpatientClock, SkippingClock, WhileItWaits
 from tests.harness.project import Project, QuickClock, report
 from whisperctl.apply.events import Ended, Event
+from whisperctl.apply.fresh import write_labels as write_labels_of
 from whisperctl.apply.holder import is_gone, new_holder
 from whisperctl.apply.job import Job
 from whisperctl.apply.lease import Lease
@@ -26,6 +27,7 @@ from whisperctl.operate.scaling import pause, scale
 from whisperctl.plan.plan import Plan
 from whisperctl.state.labels import Labels
 from whisperctl.state.records import LeaseHolder, packed_lease
+from whisperctl.state.resources import Kind
 
 
 def nothing(_line: str) -> None:
@@ -233,6 +235,21 @@ def test_whoever_comes_back_to_his_own_lease_renews_it_and_goes_on(project: Proj
         lease.api.update_version("alpha", "v1", {"maximum_instances": 9})
     assert [line.split(" ")[0] for line in made] == ["GET", "PATCH", "GET", "PATCH"]
     assert lease.fence() > 50
+
+
+def test_shared_labels_that_others_write_while_the_lease_is_come_back_to_stay(project: Project) -> None:
+    project.apply()
+    clock = WhileItWaits(lambda: void(api.update_environment(name, {"labels": {**labels, "theirs": "1"}})))
+    job, api = begun(project, project.folder / "stack.yaml", clock=clock), project.api()
+    [environment] = [address for address in job.plan.wanted.state if address.kind is Kind.ENVIRONMENT]
+    [name] = environment.names
+    labels = Labels.of(api.environment(name)).all
+    job.lease.take()
+    clock.skipped += 55
+    clock.seconds = 0.4
+    write_labels_of(job, environment, lambda raw: {**Labels.of(raw).all, "mine": "2"})
+    assert clock.done
+    assert Labels.of(api.environment(name)).all == {**labels, "theirs": "1", "mine": "2"}
 
 
 def test_whoever_comes_back_to_several_leases_has_them_all_before_he_writes(project: Project) -> None:
@@ -618,8 +635,10 @@ def both_there(project: Project) -> None:
     assert {raw["name"] for raw in project.api().deployments()} == {"alpha", "beta"}
 
 
-def begun(project: Project, file: Path, say: Callable[[str], None] = nothing) -> Job:
-    clock = SkippingClock()
+def begun(
+    project: Project, file: Path, say: Callable[[str], None] = nothing, clock: SkippingClock | None = None
+) -> Job:
+    clock = clock or SkippingClock()
     [plan] = project.plan(file)
     lease = Lease(project.api(clock), lease_name(plan), clock, say)
     return Job(plan=plan, clock=clock, tell=lambda *_: None, lease=lease, seen=dict(plan.live.fingerprints))

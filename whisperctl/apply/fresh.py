@@ -54,6 +54,7 @@ def write_labels(job: Job, address: Address, labels_of: Callable[[Json], Mapping
     calls = access_to(job, address, job.api.urgent())
 
     def attempt() -> None:
+        job.lease.fence()  # before it is read: to come back to the lease may take a while
         raw = calls.read()
         labels = labels_of(raw) if raw is not None else {}
         if raw is not None and labels != Labels.of(raw).all:
