@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Literal
 
 from whisperctl.clock import CLOCKS_APART, Clock
@@ -18,8 +19,11 @@ from whisperctl.control.api import Api, Json
 from whisperctl.errors import ApiError, Unreachable
 from whisperctl.package.build import build_environment
 from whisperctl.spec import Stack
+from whisperctl.state.serving import serving
 
 LogSource = Literal["environment", "build", "instance"]
+LogGroup = Literal["build", "instance"]
+"""Builds, those of the environment too, or instances."""
 SECOND = 10**9
 PAGE = 5000
 """Lines that UbiOps gives at most in one answer."""
@@ -39,6 +43,75 @@ class Line:
     """Of the instance or revision; the environment tag's name."""
     text: str
     error: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LogOptions:
+    """Which lines of a stack are asked for."""
+
+    since: float
+    """Seconds since 1970."""
+    only: LogGroup | None = None
+    tail: int | None = None
+    """Only so many of those that there are, the newest; what comes later is not counted."""
+    follow: bool = False
+    """Whether to go on with what comes later, without end."""
+
+    def match(self, line: Line) -> bool:
+        """Whether a line is of the group that is asked for."""
+        return self.only in (None, "instance" if line.source == "instance" else "build")
+
+
+def read_logs(
+    api: Api, stack: Stack, options: LogOptions, clock: Clock, say: Callable[[str], None]
+) -> Iterator[Line] | None:
+    """The lines of the version of a stack that serves, oldest first, read as they are taken.
+
+    Args:
+        api: the control plane.
+        stack: as its file says.
+        options: which lines.
+        clock: what the end of a look and the pauses between two are taken from.
+        say: takes what is to be told of a host that does not answer while lines are followed.
+
+    Returns:
+        None where the deployment does not exist; one that is followed may be made later.
+
+    Raises:
+        ApiError: UbiOps cannot be read, or has no such project.
+    """
+    stack = serving(api, stack)
+    deployment = api.deployment(stack.deployment.name)
+    if deployment is None and not options.follow:
+        api.deployments()  # a project that does not exist is an error
+        return None
+    reader = Reader(
+        api=api,
+        queries=queries(api, stack),
+        keep=belongs_to(stack, created(deployment)),
+        since=int(options.since * SECOND),
+        clock=clock,
+    )
+    appeared = None if deployment else partial(_appeared, api, stack)
+    return _lines(reader, options, say, appeared)
+
+
+def _lines(
+    reader: Reader,
+    options: LogOptions,
+    say: Callable[[str], None],
+    appeared: Callable[[], Callable[[Json], bool] | None] | None,
+) -> Iterator[Line]:
+    lines = [line for line in reader.more() if options.match(line)]
+    yield from lines if options.tail is None else lines[max(len(lines) - options.tail, 0) :]
+    if options.follow:
+        yield from filter(options.match, follow(reader, say, appeared))
+
+
+def _appeared(api: Api, stack: Stack) -> Callable[[Json], bool] | None:
+    """Which entries are the stack's, once its deployment is there."""
+    deployment = api.deployment(stack.deployment.name)
+    return belongs_to(stack, created(deployment)) if deployment else None
 
 
 def queries(api: Api, stack: Stack) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""One log line as a person reads it: when, from where, what."""
+"""One log line as a person reads it: when, from where, what; and that there is none."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from whisperctl.operate.logs import SECOND, Line
 
 SHORT = 8
 """Digits of an id that tell instances apart."""
+A_WEEK = 7 * 86400
 COLORS = {"environment": "blue", "build": "magenta", "instance": "cyan"}
 
 
@@ -25,6 +26,11 @@ def line_text(line: Line, color: bool, secrets: Iterable[str] = ()) -> str:
         origin = click.style(origin, fg=COLORS[line.source])
         text = click.style(text, fg="red") if line.error else text
     return f"{stamp(line.moment)} {origin} | {text}"
+
+
+def no_lines_text(since: float, now: float) -> str:
+    """That nothing was logged from `since` on, and how to look further back; both in seconds since 1970."""
+    return f"No log lines in that time.{' `--since 7d` looks further back.' if since > now - A_WEEK else ''}"
 
 
 def stamp(moment: int) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import click
@@ -15,9 +13,7 @@ from whisperctl.cli.prompts import to_stderr
 from whisperctl.errors import EXIT_DONE
 
 if TYPE_CHECKING:
-    from whisperctl.control.api import Json
-
-A_WEEK = 7 * 86400
+    from whisperctl.operate.logs import LogGroup
 
 
 @click.command()
@@ -30,49 +26,26 @@ A_WEEK = 7 * 86400
 @click.option("--build", "only", flag_value="build", help="Only what builds of the environment and the package said.")
 @click.option("--instance", "only", flag_value="instance", help="Only what instances said.")
 @click.pass_obj
-def logs(settings: Settings, path: str, follow: bool, since: float, tail: int | None, only: str | None) -> int:
+def logs(settings: Settings, path: str, follow: bool, since: float, tail: int | None, only: LogGroup | None) -> int:
     """Show build and instance logs, oldest first: time in UTC, where from, text.
 
     PATH is a stack file [stack.yaml]. What an earlier deployment of the same name logged is left out.
     """
     from whisperctl.clock import SystemClock
-    from whisperctl.operate import logs
-    from whisperctl.state.serving import serving
-    from whisperctl.views.logs import line_text
+    from whisperctl.operate.logs import LogOptions, read_logs
+    from whisperctl.views.logs import line_text, no_lines_text
 
     stack = read_stack(path)
     api = open_api(settings, stack)
-    stack = serving(api, stack)
-    name = stack.deployment.name
-    deployment = api.deployment(name)
-    if deployment is None and not follow:
-        api.deployments()  # a project that does not exist is an error
-        to_stderr(f"No log lines: deployment/{name} does not exist in project {api.project}.")
+    asked = LogOptions(since=since, only=only, tail=tail, follow=follow)
+    if (lines := read_logs(api, stack, asked, SystemClock(), to_stderr)) is None:
+        to_stderr(f"No log lines: deployment/{stack.deployment.name} does not exist in project {api.project}.")
         return EXIT_DONE
-    clock = SystemClock()
-    reader = logs.Reader(
-        api=api,
-        queries=logs.queries(api, stack),
-        keep=logs.belongs_to(stack, logs.created(deployment)),
-        since=int(since * logs.SECOND),
-        clock=clock,
-    )
     secrets = (api.token, *(variable.value for variable in stack.env if variable.secret and variable.value))
-
-    def is_wanted(line: logs.Line) -> bool:
-        return only in (None, "instance" if line.source == "instance" else "build")
-
-    def appeared() -> Callable[[Json], bool] | None:
-        made = api.deployment(name)
-        return logs.belongs_to(stack, logs.created(made)) if made else None
-
     count = 0
-    first = [line for line in reader.more() if is_wanted(line)]
-    later = filter(is_wanted, logs.follow(reader, to_stderr, None if deployment else appeared)) if follow else ()
-    for line in itertools.chain(first if tail is None else first[max(len(first) - tail, 0) :], later):
+    for line in lines:
         click.echo(line_text(line, settings.use_color(), secrets))
         count += 1
     if not count and tail != 0:
-        further = since > clock.time() - A_WEEK
-        to_stderr(f"No log lines in that time.{' `--since 7d` looks further back.' if further else ''}")
+        to_stderr(no_lines_text(since, SystemClock().time()))
     return EXIT_DONE
