@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict
 
 import click
 
@@ -14,7 +14,26 @@ if TYPE_CHECKING:
     from whisperctl.endpoint.transcription import Ask
     from whisperctl.spec import Stack
     from whisperctl.transcribe.channels import Channels
+    from whisperctl.transcribe.uploads import Encoding
     from whisperctl.transcribe.wishes import Wishes
+
+
+class WishOptions(TypedDict):
+    """Options of `transcribe` that say what to make of each recording, under the names of its parameters."""
+
+    formats: tuple[str, ...]
+    language: str | None
+    translate: bool
+    overwrite: bool
+    channels: Channels
+    track: str | None
+    words: bool
+    temperature: float
+    prompt: str | None
+    upload: Encoding
+    line_width: int
+    line_count: int
+    cue_seconds: float
 
 
 def checked_formats(_context: click.Context, _option: click.Parameter, shapes: tuple[str, ...]) -> tuple[str, ...]:
@@ -90,6 +109,39 @@ def checked_output(_context: click.Context, _option: click.Parameter, where: str
     if reason := remote.problem(where.rstrip("/") + "/x"):
         raise click.BadParameter(f"{reason}.")
     return where
+
+
+def wishes_for(stacks: Sequence[Stack], options: WishOptions) -> Wishes:
+    """What the options ask of the stacks' model, as far as it and the releases can fulfil it.
+
+    Raises:
+        WhisperctlError: a model or a release cannot do what was asked for, or they are not the same model.
+    """
+    from whisperctl.cli.target import route
+    from whisperctl.endpoint.transcription import Ask
+    from whisperctl.transcribe.cues import Limits
+    from whisperctl.transcribe.wishes import Wishes
+
+    model = stacks[0].model
+    ask = Ask(
+        model=model.served_name,
+        task="translation" if options["translate"] else route(stacks[0]),
+        language=options["language"],
+        temperature=options["temperature"],
+        prompt=options["prompt"],
+    )
+    wishes = Wishes(
+        ask=ask,
+        formats=options["formats"],
+        overwrite=options["overwrite"],
+        channels=options["channels"],
+        track=options["track"],
+        words=options["words"],
+        limits=Limits(width=options["line_width"], lines=options["line_count"], seconds=options["cue_seconds"]),
+        upload=options["upload"],
+        revision=model.revision,
+    )
+    return checked(stacks, wishes)
 
 
 def checked(stacks: Sequence[Stack], wishes: Wishes) -> Wishes:

@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Unpack
 
 import click
 
 from whisperctl.cli.options import DEFAULT_PATH, Settings
-from whisperctl.cli.target import open_endpoint, route
+from whisperctl.cli.target import open_endpoint
 from whisperctl.cli.wishes import (
-    checked,
     checked_channels,
     checked_formats,
     checked_language,
     checked_output,
     checked_upload,
+    wishes_for,
 )
 from whisperctl.errors import EXIT_DONE, EXIT_FAILED
 
 if TYPE_CHECKING:
-    from whisperctl.transcribe.channels import Channels
-    from whisperctl.transcribe.uploads import Encoding
+    from whisperctl.cli.wishes import WishOptions
 
 
 @click.command()
@@ -100,22 +99,10 @@ def transcribe(
     audio: tuple[str, ...],
     paths: tuple[str, ...],
     manifest: str | None,
-    formats: tuple[str, ...],
-    language: str | None,
-    translate: bool,
     output: str | None,
-    overwrite: bool,
-    channels: Channels,
-    track: str | None,
-    words: bool,
-    temperature: float,
-    prompt: str | None,
-    upload: Encoding,
-    line_width: int,
-    line_count: int,
-    cue_seconds: float,
     parallelism: int | None,
     cluster: str | None,
+    **options: Unpack[WishOptions],
 ) -> int:
     """Transcribe recordings with the live endpoint.
 
@@ -123,40 +110,16 @@ def transcribe(
     m4a, flac, ogg, webm and the sound of videos. Long recordings are cut at silence.
     """
     from whisperctl.cli.archives import Work, performed
-    from whisperctl.endpoint.transcription import Ask
-    from whisperctl.transcribe.cues import Limits
-    from whisperctl.transcribe.wishes import Wishes
 
     if not audio and manifest is None:
         raise click.UsageError("Nothing to transcribe: name AUDIO, or pass --manifest FILE.")
     if cluster is not None and output is None:
         raise click.UsageError("--cluster writes files: pass -o DIR.")
-    if len(formats) > 1 and output is None:
+    if len(options["formats"]) > 1 and output is None:
         raise click.UsageError("Several formats are several files: pass -o DIR.")
+    work = Work(audio=audio, manifest=manifest, output=output, parallelism=parallelism, cluster=cluster)
     with ExitStack() as opened:
-        targets = [
-            opened.enter_context(open_endpoint(settings, path)) for path in dict.fromkeys(paths or (DEFAULT_PATH,))
-        ]
-        stacks = [target.stack for target in targets]
-        model = stacks[0].model
-        ask = Ask(
-            model=model.served_name,
-            task="translation" if translate else route(stacks[0]),
-            language=language,
-            temperature=temperature,
-            prompt=prompt,
-        )
-        wishes = Wishes(
-            ask=ask,
-            formats=formats,
-            overwrite=overwrite,
-            channels=channels,
-            track=track,
-            words=words,
-            limits=Limits(width=line_width, lines=line_count, seconds=cue_seconds),
-            upload=upload,
-            revision=model.revision,
-        )
-        work = Work(audio=audio, manifest=manifest, output=output, parallelism=parallelism, cluster=cluster)
-        failed = performed(targets, checked(stacks, wishes), work)
+        files = dict.fromkeys(paths or (DEFAULT_PATH,))
+        targets = [opened.enter_context(open_endpoint(settings, path)) for path in files]
+        failed = performed(targets, wishes_for([target.stack for target in targets], options), work)
     return EXIT_FAILED if failed else EXIT_DONE
