@@ -110,6 +110,18 @@ def _signature(paths: Sequence[str], stacks: Sequence[Stack]) -> tuple[tuple[str
     return tuple(signature)
 
 
+def by_project(settings: Settings, stacks: Sequence[Stack]) -> dict[str, list[Stack]]:
+    """The stacks of each project, in the order of the projects' names; of none the project that is named otherwise.
+
+    Raises:
+        WhisperctlError: no project is named, or it is named in two ways.
+    """
+    projects: dict[str, list[Stack]] = {}
+    for stack in stacks:
+        projects.setdefault(settings.project(stack.project), []).append(stack)
+    return dict(sorted(projects.items())) or {settings.project(): []}
+
+
 def open_api(
     settings: Settings,
     stack: Stack | None = None,

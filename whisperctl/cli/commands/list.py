@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import click
 
-from whisperctl.cli.inputs import open_api, read_stacks
+from whisperctl.cli.inputs import by_project, open_api, read_stacks
 from whisperctl.cli.options import PARALLELISM, PATHS, Settings, terminal_columns
 from whisperctl.cli.output import as_json, echo
 from whisperctl.errors import EXIT_DONE
@@ -28,23 +28,15 @@ def list(settings: Settings, paths: Sequence[str], form: str, parallelism: int) 
     from whisperctl.operate.inventory import read_inventory
     from whisperctl.views.listing import inventory_document, inventory_text
 
-    stacks = read_stacks(paths, secrets=False, warn=False) if paths else ()
-    declared: dict[str, set[str]] = {}
-    for stack in stacks:
-        declared.setdefault(settings.project(stack.project), set()).add(stack.name)
-    projects = sorted(declared) or [settings.project()]
-    of_project = {settings.project(stack.project): stack for stack in stacks}
-    clock = StoppableClock()
+    projects = by_project(settings, read_stacks(paths, secrets=False, warn=False) if paths else ())
+    clock, entries = StoppableClock(), []
     with interrupt_ends_waits(clock):
-        entries = [
-            entry
-            for project in projects
-            for entry in read_inventory(
-                open_api(settings, of_project.get(project), parallelism, clock), declared.get(project), parallelism
-            )
-        ]
+        for stacks in projects.values():
+            api = open_api(settings, stacks[-1] if stacks else None, parallelism, clock)
+            declared = {stack.name for stack in stacks} if stacks else None
+            entries += read_inventory(api, declared, parallelism)
     if form == "json":
         click.echo(as_json(inventory_document(entries)))
     else:
-        echo(inventory_text(projects, entries, settings.use_color(), terminal_columns()))
+        echo(inventory_text([*projects], entries, settings.use_color(), terminal_columns()))
     return EXIT_DONE
