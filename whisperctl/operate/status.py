@@ -13,7 +13,7 @@ from datetime import datetime
 
 from whisperctl.apply.failed_starts import last_failure
 from whisperctl.apply.holder import holder_in_words, is_gone
-from whisperctl.clock import SystemClock, latest_moment
+from whisperctl.clock import Clock, SystemClock, latest_moment
 from whisperctl.control.api import Api, Json
 from whisperctl.endpoint.client import Endpoint
 from whisperctl.errors import ApiError, WhisperctlError
@@ -41,6 +41,8 @@ from whisperctl.state.serving import serving
 from whisperctl.untrusted import printable_lines
 
 MISSING = "not there"
+WATCH_SECONDS = 5.0
+"""Between two looks at stacks that are watched."""
 START_SECONDS = 3600
 """How far back a failed start is looked for."""
 HEALTH_SECONDS = 10.0
@@ -132,6 +134,24 @@ class _Objects:
     services: Sequence[tuple[Service, Json | None]]
     instances: Sequence[tuple[Json, str]]
     """Each with the text of its newest event."""
+
+
+def read_statuses(apis: Sequence[Api], stacks: Sequence[Stack], clock: Clock, *, watch: bool) -> Iterator[list[Status]]:
+    """The status of each stack; with `watch` again and again, without end.
+
+    Args:
+        apis: the control plane of each stack's project.
+        stacks: which.
+        clock: sleeps between two looks.
+        watch: whether to look again.
+
+    Raises:
+        ApiError: UbiOps cannot be read.
+    """
+    yield [read_status(api, stack) for api, stack in zip(apis, stacks, strict=True)]
+    while watch:
+        clock.sleep(WATCH_SECONDS)
+        yield [read_status(api, stack) for api, stack in zip(apis, stacks, strict=True)]
 
 
 def read_status(api: Api, stack: Stack) -> Status:

@@ -12,8 +12,6 @@ from whisperctl.cli.output import echo
 from whisperctl.errors import EXIT_DONE
 from whisperctl.output import json_text
 
-WATCH_SECONDS = 5.0
-
 
 @click.command()
 @click.argument("paths", nargs=-1, metavar="[PATH]...")
@@ -28,24 +26,19 @@ def status(settings: Settings, paths: tuple[str, ...], form: str, watch: bool) -
     """
     from whisperctl.cli.signals import interrupt_ends_waits
     from whisperctl.clock import StoppableClock
-    from whisperctl.operate.status import read_status
+    from whisperctl.operate.status import read_statuses
     from whisperctl.views.status import status_document, status_text
 
     stacks = read_stacks(paths_or_default(paths), secrets=False, warn=False)
     clock = StoppableClock()
     apis = [open_to_look(settings, stack, clock) for stack in stacks]
-
-    def looked() -> str:
-        statuses = [read_status(api, stack) for api, stack in zip(apis, stacks, strict=True)]
-        return json_text(status_document(statuses)) if form == "json" else status_text(statuses, settings.use_color())
-
+    color, shown = settings.use_color(), None
     with interrupt_ends_waits(clock):
-        shown = looked()
-        echo(shown, form)
-        while watch:
-            clock.sleep(WATCH_SECONDS)
-            if (now := looked()) != shown:
-                shown = now
+        for statuses in read_statuses(apis, stacks, clock, watch=watch):
+            text = json_text(status_document(statuses)) if form == "json" else status_text(statuses, color)
+            if shown not in (None, text):
                 click.echo("" if form == "json" else f"\n{datetime.now(UTC):%Y-%m-%d %H:%M:%SZ}")
-                echo(shown, form)
+            if text != shown:
+                echo(text, form)
+            shown = text
     return EXIT_DONE
