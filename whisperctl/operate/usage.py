@@ -10,12 +10,13 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
+from whisperctl.clock import Clock
 from whisperctl.control.api import Api, Json
 from whisperctl.spec import Stack
 from whisperctl.state.ownership import owner
@@ -90,6 +91,23 @@ def days_since(since: float, now: float) -> list[date]:
     today = datetime.fromtimestamp(now, UTC).date()
     first = min(datetime.fromtimestamp(math.ceil(since / DAY_SECONDS) * DAY_SECONDS, UTC).date(), today)
     return [first + timedelta(days=number) for number in range((today - first).days + 1)]
+
+
+def read_usages(opened: Iterable[tuple[Api, Stack]], since: float, clock: Clock, parallelism: int = 10) -> list[Usage]:
+    """The usage of each stack, of the same days up to the same moment.
+
+    Args:
+        opened: stacks, each with the control plane of its project.
+        since: seconds since 1970.
+        clock: what today is.
+        parallelism: requests in flight.
+
+    Raises:
+        ApiError: UbiOps cannot be read.
+    """
+    now = clock.time()
+    days = days_since(since, now)
+    return [read_usage(api, stack, days, now, parallelism) for api, stack in opened]
 
 
 def read_usage(api: Api, stack: Stack, days: Sequence[date], now: float, parallelism: int = 10) -> Usage:

@@ -28,17 +28,14 @@ def usage(settings: Settings, paths: Sequence[str], since: float, form: str, par
     """
     from whisperctl.cli.signals import interrupt_ends_waits
     from whisperctl.clock import StoppableClock
-    from whisperctl.operate.usage import days_since, read_usage
+    from whisperctl.operate.usage import read_usages
     from whisperctl.views.usage import usage_csv, usage_document, usage_text
 
     stacks = read_stacks(paths, secrets=False, warn=False)
     clock = StoppableClock()
-    now = clock.time()
-    days = days_since(since, now)
     with interrupt_ends_waits(clock):
-        usages = [
-            read_usage(open_api(settings, stack, parallelism, clock), stack, days, now, parallelism) for stack in stacks
-        ]
+        opened = ((open_api(settings, stack, parallelism, clock), stack) for stack in stacks)
+        usages = read_usages(opened, since, clock, parallelism)
     match form:
         case "json":
             click.echo(json_text(usage_document(usages)))
