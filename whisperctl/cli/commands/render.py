@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import click
 
-from whisperctl.cli.output import echo
-from whisperctl.errors import EXIT_DONE, told_once
+from whisperctl.cli.inputs import read_stacks
+from whisperctl.errors import EXIT_DONE
 
 FORMATS = ("json", "yaml", "text")
 """What nobody calls a folder: kubectl's and Helm's `-o`."""
 
 
 @click.command()
-@click.argument("path", default="stack.yaml", type=click.Path(path_type=Path))
+@click.argument("path", default="stack.yaml", type=click.Path())
 @click.option("-o", "--output", required=True, type=click.Path(), metavar="DIR", help="Folder to write to.")
-def render(path: Path, output: str) -> int:
+def render(path: str, output: str) -> int:
     """Write the deployment package and environment files exactly as they would be uploaded.
 
     DIR must be empty, new, or hold an earlier render.
@@ -29,12 +28,8 @@ def render(path: Path, output: str) -> int:
             f"-o names the folder to write to, and '{output}' is a format. Write `-o DIR`, or `-o ./{output}` "
             "for a folder of that name."
         )
-    from whisperctl.loading import load_stacks
     from whisperctl.package.render import write_render
 
-    loaded = load_stacks([path], os.environ, secrets=False)
-    for text in told_once(loaded.warnings):
-        echo(text, err=True)
-    for line in write_render(loaded.stacks, Path(output)):
+    for line in write_render(read_stacks([path], secrets=False), Path(output)):
         click.echo(line)
     return EXIT_DONE
