@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict
 
 import click
 
@@ -18,6 +18,16 @@ if TYPE_CHECKING:
     from whisperctl.apply.outcome import Outcome
     from whisperctl.engine import World
     from whisperctl.plan.plan import Plan
+
+
+class ApplyOptions(TypedDict):
+    """Options of `apply` that `destroy` has not, under the names of their parameters; `reconcile` describes them."""
+
+    max_credits: float | None
+    max_failures: int
+    only: tuple[str, ...]
+    exclude: tuple[str, ...]
+    allow_delete: bool
 
 
 def reconcile(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Unpack
 
 import click
 
 from whisperctl.cli.inputs import open_world, planned, read_stacks
 from whisperctl.cli.options import ALLOW_DELETE, EXCLUDE, ONLY, PARALLELISM, PATHS, Settings
 from whisperctl.cli.output import echo, rendered
-from whisperctl.cli.reconcile import perform, reconcile
+from whisperctl.cli.reconcile import ApplyOptions, perform, reconcile
 
 
 @click.command(short_help="Make the live project match the stack files, and prove that it transcribes.")
@@ -40,50 +41,28 @@ def apply(
     yes: bool,
     form: str,
     parallelism: int,
-    max_credits: float | None,
-    max_failures: int,
-    only: tuple[str, ...],
-    exclude: tuple[str, ...],
-    allow_delete: bool,
+    **options: Unpack[ApplyOptions],
 ) -> int:
     """Show the plan, ask, perform it, and prove that the endpoint transcribes and that nothing differs any more."""
     if saved and paths:
         raise click.UsageError("Pass either PATH or --plan FILE, not both.")
-    if saved and (only or exclude):
+    if saved and (options["only"] or options["exclude"]):
         raise click.UsageError("A saved plan is performed as it is: pass --only and --exclude to `plan -o FILE`.")
     if saved:
-        return _apply_saved(settings, saved, form, parallelism, max_credits, allow_delete, max_failures)
-    return reconcile(
-        settings,
-        paths,
-        yes,
-        form,
-        parallelism,
-        destroy=False,
-        max_credits=max_credits,
-        allow_delete=allow_delete,
-        max_failures=max_failures,
-        only=only,
-        exclude=exclude,
-    )
+        return _apply_saved(settings, saved, form, parallelism, options)
+    return reconcile(settings, paths, yes, form, parallelism, destroy=False, **options)
 
 
-def _apply_saved(
-    settings: Settings,
-    file: str,
-    form: str,
-    parallelism: int,
-    max_credits: float | None,
-    allow_delete: bool,
-    max_failures: int,
-) -> int:
+def _apply_saved(settings: Settings, file: str, form: str, parallelism: int, options: ApplyOptions) -> int:
     from whisperctl.plan.saved import check, load, refuse_missing
 
     document = load(file)
     refuse_missing(file, document)
     stacks = read_stacks(document.paths, secrets=not document.destroy)
-    allow_delete = allow_delete or document.allow_delete
-    world = open_world(settings, stacks, parallelism, max_credits, allow_delete, max_failures, document.selection)
+    allow_delete = options["allow_delete"] or document.allow_delete
+    world = open_world(
+        settings, stacks, parallelism, options["max_credits"], allow_delete, options["max_failures"], document.selection
+    )
     plans = planned(stacks, world, document.destroy)
     check(file, document, plans)
     echo(rendered(plans, "text", settings), err=form == "json")
