@@ -9,6 +9,8 @@ import pytest
 from tests.harness.project import Project
 from tests.reconcile.test_documents import check
 from whisperctl import __version__
+from whisperctl.cli.inputs import by_project, read_stacks
+from whisperctl.cli.options import Settings
 from whisperctl.state.labels import Labels
 
 CREDITS = 30.0
@@ -32,6 +34,20 @@ def test_an_empty_project_has_no_stack(project: Project) -> None:
     ran = project.cli("list")
     assert (ran.code, ran.out) == (0, "No stack is in project demo.\n"), ran.err
     assert project.cli("list", "--format", "json").json == {"format_version": "2", "stacks": []}
+
+
+def test_files_say_which_projects_are_listed_and_without_any_the_environment(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("UBIOPS_PROJECT", "elsewhere")
+    for name, where in (("one", "zeta"), ("two", "alpha"), ("three", "zeta")):
+        project.write(
+            f"stacks/{name}.yaml", stack=name, project=where, deployment={"name": name}, service={"name": name}
+        )
+    stacks = read_stacks([str(project.folder / "stacks")])
+    names = {where: {stack.name for stack in stacks} for where, stacks in by_project(Settings(), stacks).items()}
+    assert list(names.items()) == [("alpha", {"two"}), ("zeta", {"one", "three"})]
+    assert by_project(Settings(), ()) == {"elsewhere": []}
 
 
 def test_every_stack_is_listed_with_what_it_costs_and_an_orphan_is_told(project: Project) -> None:
