@@ -67,11 +67,12 @@ class Project:
 
     @classmethod
     def fresh(cls, emulator: Emulator, folder: Path) -> Self:
-        """The project with nothing in it, without faults and without a limit of requests."""
+        """The project with nothing in it, without faults, without a limit of requests, and with an empty journal."""
         made = cls(emulator=emulator, folder=folder)
         made.calm()
         made.control("POST", "reset")
         made.control("PATCH", "switches", {"rate_limit": 0})
+        made.forget()
         return made
 
     @property
