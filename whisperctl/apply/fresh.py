@@ -60,7 +60,7 @@ def write_labels(job: Job, address: Address, labels_of: Callable[[Json], Mapping
         if raw is not None and labels != Labels.of(raw).all:
             job.saw(address, calls.change(raw, {"labels": labels}))
 
-    job.api.anew(attempt)
+    job.api.retried(attempt)
 
 
 def unchanged(job: Job, address: Address) -> Json | None:

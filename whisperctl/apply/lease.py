@@ -138,7 +138,7 @@ class Lease:
                 raise
             return before, min(doubtful, began)
 
-        before, began = self._api.anew(attempt)
+        before, began = self._api.retried(attempt)
         took = self._clock.boottime() - began
         self._clock.sleep(SETTLE)
         now = self._ours()
@@ -148,7 +148,7 @@ class Lease:
         for _ in range(SLOW_LOOKS if took < FIRST_LOOK else VERY_SLOW_LOOKS):
             self._clock.sleep(FIRST_LOOK)
             self._ours()
-        self._api.anew(self._show_that_it_works)
+        self._api.retried(self._show_that_it_works)
         now = self._ours()
         return Taken(waited=False, slow=True, before=now, now=now)
 
@@ -290,7 +290,7 @@ class Lease:
                 written = merged(Labels.of(now).all, self._changes | lease_change(self.holder))
                 return self._fenced.update_deployment(self.deployment, {**body, "labels": written})
 
-        return self._api.anew(attempt)
+        return self._api.retried(attempt)
 
     @contextmanager
     def _one_try(self) -> Iterator[None]:
@@ -332,7 +332,7 @@ class Lease:
                         raise
                 self.deployment = name
 
-        self._api.anew(attempt)
+        self._api.retried(attempt)
 
     def remove(self, changes_of: Callable[[Json], Mapping[str, str | None]]) -> Json | None:
         """Remove the lease and change other labels, as `changes_of` the deployment right before each try tells.
@@ -350,7 +350,7 @@ class Lease:
                 self._changes.clear()
                 return raw
 
-        return self._api.anew(attempt)
+        return self._api.retried(attempt)
 
     def _removed(self, changes_of: Callable[[Json], Mapping[str, str | None]]) -> Json | None:
         raw = self._urgent.deployment(self.deployment)

@@ -96,7 +96,7 @@ class Session:
         """The same project over the same session, for what is not worth a second try, nor more than `seconds`."""
         return self.over(With(self.rest, retry=False, _request_timeout=seconds))
 
-    def anew(self, attempt: Callable[[], T]) -> T:
+    def retried(self, attempt: Callable[[], T]) -> T:
         """What `attempt` gives: it reads and then writes, `urgent` both, and is made as often as one request would be.
 
         So nothing is ever written that follows from a read before a rate limit was sat out, or before another try.

@@ -183,7 +183,7 @@ def _write(api: Api, takeover: Takeover, lease: Lease | None = None) -> None:
         raw, labels = _to_write(api, takeover)
         lease.update(raw, {"labels": labels})
     else:
-        api.anew(lambda: _write_once(api.urgent(), takeover))
+        api.retried(lambda: _write_once(api.urgent(), takeover))
 
 
 def _write_once(api: Api, takeover: Takeover) -> None:
