@@ -50,8 +50,8 @@ def main() -> None:
     with Path(__file__).open() as own:
         take_turns(own)
         gpu = supported_gpu()
-        wanted = digest(gpu)
-        if FINISHED.exists() and FINISHED.read_text() == wanted:
+        desired = digest(gpu)
+        if FINISHED.exists() and FINISHED.read_text() == desired:
             say(".venv is up to date")
             return
         started = time.monotonic()
@@ -59,7 +59,7 @@ def main() -> None:
         UNFINISHED.touch()
         install(gpu)
         UNFINISHED.unlink()
-        FINISHED.write_text(wanted)
+        FINISHED.write_text(desired)
         say(f".venv is ready ({time.monotonic() - started:.0f} s)")
 
 

@@ -161,12 +161,12 @@ async def _follow_services(app: App, server: Server) -> None:
 
 async def _listen_for_services(app: App, server: Server, listening: dict[int, asyncio.Server]) -> dict[int, str]:
     """Open and close sockets until they are those of the services: port -> id."""
-    wanted = {doc.body["_port"]: doc.id for doc in app.platform.store.every("service")}
-    for port in set(listening) - set(wanted):
+    by_port = {doc.body["_port"]: doc.id for doc in app.platform.store.every("service")}
+    for port in set(listening) - set(by_port):
         listening.pop(port).close()
         sockets.release(port)
     services = {}
-    for port, ident in wanted.items():
+    for port, ident in by_port.items():
         real = port
         if port not in listening:
             opened = await _open(app, server, port, ident)

@@ -11,8 +11,8 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from whisperctl.apply.context import ApplyContext
 from whisperctl.apply.events import Level, Listen, Said
-from whisperctl.apply.job import Job
 from whisperctl.apply.lease import Lease
 from whisperctl.apply.locking import lease_name
 from whisperctl.apply.outcome import Outcome
@@ -34,7 +34,7 @@ from whisperctl.plan.selection import EVERYTHING, Selection
 from whisperctl.plan.survey import surveyed
 from whisperctl.plan.takeover import as_it_serves, with_running_package
 from whisperctl.spec import Moved, Stack
-from whisperctl.state.desired import Wanted, desired, resolve
+from whisperctl.state.desired import Desired, desired_state, resolve
 from whisperctl.state.line import content_digest, is_line, line_of, named, version_name
 from whisperctl.state.live import Live
 from whisperctl.state.moves import Moves
@@ -107,33 +107,33 @@ def _plan_project(
     if destroy:
         stacks = [replace(stack, moved=Moved()) for stack in stacks]  # what has another name now is not its own yet
     declared = [_desired(stack, project, destroy) for stack in stacks]
-    moves = read_moves(api, [wanted.stack for wanted in declared])
+    moves = read_moves(api, [desired.stack for desired in declared])
     lives = read_live(api, declared, world.parallelism, destroy)
     for position, names_before in moves.items():
         lives[position] = read_moved(api, declared[position], names_before, world.parallelism)
-    resolved = [resolve(wanted, live.labels) for wanted, live in zip(declared, lives, strict=True)]
+    resolved = [resolve(desired, live.labels) for desired, live in zip(declared, lives, strict=True)]
     for position, stack in enumerate(() if destroy else stacks):
         names_before = moves.get(position, Moves())
-        wanted, lives[position] = _named(stack, project, resolved[position], lives[position], world, names_before)
-        resolved[position] = with_running_package(wanted, lives[position], api)
-    more_wanted, more_lives = [plan.wanted for plan in beside], [plan.live for plan in beside]
-    retired = retired_tags(api, resolved + more_wanted, lives + more_lives, destroy)
+        desired, lives[position] = _named(stack, project, resolved[position], lives[position], world, names_before)
+        resolved[position] = with_running_package(desired, lives[position], api)
+    more_desired, more_lives = [plan.desired for plan in beside], [plan.live for plan in beside]
+    retired = retired_tags(api, resolved + more_desired, lives + more_lives, destroy)
     plans = [
         make_plan(
-            wanted,
+            desired,
             live,
             project=project,
             ids=world.ids,
             retired_tags=tags,
             destroy=destroy,
             max_credits=world.max_credits,
-            origin=origin_of(wanted.stack.file, os.environ),
+            origin=origin_of(desired.stack.file, os.environ),
             allow_delete=world.allow_delete,
             moved=moves.get(position),
             declared={stack.name for stack in stacks},
             selection=world.selection,
         )
-        for position, (wanted, live, tags) in enumerate(zip(resolved, lives, retired[: len(resolved)], strict=True))
+        for position, (desired, live, tags) in enumerate(zip(resolved, lives, retired[: len(resolved)], strict=True))
     ]
     ordered = after_other_stacks([plan.operations for plan in plans])
     plans = [replace(plan, operations=operations) for plan, operations in zip(plans, ordered, strict=True)]
@@ -141,47 +141,49 @@ def _plan_project(
     return [explained_operations(plan) for plan in plans]
 
 
-def _desired(stack: Stack, project: str, destroy: bool) -> Wanted:
+def _desired(stack: Stack, project: str, destroy: bool) -> Desired:
     """The state that the stack wants; a new version of a line is named by what it is made from."""
-    wanted = desired(stack, build_package(stack), build_environment(stack))
+    desired = desired_state(stack, build_package(stack), build_environment(stack))
     if destroy or not is_line(stack):
-        return wanted
-    name = version_name(line_of(stack), content_digest(wanted, project))
-    return desired(named(stack, name), wanted.package, wanted.build)
+        return desired
+    name = version_name(line_of(stack), content_digest(desired, project))
+    return desired_state(named(stack, name), desired.package, desired.build)
 
 
-def _named(stack: Stack, project: str, wanted: Wanted, live: Live, world: World, moves: Moves) -> tuple[Wanted, Live]:
+def _named(
+    stack: Stack, project: str, desired: Desired, live: Live, world: World, moves: Moves
+) -> tuple[Desired, Live]:
     """With the version under its right name: a line names it by content, and one strategy takes over from the other."""
-    if is_line(stack) and (serving := as_it_serves(wanted, live, world.apis[project])) is not None:
+    if is_line(stack) and (serving := as_it_serves(desired, live, world.apis[project])) is not None:
         return serving
-    address = version_address(stack.deployment.name, wanted.stack.version.name)
+    address = version_address(stack.deployment.name, desired.stack.version.name)
     if address in live.owned or address in live.foreign:
-        return _named_by_content(stack, project, wanted, live, world, moves) if is_line(stack) else (wanted, live)
+        return _named_by_content(stack, project, desired, live, world, moves) if is_line(stack) else (desired, live)
     other = other_strategy(stack, live)
     if other is None:
-        return wanted, live
-    there = desired(named(stack, other), wanted.package, wanted.build)
+        return desired, live
+    there = desired_state(named(stack, other), desired.package, desired.build)
     other_live = read_moved(world.apis[project], there, moves, world.parallelism)
     if is_line(stack) and not is_usable(resolve(there, other_live.labels), other_live):
-        return wanted, live  # made of something else: it serves on until the new version has passed its gate
+        return desired, live  # made of something else: it serves on until the new version has passed its gate
     old = version_address(stack.deployment.name, other)
-    taken_over = renamed(wanted, other_live, old, address)
-    return resolve(replace(wanted, state=wanted.declared), taken_over.labels), taken_over
+    taken_over = renamed(desired, other_live, old, address)
+    return resolve(replace(desired, state=desired.declared), taken_over.labels), taken_over
 
 
 def _named_by_content(
-    stack: Stack, project: str, wanted: Wanted, live: Live, world: World, moves: Moves
-) -> tuple[Wanted, Live]:
+    stack: Stack, project: str, desired: Desired, live: Live, world: World, moves: Moves
+) -> tuple[Desired, Live]:
     """Under the first name that is free, or has this content: somebody may have changed a version by hand."""
-    digest = content_digest(desired(stack, wanted.package, wanted.build), project)
+    digest = content_digest(desired_state(stack, desired.package, desired.build), project)
     for number in itertools.count(2):
-        if is_usable(wanted, live):
+        if is_usable(desired, live):
             break
         name = version_name(line_of(stack), digest, number)
-        declared = desired(named(stack, name), wanted.package, wanted.build)
+        declared = desired_state(named(stack, name), desired.package, desired.build)
         live = read_moved(world.apis[project], declared, moves, world.parallelism)
-        wanted = resolve(declared, live.labels)
-    return wanted, live
+        desired = resolve(declared, live.labels)
+    return desired, live
 
 
 def apply_plans(
@@ -199,7 +201,7 @@ def apply_plans(
     refuse(plans)
 
     def again(plan: Plan) -> Plan:
-        stack, project = plan.wanted.stack, world.project_of(plan.wanted.stack)
+        stack, project = plan.desired.stack, world.project_of(plan.desired.stack)
         beside = [p for p in plans if p.project == project and p.stack != plan.stack]
         [fresh] = _plan_project(project, [stack], world, plan.destroy, beside)
         refuse([fresh])
@@ -207,8 +209,10 @@ def apply_plans(
             revised(plan, fresh)
         return fresh
 
-    jobs = {position: _job(plan, world, exactly=not replan) for position, plan in enumerate(plans) if not plan.is_empty}
-    done = dict(zip(jobs, _run(jobs.values(), world, again if replan else None), strict=True))
+    contexts = {
+        position: _context(plan, world, exactly=not replan) for position, plan in enumerate(plans) if not plan.is_empty
+    }
+    done = dict(zip(contexts, _run(contexts.values(), world, again if replan else None), strict=True))
     outcomes = {position: done.get(position) or Outcome(plan=plan) for position, plan in enumerate(plans)}
     return [_with_stale_instances(outcome, world) for outcome in _with_convergence(outcomes, world).values()]
 
@@ -216,7 +220,7 @@ def apply_plans(
 def _with_stale_instances(outcome: Outcome, world: World) -> Outcome:
     """The outcome with how many running instances still have the old value of an env var, where none was replaced."""
     plan = outcome.plan
-    stack = plan.wanted.stack
+    stack = plan.desired.stack
     changed = [change for change in changed_variables(stack, plan.changes) if change.reason != DESTROYED]
     replaced = any(replaces_instances(change) for change in plan.changes if change.address.kind in _INSTANCES_OF)
     restarted = any(result.operation.kind == "restart" for result in outcome.results)
@@ -229,9 +233,9 @@ def _with_stale_instances(outcome: Outcome, world: World) -> Outcome:
     return replace(outcome, stale_instances=sum(item["status"] == "running" for item in instances))
 
 
-def _run(jobs: Iterable[Job], world: World, replan: Replan | None = None) -> list[Outcome]:
+def _run(contexts: Iterable[ApplyContext], world: World, replan: Replan | None = None) -> list[Outcome]:
     run = Run(
-        jobs=list(jobs),
+        contexts=list(contexts),
         token=world.token,
         clock=world.clock,
         listen=world.listen,
@@ -248,14 +252,14 @@ def perform(plans: Sequence[Plan], world: World) -> list[Outcome]:
         Refused: one of the plans may not be performed; nothing was done.
     """
     refuse(plans)
-    return _run([_job(plan, world, exactly=True) for plan in plans], world)
+    return _run([_context(plan, world, exactly=True) for plan in plans], world)
 
 
-def _job(plan: Plan, world: World, exactly: bool = False) -> Job:
+def _context(plan: Plan, world: World, exactly: bool = False) -> ApplyContext:
     def tell(about: Address, level: Level, text: str) -> None:
         world.listen(Said(stack=plan.stack, address=about, level=level, text=text))
 
-    return Job(
+    return ApplyContext(
         plan=plan,
         clock=world.clock,
         tell=tell,
@@ -266,7 +270,7 @@ def _job(plan: Plan, world: World, exactly: bool = False) -> Job:
 
 
 def _lease(plan: Plan, world: World, tell: Callable[[Address, Level, str], None]) -> Lease:
-    stack = plan.wanted.stack
+    stack = plan.desired.stack
     address = deployment_address(stack.deployment.name)
     return Lease(world.api(stack), lease_name(plan), world.clock, lambda text: tell(address, "say", text))
 
@@ -300,13 +304,13 @@ def _addresses(plan: Plan) -> tuple[str, ...]:
 
 def _delete_what_was_shared(plans: Sequence[Plan], world: World) -> None:
     """Two stacks that two processes destroy at once each leave their tag to the other: whoever is last takes it."""
-    jobs = [
-        _job(plan, world)
+    contexts = [
+        _context(plan, world)
         for plan in plans
         if plan.destroy and all(operation.address.kind in SHARED_KINDS for operation in plan.operations)
     ]
-    if jobs:
-        _run(jobs, world)
+    if contexts:
+        _run(contexts, world)
 
 
 def _plan_again(plans: Mapping[int, Plan], world: World) -> dict[int, Plan]:
@@ -314,6 +318,6 @@ def _plan_again(plans: Mapping[int, Plan], world: World) -> dict[int, Plan]:
     fresh: dict[int, Plan] = {}
     for destroy in (False, True):
         positions = [position for position, plan in plans.items() if plan.destroy is destroy]
-        stacks = [plans[position].wanted.stack for position in positions]
+        stacks = [plans[position].desired.stack for position in positions]
         fresh |= zip(positions, plan_stacks(stacks, world, destroy) if stacks else [], strict=True)
     return fresh

@@ -7,7 +7,7 @@
     │   ├── Forbidden               403: the token may not do this
     │   ├── NotFound                404
     │   └── Unreachable             no answer at all: no connection, or a time-out
-    ├── NotOwned                    a wanted name exists without our label
+    ├── NotOwned                    a desired name exists without our label
     ├── Refused                     the plan would do what `apply` does not do, such as delete what is protected
     ├── StalePlan                   the live objects changed since the plan was made
     │   └── Contended               another apply of the same stack is at work

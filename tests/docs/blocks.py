@@ -125,7 +125,7 @@ def _commands(block: _Block) -> Iterator[Command]:
         return
     words = left_out["words"].split("|") if left_out else []
     typed = list(_typed(block))
-    wanted = EXIT_CODE.fullmatch(block.before)
+    expected = EXIT_CODE.fullmatch(block.before)
     for position, (line, text, shown) in enumerate(typed):
         last = position == len(typed) - 1
         if any(word in text for word in words):
@@ -133,7 +133,7 @@ def _commands(block: _Block) -> Iterator[Command]:
         yield Command(
             text=text,
             shown=shown,
-            exit_code=int(wanted[1]) if wanted and last else 0,
+            exit_code=int(expected[1]) if expected and last else 0,
             runs_on=bool(RUNS_ON.fullmatch(block.before)),
             where=f"{block.where}:{block.first + line}",
         )
@@ -160,10 +160,10 @@ def differs(shown: str, printed: str) -> str | None:
     """None when the page shows what was printed, else both as they were compared."""
     if "warning:" not in shown:
         printed = WARNING.sub("", printed)
-    wanted, got = _alike(shown), _alike(printed)
-    if re.fullmatch("".join(map(_pattern, wanted.splitlines())), got):
+    expected, got = _alike(shown), _alike(printed)
+    if re.fullmatch("".join(map(_pattern, expected.splitlines())), got):
         return None
-    return f"--- the page shows\n{wanted}--- printed\n{got}"
+    return f"--- the page shows\n{expected}--- printed\n{got}"
 
 
 def _alike(text: str) -> str:

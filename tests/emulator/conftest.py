@@ -116,12 +116,12 @@ def written(folder: Path, content: bytes, file_name: str = "package.zip") -> str
     return str(path)
 
 
-def eventually(look: Callable[[], Any], wanted: Callable[[Any], bool], seconds: float = PATIENCE) -> Any:
+def eventually(look: Callable[[], Any], fits: Callable[[Any], bool], seconds: float = PATIENCE) -> Any:
     """Poll until what is seen is what is wanted."""
     deadline = time.monotonic() + seconds
     while True:
         seen = look()
-        if wanted(seen):
+        if fits(seen):
             return seen
         assert time.monotonic() < deadline, f"not seen in {seconds} s; last: {seen}"
         time.sleep(0.05)

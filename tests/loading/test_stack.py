@@ -171,16 +171,16 @@ def test_printable_text_stays_as_it_is() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "wanted"),
+    ("text", "expected"),
     [("a$$b", "a$b"), ("$$$$", "$$"), ("${A}", "one"), ("${A}${B:-two}", "onetwo"), ("$${A}", "${A}"), ("$A $", "$A $"),
      ("${E:-x}", "x"), ("${B:-}", ""), ("${B:-a b:c}", "a b:c")],
 )  # fmt: skip
-def test_substitution(tmp_path: Path, text: str, wanted: str) -> None:
+def test_substitution(tmp_path: Path, text: str, expected: str) -> None:
     file = tmp_path / "stack.yaml"
     file.write_text(f"description: {json.dumps(text)}\n")
     problems: list[Problem] = []
     tree = merged(file, {"A": "one", "E": ""}, problems)
-    assert plain(tree) == {"description": wanted}
+    assert plain(tree) == {"description": expected}
     assert problems == []
 
 

@@ -20,7 +20,7 @@ from whisperctl.operate.importing.server import command_of
 from whisperctl.operate.importing.text import yaml_text
 from whisperctl.package.build import ENVIRONMENT_NAME, Package, build_environment, build_package
 from whisperctl.spec import Stack
-from whisperctl.state.desired import Wanted, desired
+from whisperctl.state.desired import Desired, desired_state
 from whisperctl.state.resources import (
     SERVER_DEFAULTS,
     Address,
@@ -161,14 +161,14 @@ STACKS = st.fixed_dictionaries(
 @given(written=STACKS)
 def test_any_stack_is_described_as_what_it_was(tmp_path: Path, written: dict[str, Any]) -> None:
     stack = loaded_stack(tmp_path, written)
-    wanted = wanted_of(stack)
-    described = describe(objects_of(wanted))
+    desired = desired_of(stack)
+    described = describe(objects_of(desired))
     assert described.refused == ()
     for name, text in {"stack.yaml": described.text, **described.files}.items():
         (tmp_path / name).write_text(text, encoding="utf-8")
     secrets = {variable.name: variable.value for variable in stack.env if variable.secret}
     [again] = load_stacks([tmp_path / "stack.yaml"], secrets).stacks
-    assert whole(wanted_of(again).state) == whole(wanted.state)
+    assert whole(desired_of(again).state) == whole(desired.state)
 
 
 @pytest.mark.parametrize("made", ["vllm", "model a/b;vllm;vllm "])
@@ -182,7 +182,7 @@ def test_a_label_that_names_no_release_is_no_release(tmp_path: Path, made: str) 
         "deployment": {"name": "any"},
         "version": {"name": "v1"},
     }
-    objects = objects_of(wanted_of(loaded_stack(tmp_path, written)))
+    objects = objects_of(desired_of(loaded_stack(tmp_path, written)))
     labels = {**objects.version["labels"], "whisperctl-made": made}
     version = {**objects.version, "labels": labels}
     described = describe(replace(objects, version=version, package=None, dependencies={}))
@@ -198,22 +198,24 @@ def whole(state: State) -> dict[Address, dict[str, Any]]:
     return fields_of
 
 
-def wanted_of(stack: Stack) -> Wanted:
-    return desired(stack, build_package(stack), build_environment(stack))
+def desired_of(stack: Stack) -> Desired:
+    return desired_state(stack, build_package(stack), build_environment(stack))
 
 
-def objects_of(wanted: Wanted) -> Objects:
+def objects_of(desired: Desired) -> Objects:
     """What UbiOps would hold of a stack after an apply."""
-    stack, names = wanted.stack, (wanted.stack.deployment.name, wanted.stack.version.name)
+    stack, names = desired.stack, (desired.stack.deployment.name, desired.stack.version.name)
     group = {
         "id": "g",
         "name": stack.instance_type_group.name,
         "instance_types": [{"name": "big", "accelerator": stack.instance_type_group.gpu_count, "priority": 0}],
     }
     labels = {"whisperctl-stack": stack.name}
-    deployment = dict(wanted.state[deployment_address(names[0])].fields)
-    version = dict(wanted.state[version_address(*names)].fields)
-    tag = {"base_environment_name": wanted.build.base_name, "base_environment_tag": "v5.25.0"} if wanted.build else None
+    deployment = dict(desired.state[deployment_address(names[0])].fields)
+    version = dict(desired.state[version_address(*names)].fields)
+    tag = (
+        {"base_environment_name": desired.build.base_name, "base_environment_tag": "v5.25.0"} if desired.build else None
+    )
     return Objects(
         project="demo",
         deployment=deployment | {"name": names[0], "labels": deployment["labels"] | labels},
@@ -223,12 +225,12 @@ def objects_of(wanted: Wanted) -> Objects:
             for item in stack.env
         ],
         services=[
-            {"name": service.name, **wanted.state[service_address(service.name)].fields} for service in stack.services
+            {"name": service.name, **desired.state[service_address(service.name)].fields} for service in stack.services
         ],
         group=group,
-        package=texts_of(wanted.package),
+        package=texts_of(desired.package),
         tag=tag,
-        dependencies={name: data.decode() for name, data in wanted.build.files.items()} if wanted.build else {},
+        dependencies={name: data.decode() for name, data in desired.build.files.items()} if desired.build else {},
     )
 
 

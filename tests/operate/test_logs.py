@@ -62,31 +62,31 @@ def texts(lines: Iterable[Line]) -> list[str]:
 def test_every_line_comes_once_whatever_the_page(host: LogHost, clock: HandClock, page: int) -> None:
     draw = random.Random(page)
     moment = (NOW - 1000) * NANOSECONDS
-    wanted = []
+    expected = []
     for number in range(100):
         # Several lines of one moment, some of them equal; never more of one moment than a page holds.
         moment += 0 if number % page and draw.random() < 0.5 else 1
         text = draw.choice(["the same", f"line {number}"])
         host.add(moment, text)
-        wanted.append((moment, text))
+        expected.append((moment, text))
     lines = [(line.moment, line.text) for line in reader(host, clock, page=page).more()]
-    assert sorted(lines) == sorted(wanted)
-    assert [moment for moment, _ in lines] == [moment for moment, _ in wanted]
+    assert sorted(lines) == sorted(expected)
+    assert [moment for moment, _ in lines] == [moment for moment, _ in expected]
 
 
 def test_polls_neither_repeat_nor_lose(host: LogHost, clock: HandClock) -> None:
     source = reader(host, clock, page=10)
     given: list[str] = []
-    wanted: list[str] = []
+    expected: list[str] = []
     draw = random.Random(1)
     for number in range(60):
         clock.now += 1
         # A line turns up as much as 25 seconds after its moment.
         moment = int((clock.now - draw.uniform(0, 25)) * NANOSECONDS)
         host.add(moment, f"line {number}")
-        wanted.append(f"line {number}")
+        expected.append(f"line {number}")
         given += texts(source.more())
-    assert sorted(given) == sorted(wanted)
+    assert sorted(given) == sorted(expected)
 
 
 def test_equal_lines_of_one_moment_stay_two(host: LogHost, clock: HandClock) -> None:

@@ -86,11 +86,11 @@ def gpus() -> str:
 def test_a_table_is_the_catalogues(part: Any, request: pytest.FixtureRequest) -> None:
     text = PAGE.read_text(encoding="utf-8")
     begin, end = (f"<!-- {part.__name__}: {edge} -->\n" for edge in ("begin", "end"))
-    wanted = f"{begin}{part()}{end}"
+    expected = f"{begin}{part()}{end}"
     if request.config.getoption("--update-golden"):
-        text = re.sub(re.escape(begin) + ".*?" + re.escape(end), lambda _: wanted, text, flags=re.DOTALL)
+        text = re.sub(re.escape(begin) + ".*?" + re.escape(end), lambda _: expected, text, flags=re.DOTALL)
         PAGE.write_text(text, encoding="utf-8")
-    assert wanted in text
+    assert expected in text
 
 
 def test_every_release_from_0_10_to_0_33_is_listed() -> None:

@@ -229,12 +229,12 @@ def test_written_arguments_become_words(stack_of: StackOf) -> None:
     )
     start = launch(stack_of(vllm=f"{{version: 0.26.0, args: {args}}}"))
     text = " ".join(start.arguments)
-    for wanted in (
+    for expected in (
         "--enforce-eager", "--no-enable-prefix-caching", '--allowed-origins ["*"]', "--uvicorn-log-level warning",
         "--middleware=a.b --middleware=c.d", "--chat-template=-x", '--compilation-config {"mode": 3}',
         "--shutdown-timeout 5",
     ):  # fmt: skip
-        assert wanted in text
+        assert expected in text
     assert text.count("--shutdown-timeout") == 1
     assert start.shutdown_timeout == 5
 

@@ -63,12 +63,12 @@ class Remote(io.RawIOBase):
         self.address, self.position = address, 0
         self.size = int(self._range("bytes=-1")[1].rpartition("/")[2])
 
-    def _range(self, wanted: str) -> tuple[bytes, str]:
+    def _range(self, span: str) -> tuple[bytes, str]:
         if not self.address.startswith(("https:", "http:")):
             raise Unreachable("the index is not a web server")
         try:
             with urllib.request.urlopen(
-                urllib.request.Request(self.address, headers={"Range": wanted}), timeout=20
+                urllib.request.Request(self.address, headers={"Range": span}), timeout=20
             ) as answer:
                 if answer.status != 206:
                     raise Unreachable("the index gives no ranges")
@@ -102,8 +102,8 @@ class Remote(io.RawIOBase):
 def sources(version: str) -> Mapping[str, str]:
     """The argument parsers, their configs, the environment table, scheduler and encoder: file name -> text."""
     with zipfile.ZipFile(io.BufferedReader(Remote(wheel_address(version)), 1 << 18)) as wheel:
-        wanted = (PARSERS, SERVE, SCHEDULING, ENCODING, CONFIGS, ENUMS)
-        names = [name for name in wheel.namelist() if name == ENVS or any(part.match(name) for part in wanted)]
+        patterns = (PARSERS, SERVE, SCHEDULING, ENCODING, CONFIGS, ENUMS)
+        names = [name for name in wheel.namelist() if name == ENVS or any(part.match(name) for part in patterns)]
         return {name: wheel.read(name).decode() for name in names}
 
 
@@ -401,10 +401,10 @@ def rewrite(read: Callable[[str], Mapping[str, str]] = sources) -> None:
         files = dict(zip(releases, pool.map(read, releases), strict=True))
     declared = {version: options(text) for version, text in files.items()}
 
-    def such(wanted: Callable[[Option], bool]) -> dict[str, Ranges]:
+    def such(is_such: Callable[[Option], bool]) -> dict[str, Ranges]:
         return _ranges(
             {
-                version: [name for name in parsed_options if wanted(parsed_options[name])]
+                version: [name for name in parsed_options if is_such(parsed_options[name])]
                 for version, parsed_options in declared.items()
             }
         )

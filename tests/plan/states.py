@@ -28,7 +28,7 @@ from whisperctl.spec import (
     Vllm,
 )
 from whisperctl.state import secret
-from whisperctl.state.desired import Wanted, desired, resolve
+from whisperctl.state.desired import Desired, desired_state, resolve
 from whisperctl.state.fingerprints import fingerprint
 from whisperctl.state.labels import Labels, new
 from whisperctl.state.line import is_line, named
@@ -108,16 +108,16 @@ def line(version: str = "v1-00000001", *, keep: int = 1, **more: Any) -> Stack:
     return named(replace(made, rollout=replace(made.rollout, strategy="blue_green", keep=keep)), version)
 
 
-def wanted(of: Stack, *, code: str = "one", tag: str = "vllm-1") -> Wanted:
+def desired(of: Stack, *, code: str = "one", tag: str = "vllm-1") -> Desired:
     """What the stack wants, with a package of this code and an environment tag of this name."""
     build = EnvironmentBuild(name="whisperctl", tag=tag, base_name="base", base_tag=None, files={}, digest=tag)
-    return desired(of, Package(files={"deployment.py": code.encode()}), build)
+    return desired_state(of, Package(files={"deployment.py": code.encode()}), build)
 
 
 NOTHING = Live(owned={}, foreign={}, fingerprints={})
 
 
-def applied(what: Wanted, *, proven: bool = True, sealed: bool = True) -> Live:
+def applied(what: Desired, *, proven: bool = True, sealed: bool = True) -> Live:
     """What UbiOps holds once all of it was applied.
 
     Without `proven` the probe is missing, without `sealed` the file has changed in what is no change on UbiOps.
@@ -159,7 +159,7 @@ def with_rollout(state: Live, version: str, is_now: RolloutState, *, deployment:
 
 def with_version(state: Live, version: str, is_now: RolloutState, *, deployment: str = "speech", **record: Any) -> Live:
     """The same, with another version of the line that came so far, asleep with its package."""
-    asleep = applied(wanted(line(version, deployment=deployment, minimum_instances=0))).owned.items()
+    asleep = applied(desired(line(version, deployment=deployment, minimum_instances=0))).owned.items()
     owned = {a: {**raw, "default": False} for a, raw in asleep if a.kind in (Kind.VERSION, Kind.PACKAGE)}
     return with_rollout(live({**state.owned, **owned}), version, is_now, deployment=deployment, **record)
 
@@ -170,7 +170,7 @@ def _fingerprint(value: str) -> str:
     return secret.fingerprint(value)
 
 
-def _raw(what: Wanted, address: Address) -> Json:
+def _raw(what: Desired, address: Address) -> Json:
     fields = dict(what.state[address].fields)
     stack_name = what.stack.name
     match address.kind:
@@ -201,7 +201,7 @@ def _raw(what: Wanted, address: Address) -> Json:
 
 
 def planned(
-    what: Wanted,
+    what: Desired,
     state: Live,
     *,
     destroy: bool = False,
@@ -211,8 +211,8 @@ def planned(
     exclude: Sequence[str] = (),
     **more: Any,
 ) -> Plan:
-    """The plan from this state to what is wanted, as the engine makes it; `more` is what `make_plan` takes."""
-    # Only the wanted tag is read of the shared environment.
+    """The plan from this state to what is desired, as the engine makes it; `more` is what `make_plan` takes."""
+    # Only the desired tag is read of the shared environment.
     shared = (Kind.ENVIRONMENT, Kind.ENVIRONMENT_TAG)
     state = without(state, *(a for a in state.owned if a.kind in shared and a not in what.state))
     resolved = resolve(what, state.labels)

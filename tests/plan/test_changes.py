@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.plan.states import NOTHING, applied, changed, changes, live, planned, relabelled, stack, wanted, without
+from tests.plan.states import NOTHING, applied, changed, changes, desired, live, planned, relabelled, stack, without
 from whisperctl.errors import Mark
 from whisperctl.plan.expected import explained_operations
 from whisperctl.plan.proposal import new_changes
@@ -25,7 +25,7 @@ from whisperctl.state.resources import (
 
 REPLACED = "instances are replaced"
 ROOM = "maximum_instances leaves room for one more"
-BEFORE = wanted(stack())
+BEFORE = desired(stack())
 DEPLOYMENT = deployment_address("speech")
 VERSION = version_address("speech", "v1")
 DOOR = service_address("door")
@@ -72,7 +72,7 @@ MARKS = {path: Mark(file="stack.yaml", line=line, column=1) for line, path in en
     ],
 )
 def test_a_line_is_blamed_only_where_it_names_the_field(address: Address, fields: dict[str, Any], reason: str) -> None:
-    written = wanted(replace(stack(), marks=MARKS))
+    written = desired(replace(stack(), marks=MARKS))
     [change] = planned(written, changed(applied(written), address, **fields)).changes
     assert change.reason == reason
     assert change.source in reason
@@ -85,7 +85,7 @@ def test_what_the_file_does_not_name_is_left_alone() -> None:
 
 
 def test_objects_that_left_the_file_are_deleted_with_the_reason() -> None:
-    old = wanted(stack(env={"A": "1"}, services=["door", "side"]))
+    old = desired(stack(env={"A": "1"}, services=["door", "side"]))
     plan = planned(BEFORE, applied(old))
     assert changes(plan) == ["delete env_var/speech/v1/A", "delete service/side"]
     assert [(change.reason, change.effect) for change in plan.changes] == [
@@ -98,8 +98,8 @@ def test_objects_that_left_the_file_are_deleted_with_the_reason() -> None:
 
 
 def test_a_group_that_is_no_longer_managed_and_still_wanted_is_let_go_of() -> None:
-    old = wanted(stack(group=["t4-small"]))
-    named = wanted(stack())
+    old = desired(stack(group=["t4-small"]))
+    named = desired(stack())
     state = applied(old)
     group = group_address("speech-group")
     with_group = live({**state.owned, group_address("T4"): state.owned[group]})
@@ -109,14 +109,14 @@ def test_a_group_that_is_no_longer_managed_and_still_wanted_is_let_go_of() -> No
 
 
 def test_an_instance_type_that_left_a_group_is_a_difference() -> None:
-    plan = planned(wanted(stack(group=["a"])), applied(wanted(stack(group=["a", "b"]))))
+    plan = planned(desired(stack(group=["a"])), applied(desired(stack(group=["a", "b"]))))
     [change] = plan.changes
     assert [(f.path, f.before, f.after) for f in change.fields] == [("instance_types.b", {"priority": 1}, None)]
 
 
 def test_a_replaced_deployment_takes_everything_on_it_along() -> None:
-    old = wanted(stack(env={"A": "1"}))
-    plan = planned(wanted(stack(env={"A": "1"}, input_type="structured")), applied(old))
+    old = desired(stack(env={"A": "1"}))
+    plan = planned(desired(stack(env={"A": "1"}, input_type="structured")), applied(old))
     assert {(change.action, change.reason) for change in plan.changes[1:]} == {
         ("replace", "its deployment is replaced")
     }
@@ -138,15 +138,15 @@ def test_a_replaced_deployment_takes_everything_on_it_along() -> None:
 def test_no_change_holds_the_value_of_a_secret(
     before: dict[str, dict[str, str]], after: dict[str, dict[str, str]], fields: list[tuple[str, object, object]]
 ) -> None:
-    plan = planned(wanted(stack(**after)), applied(wanted(stack(**before))))  # type: ignore[arg-type]
+    plan = planned(desired(stack(**after)), applied(desired(stack(**before))))  # type: ignore[arg-type]
     [change] = plan.changes
     assert [(f.path, f.before, f.after) for f in change.fields] == fields
 
 
 def test_a_value_that_reads_like_a_masked_one_is_a_value() -> None:
-    state = applied(wanted(stack(env={"S": "(secret)"})))
-    assert changes(planned(wanted(stack(env={"S": "(secret)"})), state)) == []
-    assert changes(planned(wanted(stack(secrets={"S": "hunter2-hunter2"})), state)) == [
+    state = applied(desired(stack(env={"S": "(secret)"})))
+    assert changes(planned(desired(stack(env={"S": "(secret)"})), state)) == []
+    assert changes(planned(desired(stack(secrets={"S": "hunter2-hunter2"})), state)) == [
         "update env_var/speech/v1/S secret value"
     ]
 
@@ -164,16 +164,16 @@ def test_a_value_that_reads_like_a_masked_one_is_a_value() -> None:
     ],
 )
 def test_the_effect_on_running_instances_is_told(fields: dict[str, Any], effect: str) -> None:
-    plan = planned(wanted(stack(**fields)), applied(BEFORE))
+    plan = planned(desired(stack(**fields)), applied(BEFORE))
     assert [change.effect for change in plan.changes] == [effect]
 
 
 @pytest.mark.parametrize(("seconds", "message"), [(75, "about 75 s"), (600, "about 10 min")])
 def test_without_room_for_one_more_nothing_answers_for_a_start(seconds: int, message: str) -> None:
-    before = wanted(stack(maximum_instances=1))
+    before = desired(stack(maximum_instances=1))
     state = applied(before)
     state.owned[DEPLOYMENT]["labels"] |= Labels({}).written(start_seconds=seconds)
-    plan = planned(wanted(stack(maximum_instances=1), code="two"), state)
+    plan = planned(desired(stack(maximum_instances=1), code="two"), state)
     [change] = plan.changes
     assert change.effect == f"new revision: {REPLACED}: nothing answers for {message}, as long as the last start took"
     [probe] = [operation for operation in explained_operations(plan).operations if operation.kind == "probe"]
@@ -184,7 +184,7 @@ def test_a_build_is_expected_to_take_as_long_as_the_last_one() -> None:
     state = applied(BEFORE)
     for address, seconds in ((environment_address("whisperctl"), 700), (DEPLOYMENT, 40)):
         state.owned[address]["labels"] |= Labels({}).written(build_seconds=seconds)
-    plan = explained_operations(planned(wanted(stack(), code="two", tag="vllm-2"), state))
+    plan = explained_operations(planned(desired(stack(), code="two", tag="vllm-2"), state))
     assert {step.kind: step.seconds for step in plan.operations if step.kind in ("build", "upload")} == {
         "build": 700,
         "upload": 40,
@@ -202,7 +202,7 @@ def test_a_build_is_expected_to_take_as_long_as_the_last_one() -> None:
     ],
 )
 def test_a_first_package_says_when_instances_start(minimum: int, effect: str) -> None:
-    plan = planned(wanted(stack(minimum_instances=minimum)), NOTHING)
+    plan = planned(desired(stack(minimum_instances=minimum)), NOTHING)
     assert f"first revision: {effect}" in [change.effect for change in plan.changes]
 
 
@@ -238,16 +238,16 @@ def test_a_pause_is_no_change_and_what_it_holds_back_is_not_put_back() -> None:
 
 
 def test_a_plan_that_is_made_again_is_compared_by_what_it_does() -> None:
-    first = planned(wanted(stack(maximum_instances=5)), applied(BEFORE))
-    assert new_changes(first, planned(wanted(stack(maximum_instances=5)), applied(BEFORE))) == []
-    other = planned(wanted(stack(maximum_instances=6)), applied(BEFORE))
+    first = planned(desired(stack(maximum_instances=5)), applied(BEFORE))
+    assert new_changes(first, planned(desired(stack(maximum_instances=5)), applied(BEFORE))) == []
+    other = planned(desired(stack(maximum_instances=6)), applied(BEFORE))
     assert [str(change.address) for change in new_changes(first, other)] == ["version/speech/v1"]
-    more = planned(wanted(stack(maximum_instances=5, env={"A": "1"})), applied(BEFORE))
+    more = planned(desired(stack(maximum_instances=5, env={"A": "1"})), applied(BEFORE))
     assert [change.address for change in new_changes(first, more)] == [env_var_address("speech", "v1", "A")]
 
 
 def test_an_env_var_of_a_version_that_is_made_replaces_nothing() -> None:
-    what = wanted(stack(env={"A": "1"}))
+    what = desired(stack(env={"A": "1"}))
     for plan in (planned(what, NOTHING), planned(what, changed(applied(what), DEPLOYMENT, input_type="structured"))):
         [effect] = [change.effect for change in plan.changes if change.address == env_var_address("speech", "v1", "A")]
         assert effect == "the instances of the new version start with it"

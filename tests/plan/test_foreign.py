@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 
 from tests.harness.answers import page, project
 from tests.harness.sweeps import EXHAUSTIVE
-from tests.plan.states import applied, line, planned, stack, wanted
+from tests.plan.states import applied, desired, line, planned, stack
 from tests.plan.test_properties import NAMES, wishes
 from whisperctl.control.api import Json
 from whisperctl.errors import NotOwned
 from whisperctl.plan.plan import Plan
-from whisperctl.state.desired import Wanted
+from whisperctl.state.desired import Desired
 from whisperctl.state.labels import Labels, new
 from whisperctl.state.live import Live
 from whisperctl.state.ownership import owner
@@ -83,7 +83,7 @@ def answers(objects: Objects) -> dict[str, Any]:
     return by_path
 
 
-def as_written(what: Wanted) -> dict[Address, Json]:
+def as_written(what: Desired) -> dict[Address, Json]:
     """The objects of a stack as an apply leaves them, with what its labels tell of those that carry none."""
     owned = dict(applied(what).owned)
     deployment = deployment_address(what.stack.deployment.name)
@@ -145,7 +145,7 @@ def plans(draw: st.DrawFn) -> tuple[Plan | None, Objects]:
         return None, theirs
 
 
-def read(what: Wanted, objects: Objects, *, destroy: bool = False) -> Live:
+def read(what: Desired, objects: Objects, *, destroy: bool = False) -> Live:
     """What is read of a project that holds these objects."""
     api, asked = project(answers(objects))
     [state] = read_live(api, [what], 1, destroy)
@@ -168,7 +168,7 @@ def test_nothing_of_anybody_else_is_written_or_deleted(drawn: tuple[Plan | None,
     if plan is None:
         return
     # Somebody may write our label alone on an object that the file names: then it is the stack's.
-    named = {a for a, raw in theirs.items() if a in plan.wanted.state and owner(raw) == "alpha"}
+    named = {a for a, raw in theirs.items() if a in plan.desired.state and owner(raw) == "alpha"}
     assert set(touched(plan)).isdisjoint(theirs.keys() - named)
     for operation in plan.operations:
         if operation.kind == "delete" and operation.address.kind is Kind.DEPLOYMENT:
@@ -179,7 +179,7 @@ def test_nothing_of_anybody_else_is_written_or_deleted(drawn: tuple[Plan | None,
 
 @EXAMPLES
 @given(wishes())
-def test_what_was_applied_is_read_as_the_stack_s_and_differs_in_nothing(what: Wanted) -> None:
+def test_what_was_applied_is_read_as_the_stack_s_and_differs_in_nothing(what: Desired) -> None:
     state = read(what, as_written(what))
     assert state.foreign == {}
     assert state.owned.keys() == what.state.keys()
@@ -187,7 +187,7 @@ def test_what_was_applied_is_read_as_the_stack_s_and_differs_in_nothing(what: Wa
 
 
 def test_a_deployment_with_a_version_of_somebody_else_is_never_deleted() -> None:
-    what = wanted(stack())
+    what = desired(stack())
     by_hand = {version_address("speech", "by-hand"): {"id": "x1", "labels": {}, "minimum_instances": 1}}
     state = read(what, {**as_written(what), **by_hand}, destroy=True)
     deleted = [str(operation.address) for operation in planned(what, state, destroy=True).operations]
@@ -195,7 +195,7 @@ def test_a_deployment_with_a_version_of_somebody_else_is_never_deleted() -> None
 
 
 def test_a_version_of_a_line_that_somebody_copied_is_left_alone() -> None:
-    what, new_version = wanted(line("v1-00000001")), wanted(line("v1-00000002"), code="two")
+    what, new_version = desired(line("v1-00000001")), desired(line("v1-00000002"), code="two")
     written = as_written(what)
     original = written[version_address("speech", "v1-00000001")]
     copied = {version_address("speech", "v1-00000009"): {**original, "id": "x1"}}

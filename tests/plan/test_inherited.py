@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.plan.states import applied, planned, stack, wanted
+from tests.plan.states import applied, desired, planned, stack
 from whisperctl.plan.inherited import inherited_remarks
 from whisperctl.serving.steering import steers
 from whisperctl.state.inherited import Inherited, inherited_variables
@@ -90,5 +90,5 @@ def test_the_checks_of_the_file_judge_it(variable: Inherited, doubt: str) -> Non
 def test_a_plan_warns_unless_the_file_acknowledges_it_and_changes_nothing() -> None:
     made = stack()
     for each, warned in ((made, 1), (replace(made, acknowledge=("inherited-variable",)), 0)):
-        plan = planned(wanted(each), replace(applied(wanted(each)), inherited=[var("WHISPER_TASK", "translation")]))
+        plan = planned(desired(each), replace(applied(desired(each)), inherited=[var("WHISPER_TASK", "translation")]))
         assert (len(plan.warnings), plan.changes) == (warned, ())

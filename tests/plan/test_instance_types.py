@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.plan.states import NOTHING, applied, planned, stack, wanted
+from tests.plan.states import NOTHING, applied, desired, planned, stack
 from whisperctl.plan.instance_types import group_refusals, group_warning
 from whisperctl.spec import InstanceTypeChoice, Stack
 
@@ -78,7 +78,7 @@ def test_types_that_the_file_itself_lists_are_a_warning() -> None:
 
 
 def test_the_plan_is_refused_before_anything_is_built_and_a_destroy_is_not() -> None:
-    what = wanted(made_for("T4", 4))
+    what = desired(made_for("T4", 4))
     state = replace(applied(what), group_types=[T4])
     [remark] = planned(what, state).refused
     assert remark.source == "stack.yaml:1"

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from tests.plan.states import applied, live, planned, relabelled, stack, wanted
+from tests.plan.states import applied, desired, live, planned, relabelled, stack
 from whisperctl.plan.plan import Plan
 from whisperctl.spec import Moved
 from whisperctl.state.moves import Moves
 from whisperctl.state.resources import deployment_address
 
 DEPLOYMENT = deployment_address("speech")
-WANTED = wanted(stack(moved=Moved(stack=("before",))))
-RENAMED = applied(wanted(stack("before")))
+WANTED = desired(stack(moved=Moved(stack=("before",))))
+RENAMED = applied(desired(stack("before")))
 
 
 def texts(plan: Plan) -> list[str]:
@@ -32,18 +32,18 @@ def test_a_stack_that_another_file_declares_is_not_renamed() -> None:
 
 def test_a_stack_that_is_protected_under_its_old_name_is_not_renamed() -> None:
     guarded = live({**RENAMED.owned, DEPLOYMENT: relabelled(RENAMED.owned[DEPLOYMENT], protect=True)})
-    plan = planned(wanted(stack(moved=Moved(stack=("before",)), protect=True)), guarded, moved=Moves())
+    plan = planned(desired(stack(moved=Moved(stack=("before",)), protect=True)), guarded, moved=Moves())
     assert texts(plan) == ["the stack that `moved` names is protected on UbiOps: it is not renamed to 'alpha'."]
 
 
 def test_the_lines_may_leave_once_everything_has_its_name() -> None:
-    plan = planned(WANTED, applied(wanted(stack())), moved=Moves())
+    plan = planned(WANTED, applied(desired(stack())), moved=Moves())
     [warning] = plan.warnings
     assert warning.text == "nothing has a name that `moved` gives any more: the lines can leave stack.yaml"
     pending = (
         planned(WANTED, RENAMED, moved=Moves()),
-        planned(WANTED, applied(wanted(stack())), moved=Moves(renames=((DEPLOYMENT, DEPLOYMENT),))),
-        planned(WANTED, applied(wanted(stack("alpha", deployment="other"))), moved=Moves()),
-        planned(WANTED, applied(wanted(stack()))),
+        planned(WANTED, applied(desired(stack())), moved=Moves(renames=((DEPLOYMENT, DEPLOYMENT),))),
+        planned(WANTED, applied(desired(stack("alpha", deployment="other"))), moved=Moves()),
+        planned(WANTED, applied(desired(stack()))),
     )
     assert [plan.warnings for plan in pending] == [(), (), (), ()]

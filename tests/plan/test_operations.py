@@ -6,7 +6,7 @@ from itertools import count
 
 import pytest
 
-from tests.plan.states import NOTHING, applied, changes, live, planned, relabelled, stack, steps, wanted, without
+from tests.plan.states import NOTHING, applied, changes, desired, live, planned, relabelled, stack, steps, without
 from whisperctl.plan.operations import after_other_stacks
 from whisperctl.state.resources import (
     deployment_address,
@@ -18,13 +18,13 @@ from whisperctl.state.resources import (
     version_address,
 )
 
-BEFORE = wanted(stack())
+BEFORE = desired(stack())
 VERSION = version_address("speech", "v1")
 OLD_TAG = tag_address("whisperctl", "vllm-1")
 
 
 def test_a_new_stack_is_made_from_the_ground_up_proven_and_sealed() -> None:
-    what = wanted(stack(group=["t4-small"], env={"A": "1"}, secrets={"S": "hunter2-hunter2"}))
+    what = desired(stack(group=["t4-small"], env={"A": "1"}, secrets={"S": "hunter2-hunter2"}))
     assert steps(planned(what, NOTHING)) == [
         "1 create deployment/speech",
         "2 create instance_type_group/speech-group < 1",
@@ -57,7 +57,7 @@ def test_what_is_as_wanted_needs_only_what_an_apply_left_out(proven: bool, seale
 
 
 def test_scaling_is_one_write_and_its_proof() -> None:
-    plan = planned(wanted(stack(maximum_instances=5)), applied(BEFORE))
+    plan = planned(desired(stack(maximum_instances=5)), applied(BEFORE))
     assert changes(plan) == ["update version/speech/v1 maximum_instances"]
     assert steps(plan) == [
         "1 update version/speech/v1",
@@ -67,12 +67,12 @@ def test_scaling_is_one_write_and_its_proof() -> None:
 
 
 def test_a_description_is_written_without_a_proof() -> None:
-    plan = planned(wanted(stack(description="Talks")), applied(BEFORE))
+    plan = planned(desired(stack(description="Talks")), applied(BEFORE))
     assert steps(plan) == ["1 update deployment/speech", "2 seal deployment/speech < 1"]
 
 
 def test_another_environment_is_built_before_the_version_is_moved_and_the_old_one_goes_last() -> None:
-    plan = planned(wanted(stack(), code="two", tag="vllm-2"), applied(BEFORE), retired=[OLD_TAG])
+    plan = planned(desired(stack(), code="two", tag="vllm-2"), applied(BEFORE), retired=[OLD_TAG])
     assert steps(plan) == [
         "1 build environment_tag/whisperctl/vllm-2",
         "2 update version/speech/v1 < 1",
@@ -84,7 +84,7 @@ def test_another_environment_is_built_before_the_version_is_moved_and_the_old_on
 
 
 def test_a_renamed_version_is_made_and_proven_before_the_old_one_goes() -> None:
-    plan = planned(wanted(stack(version="v2")), applied(BEFORE))
+    plan = planned(desired(stack(version="v2")), applied(BEFORE))
     assert changes(plan) == [
         "delete version/speech/v1",
         "delete package/speech/v1",
@@ -103,7 +103,7 @@ def test_a_renamed_version_is_made_and_proven_before_the_old_one_goes() -> None:
 
 
 def test_a_renamed_deployment_leaves_the_old_one_until_the_end() -> None:
-    plan = planned(wanted(stack(deployment="talk")), applied(BEFORE))
+    plan = planned(desired(stack(deployment="talk")), applied(BEFORE))
     assert [line.split(" < ")[0] for line in steps(plan)] == [
         "1 create deployment/talk",
         "2 create version/talk/v1",
@@ -117,8 +117,8 @@ def test_a_renamed_deployment_leaves_the_old_one_until_the_end() -> None:
 
 
 def test_a_replaced_deployment_takes_everything_below_it_down_first() -> None:
-    old = wanted(stack(group=["t4-small"], env={"A": "1"}, services=["door", "side"]))
-    plan = planned(wanted(stack(group=["t4-small"], env={"A": "1"}, input_type="structured")), applied(old))
+    old = desired(stack(group=["t4-small"], env={"A": "1"}, services=["door", "side"]))
+    plan = planned(desired(stack(group=["t4-small"], env={"A": "1"}, input_type="structured")), applied(old))
     assert steps(plan) == [
         "1 delete service/door",
         "2 delete service/side",
@@ -138,13 +138,13 @@ def test_a_replaced_deployment_takes_everything_below_it_down_first() -> None:
 
 
 def test_another_stack_may_use_a_tag_of_a_replaced_deployment_until_the_end_so_that_it_is_tried_twice() -> None:
-    plan = planned(wanted(stack(input_type="structured"), tag="vllm-2"), applied(BEFORE), retired=[OLD_TAG])
+    plan = planned(desired(stack(input_type="structured"), tag="vllm-2"), applied(BEFORE), retired=[OLD_TAG])
     tries = [line for line in steps(plan) if "delete environment_tag" in line]
     assert [line.partition(" < ")[0] for line in tries] == [f"{n} delete {OLD_TAG}" for n in (3, 11)]
 
 
 def test_a_service_is_made_before_the_one_that_it_replaces_goes() -> None:
-    plan = planned(wanted(stack(services=["other"])), applied(BEFORE))
+    plan = planned(desired(stack(services=["other"])), applied(BEFORE))
     assert steps(plan)[:3] == [
         "1 create service/other",
         "2 probe version/speech/v1 < 1",
@@ -153,7 +153,7 @@ def test_a_service_is_made_before_the_one_that_it_replaces_goes() -> None:
 
 
 def test_destroying_goes_from_the_service_to_the_deployment_and_proves_nothing() -> None:
-    old = wanted(stack(group=["t4-small"], env={"A": "1"}))
+    old = desired(stack(group=["t4-small"], env={"A": "1"}))
     retired = [OLD_TAG, environment_address("whisperctl")]
     plan = planned(old, applied(old), destroy=True, retired=retired)
     assert steps(plan) == [
@@ -188,9 +188,9 @@ def test_destroying_goes_from_the_service_to_the_deployment_and_proves_nothing()
 def test_names_are_claimed_before_and_recorded_after_env_vars_are_set(
     before: dict[str, dict[str, str]], after: dict[str, dict[str, str]], operations: list[str]
 ) -> None:
-    plan = planned(wanted(stack(**before)), applied(wanted(stack(**before))))  # type: ignore[arg-type]
+    plan = planned(desired(stack(**before)), applied(desired(stack(**before))))  # type: ignore[arg-type]
     assert changes(plan) == []
-    plan = planned(wanted(stack(**after)), applied(wanted(stack(**before))))  # type: ignore[arg-type]
+    plan = planned(desired(stack(**after)), applied(desired(stack(**before))))  # type: ignore[arg-type]
     done = [f"{o.kind} {o.address}" for o in plan.operations]
     # What a deletion changes shows when instances start.
     proof = ["restart version/speech/v1", *(["probe version/speech/v1"] if after else [])]
@@ -200,7 +200,7 @@ def test_names_are_claimed_before_and_recorded_after_env_vars_are_set(
 
 
 def test_a_new_name_needs_no_claim_where_the_version_is_written_anyway() -> None:
-    plan = planned(wanted(stack(env={"A": "1"}, maximum_instances=5)), applied(BEFORE))
+    plan = planned(desired(stack(env={"A": "1"}, maximum_instances=5)), applied(BEFORE))
     assert [line.split(" < ")[0] for line in steps(plan)][:2] == [
         "1 update version/speech/v1",
         "2 create env_var/speech/v1/A",
@@ -210,23 +210,23 @@ def test_a_new_name_needs_no_claim_where_the_version_is_written_anyway() -> None
 def test_a_paused_stack_is_left_asleep() -> None:
     state = applied(BEFORE)
     paused = relabelled({**state.owned[VERSION], "minimum_instances": 0}, paused_minimum=1)
-    plan = planned(wanted(stack(), code="two"), live({**state.owned, VERSION: paused}))
+    plan = planned(desired(stack(), code="two"), live({**state.owned, VERSION: paused}))
     assert steps(plan) == ["1 upload package/speech/v1", "2 seal deployment/speech < 1"]
     assert [warning.source for warning in plan.warnings] == ["version/speech/v1"]
 
 
 def test_ids_of_plans_that_are_made_together_are_never_given_twice() -> None:
     ids = count(1)
-    plans = [planned(wanted(stack(name, deployment=name, services=[name])), NOTHING, ids=ids) for name in ("a", "b")]
+    plans = [planned(desired(stack(name, deployment=name, services=[name])), NOTHING, ids=ids) for name in ("a", "b")]
     numbers = [operation.id for plan in plans for operation in plan.operations]
     assert numbers == list(range(1, len(numbers) + 1))
 
 
 def test_what_stacks_share_is_deleted_only_once_all_have_let_go_of_it() -> None:
     ids = count(1)
-    staying, leaving = (wanted(stack(name, deployment=name, services=[name])) for name in ("a", "b"))
+    staying, leaving = (desired(stack(name, deployment=name, services=[name])) for name in ("a", "b"))
     retired = [OLD_TAG, environment_address("whisperctl")]
-    moved = planned(wanted(staying.stack, tag="vllm-2"), applied(staying), ids=ids)
+    moved = planned(desired(staying.stack, tag="vllm-2"), applied(staying), ids=ids)
     gone = planned(leaving, applied(leaving), destroy=True, retired=retired, ids=ids)
     ordered = after_other_stacks([moved.operations, gone.operations])
     assert ordered[0] == moved.operations
@@ -251,7 +251,7 @@ def test_what_stacks_share_is_deleted_only_once_all_have_let_go_of_it() -> None:
     ids=str,
 )
 def test_what_is_missing_is_made_again(missing: object, first: str) -> None:
-    what = wanted(stack(env={"A": "1"}))
+    what = desired(stack(env={"A": "1"}))
     plan = planned(what, without(applied(what), missing))  # type: ignore[arg-type]
     assert changes(plan) == [f"create {missing}"]
     assert first in [f"{o.kind} {o.address}" for o in plan.operations]
@@ -259,6 +259,6 @@ def test_what_is_missing_is_made_again(missing: object, first: str) -> None:
 
 
 def test_the_digest_is_the_last_thing_that_is_written() -> None:
-    for what in (BEFORE, wanted(stack(version="v2")), wanted(stack(input_type="structured"))):
+    for what in (BEFORE, desired(stack(version="v2")), desired(stack(input_type="structured"))):
         plan = planned(what, applied(BEFORE, sealed=False))
         assert (plan.operations[-1].kind, plan.operations[-1].address) == ("seal", deployment_address("speech"))

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.plan.states import applied, live, planned, relabelled, stack, steps, wanted
+from tests.plan.states import applied, desired, live, planned, relabelled, stack, steps
 from whisperctl.loading.origin import Origin
 from whisperctl.plan.plan import Plan
 from whisperctl.state.resources import deployment_address
 
-BEFORE = wanted(stack())
+BEFORE = desired(stack())
 DEPLOYMENT = deployment_address("speech")
 REPOSITORY = "github.com/acme/speech"
 LONG = f"{REPOSITORY}//{'stacks/' * 50}stack.yaml"

@@ -15,10 +15,10 @@ from tests.plan.states import (
     NOTHING_MOVED,
     applied,
     changed,
+    desired,
     line,
     planned,
     stack,
-    wanted,
     with_version,
     without,
 )
@@ -28,7 +28,7 @@ from whisperctl.plan.encoding import decode, encode, structure
 from whisperctl.plan.operations import Operation, after_other_stacks
 from whisperctl.plan.plan import Plan
 from whisperctl.spec import Moved
-from whisperctl.state.desired import Wanted
+from whisperctl.state.desired import Desired
 from whisperctl.state.line import is_line
 from whisperctl.state.live import Live
 from whisperctl.state.records import RolloutState
@@ -66,18 +66,18 @@ PROOFS = ("gate", "probe", "bake")
 
 
 @st.composite
-def wishes(draw: st.DrawFn, name: str = "alpha", moved: Moved = NOTHING_MOVED) -> Wanted:
+def wishes(draw: st.DrawFn, name: str = "alpha", moved: Moved = NOTHING_MOVED) -> Desired:
     """What any file wants, in place or with a line of versions."""
     fields: dict[str, Any] = draw(STACKS)
     if not draw(st.booleans()):
-        return wanted(stack(name, moved=moved, **fields), **draw(RENDERED))
+        return desired(stack(name, moved=moved, **fields), **draw(RENDERED))
     del fields["version"]
     made = line(draw(st.sampled_from(LINE)), keep=draw(st.integers(0, 2)), name=name, moved=moved, **fields)
-    return wanted(made, **draw(RENDERED))
+    return desired(made, **draw(RENDERED))
 
 
 @st.composite
-def states(draw: st.DrawFn, before: Wanted) -> Live:
+def states(draw: st.DrawFn, before: Desired) -> Live:
     """What an earlier file left: all of it, a part, or a line with versions that came so far, and any led to."""
     state = applied(before, proven=draw(st.booleans()))
     deployment = before.stack.deployment.name
@@ -114,7 +114,7 @@ def plans(draw: st.DrawFn) -> Plan:
         raise AssertionError("nothing is anybody else's") from None
 
 
-def _retired(state: Live, what: Wanted) -> list[Address]:
+def _retired(state: Live, what: Desired) -> list[Address]:
     return [a for a in state.owned if a.kind is Kind.ENVIRONMENT_TAG and a not in what.state]
 
 
@@ -247,7 +247,7 @@ def _goes_along(plan: Plan, change: Change) -> bool:
 
 @EXAMPLES
 @given(wishes(), st.booleans())
-def test_what_was_applied_differs_in_nothing(what: Wanted, sealed: bool) -> None:
+def test_what_was_applied_differs_in_nothing(what: Desired, sealed: bool) -> None:
     plan = planned(what, applied(what, sealed=sealed))
     assert plan.changes == ()
     assert [o.kind for o in plan.operations] == ([] if sealed else ["seal"])
@@ -262,7 +262,7 @@ def test_a_saved_plan_comes_back_as_it_was(plan: Plan) -> None:
 
 
 def test_a_saved_plan_holds_no_secret_and_knows_what_was_masked() -> None:
-    what = wanted(stack(secrets={"S": "the-secret"}, env={"E": "(secret)"}))
+    what = desired(stack(secrets={"S": "the-secret"}, env={"E": "(secret)"}))
     text = json.dumps(encode(planned(what, NOTHING)))
     assert "the-secret" not in text
     values = [f.after for change in decode(json.loads(text)).changes for f in change.fields if f.path == "value"]
@@ -271,7 +271,7 @@ def test_a_saved_plan_holds_no_secret_and_knows_what_was_masked() -> None:
 
 @EXAMPLES
 @given(wishes("alpha"), wishes("beta"), st.booleans())
-def test_plans_of_one_project_together_have_no_circle(one: Wanted, two: Wanted, destroy: bool) -> None:
+def test_plans_of_one_project_together_have_no_circle(one: Desired, two: Desired, destroy: bool) -> None:
     ids = count(1)
     retired = [tag_address("whisperctl", one.build.tag if one.build else ""), environment_address("whisperctl")]
     made = [

@@ -7,16 +7,16 @@ from typing import Any
 
 import pytest
 
-from tests.plan.states import NOTHING, applied, changed, changes, live, planned, relabelled, stack, steps, wanted
+from tests.plan.states import NOTHING, applied, changed, changes, desired, live, planned, relabelled, stack, steps
 from whisperctl.errors import NotOwned, Refused
 from whisperctl.plan.refusals import refuse
 from whisperctl.spec import Policy
-from whisperctl.state.desired import Wanted
+from whisperctl.state.desired import Desired
 from whisperctl.state.labels import new
 from whisperctl.state.live import Live
 from whisperctl.state.resources import deployment_address, service_address, version_address
 
-BEFORE = wanted(stack())
+BEFORE = desired(stack())
 DEPLOYMENT = deployment_address("speech")
 
 
@@ -71,7 +71,7 @@ def test_a_deployment_with_versions_of_others_is_not_replaced() -> None:
 def test_what_a_protected_stack_would_lose_is_shown_and_refused_by_apply(
     after: dict[str, object] | None, lost: str
 ) -> None:
-    what = wanted(stack(protect=True, **(after or {})))  # type: ignore[arg-type]
+    what = desired(stack(protect=True, **(after or {})))  # type: ignore[arg-type]
     plan = planned(what, applied(BEFORE), destroy=after is None)
     [remark] = plan.refused
     assert (remark.source, lost in remark.text) == ("stack.yaml:1", True)
@@ -82,7 +82,7 @@ def test_what_a_protected_stack_would_lose_is_shown_and_refused_by_apply(
 
 @pytest.mark.parametrize("change", [{"maximum_instances": 9}, {"env": {"A": "1"}}, {"services": ["door", "more"]}])
 def test_a_protected_stack_may_change_what_deletes_nothing(change: dict[str, object]) -> None:
-    plan = planned(wanted(stack(protect=True, **change)), applied(BEFORE))  # type: ignore[arg-type]
+    plan = planned(desired(stack(protect=True, **change)), applied(BEFORE))  # type: ignore[arg-type]
     assert plan.refused == ()
     refuse([plan])
 
@@ -91,14 +91,14 @@ def test_what_services_of_others_route_to_is_not_deleted() -> None:
     version = version_address("speech", "v1")
     state = live(applied(BEFORE).owned, used_by={version: ["theirs", "others"]})
     assert planned(BEFORE, state).refused == ()
-    [remark] = planned(wanted(stack(version="v2")), state).refused
+    [remark] = planned(desired(stack(version="v2")), state).refused
     assert "version/speech/v1 would be deleted, and is used by service/theirs, service/others, not ours." in remark.text
 
 
 def test_one_refused_stack_hides_no_other() -> None:
     plans = []
     for name in ("a", "b"):
-        what = wanted(stack(name, deployment=name, services=[name], protect=True))
+        what = desired(stack(name, deployment=name, services=[name], protect=True))
         plans.append(planned(what, applied(what), destroy=True))
     with pytest.raises(Refused) as caught:
         refuse(plans)
@@ -119,23 +119,23 @@ def test_lifting_the_protection_is_a_change_of_its_own() -> None:
 
 @pytest.mark.parametrize("more", [{"maximum_instances": 5}, {"description": "Talks"}, {"env": {"A": "1"}}])
 def test_lifting_the_protection_with_anything_else_is_refused(more: dict[str, Any]) -> None:
-    [remark] = planned(wanted(stack(**more)), guarded(applied(BEFORE))).refused
+    [remark] = planned(desired(stack(**more)), guarded(applied(BEFORE))).refused
     assert remark.source == "stack.yaml:1"
     assert remark.text.startswith("lifting the protection of 'alpha' must be the only change of an apply.")
 
 
 @pytest.mark.parametrize("more", [{"services": []}, {"version": "v2"}, {"deployment": "talk"}])
 def test_what_is_protected_on_ubiops_is_kept_whatever_the_file_says(more: dict[str, Any]) -> None:
-    [remark] = planned(wanted(stack(**more)), guarded(applied(BEFORE))).refused
+    [remark] = planned(desired(stack(**more)), guarded(applied(BEFORE))).refused
     assert "is protected on UbiOps, whatever the file says now, and this would delete" in remark.text
 
 
 def test_a_version_of_a_protected_stack_goes_where_another_one_serves() -> None:
-    what = wanted(stack(version="v2", protect=True))
+    what = desired(stack(version="v2", protect=True))
     left = applied(BEFORE).owned[version_address("speech", "v1")]
     state = live({**applied(what).owned, version_address("speech", "v1"): left})
     assert planned(what, state).refused == ()
-    alone = wanted(stack(version="v2", protect=True, services=[]))
+    alone = desired(stack(version="v2", protect=True, services=[]))
     [remark] = planned(alone, live({a: raw for a, raw in state.owned.items() if a != service_address("door")})).refused
     assert "version/speech/v1" in remark.text  # nothing tells which of the two serves
     default = {**left, "default": True}
@@ -144,15 +144,15 @@ def test_a_version_of_a_protected_stack_goes_where_another_one_serves() -> None:
     assert "version/speech/v1" in remark.text
 
 
-def priced(rate: float | None, of: Wanted = BEFORE) -> Live:
+def priced(rate: float | None, of: Desired = BEFORE) -> Live:
     """What is applied, in a group of this many credits an hour."""
     group = {"id": "g1", "name": "T4", "instance_types": [{"id": "t1", "name": "t4-small", "credit_rate": rate}]}
     return replace(applied(of), groups=[group])
 
 
-def limited(credits_an_hour: float | None) -> Wanted:
+def limited(credits_an_hour: float | None) -> Desired:
     """A stack of at most two instances with that policy."""
-    return wanted(replace(stack(), policy=Policy(max_credits_per_hour=credits_an_hour)))
+    return desired(replace(stack(), policy=Policy(max_credits_per_hour=credits_an_hour)))
 
 
 @pytest.mark.parametrize(

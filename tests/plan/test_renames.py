@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.plan.states import applied, changes, planned, stack, steps, wanted
+from tests.plan.states import applied, changes, desired, planned, stack, steps
 from whisperctl.plan.plan import Plan
 from whisperctl.spec import Moved, Stack
 from whisperctl.state.live import Live
@@ -11,7 +11,7 @@ from whisperctl.state.resources import deployment_address, service_address, vers
 
 MOVED = Moved(stack=("before",), deployment=("zero",), version=("v0",), services={"door": ("gate",)})
 NOW = stack(moved=MOVED)
-BEFORE = applied(wanted(stack("before", deployment="zero", version="v0", services=["gate"])))
+BEFORE = applied(desired(stack("before", deployment="zero", version="v0", services=["gate"])))
 PAIRS = [
     (service_address("gate"), service_address("door")),
     (deployment_address("zero"), deployment_address("speech")),
@@ -21,7 +21,7 @@ PAIRS = [
 
 def moved(what: Stack = NOW, state: Live = BEFORE, **more: str) -> Plan:
     """The plan of a stack that is called otherwise on UbiOps in all that can be renamed."""
-    wants = wanted(what, **more)
+    wants = desired(what, **more)
     for old, new in PAIRS:
         state = renamed(wants, state, old, new)
     return planned(wants, state)
@@ -61,8 +61,8 @@ def test_all_renames_come_before_the_first_write() -> None:
 
 
 def test_a_renamed_stack_alone_gets_its_labels_with_the_deployment() -> None:
-    what = wanted(stack(moved=Moved(stack=("before",))))
-    plan = planned(what, applied(wanted(stack("before"))))
+    what = desired(stack(moved=Moved(stack=("before",))))
+    plan = planned(what, applied(desired(stack("before"))))
     assert changes(plan) == ["update deployment/speech stack", "update version/speech/v1 stack",
                              "update service/door stack"]  # fmt: skip
     assert steps(plan)[0] == "1 rename deployment/speech"

@@ -9,13 +9,13 @@ from tests.plan.states import (
     applied,
     changed,
     changes,
+    desired,
     line,
     live,
     planned,
     relabelled,
     stack,
     steps,
-    wanted,
     with_version,
 )
 from whisperctl.state.live import Live
@@ -23,8 +23,8 @@ from whisperctl.state.resources import service_address, version_address
 
 OLD, NEW = "v1-00000001", "v1-00000002"
 DOOR = service_address("door")
-SERVES = applied(wanted(line(OLD)))
-WANTED = wanted(line(NEW), code="two")
+SERVES = applied(desired(line(OLD)))
+WANTED = desired(line(NEW), code="two")
 
 
 def led_on(state: Live) -> Live:
@@ -65,7 +65,7 @@ def test_the_first_version_is_gated_before_a_service_is_made_that_leads_to_it() 
 
 
 def test_a_further_service_is_made_between_the_switch_and_the_bake() -> None:
-    plan = planned(wanted(line(NEW, services=["door", "more"]), code="two"), SERVES)
+    plan = planned(desired(line(NEW, services=["door", "more"]), code="two"), SERVES)
     assert steps(plan)[3:6] == [
         "4 switch deployment/speech < 3",
         "5 create service/more < 4",
@@ -82,7 +82,7 @@ def test_versions_beyond_those_that_are_kept_go_once_the_new_one_serves_well() -
         "8 delete version/speech/v1-0000000b < 1 2 4 5 6",
         "9 seal deployment/speech < 1 2 4 5 6 7 8",
     ]
-    assert "delete version/speech/v1-0000000a" not in changes(planned(wanted(line(NEW, keep=2), code="two"), state))
+    assert "delete version/speech/v1-0000000a" not in changes(planned(desired(line(NEW, keep=2), code="two"), state))
 
 
 @pytest.mark.parametrize(
@@ -97,14 +97,14 @@ def test_versions_beyond_those_that_are_kept_go_once_the_new_one_serves_well() -
 )
 def test_a_rollout_that_was_cut_off_goes_on_where_it_was(is_now: str, led: bool, kinds: list[str]) -> None:
     state = with_version(SERVES, NEW, is_now)  # type: ignore[arg-type]
-    plan = planned(wanted(line(NEW, minimum_instances=0)), led_on(state) if led else state)
+    plan = planned(desired(line(NEW, minimum_instances=0)), led_on(state) if led else state)
     assert [operation.kind for operation in plan.operations] == kinds
 
 
 def test_a_switch_that_was_cut_off_is_gated_again_before_the_rest_follows() -> None:
-    two = applied(wanted(line(OLD, services=["door", "more"])))
+    two = applied(desired(line(OLD, services=["door", "more"])))
     state = led_on(with_version(two, NEW, "passed"))
-    plan = planned(wanted(line(NEW, minimum_instances=0, services=["door", "more"])), state)
+    plan = planned(desired(line(NEW, minimum_instances=0, services=["door", "more"])), state)
     assert plan.rollout is not None
     assert (plan.rollout.serving, plan.rollout.replaces) == (OLD, OLD)
     assert [operation.kind for operation in plan.operations] == ["gate", "switch", "bake", "retire", "seal"]
@@ -112,7 +112,7 @@ def test_a_switch_that_was_cut_off_is_gated_again_before_the_rest_follows() -> N
 
 def test_a_version_that_waits_for_its_gate_is_woken_as_it_is() -> None:
     state = with_version(SERVES, NEW, "begun")
-    plan = planned(wanted(line(NEW, maximum_instances=5)), state)
+    plan = planned(desired(line(NEW, maximum_instances=5)), state)
     assert f"update version/speech/{NEW} maximum_instances minimum_instances" in changes(plan)
     assert [operation.kind for operation in plan.operations] == ["gate", "switch", "bake", "retire", "seal"]
 
@@ -125,7 +125,7 @@ def test_a_paused_stack_gates_and_switches_and_sleeps_on() -> None:
 
 
 def test_without_a_service_the_default_version_moves_and_is_probed() -> None:
-    plan = planned(wanted(line(NEW, services=[]), code="two"), applied(wanted(line(OLD, services=[]))))
+    plan = planned(desired(line(NEW, services=[]), code="two"), applied(desired(line(OLD, services=[]))))
     kinds = [operation.kind for operation in plan.operations]
     assert kinds == ["create", "upload", "gate", "switch", "probe", "retire", "seal"]
 
@@ -143,7 +143,7 @@ def test_what_someone_else_uses_is_kept_and_what_an_apply_could_not_delete_stays
 
 def test_a_deployment_that_is_made_again_takes_the_whole_line_with_it() -> None:
     state = with_version(SERVES, "v1-0000000a", "served", at="2026-01-01T00:00:00Z")
-    plan = planned(wanted(line(NEW, input_type="structured"), code="two"), state)
+    plan = planned(desired(line(NEW, input_type="structured"), code="two"), state)
     first = [f"{operation.kind} {operation.address}" for operation in plan.operations[:5]]
     assert first == [
         "delete service/door",
@@ -157,7 +157,7 @@ def test_a_deployment_that_is_made_again_takes_the_whole_line_with_it() -> None:
 
 def test_back_in_place_the_versions_of_the_line_go_once_their_successor_is_proven() -> None:
     state = with_version(SERVES, "v1-0000000a", "served", at="2026-01-01T00:00:00Z")
-    assert steps(planned(wanted(stack(), code="two"), state))[2:] == [
+    assert steps(planned(desired(stack(), code="two"), state))[2:] == [
         "3 update service/door < 1 2",
         "4 probe version/speech/v1 < 1 2 3",
         f"5 delete version/speech/{OLD} < 1 2 3 4",
@@ -168,5 +168,5 @@ def test_back_in_place_the_versions_of_the_line_go_once_their_successor_is_prove
 
 def test_an_earlier_version_that_sleeps_is_left_as_it_is() -> None:
     state = with_version(SERVES, "v1-0000000a", "served", at="2026-01-01T00:00:00Z")
-    plan = planned(wanted(line(OLD)), state)
+    plan = planned(desired(line(OLD)), state)
     assert (changes(plan), steps(plan)) == ([], [])

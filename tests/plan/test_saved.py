@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.plan.states import NOTHING, applied, changed, planned, stack, wanted
+from tests.plan.states import NOTHING, applied, changed, desired, planned, stack
 from whisperctl.errors import StalePlan, WhisperctlError
 from whisperctl.plan import saved
 from whisperctl.plan.plan import Plan
@@ -22,7 +22,7 @@ VERSION = version_address("speech", "v1")
 
 
 def plan(state: Live = NOTHING, secret: str = "first-secret", **more: Any) -> Plan:
-    return planned(wanted(stack(secrets={"S": secret}, **more)), state)
+    return planned(desired(stack(secrets={"S": secret}, **more)), state)
 
 
 @cache
@@ -52,7 +52,7 @@ def test_a_saved_plan_is_the_one_that_is_made_again(file: str) -> None:
     [
         (plan(maximum_instances=7), "the stack files or the model changed"),
         (plan(secret="second-secret"), "the secret env_var/speech/v1/S has another value now"),
-        (plan(applied(wanted(stack()))), "the live objects changed"),
+        (plan(applied(desired(stack()))), "the live objects changed"),
     ],
     ids=["file", "secret", "live"],
 )
@@ -64,8 +64,8 @@ def test_it_is_stale_once_file_secret_or_live_objects_changed(file: str, now: Pl
 
 
 def test_a_field_that_no_change_names_makes_it_stale_too(tmp_path: Path) -> None:
-    what, file = wanted(stack(maximum_instances=7)), str(tmp_path / "a.plan")
-    before = applied(wanted(stack()))
+    what, file = desired(stack(maximum_instances=7)), str(tmp_path / "a.plan")
+    before = applied(desired(stack()))
     saved.save(file, [planned(what, before)], ["stack.yaml"], True, Selection(only=("version/*",)))
     there = saved.load(file)
     assert (there.allow_delete, there.selection, there.destroy) == (True, Selection(only=("version/*",)), False)

@@ -11,11 +11,11 @@ from tests.plan.states import (
     applied,
     changed,
     changes,
+    desired,
     line,
     planned,
     stack,
     steps,
-    wanted,
     with_rollout,
     without,
 )
@@ -23,8 +23,8 @@ from whisperctl.plan.plan import Plan
 from whisperctl.state.resources import deployment_address, service_address, tag_address
 
 NEW = stack(group=["t4-small"], env={"A": "1"})
-BEFORE = wanted(stack(env={"A": "1"}))
-AFTER = wanted(stack(env={"A": "2"}, maximum_instances=5, description="Talks"), code="two", tag="vllm-2")
+BEFORE = desired(stack(env={"A": "1"}))
+AFTER = desired(stack(env={"A": "2"}, maximum_instances=5, description="Talks"), code="two", tag="vllm-2")
 OLD_TAG = tag_address("whisperctl", "vllm-1")
 
 
@@ -47,7 +47,7 @@ def left_out(plan: Plan) -> list[str]:
     ],
 )
 def test_what_does_not_exist_and_is_needed_comes_along(only: str, kinds: list[str], needed: list[int]) -> None:
-    plan = planned(wanted(NEW), NOTHING, only=[only])
+    plan = planned(desired(NEW), NOTHING, only=[only])
     done = [f"{step.kind} {step.address.kind.name.lower()}" for step in plan.operations]
     assert done[-1] == "seal deployment"
     assert [step for step in done if step in kinds] == kinds
@@ -96,7 +96,7 @@ def test_another_environment_is_built_for_the_version_that_needs_it_and_the_old_
 
 
 def test_nothing_is_deleted_that_what_is_left_out_still_uses() -> None:
-    renamed = wanted(stack(version="v2", env={"A": "1"}))
+    renamed = desired(stack(version="v2", env={"A": "1"}))
     plan = planned(renamed, applied(BEFORE), only=["version/*"])
     assert changes(plan) == ["create version/speech/v2"]
     plan = planned(renamed, applied(BEFORE), only=["version/*", "service/*"])
@@ -113,7 +113,7 @@ def test_nothing_is_deleted_that_what_is_left_out_still_uses() -> None:
 
 
 def test_a_service_that_is_led_on_takes_all_that_answers_it_along() -> None:
-    plan = planned(wanted(stack(version="v2", env={"A": "1"})), applied(BEFORE), only=["service/*"])
+    plan = planned(desired(stack(version="v2", env={"A": "1"})), applied(BEFORE), only=["service/*"])
     assert along(plan) == ["version/speech/v2", "env_var/speech/v2/A", "package/speech/v2"]
     assert "version/speech/v1" in left_out(plan)
 
@@ -132,7 +132,7 @@ def test_a_deployment_goes_only_with_everything_below_it() -> None:
 
 
 def test_what_is_made_again_or_renamed_is_taken_whole_or_refused() -> None:
-    other = wanted(stack(input_type="structured", env={"A": "1"}))
+    other = desired(stack(input_type="structured", env={"A": "1"}))
     [remark] = planned(other, applied(BEFORE), only=["deployment/*"]).refused
     assert "the selection leaves out version/speech/v1" in remark.text
     assert "its deployment is replaced" in remark.text
@@ -140,15 +140,15 @@ def test_what_is_made_again_or_renamed_is_taken_whole_or_refused() -> None:
     assert planned(other, applied(BEFORE), only=["*"]).refused == ()
 
 
-SERVES = applied(wanted(line()))
-ROLLED = wanted(line("v1-00000002"), code="two")
+SERVES = applied(desired(line()))
+ROLLED = desired(line("v1-00000002"), code="two")
 STEPS = ["gate", "switch", "bake", "retire"]
 
 
 @pytest.mark.parametrize("globs", [["package/*"], ["version/speech/v1-00000002"]])
 def test_a_line_rolls_out_as_a_whole(globs: list[str]) -> None:
     state = changed(SERVES, service_address("door"), rate_limit=7)
-    wants = wanted(line("v1-00000002"), code="two")
+    wants = desired(line("v1-00000002"), code="two")
     door = wants.state[service_address("door")]
     limited = {**wants.state, door.address: replace(door, fields={**door.fields, "rate_limit": 9})}
     plan = planned(replace(wants, state=limited, declared=limited), state, only=globs)
@@ -171,16 +171,16 @@ def test_a_service_of_a_line_goes_on_leading_where_it_leads_while_the_line_is_le
     plan = planned(ROLLED, state, only=["service/*"])
     assert changes(plan) == ["update service/door authentication_required"]
     assert steps(plan) == ["1 update service/door", "2 seal deployment/speech < 1"]
-    assert "version" not in plan.wanted.state[service_address("door")].fields
+    assert "version" not in plan.desired.state[service_address("door")].fields
 
 
 def test_a_line_gets_its_first_service_with_its_first_version() -> None:
-    plan = planned(wanted(line()), NOTHING, only=["version/*"])
+    plan = planned(desired(line()), NOTHING, only=["version/*"])
     assert "service/door" in along(plan)
 
 
 def test_no_new_service_leads_to_a_version_that_did_not_pass_its_gate() -> None:
-    what = wanted(line())
+    what = desired(line())
     state = without(applied(what), service_address("door"))
     plan = planned(what, with_rollout(state, "v1-00000001", "failed", stage="gate"), only=["service/*"])
     kinds = [step.kind for step in plan.operations]

@@ -7,14 +7,14 @@ from typing import Any
 import pytest
 
 from tests.harness.answers import Answers, page, project
-from tests.plan.states import applied, line, planned, stack, wanted
+from tests.plan.states import applied, desired, line, planned, stack
 from whisperctl.plan.plan import Plan
 from whisperctl.plan.survey import surveyed
 from whisperctl.state.labels import new
 from whisperctl.state.live import Live
 
 OLD, NEW = "v1-00000001", "v1-00000002"
-SERVES = applied(wanted(line(OLD)))
+SERVES = applied(desired(line(OLD)))
 TYPE = {"id": "t1", "name": "t4-small", "accelerator": 1, "memory": 12288, "priority": 0}
 PERMISSIONS = ["services.delete", "services.list"]
 
@@ -26,7 +26,7 @@ def instance(number: int, status: str = "running") -> dict[str, Any]:
 
 def plan(state: Live = SERVES, **more: Any) -> Plan:
     group = {"id": "g1", "name": "T4", "instance_types": [TYPE]}
-    return planned(wanted(line(NEW, **more), code="two"), Live(**{**_fields(state), "groups": [group]}))
+    return planned(desired(line(NEW, **more), code="two"), Live(**{**_fields(state), "groups": [group]}))
 
 
 def _fields(state: Live) -> dict[str, Any]:
@@ -58,7 +58,7 @@ def refusals(of: Plan) -> list[str]:
 
 
 def test_nothing_is_asked_where_nothing_is_gated() -> None:
-    for unchanged in (planned(wanted(stack()), applied(wanted(stack()))), planned(wanted(line(OLD)), SERVES)):
+    for unchanged in (planned(desired(stack()), applied(desired(stack()))), planned(desired(line(OLD)), SERVES)):
         after, asked = survey(unchanged)
         assert (after, asked.asked) == (unchanged, [])
 

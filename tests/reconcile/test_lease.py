@@ -14,10 +14,10 @@ import pytest
 from tests.harness import leases
 from tests.harness.leases import ImpatientClock, SkippingClock, WhileItWaits
 from tests.harness.project import Project, QuickClock, report
+from whisperctl.apply.context import ApplyContext
 from whisperctl.apply.events import Ended, Event
 from whisperctl.apply.fresh import write_labels as write_labels_of
 from whisperctl.apply.holder import is_gone, new_holder
-from whisperctl.apply.job import Job
 from whisperctl.apply.lease import Lease
 from whisperctl.apply.locking import begin, give_back, lease_name
 from whisperctl.apply.renewals import leased, renewing
@@ -240,14 +240,14 @@ def test_whoever_comes_back_to_his_own_lease_renews_it_and_goes_on(project: Proj
 def test_shared_labels_that_others_write_while_the_lease_is_come_back_to_stay(project: Project) -> None:
     project.apply()
     clock = WhileItWaits(lambda: void(api.update_environment(name, {"labels": {**labels, "theirs": "1"}})))
-    job, api = begun(project, project.folder / "stack.yaml", clock=clock), project.api()
-    [environment] = [address for address in job.plan.wanted.state if address.kind is Kind.ENVIRONMENT]
+    context, api = begun(project, project.folder / "stack.yaml", clock=clock), project.api()
+    [environment] = [address for address in context.plan.desired.state if address.kind is Kind.ENVIRONMENT]
     [name] = environment.names
     labels = Labels.of(api.environment(name)).all
-    job.lease.take()
+    context.lease.take()
     clock.skipped += 55
     clock.seconds = 0.4
-    write_labels_of(job, environment, lambda raw: {**Labels.of(raw).all, "mine": "2"})
+    write_labels_of(context, environment, lambda raw: {**Labels.of(raw).all, "mine": "2"})
     assert clock.done
     assert Labels.of(api.environment(name)).all == {**labels, "theirs": "1", "mine": "2"}
 
@@ -334,7 +334,7 @@ def test_an_upload_ends_when_the_lease_is_lost(project: Project) -> None:
         return 60.0
 
     with pytest.raises(StalePlan):
-        project.api().fenced(fence).upload("alpha", "v1", plan.wanted.package)
+        project.api().fenced(fence).upload("alpha", "v1", plan.desired.package)
     assert project.api().version("alpha", "v1") == before
     lease.give_back()
 
@@ -539,7 +539,7 @@ def test_an_apply_whose_revision_was_overtaken_does_not_wait_for_it(project: Pro
 
     def upload(_clock: WhileItBuilds) -> None:
         api = project.api()
-        revision = api.upload("alpha", "v1", theirs.wanted.package)
+        revision = api.upload("alpha", "v1", theirs.desired.package)
         until(lambda: (api.version("alpha", "v1") or {})["active_revision"] == revision)
 
     # Its build is looked at twice at least: the first look is refused.
@@ -637,23 +637,23 @@ def both_there(project: Project) -> None:
 
 def begun(
     project: Project, file: Path, say: Callable[[str], None] = nothing, clock: SkippingClock | None = None
-) -> Job:
+) -> ApplyContext:
     clock = clock or SkippingClock()
     [plan] = project.plan(file)
     lease = Lease(project.api(clock), lease_name(plan), clock, say)
-    return Job(plan=plan, clock=clock, tell=lambda *_: None, lease=lease, seen=dict(plan.live.fingerprints))
+    return ApplyContext(plan=plan, clock=clock, tell=lambda *_: None, lease=lease, seen=dict(plan.live.fingerprints))
 
 
 def test_the_lease_of_the_stack_is_given_back_though_another_of_its_leases_was_lost(project: Project) -> None:
     project.apply()
     both_there(project)
-    job = begun(project, project.folder / "stack.yaml")
-    begin(job, None)
-    [other] = job.lease.also
-    assert (job.lease.deployment, other.deployment) == ("alpha", "beta")
+    context = begun(project, project.folder / "stack.yaml")
+    begin(context, None)
+    [other] = context.lease.also
+    assert (context.lease.deployment, other.deployment) == ("alpha", "beta")
     project.api().update_deployment("beta", {"labels": labels(project, "beta") | leases.ELSEWHERE})
     other.renew()
-    give_back(job)
+    give_back(context)
     assert holder(project) is None
     assert labels(project, "beta")["whisperctl-lease"] == leases.ELSEWHERE["whisperctl-lease"]
 
@@ -688,15 +688,15 @@ def test_two_applies_that_need_the_same_leases_never_wait_for_each_other(project
             until(lambda: bool(said))
         return project.plan(project.folder / "stack.yaml")[0]
 
-    def both(job: Job, again: Callable[[Plan], Plan] = lambda _plan: project.plan(before)[0]) -> None:
-        begin(job, again)
-        give_back(job)
-        ended.append(job)
+    def both(context: ApplyContext, again: Callable[[Plan], Plan] = lambda _plan: project.plan(before)[0]) -> None:
+        begin(context, again)
+        give_back(context)
+        ended.append(context)
 
     threads: list[threading.Thread] = []
-    ended: list[Job] = []
+    ended: list[ApplyContext] = []
     first = threading.Thread(target=both, args=(one, replan), daemon=True)
-    with renewing(lambda: [lease for job in (one, two) for lease in (job.lease, *job.lease.also)]):
+    with renewing(lambda: [lease for context in (one, two) for lease in (context.lease, *context.lease.also)]):
         first.start()
         until(lambda: ended == [two, one])
 
@@ -705,7 +705,7 @@ def test_a_saved_plan_is_performed_exactly_or_not_at_all(project: Project) -> No
     project.apply()
     world = project.world()
     plans = plan_stacks(project.load(project.write(version={"maximum_instances": 5})), world)
-    pause(project.api(), plans[0].wanted.stack, QuickClock(), nothing)
+    pause(project.api(), plans[0].desired.stack, QuickClock(), nothing)
     [outcome] = apply_plans(plans, world, replan=False)
     assert not outcome.succeeded
     assert "Plan again" in report(outcome)

@@ -81,16 +81,16 @@ def set_by_hand(project: Project, **values: str) -> None:
         api.stop_instance("alpha", "v1", instance["id"])
 
 
-def until(watch: Rounds, listener: Heard, wanted: str) -> list[str]:
+def until(watch: Rounds, listener: Heard, text: str) -> list[str]:
     """Rounds until that is told."""
     collected: list[str] = []
     for _ in range(100):
         watch.round()
         collected += listener.news()
-        if wanted in collected:
+        if text in collected:
             return collected
         watch.world.clock.sleep(0.05)
-    raise AssertionError(f"{wanted!r} was never told, but {collected}")
+    raise AssertionError(f"{text!r} was never told, but {collected}")
 
 
 def test_a_probe_tells_words_and_seconds_and_a_start_that_fails_its_reason(project: Project) -> None:

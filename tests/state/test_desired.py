@@ -1,4 +1,4 @@
-"""What live labels alone can tell of what is wanted: secrets that are as they were, a pause, what left the file."""
+"""What live labels alone can tell of what is desired: secrets that are as they were, a pause, what left the file."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from tests.plan.states import applied, line, live, relabelled, stack, wanted
+from tests.plan.states import applied, desired, line, live, relabelled, stack
 from whisperctl.errors import Mark
 from whisperctl.spec import Stack
-from whisperctl.state.desired import Wanted, desired, digest_of, resolve, spec_path, tracked_names
+from whisperctl.state.desired import Desired, desired_state, digest_of, resolve, spec_path, tracked_names
 from whisperctl.state.labels import Labels, new
 from whisperctl.state.resources import (
     Kind,
@@ -29,7 +29,7 @@ VERSION, DEPLOYMENT, DOOR = version_address("speech", "v1"), deployment_address(
 SECRET = env_var_address("speech", "v1", "S")
 
 
-def resolved(what: Wanted, **versions: dict[str, Any]) -> Wanted:
+def resolved(what: Desired, **versions: dict[str, Any]) -> Desired:
     """Beside versions of these names with these labels."""
     return resolve(what, {version_address("speech", name): Labels(new(**made)) for name, made in versions.items()})
 
@@ -44,18 +44,18 @@ def resolved(what: Wanted, **versions: dict[str, Any]) -> Wanted:
     ids=["as it was", "another", "no fingerprint"],
 )
 def test_a_secret_is_judged_by_its_fingerprint(written: str | None, value: str, shown: Masked) -> None:
-    state = applied(wanted(stack(secrets={"S": written or "first-secret"})))
+    state = applied(desired(stack(secrets={"S": written or "first-secret"})))
     if written is None:
         state = live({**state.owned, VERSION: relabelled(state.owned[VERSION], secrets={})})
-    what = resolve(wanted(stack(secrets={"S": value})), state.labels)
+    what = resolve(desired(stack(secrets={"S": value})), state.labels)
     assert what.state[SECRET].fields == {"value": shown, "secret": True}
     assert value not in str(what.state)
 
 
 def test_a_secret_that_is_new_or_that_somebody_else_sets_is_not_said_to_have_changed() -> None:
     made = stack(secrets={"S": "first-secret"})
-    assert resolve(wanted(made), {}).state[SECRET].fields["value"] is Masked.SECRET
-    ignored = resolve(wanted(replace(made, ignore_changes=("env.S",))), {SECRET: Labels({}), VERSION: Labels({})})
+    assert resolve(desired(made), {}).state[SECRET].fields["value"] is Masked.SECRET
+    ignored = resolve(desired(replace(made, ignore_changes=("env.S",))), {SECRET: Labels({}), VERSION: Labels({})})
     assert ignored.state[SECRET].fields == {}
 
 
@@ -71,13 +71,13 @@ def test_a_secret_that_is_new_or_that_somebody_else_sets_is_not_said_to_have_cha
     ],
 )
 def test_a_pause_holds_the_minimum_at_nothing(versions: dict[str, Any], paused: int | None) -> None:
-    what = resolved(wanted(stack()), **versions)
+    what = resolved(desired(stack()), **versions)
     assert what.paused == paused
     assert what.state[VERSION].fields["minimum_instances"] == (1 if paused is None else 0)
 
 
 def test_of_a_line_the_version_that_serves_is_paused() -> None:
-    what = resolved(wanted(line("v1-00000002")), **{"v1-00000001": {"paused_minimum": 2}, "v1-0000000a": {}})
+    what = resolved(desired(line("v1-00000002")), **{"v1-00000001": {"paused_minimum": 2}, "v1-0000000a": {}})
     assert what.paused == 2
 
 
@@ -88,7 +88,7 @@ def test_what_left_the_file_goes_back_to_the_default_and_a_label_goes() -> None:
     }
     made = stack()
     service = replace(made.services[0], labels={"kept": "1"})
-    what = resolve(wanted(replace(made, services=(service,))), labels)
+    what = resolve(desired(replace(made, services=(service,))), labels)
     assert what.state[DOOR].fields["rate_limit"] is None
     assert what.state[DOOR].fields["labels"] == {"team": None, "kept": "1"}
     assert what.state[VERSION].fields["instance_processes"] == 1
@@ -96,14 +96,14 @@ def test_what_left_the_file_goes_back_to_the_default_and_a_label_goes() -> None:
 
 
 def test_what_is_set_is_what_the_label_remembers() -> None:
-    made = wanted(stack(instance_processes=2)).state
+    made = desired(stack(instance_processes=2)).state
     assert tracked_names(made[VERSION]) == ["health_check", "instance_processes"]
     labels = replace(made[DOOR], fields={"rate_limit": 1, "port": 8080, "labels": {"team": "a", "gone": None}})
     assert tracked_names(labels) == ["labels.team", "rate_limit"]
 
 
 def test_what_somebody_else_sets_is_wanted_until_the_object_exists() -> None:
-    what = wanted(replace(stack(), ignore_changes=("version.maximum_instances", "service.port")))
+    what = desired(replace(stack(), ignore_changes=("version.maximum_instances", "service.port")))
     assert resolve(what, {}).state[VERSION].fields["maximum_instances"] == 2
     there = resolve(what, {VERSION: Labels({}), DOOR: Labels({})})
     assert "maximum_instances" not in there.state[VERSION].fields
@@ -112,13 +112,16 @@ def test_what_somebody_else_sets_is_wanted_until_the_object_exists() -> None:
 
 
 def test_a_digest_is_of_every_field_and_of_no_secret_s_value() -> None:
-    first, second, other = (wanted(stack(secrets={name: value})) for name, value in
+    first, second, other = (desired(stack(secrets={name: value})) for name, value in
                             (("S", "first-secret"), ("S", "second-secret"), ("T", "first-secret")))  # fmt: skip
     assert first.digest == second.digest == digest_of(first.declared)
     assert first.digest != other.digest
-    assert len({wanted(stack(), code=code, tag=tag).digest for code, tag in (("1", "1"), ("1", "2"), ("2", "1"))}) == 3
+    assert len({desired(stack(), code=code, tag=tag).digest for code, tag in (("1", "1"), ("1", "2"), ("2", "1"))}) == 3
     package = first.package
-    assert desired(stack(env={"A": "1"}), package, None).digest != desired(stack(env={"A": "2"}), package, None).digest
+    assert (
+        desired_state(stack(env={"A": "1"}), package, None).digest
+        != desired_state(stack(env={"A": "2"}), package, None).digest
+    )
 
 
 def written(*paths: tuple[str | int, ...], services: tuple[str, ...] = ("door",)) -> Stack:
@@ -150,4 +153,4 @@ def test_a_list_of_services_and_a_written_environment_have_their_own_places() ->
     assert spec_path(made, service_address("side"), "port") == ("service", 1, "port")
     assert spec_path(made, service_address("left"), "port") == ("service", "port")
     assert spec_path(made, environment_address("whisperctl")) == ("environment",)
-    assert {address.kind for address in wanted(stack(group=["t"], env={"A": "1"})).state} == set(Kind)
+    assert {address.kind for address in desired(stack(group=["t"], env={"A": "1"})).state} == set(Kind)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.plan.states import applied, relabelled, stack, wanted
+from tests.plan.states import applied, desired, relabelled, stack
 from whisperctl.state.fingerprints import combined, fingerprint, live_digest
 from whisperctl.state.records import LeaseHolder
 from whisperctl.state.resources import (
@@ -23,7 +23,7 @@ from whisperctl.state.resources import (
     version_address,
 )
 
-WANTED = wanted(stack(group=["t4-small"], env={"A": "1"}, secrets={"S": "hunter2-hunter2"}))
+WANTED = desired(stack(group=["t4-small"], env={"A": "1"}, secrets={"S": "hunter2-hunter2"}))
 OWNED = dict(applied(WANTED).owned)
 DEPLOYMENT, VERSION, DOOR = deployment_address("speech"), version_address("speech", "v1"), service_address("door")
 GROUP, ENVIRONMENT = group_address("speech-group"), environment_address("whisperctl")
@@ -131,7 +131,7 @@ def test_a_pause_is_no_drift_and_what_somebody_scales_meanwhile_neither() -> Non
     ],
 )
 def test_what_the_file_ignores_shows_in_neither(path: str, address: Address, fields: dict[str, Any]) -> None:
-    ignoring = wanted(replace(WANTED.stack, ignore_changes=(path,))).state
+    ignoring = desired(replace(WANTED.stack, ignore_changes=(path,))).state
     after = {**OWNED, address: {**OWNED[address], **fields}}
     assert fingerprint(address, after[address], ignoring) == fingerprint(address, OWNED[address], ignoring)
     assert live_digest(after, ignoring) == live_digest(OWNED, ignoring)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.plan.states import CHECK, line, stack, wanted
+from tests.plan.states import CHECK, desired, line, stack
 from whisperctl.spec import Stack
 from whisperctl.state.line import content_digest, free_name, is_of_line, line_of, named, version_name
 
@@ -15,7 +15,7 @@ from whisperctl.state.line import content_digest, free_name, is_of_line, line_of
 def digest(
     made: Stack | None = None, *, project: str = "p", code: str = "one", tag: str = "vllm-1", **more: Any
 ) -> str:
-    return content_digest(wanted(made or line(**more), code=code, tag=tag), project)
+    return content_digest(desired(made or line(**more), code=code, tag=tag), project)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.plan.states import applied, line, stack, wanted
+from tests.plan.states import applied, desired, line, stack
 from whisperctl.spec import Moved
 from whisperctl.state.labels import new
 from whisperctl.state.moves import Moves, is_declared, moves_of, other_owners
@@ -164,7 +164,7 @@ def test_the_stack_before_has_the_names_that_its_objects_have() -> None:
 
 
 def test_objects_that_carry_an_earlier_name_of_the_stack_get_todays() -> None:
-    owned = applied(wanted(stack("before"))).owned
+    owned = applied(desired(stack("before"))).owned
     assert list(map(str, other_owners(stack(moved=Moved(stack=("before",))), owned))) == [
         "deployment/speech",
         "version/speech/v1",

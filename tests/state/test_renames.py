@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from tests.harness.answers import project
-from tests.plan.states import applied, live, stack, wanted
+from tests.plan.states import applied, desired, live, stack
 from whisperctl.spec import Moved
 from whisperctl.state.fingerprints import fingerprint
 from whisperctl.state.live import Live
@@ -13,8 +13,8 @@ from whisperctl.state.moves import Moves
 from whisperctl.state.renames import read_moves, renamed
 from whisperctl.state.resources import Address, deployment_address, service_address, version_address
 
-OLD = wanted(stack(deployment="old", version="v0", env={"A": "1"}, services=["gate"]))
-NOW = wanted(stack(env={"A": "1"}))
+OLD = desired(stack(deployment="old", version="v0", env={"A": "1"}, services=["gate"]))
+NOW = desired(stack(env={"A": "1"}))
 DEPLOYMENTS = (deployment_address("old"), deployment_address("speech"))
 VERSIONS = (version_address("speech", "v0"), version_address("speech", "v1"))
 SERVICES = (service_address("gate"), service_address("door"))

@@ -10,14 +10,14 @@ from tests.harness.answers import project
 from tests.plan.states import (
     NOTHING,
     applied,
+    desired,
     line,
     live,
     relabelled,
     stack,
-    wanted,
     with_version,
 )
-from whisperctl.state.desired import Wanted
+from whisperctl.state.desired import Desired
 from whisperctl.state.labels import new
 from whisperctl.state.live import Live
 from whisperctl.state.records import RecordedRevision
@@ -26,8 +26,8 @@ from whisperctl.state.tags import needed_tags, retired_tags, touched_tags
 
 VERSION, DEPLOYMENT = version_address("speech", "v1"), deployment_address("speech")
 OURS = {"id": "n1", "name": "whisperctl", "labels": new(owner="shared", id="n1")}
-BEFORE = wanted(stack(), tag="one")
-AFTER = wanted(stack(), code="two", tag="two")
+BEFORE = desired(stack(), tag="one")
+AFTER = desired(stack(), code="two", tag="two")
 
 
 def with_revisions(state: Live, *revisions: tuple[str, str], tags: tuple[str, ...] = ()) -> Live:
@@ -38,7 +38,7 @@ def with_revisions(state: Live, *revisions: tuple[str, str], tags: tuple[str, ..
 
 
 def retired(
-    *stacks: tuple[Wanted, Live],
+    *stacks: tuple[Desired, Live],
     destroy: bool = False,
     tags: tuple[str, ...] = ("one", "two"),
     environment: Any = OURS,
@@ -108,13 +108,13 @@ def test_an_environment_that_is_not_ours_loses_nothing(environment: Any) -> None
 
 def test_a_tag_that_two_stacks_let_go_of_goes_to_the_first_by_name() -> None:
     names = ("zeta", "alpha")
-    pairs = [(wanted(stack(name, deployment=name), tag="one"), name) for name in names]
+    pairs = [(desired(stack(name, deployment=name), tag="one"), name) for name in names]
     stacks = [(want, applied(want)) for want, _ in pairs]
     assert retired(*stacks, destroy=True, tags=("one",)) == [["whisperctl"], ["whisperctl/one"]]
 
 
 def test_a_tag_that_one_stack_lets_go_of_and_another_needs_stays() -> None:
-    other = wanted(stack("beta", deployment="beta", services=["beta"]), tag="one")
+    other = desired(stack("beta", deployment="beta", services=["beta"]), tag="one")
     assert retired((AFTER, applied(BEFORE)), (other, NOTHING)) == [[], []]
 
 
@@ -125,18 +125,18 @@ def test_a_tag_that_is_gone_already_is_not_deleted() -> None:
 def test_tags_of_the_last_three_revisions_are_kept_for_a_rollback() -> None:
     digests = [("d0", "zero"), ("d1", "one"), ("d2", "two")]
     state = with_revisions(applied(BEFORE), *digests)
-    assert needed_tags(wanted(stack(), code="new", tag="new"), state, False) == {"new", "zero", "one"}
+    assert needed_tags(desired(stack(), code="new", tag="new"), state, False) == {"new", "zero", "one"}
     same = [(BEFORE.package.digest, "one"), ("d1", "older"), ("d2", "oldest")]
     assert needed_tags(BEFORE, with_revisions(applied(BEFORE), *same), False) == {"one", "older", "oldest"}
     assert needed_tags(BEFORE, state, True) == set()
 
 
 def test_tags_of_versions_that_sleep_for_a_rollback_are_kept() -> None:
-    serves = applied(wanted(line(), tag="one"))
+    serves = applied(desired(line(), tag="one"))
     state = with_version(serves, "v1-0000000a", "served", at="2026-01-01T00:00:00Z")
-    new_version = wanted(line("v1-00000002"), code="two", tag="two")
+    new_version = desired(line("v1-00000002"), code="two", tag="two")
     assert needed_tags(new_version, state, False) == {"two", "one"}  # that of the one which is deleted is not
-    two = wanted(line("v1-00000002", keep=2), code="two", tag="two")
+    two = desired(line("v1-00000002", keep=2), code="two", tag="two")
     assert needed_tags(two, state, False) == {"two", "one", "vllm-1"}
 
 

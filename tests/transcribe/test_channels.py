@@ -113,8 +113,8 @@ def test_tracks_by_number_and_language(bench: Bench, monkeypatch: pytest.MonkeyP
     assert texts([done]) == ["ba be"]
     assert isinstance(done, Done)
     assert done.notes == ("has 2 sound tracks: 1 (eng), 2 (ger, Kommentar); the first was taken (--track)",)
-    for wanted in ("2", "de", "ger", "deu", "de-AT"):
-        (done,) = bench.run(video, track=wanted)
+    for track in ("2", "de", "ger", "deu", "de-AT"):
+        (done,) = bench.run(video, track=track)
         assert texts([done]) == ["mo mu"]
         assert isinstance(done, Done)
         assert done.notes == ()
@@ -133,6 +133,6 @@ def test_a_wav_has_one_track(bench: Bench) -> None:
 
 def test_languages_of_tracks() -> None:
     listed = [Track(number=n, index=n, channels=1, language=tag) for n, tag in enumerate(("fre", "zho", "pt-BR"), 1)]
-    assert [tracks.chosen(listed, wanted).number for wanted in ("fr", "chi", "por", None)] == [1, 2, 3, 1]
+    assert [tracks.chosen(listed, track).number for track in ("fr", "chi", "por", None)] == [1, 2, 3, 1]
     with pytest.raises(WhisperctlError, match="has no sound track en"):
         tracks.chosen(listed, "en")

@@ -209,8 +209,8 @@ def scale(store: Store, version_id: str, waiting: int, busy: set[str], now: floa
     fresh = [doc for doc in instances if not doc.body.get("_outdated")]
     old = [doc for doc in instances if doc.body.get("_outdated")]
     work = -(-(waiting + len(busy)) // version.body["instance_processes"])
-    wanted = min(high, max(low, work, len(old)))
-    for _ in range(wanted - len(fresh)):
+    count = min(high, max(low, work, len(old)))
+    for _ in range(count - len(fresh)):
         _start(store, version, now)
     effects = [effect for doc in fresh[high:] for effect in stop(store, doc, now)]
     running = [doc for doc in fresh if doc.body["status"] == "running"]

@@ -61,7 +61,7 @@ class Platform:
         )
         self._halted = False
         self._dirty: set[str] = set()
-        self._wanted: set[str] = set()
+        self._needed: set[str] = set()
         self._served: dict[str, float] = {}
         self._wake = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -130,9 +130,9 @@ class Platform:
         self._dirty.add(version_id)
         self._wake.set()
 
-    def wanted(self, version_id: str) -> None:
+    def needed(self, version_id: str) -> None:
         """Service traffic wants an instance (only asked where a switch lets traffic wake one)."""
-        self._wanted.add(version_id)
+        self._needed.add(version_id)
         self.changed(version_id)
 
     def served(self, instance_id: str) -> None:
@@ -186,8 +186,8 @@ class Platform:
 
     def _scaled(self, ident: str, now: float) -> list[Effect]:
         busy = self.dispatch.busy & {doc.id for doc in self.store.children("instance", ident)}
-        waiting = self.dispatch.waiting(ident) + (ident in self._wanted)
-        self._wanted.discard(ident)
+        waiting = self.dispatch.waiting(ident) + (ident in self._needed)
+        self._needed.discard(ident)
         return lifecycle.scale(self.store, ident, waiting, busy, now)
 
     def _perform(self, effect: Effect) -> None:

@@ -30,20 +30,20 @@ class Ports:
         self._store = store
         self._known: dict[tuple[str, int], int] = {}
 
-    async def real(self, instance: Doc, wanted: int) -> int:
-        """The port to connect to for `wanted`."""
-        known = self._known.get((instance.id, wanted))
+    async def real(self, instance: Doc, declared: int) -> int:
+        """The port to connect to for `declared`."""
+        known = self._known.get((instance.id, declared))
         if known is not None:
             return known
-        given = int(instance.body.get("_process_port") or wanted)
+        given = int(instance.body.get("_process_port") or declared)
         version = self._store.by_id("version", instance.parent)
         check = (version.body["health_check"] if version else None) or {}
-        candidates = [given, wanted] if wanted == (check.get("port") or wanted) else [wanted]
+        candidates = [given, declared] if declared == (check.get("port") or declared) else [declared]
         for port in candidates:
             if await self._listens(instance, port, given):
-                self._known[instance.id, wanted] = port
+                self._known[instance.id, declared] = port
                 return port
-        return given if len(candidates) > 1 else wanted
+        return given if len(candidates) > 1 else declared
 
     async def _listens(self, instance: Doc, port: int, given: int) -> bool:
         if port == given:

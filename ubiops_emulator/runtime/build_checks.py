@@ -49,25 +49,25 @@ def unmet(lines: list[str], facts: Mapping[str, Any]) -> list[str]:
     problems = []
     for line in lines:
         try:
-            wanted = Requirement(line)
+            requirement = Requirement(line)
         except InvalidRequirement as error:
             problems.append(f"{line} (not a requirement: {str(error).splitlines()[0]})")
             continue
-        if wanted.marker is not None and not wanted.marker.evaluate(dict(facts["markers"]) | {"extra": ""}):
+        if requirement.marker is not None and not requirement.marker.evaluate(dict(facts["markers"]) | {"extra": ""}):
             continue
-        problem = _unmet(wanted, facts["installed"].get(wanted.name))
+        problem = _unmet(requirement, facts["installed"].get(requirement.name))
         if problem:
-            problems.append(f"{wanted} ({problem})")
+            problems.append(f"{requirement} ({problem})")
     return problems
 
 
-def _unmet(wanted: Requirement, installed: Mapping[str, Any] | None) -> str:
+def _unmet(requirement: Requirement, installed: Mapping[str, Any] | None) -> str:
     if installed is None:
         return "not installed"
-    if not wanted.specifier.contains(installed["version"], prereleases=True):
+    if not requirement.specifier.contains(installed["version"], prereleases=True):
         return f"version {installed['version']} is installed"
     extras = {canonicalize_name(extra) for extra in installed["extras"]}
-    missing = sorted(extra for extra in wanted.extras if canonicalize_name(extra) not in extras)
+    missing = sorted(extra for extra in requirement.extras if canonicalize_name(extra) not in extras)
     if missing:
         return f"the installed version has no extra {', '.join(missing)}"
     return "" if installed["importable"] else "installed, but it cannot be imported"

@@ -16,7 +16,7 @@ MARK = "UBIOPS_EMULATOR_INSTANCE"
 
 def marked(mark: str) -> Iterator[int]:
     """Ids of processes whose environment holds a mark that begins so."""
-    wanted = f"{MARK}={mark}".encode()
+    variable = f"{MARK}={mark}".encode()
     proc = Path("/proc")
     if not proc.is_dir():
         return
@@ -24,7 +24,7 @@ def marked(mark: str) -> Iterator[int]:
         if not entry.name.isdigit() or int(entry.name) == os.getpid():
             continue
         with contextlib.suppress(OSError):
-            if any(item.startswith(wanted) for item in (entry / "environ").read_bytes().split(b"\0")):
+            if any(item.startswith(variable) for item in (entry / "environ").read_bytes().split(b"\0")):
                 yield int(entry.name)
 
 

@@ -60,10 +60,10 @@ def _check_entry(entry: zipfile.ZipInfo) -> None:
         raise BadPackage(f"The archive holds an encrypted file: {name!r}")
 
 
-def top_folder(names: list[str], wanted: str) -> str:
+def top_folder(names: list[str], expected_name: str) -> str:
     """The folder of the archive that is the package: `""` for files at its root.
 
-    One top folder may have any name; of several, the one called `wanted` counts.
+    One top folder may have any name; of several, the one called `expected_name` counts.
 
     Raises:
         BadPackage: several folders, none of them called so.
@@ -72,11 +72,11 @@ def top_folder(names: list[str], wanted: str) -> str:
     tops = {name.split("/", 1)[0] for name in files if "/" in name}
     if any("/" not in name for name in files):
         return ""
-    if wanted in tops:
-        return f"{wanted}/"
+    if expected_name in tops:
+        return f"{expected_name}/"
     if len(tops) == 1:
         return f"{tops.pop()}/"
-    raise BadPackage(f"The archive must hold one folder, or one called {wanted}")
+    raise BadPackage(f"The archive must hold one folder, or one called {expected_name}")
 
 
 def emptied(folder: Path) -> None:
@@ -85,19 +85,19 @@ def emptied(folder: Path) -> None:
     folder.mkdir(parents=True)
 
 
-def unpack(path: Path, target: Path, wanted: str) -> Path:
+def unpack(path: Path, target: Path, expected_name: str) -> Path:
     """Unpack a checked archive; returns the package's folder."""
     with zipfile.ZipFile(path) as archive:
-        folder = top_folder(archive.namelist(), wanted)
+        folder = top_folder(archive.namelist(), expected_name)
         archive.extractall(target)
     return target / folder if folder else target
 
 
-def dependency_files(path: Path, wanted: str) -> dict[str, str]:
+def dependency_files(path: Path, expected_name: str) -> dict[str, str]:
     """The texts of requirements.txt, ubiops.yaml and environment.yaml in an archive."""
     texts = {}
     with zipfile.ZipFile(path) as archive:
-        folder = top_folder(archive.namelist(), wanted)
+        folder = top_folder(archive.namelist(), expected_name)
         for name in DEPENDENCY_FILES:
             if f"{folder}{name}" in archive.namelist():
                 texts[name] = archive.read(f"{folder}{name}").decode(errors="replace")

@@ -92,7 +92,7 @@ class Proxy:
         if not ready:
             ident = versions.target(store, service)
             if ident and switches.service_traffic_wakes:
-                self.platform.wanted(ident)
+                self.platform.needed(ident)
             raise Refusal(503, self._asleep(ident))
         self._turn += 1
         chosen = ready[self._turn % len(ready)]

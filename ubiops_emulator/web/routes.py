@@ -247,12 +247,12 @@ def match(verb: str, raw_path: str) -> tuple[Route, dict[str, str]] | None:
 
 def _values(pattern: tuple[str, ...], parts: list[str]) -> dict[str, str] | None:
     values = {}
-    for wanted, part in zip(pattern, parts, strict=True):
-        if not wanted.startswith("{"):
-            if wanted != part:
+    for template, part in zip(pattern, parts, strict=True):
+        if not template.startswith("{"):
+            if template != part:
                 return None
             continue
-        name, _, literal = wanted[1:-1].partition(":")
+        name, _, literal = template[1:-1].partition(":")
         if literal and literal != part:
             return None
         values[name] = unquote(part)

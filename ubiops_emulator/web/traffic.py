@@ -135,8 +135,8 @@ def excluded(service: Doc, exchange: Exchange) -> bool:
             return True
     except re.error:
         return False
-    wanted = {name.lower().removeprefix(".") for name in service.body["request_logging_excluded_extensions"]}
-    return any(_extensions(kind) & wanted for kind in (exchange.request_type, exchange.response_type))
+    excluded = {name.lower().removeprefix(".") for name in service.body["request_logging_excluded_extensions"]}
+    return any(_extensions(kind) & excluded for kind in (exchange.request_type, exchange.response_type))
 
 
 def _extensions(kind: str) -> set[str]:

@@ -9,8 +9,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from functools import partial
 
+from whisperctl.apply.context import ApplyContext
 from whisperctl.apply.gate import url_of
-from whisperctl.apply.job import Job
 from whisperctl.apply.switch import back_out
 from whisperctl.apply.versions import rollout_in
 from whisperctl.endpoint.client import Endpoint
@@ -36,52 +36,52 @@ BakeCheck = Callable[[], str | None]
 """Asks once; why it is not good, or None."""
 
 
-def bake(job: Job, operation: Operation, token: str) -> None:
+def bake(context: ApplyContext, operation: Operation, token: str) -> None:
     """Ask the services for `rollout.bake` seconds, while the earlier version is awake and could take over again.
 
     Raises:
         GateFailed: three checks in a row failed; the services lead to the earlier version again.
     """
-    rollout = rollout_in(job)
+    rollout = rollout_in(context)
     try:
-        _bake(job, operation.address, token)
+        _bake(context, operation.address, token)
     except Unhealthy as error:
         if rollout.replaces is None:
             raise
-        back_out(job, "bake")
+        back_out(context, "bake")
         raise GateFailed(f"{error}\n  The services lead to {rollout.replaces} again.") from error
 
 
-def _bake(job: Job, address: Address, token: str) -> None:
-    stack = job.plan.wanted.stack
-    job.say(address, f"baking for {stack.rollout.bake} s")
+def _bake(context: ApplyContext, address: Address, token: str) -> None:
+    stack = context.plan.desired.stack
+    context.say(address, f"baking for {stack.rollout.bake} s")
     pool = ThreadPoolExecutor(CHECKS_AT_ONCE)
     with ExitStack() as closing:
         closing.callback(pool.shutdown, wait=False, cancel_futures=True)
         endpoints = [
             closing.enter_context(
                 Endpoint(
-                    url_of(job, service.name),
+                    url_of(context, service.name),
                     token if service.authentication_required else None,
-                    job.api.rest.timeout,
-                    home=job.api.host,
+                    context.api.rest.timeout,
+                    home=context.api.host,
                 )
             )
             for service in stack.services
         ]
-        _check_each_second(job, _checks(stack, endpoints), pool)
+        _check_each_second(context, _checks(stack, endpoints), pool)
 
 
-def _check_each_second(job: Job, checks: Iterator[BakeCheck], pool: ThreadPoolExecutor) -> None:
-    start = job.clock.monotonic()
-    bake = Bake(seconds=job.plan.wanted.stack.rollout.bake, started=start)
+def _check_each_second(context: ApplyContext, checks: Iterator[BakeCheck], pool: ThreadPoolExecutor) -> None:
+    start = context.clock.monotonic()
+    bake = Bake(seconds=context.plan.desired.stack.rollout.bake, started=start)
     waiting: deque[Future[str | None]] = deque()
     for number in itertools.count(1):
         waiting.append(pool.submit(next(checks)))
-        job.clock.sleep(max(start + number * CHECK_EACH - job.clock.monotonic(), 0.0) if bake.seconds else 0.0)
+        context.clock.sleep(max(start + number * CHECK_EACH - context.clock.monotonic(), 0.0) if bake.seconds else 0.0)
         while waiting and (waiting[0].done() or len(waiting) >= CHECKS_AT_ONCE or not bake.seconds):
             bake.add(waiting.popleft().result())
-        if bake.count and bake.is_over(job.clock.monotonic()):
+        if bake.count and bake.is_over(context.clock.monotonic()):
             return
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Sequence
 
-from whisperctl.apply.job import Job
+from whisperctl.apply.context import ApplyContext
 from whisperctl.apply.polling import PAUSE_EACH
 from whisperctl.clock import latest_moment
 from whisperctl.control.api import Api, Json
@@ -37,11 +37,11 @@ class Starts:
     UbiOps restarts an instance whose package does not start, for ever and without a word.
     """
 
-    def __init__(self, job: Job, address: Address) -> None:
-        self.job, self.address = job, address
-        self.since, self.failed = int(job.clock.time() * 1e9), 0
+    def __init__(self, context: ApplyContext, address: Address) -> None:
+        self.context, self.address = context, address
+        self.since, self.failed = int(context.clock.time() * 1e9), 0
         self.shown_until = self.since
-        self.next_look = job.clock.monotonic() + FIRST_LOOK
+        self.next_look = context.clock.monotonic() + FIRST_LOOK
 
     def look(self) -> None:
         """Tell what is new in the log, now and then, and search it for failed starts.
@@ -49,7 +49,7 @@ class Starts:
         Raises:
             Unhealthy: the server has failed to start MOST_FAILED_STARTS times; with the cause of the last time.
         """
-        clock = self.job.clock
+        clock = self.context.clock
         if clock.monotonic() < self.next_look:
             return
         self.next_look = clock.monotonic() + LOOK_EVERY + PAUSE_EACH * clock.waits
@@ -70,48 +70,48 @@ class Starts:
         if len(failures) > self.failed:
             self.failed = len(failures)
             why = f"{reason} {cause.error}" if cause else reason
-            self.job.say(self.address, f"the server failed to start and is started again: {why}")
+            self.context.say(self.address, f"the server failed to start and is started again: {why}")
 
     def _tell_new_lines(self) -> bool:
         """Tell the lines since the last look; whether there were any."""
-        entries = self._entries(own_lines(self.job), self.shown_until, latest_moment(self.job.clock), PAGE)
+        entries = self._entries(own_lines(self.context), self.shown_until, latest_moment(self.context.clock), PAGE)
         for entry in entries:
             self.shown_until = max(self.shown_until, int(entry["timestamp"]) + 1)
-            for line in self.job.redacted(entry["log"]):
-                self.job.log(self.address, line)
+            for line in self.context.redacted(entry["log"]):
+                self.context.log(self.address, line)
         return bool(entries)
 
     def _failures(self) -> list[Json]:
         """Log entries of the failures, newest first; none also when the log cannot be read: that decides nothing."""
-        query = f"{own_lines(self.job)} |= `{FAILED_START}`"
-        return self._entries(query, latest_moment(self.job.clock), self.since, MOST_FAILED_STARTS)
+        query = f"{own_lines(self.context)} |= `{FAILED_START}`"
+        return self._entries(query, latest_moment(self.context.clock), self.since, MOST_FAILED_STARTS)
 
     def _cause(self, failures: Sequence[Json]) -> Cause | None:
         """Of the newest failure: what stands between the one before and it."""
         begun = int(failures[1]["timestamp"]) + 1 if len(failures) > 1 else self.since
-        return read_cause(self.job.api, self.job.deployment, self.job.version, begun, int(failures[0]["timestamp"]),
-                          self.job.redacted)  # fmt: skip
+        context, failed = self.context, int(failures[0]["timestamp"])
+        return read_cause(context.api, context.deployment, context.version, begun, failed, context.redacted)
 
     def _last_words(self, failed_at: int) -> str:
         """What the server itself said last before the failure of that nanosecond."""
-        entries = self._entries(own_lines(self.job), failed_at, latest_moment(self.job.clock), 500)
+        entries = self._entries(own_lines(self.context), failed_at, latest_moment(self.context.clock), 500)
         lines = self._text(entries).partition(WORDS)[2].splitlines()[1:]
         last = list(itertools.takewhile(lambda line: line.startswith("  ") or not line, lines))[-LOG_LINES:]
         return "\n  The server's last log lines:\n" + "\n".join(f"    {line[2:]}" for line in last) if last else ""
 
     def _text(self, entries: Sequence[Json]) -> str:
-        return "\n".join(line for entry in entries for line in self.job.redacted(entry["log"]))
+        return "\n".join(line for entry in entries for line in self.context.redacted(entry["log"]))
 
     def _entries(self, query: str, start: int, end: int, limit: int) -> list[Json]:
         try:
-            return self.job.api.logs(query, start, end, limit)
+            return self.context.api.logs(query, start, end, limit)
         except ApiError:
             return []
 
 
-def own_lines(job: Job) -> str:
+def own_lines(context: ApplyContext) -> str:
     """The query for what the instances of the version print."""
-    return lines_of(job.deployment, job.version)
+    return lines_of(context.deployment, context.version)
 
 
 def lines_of(deployment: str, version: str) -> str:
@@ -172,14 +172,14 @@ def cause_text(cause: Cause | None) -> str:
     return f"\n  The cause: {cause.error}" + (f"\n  {cause.advice}" if cause.advice else "")
 
 
-def last_logs(job: Job, since: int) -> str:
+def last_logs(context: ApplyContext, since: int) -> str:
     """The cause, and the end of the version's log since that nanosecond, as part of a message; empty without a log."""
-    now = latest_moment(job.clock)
-    cause = read_cause(job.api, job.deployment, job.version, since, now, job.redacted)
+    now = latest_moment(context.clock)
+    cause = read_cause(context.api, context.deployment, context.version, since, now, context.redacted)
     try:
-        entries = job.api.logs(own_lines(job), now, since, LOG_LINES)
+        entries = context.api.logs(own_lines(context), now, since, LOG_LINES)
     except ApiError as error:
         return f"{cause_text(cause)}\n  (no logs: {error.reason})"
-    lines = [line for entry in reversed(entries) for line in job.redacted(entry["log"])]
+    lines = [line for entry in reversed(entries) for line in context.redacted(entry["log"])]
     shown = "\n  The last log lines:\n" + "\n".join(f"    {line}" for line in lines) if lines else ""
     return cause_text(cause) + shown

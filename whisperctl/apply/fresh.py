@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from whisperctl.apply.job import Job, T
+from whisperctl.apply.context import ApplyContext, T
 from whisperctl.apply.polling import wait_for
 from whisperctl.clock import Backoff
 from whisperctl.control.api import Api, Json
@@ -29,41 +29,41 @@ APPEAR_SECONDS = 120.0
 """How long a parent that was just created may stay invisible to UbiOps itself (seen by the Terraform provider)."""
 
 
-def access_to(job: Job, address: Address, api: Api | None = None) -> Access:
-    """The calls for the one object behind `address`, through `api`; by itself the job's own.
+def access_to(context: ApplyContext, address: Address, api: Api | None = None) -> Access:
+    """The calls for the one object behind `address`, through `api`; by itself the apply's own.
 
     Raises:
         ValueError: nothing at UbiOps is read, made or changed under an address of that kind, as with a package.
     """
-    calls = access(api or job.api, address, job.plan.live.owned.get(address))
+    calls = access(api or context.api, address, context.plan.live.owned.get(address))
     if calls is None:
         raise ValueError(f"{address} is not one object")
     return calls
 
 
-def read_now(job: Job, address: Address) -> Json | None:
+def read_now(context: ApplyContext, address: Address) -> Json | None:
     """The object behind `address` as it is now."""
-    return access_to(job, address).read()
+    return access_to(context, address).read()
 
 
-def write_labels(job: Job, address: Address, labels_of: Callable[[Json], Mapping[str, str]]) -> None:
+def write_labels(context: ApplyContext, address: Address, labels_of: Callable[[Json], Mapping[str, str]]) -> None:
     """Write the labels that follow from an object as it is right before each try, if it is there and they differ.
 
     So that a rate limit that is sat out undoes nothing: other stacks write to a shared environment meanwhile.
     """
-    calls = access_to(job, address, job.api.urgent())
+    calls = access_to(context, address, context.api.urgent())
 
     def attempt() -> None:
-        job.lease.fence()  # before it is read: to come back to the lease may take a while
+        context.lease.fence()  # before it is read: to come back to the lease may take a while
         raw = calls.read()
         labels = labels_of(raw) if raw is not None else {}
         if raw is not None and labels != Labels.of(raw).all:
-            job.saw(address, calls.change(raw, {"labels": labels}))
+            context.saw(address, calls.change(raw, {"labels": labels}))
 
-    job.api.retried(attempt)
+    context.api.retried(attempt)
 
 
-def unchanged(job: Job, address: Address) -> Json | None:
+def unchanged(context: ApplyContext, address: Address) -> Json | None:
     """The object as it is now, if nobody has touched it since the plan was made.
 
     Raises:
@@ -71,18 +71,20 @@ def unchanged(job: Job, address: Address) -> Json | None:
     """
     raw = None
     for pause in LOOK_PAUSES:
-        raw = read_now(job, address)
+        raw = read_now(context, address)
         if address.kind is Kind.ENVIRONMENT and raw is not None and owner(raw) == SHARED:
             return raw  # any stack may have made or changed it meanwhile: it is the same for all
-        if fingerprint(address, raw, job.plan.wanted.state) == job.seen.get(address, "absent"):
+        if fingerprint(address, raw, context.plan.desired.state) == context.seen.get(address, "absent"):
             return raw
         if pause is not None:
-            job.clock.sleep(pause)
-    how = "appeared" if job.seen.get(address, "absent") == "absent" else "changed" if raw else "disappeared"
+            context.clock.sleep(pause)
+    how = "appeared" if context.seen.get(address, "absent") == "absent" else "changed" if raw else "disappeared"
     raise StalePlan(f"{address} {how} on UbiOps since the plan was made.\n  Nothing was written to it. Plan again.")
 
 
-def create_once(job: Job, address: Address, post: Callable[[], Json], find: Callable[[], Json | None]) -> Json | None:
+def create_once(
+    context: ApplyContext, address: Address, post: Callable[[], Json], find: Callable[[], Json | None]
+) -> Json | None:
     """POST until the object exists: an answer that got lost is looked up by name before anything is sent again.
 
     Returns the object as UbiOps tells it when asked afterwards.
@@ -92,36 +94,40 @@ def create_once(job: Job, address: Address, post: Callable[[], Json], find: Call
         TimedOut: it was created and does not appear.
     """
     attempt = 0
-    since = job.clock.monotonic()
+    since = context.clock.monotonic()
     for pause in POST_PAUSES.pauses():
         attempt += 1
         try:
             post()
         except ApiError as error:
             if not_there(error):
-                if not job.created or job.clock.monotonic() - since > APPEAR_SECONDS:
+                if not context.created or context.clock.monotonic() - since > APPEAR_SECONDS:
                     raise
                 attempt -= 1  # what it belongs to was created a moment ago and is not seen everywhere yet
-                job.clock.sleep(pause)
+                context.clock.sleep(pause)
                 continue
             lost = is_lost(error)
             # Others may make what is shared at the same moment; what was sent twice may have arrived the first time.
-            existing = arrived(job, find) if lost or attempt > 1 or address.kind in SHARED_KINDS else None
+            existing = arrived(context, find) if lost or attempt > 1 or address.kind in SHARED_KINDS else None
             if existing is not None:
                 return existing
             if not lost or attempt >= POST_ATTEMPTS:
                 raise
-            job.say(address, f"{answer_to('the create', error)}; it did not arrive, trying again ({attempt})")
+            context.say(address, f"{answer_to('the create', error)}; it did not arrive, trying again ({attempt})")
         else:
             return wait_for(
-                find, lambda raw: raw is not None, clock=job.clock, timeout=APPEAR_SECONDS, what=f"{address} to appear"
+                find,
+                lambda raw: raw is not None,
+                clock=context.clock,
+                timeout=APPEAR_SECONDS,
+                what=f"{address} to appear",
             )
-        job.clock.sleep(pause)
+        context.clock.sleep(pause)
     raise AssertionError("pauses do not end")
 
 
 def send_until_arrived(
-    job: Job,
+    context: ApplyContext,
     address: Address,
     what: str,
     send: Callable[[], T],
@@ -133,7 +139,7 @@ def send_until_arrived(
     """What `send` returns, or what `find` finds of a request whose answer was lost: it is not sent twice blindly.
 
     Args:
-        job: the apply.
+        context: the apply.
         address: what the messages are about.
         what: the request in words.
         send: makes the request.
@@ -148,13 +154,13 @@ def send_until_arrived(
         try:
             return send()
         except ApiError as error:
-            there = arrived(job, find) if may_have_arrived(error) else None
+            there = arrived(context, find) if may_have_arrived(error) else None
             if there is not None:
                 return there
             if attempt == POST_ATTEMPTS or not (is_lost(error) or is_young(error)):
                 raise
-            job.say(address, f"{answer_to(what, error)}; it did not arrive, trying again ({attempt})")
-        job.clock.sleep(pause)
+            context.say(address, f"{answer_to(what, error)}; it did not arrive, trying again ({attempt})")
+        context.clock.sleep(pause)
     raise AssertionError("pauses do not end")
 
 
@@ -173,11 +179,11 @@ def answer_to(what: str, error: ApiError) -> str:
     return f"UbiOps answered {error.status} to {what}" if error.status else f"no answer to {what}"
 
 
-def arrived(job: Job, find: Callable[[], T | None]) -> T | None:
+def arrived(context: ApplyContext, find: Callable[[], T | None]) -> T | None:
     """What a lost request made, if it did: a read may be answered from a copy that is a moment behind."""
     for pause in LOOK_PAUSES:
         result = find()
         if result is not None or pause is None:
             return result
-        job.clock.sleep(pause)
+        context.clock.sleep(pause)
     return None

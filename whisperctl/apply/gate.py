@@ -11,8 +11,8 @@ from contextlib import ExitStack, contextmanager
 
 from whisperctl import __version__
 from whisperctl.apply.awake import KeptAwake
+from whisperctl.apply.context import ApplyContext
 from whisperctl.apply.fresh import create_once
-from whisperctl.apply.job import Job
 from whisperctl.apply.polling import wait_for
 from whisperctl.apply.proof import check_own_health
 from whisperctl.apply.versions import read, record_of, rollout_in, sleep, wake_up, write_record
@@ -32,106 +32,106 @@ from whisperctl.state.resources import Address, service_address, version_address
 from whisperctl.state.rollout import preview_name
 
 
-def gate(job: Job, operation: Operation, token: str) -> None:
+def gate(context: ApplyContext, operation: Operation, token: str) -> None:
     """Wake the new version and let it pass its gate, with the version that serves beside it where that answers.
 
     Raises:
         GateFailed: it does not come up, does not hear well enough, or is too slow; nothing was switched.
     """
-    new = rollout_in(job).new
-    job.woken = new
+    new = rollout_in(context).new
+    context.woken = new
     try:
-        wake_up(job, operation.address, 1)
-        idle = float(read(job, new).get("maximum_idle_time") or 300)
-        job.awake.append(KeptAwake(job.api, job.deployment, new, 1, idle))
-        record, reasons = _measured(job, operation.address, token)
+        wake_up(context, operation.address, 1)
+        idle = float(read(context, new).get("maximum_idle_time") or 300)
+        context.awake.append(KeptAwake(context.api, context.deployment, new, 1, idle))
+        record, reasons = _measured(context, operation.address, token)
     except Interrupted:
-        fall_back_asleep(job, new)
+        fall_back_asleep(context, new)
         raise
     except WhisperctlError as error:
-        fall_back_asleep(job, new, record_of(job, "failed", "start"))
-        raise GateFailed(f"{error}\n  {unswitched(job)}") from error
+        fall_back_asleep(context, new, record_of(context, "failed", "start"))
+        raise GateFailed(f"{error}\n  {unswitched(context)}") from error
     if reasons:
-        fall_back_asleep(job, new, record)
+        fall_back_asleep(context, new, record)
         text = "\n".join(reasons)
-        raise GateFailed(f"{operation.address} did not pass its gate: {text}\n  {unswitched(job)}")
-    write_record(job, new, record)
+        raise GateFailed(f"{operation.address} did not pass its gate: {text}\n  {unswitched(context)}")
+    write_record(context, new, record)
 
 
-def fall_back_asleep(job: Job, version: str, record: RolloutRecord | None = None) -> None:
+def fall_back_asleep(context: ApplyContext, version: str, record: RolloutRecord | None = None) -> None:
     """Let a version sleep again, with a record of why."""
-    for awake in job.awake:
+    for awake in context.awake:
         awake.stop()
     if record is not None:
-        write_record(job, version, record)
-    sleep(job, version)
-    job.woken = ""
+        write_record(context, version, record)
+    sleep(context, version)
+    context.woken = ""
 
 
-def wind_down(job: Job) -> None:
+def wind_down(context: ApplyContext) -> None:
     """At the end of a run: nothing is kept awake any more, and a version that was woken for nothing sleeps."""
-    for awake in job.awake:
+    for awake in context.awake:
         awake.stop()
-    if job.woken:
+    if context.woken:
         try:
-            sleep(job, job.woken)
+            sleep(context, context.woken)
         except WhisperctlError as error:
-            address = version_address(job.deployment, job.woken)
-            job.warn(address, f"could not be put to sleep; it falls asleep by itself: {error}")
+            address = version_address(context.deployment, context.woken)
+            context.warn(address, f"could not be put to sleep; it falls asleep by itself: {error}")
 
 
-def unswitched(job: Job) -> str:
+def unswitched(context: ApplyContext) -> str:
     """What the failure leaves, in words."""
-    serving = rollout_in(job).replaces
+    serving = rollout_in(context).replaces
     return f"No service was touched: {serving} serves on." if serving else "No service was touched."
 
 
-def _measured(job: Job, address: Address, token: str) -> tuple[RolloutRecord, list[str]]:
+def _measured(context: ApplyContext, address: Address, token: str) -> tuple[RolloutRecord, list[str]]:
     """The record of the gate, and why it is not passed."""
-    stack = job.plan.wanted.stack
+    stack = context.plan.desired.stack
     if not stack.services:
-        check_own_health(address, waking_request(job.api, job.deployment, job.version, job.timeout))
-        return record_of(job, "passed"), []
+        check_own_health(address, waking_request(context.api, context.deployment, context.version, context.timeout))
+        return record_of(context, "passed"), []
     with ExitStack() as closing:
         new = closing.enter_context(
-            Endpoint(closing.enter_context(_preview(job)), token, job.api.rest.timeout, home=job.api.host)
+            Endpoint(closing.enter_context(_preview(context)), token, context.api.rest.timeout, home=context.api.host)
         )
         probed = probe(
             new,
             served_name=stack.model.served_name,
             smoke=None,
             task=stack.model.task,
-            clock=job.clock,
-            timeout=job.timeout,
-            listen=lambda line: job.say(address, line),
+            clock=context.clock,
+            timeout=context.timeout,
+            listen=lambda line: context.say(address, line),
         )
         samples = stack.rollout.smokes
         if not samples or probed.untried:
-            job.proved = unheard_text(stack.model.served_name, probed.untried)
-            return record_of(job, "passed"), []
-        beside = _serving(job, token)
+            context.proved = unheard_text(stack.model.served_name, probed.untried)
+            return record_of(context, "passed"), []
+        beside = _serving(context, token)
         serving = closing.enter_context(beside) if beside else None
         measured, compared = measure(
             samples,
-            _transcribe_with(job, new),
-            _transcribe_with(job, serving) if serving else None,
-            job.clock.monotonic,
+            _transcribe_with(context, new),
+            _transcribe_with(context, serving) if serving else None,
+            context.clock.monotonic,
         )
-    job.say(address, figures(measured, compared))
-    job.proved = f"transcribed {', '.join(smoke.audio.name for smoke in samples)}: {figures(measured, compared)}"
+    context.say(address, figures(measured, compared))
+    context.proved = f"transcribed {', '.join(smoke.audio.name for smoke in samples)}: {figures(measured, compared)}"
     if compared is None:
-        job.say(address, "nothing that serves could be compared with: only max_wer counts")
+        context.say(address, "nothing that serves could be compared with: only max_wer counts")
     reasons = judge(samples, stack.rollout.gate, measured, compared)
-    return record_of(job, "failed" if reasons else "passed", "gate" if reasons else "", measured, compared), reasons
+    return record_of(context, "failed" if reasons else "passed", "gate" if reasons else "", measured, compared), reasons
 
 
-def _transcribe_with(job: Job, endpoint: Endpoint) -> Transcribe:
-    stack = job.plan.wanted.stack
+def _transcribe_with(context: ApplyContext, endpoint: Endpoint) -> Transcribe:
+    stack = context.plan.desired.stack
     route = ROUTES[stack.model.task]
-    wait = Wait(endpoint, job.clock, job.timeout, lambda _line: None)
+    wait = Wait(endpoint, context.clock, context.timeout, lambda _line: None)
 
     def transcribe(smoke: Smoke) -> str:
-        job.clock.sleep(0)  # who was interrupted asks for no more
+        context.clock.sleep(0)  # who was interrupted asks for no more
         ask = Ask(model=stack.model.served_name, task=stack.model.task, language=smoke.language)
         upload = (smoke.audio.name, recording(smoke.audio))
         answer = wait.until_ok(f"POST {route}", lambda seconds: request(endpoint, ask, upload, seconds), patient=True)
@@ -140,61 +140,70 @@ def _transcribe_with(job: Job, endpoint: Endpoint) -> Transcribe:
     return transcribe
 
 
-def _serving(job: Job, token: str) -> Endpoint | None:
+def _serving(context: ApplyContext, token: str) -> Endpoint | None:
     """The version that serves, through its own service; None where the plan found nothing to compare with."""
-    rollout = rollout_in(job)
+    rollout = rollout_in(context)
     if not rollout.compared or rollout.replaces is None:
         return None
-    for service in job.plan.wanted.stack.services:
-        raw = job.plan.live.owned.get(service_address(service.name))
+    for service in context.plan.desired.stack.services:
+        raw = context.plan.live.owned.get(service_address(service.name))
         if raw is None or raw.get("version") not in (rollout.replaces, None):
             continue
-        if url := url_of(job, service.name):
+        if url := url_of(context, service.name):
             needed = token if raw.get("authentication_required") else None
-            return Endpoint(url, needed, job.api.rest.timeout, home=job.api.host)
+            return Endpoint(url, needed, context.api.rest.timeout, home=context.api.host)
     return None
 
 
-def url_of(job: Job, service: str) -> str:
+def url_of(context: ApplyContext, service: str) -> str:
     """The endpoint of a service; empty while it has none."""
-    return str((job.api.find_service(service) or {}).get("endpoint") or "")
+    return str((context.api.find_service(service) or {}).get("endpoint") or "")
 
 
 @contextmanager
-def _preview(job: Job) -> Iterator[str]:
+def _preview(context: ApplyContext) -> Iterator[str]:
     """The URL of a temporary service that leads to the new version."""
-    name = preview_name(job.deployment)
+    name = preview_name(context.deployment)
     address = service_address(name)
-    delete_preview(job)
+    delete_preview(context)
     body = {
         "name": name,
-        "deployment": job.deployment,
-        "version": job.version,
-        "port": job.plan.wanted.stack.services[0].port,
+        "deployment": context.deployment,
+        "version": context.version,
+        "port": context.plan.desired.stack.services[0].port,
         "authentication_required": True,
-        "labels": labels.new(owner=job.plan.stack, tool=__version__),
+        "labels": labels.new(owner=context.plan.stack, tool=__version__),
     }
     try:
-        job.say(address, f"leads to {job.version} for its gate")
-        raw = create_once(job, address, lambda: job.api.create_service(body), lambda: job.api.find_service(name)) or {}
-        job.api.update_service(name, {"labels": labels.Labels.of(raw).written(id=raw["id"])})
+        context.say(address, f"leads to {context.version} for its gate")
+        raw = (
+            create_once(
+                context, address, lambda: context.api.create_service(body), lambda: context.api.find_service(name)
+            )
+            or {}
+        )
+        context.api.update_service(name, {"labels": labels.Labels.of(raw).written(id=raw["id"])})
         yield wait_for(
-            lambda: url_of(job, name), bool, clock=job.clock, timeout=job.timeout, what=f"{address} to have an endpoint"
+            lambda: url_of(context, name),
+            bool,
+            clock=context.clock,
+            timeout=context.timeout,
+            what=f"{address} to have an endpoint",
         )
     finally:
-        delete_preview(job)
+        delete_preview(context)
 
 
-def delete_preview(job: Job) -> None:
+def delete_preview(context: ApplyContext) -> None:
     """Delete the temporary service, if there is one.
 
     Raises:
         NotOwned: a service of that name is not ours.
     """
-    name = preview_name(job.deployment)
-    preview = job.api.find_service(name)
+    name = preview_name(context.deployment)
+    preview = context.api.find_service(name)
     if preview is None:
         return
-    if owner(preview) != job.plan.stack:
+    if owner(preview) != context.plan.stack:
         raise NotOwned(f"{service_address(name)} is not ours, and the gate needs that name.\n  Rename that service.")
-    job.api.delete_service(name)
+    context.api.delete_service(name)

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from whisperctl.apply.context import ApplyContext
 from whisperctl.apply.holder import Taken
-from whisperctl.apply.job import Job
 from whisperctl.apply.lease import Lease
 from whisperctl.apply.payloads import coming_tags
 from whisperctl.control.api import Json
@@ -23,59 +23,61 @@ ROUNDS = 5
 """Times that a stack is planned again before its apply gives up."""
 
 
-def begin(job: Job, replan: Callable[[Plan], Plan] | None) -> None:
+def begin(context: ApplyContext, replan: Callable[[Plan], Plan] | None) -> None:
     """Take the leases of the plan's deployments, where there are any yet, and plan again if the world has moved.
 
     Raises:
         StalePlan: it has moved, and the stack may not be planned again.
     """
-    moved, now = _lease_all(job)
+    moved, now = _lease_all(context)
     for _ in range(ROUNDS):
         if not moved:
             break
         if replan is None:
-            raise StalePlan(f"Another apply changed the stack {job.plan.stack!r} meanwhile.\n  Plan again.")
-        job.plan = replan(job.plan)
-        job.seen = dict(job.plan.live.fingerprints)
-        if not job.plan.operations:
-            job.say(deployment_address(job.deployment), "the other apply has done what this one was going to do")
+            raise StalePlan(f"Another apply changed the stack {context.plan.stack!r} meanwhile.\n  Plan again.")
+        context.plan = replan(context.plan)
+        context.seen = dict(context.plan.live.fingerprints)
+        if not context.plan.operations:
+            context.say(
+                deployment_address(context.deployment), "the other apply has done what this one was going to do"
+            )
             return
-        moved, now = _lease_all(job)
+        moved, now = _lease_all(context)
     if moved:
-        address = deployment_address(job.deployment)
+        address = deployment_address(context.deployment)
         raise StalePlan(f"{address} goes on changing on UbiOps while it is planned.\n  Plan again.")
     if now is not None:
-        _write_unsettled(job, now)
+        _write_unsettled(context, now)
 
 
-def _lease_all(job: Job) -> tuple[bool, Json | None]:
+def _lease_all(context: ApplyContext) -> tuple[bool, Json | None]:
     """Hold the leases of all deployments that the plan changes or deletes.
 
     Returns whether anything has moved since the plan, and the stack's own deployment as it is now, which may be still
     to be made: it is created with the lease on it. Taken in the order of their names, so that no two applies wait for
     each other.
     """
-    plan, own, leaving = job.plan, lease_name(job.plan), _leaving(job.plan)
-    is_there = job.created_elsewhere or deployment_address(job.deployment) in plan.live.owned
-    others = {lease.deployment: lease for lease in job.lease.also}
-    if job.lease.placed and (not is_there or job.lease.deployment != own):
-        job.lease.give_back()  # where it is left at all: another apply has renamed the deployment, or deleted it
+    plan, own, leaving = context.plan, lease_name(context.plan), _leaving(context.plan)
+    is_there = context.created_elsewhere or deployment_address(context.deployment) in plan.live.owned
+    others = {lease.deployment: lease for lease in context.lease.also}
+    if context.lease.placed and (not is_there or context.lease.deployment != own):
+        context.lease.give_back()  # where it is left at all: another apply has renamed the deployment, or deleted it
     for name in others.keys() - leaving:
         others.pop(name).give_back()
-    job.lease.deployment = own
-    moved, now = job.created_elsewhere, None
+    context.lease.deployment = own
+    moved, now = context.created_elsewhere, None
     names = sorted({own, *leaving} if is_there else leaving)
-    _give_back_later([job.lease, *others.values()], names)
+    _give_back_later([context.lease, *others.values()], names)
     for name in names:
-        lease = job.lease if name == own else others.setdefault(name, job.lease.another(name))
-        job.lease.also = [*others.values()]  # renewed from now on
-        has_moved, raw = _lease_one(job, lease)
+        lease = context.lease if name == own else others.setdefault(name, context.lease.another(name))
+        context.lease.also = [*others.values()]  # renewed from now on
+        has_moved, raw = _lease_one(context, lease)
         moved = moved or has_moved
         now = raw if name == own else now
     if now is not None and names[-1] != own:  # the others may have taken a while
-        has_moved, now = _lease_one(job, job.lease)
+        has_moved, now = _lease_one(context, context.lease)
         moved = moved or has_moved
-    job.created_elsewhere = False
+    context.created_elsewhere = False
     return moved, now
 
 
@@ -90,7 +92,7 @@ def _give_back_later(leases: Sequence[Lease], names: Sequence[str]) -> None:
 
 def _leaving(plan: Plan) -> set[str]:
     """The names of the stack's other deployments which the plan deletes, or something of them."""
-    own = {plan.wanted.stack.deployment.name, lease_name(plan)}
+    own = {plan.desired.stack.deployment.name, lease_name(plan)}
     return {
         address.names[0]
         for address in plan.live.owned
@@ -100,66 +102,66 @@ def _leaving(plan: Plan) -> set[str]:
     }
 
 
-def _lease_one(job: Job, lease: Lease) -> tuple[bool, Json | None]:
+def _lease_one(context: ApplyContext, lease: Lease) -> tuple[bool, Json | None]:
     """Take a lease, or look at what is under one that is held; whether that has moved, and what it is now."""
-    address = deployment_address(job.deployment if lease is job.lease else lease.deployment)
+    address = deployment_address(context.deployment if lease is context.lease else lease.deployment)
     if lease.placed:
         now = lease.api.deployment(lease.deployment)
-        return _differs(job, address, now), now
+        return _differs(context, address, now), now
     taken = lease.take()
-    if lease is job.lease:
-        job.before = Labels.of(taken.before)
-    unsure = taken.waited or (taken.slow and not job.exactly)
-    return unsure or _has_moved(job, address, taken), taken.now
+    if lease is context.lease:
+        context.before = Labels.of(taken.before)
+    unsure = taken.waited or (taken.slow and not context.exactly)
+    return unsure or _has_moved(context, address, taken), taken.now
 
 
 def lease_name(plan: Plan) -> str:
     """The name that the stack's deployment has on UbiOps: the lease is taken there."""
-    address = deployment_address(plan.wanted.stack.deployment.name)
+    address = deployment_address(plan.desired.stack.deployment.name)
     return plan.live.renamed.get(address, address).names[0]
 
 
-def _has_moved(job: Job, address: Address, taken: Taken) -> bool:
+def _has_moved(context: ApplyContext, address: Address, taken: Taken) -> bool:
     """Whether anybody has worked on the stack since it was planned.
 
     Every command that writes changes the deployment, if only by its lease.
     """
-    planned = job.plan.live.owned.get(address, {})
+    planned = context.plan.live.owned.get(address, {})
     touched = (taken.before or {}).get("last_updated") != planned.get("last_updated")
-    return _differs(job, address, taken.now) or (touched and not job.exactly)
+    return _differs(context, address, taken.now) or (touched and not context.exactly)
 
 
-def _differs(job: Job, address: Address, now: Json | None) -> bool:
+def _differs(context: ApplyContext, address: Address, now: Json | None) -> bool:
     """Whether a deployment is not the one planned with, but for the labels that its lease writes."""
     before, after = (
-        fingerprint(address, raw and {**raw, "labels": Labels.of(raw).without_bookkeeping}, job.plan.wanted.state)
-        for raw in (job.plan.live.owned.get(address), now)
+        fingerprint(address, raw and {**raw, "labels": Labels.of(raw).without_bookkeeping}, context.plan.desired.state)
+        for raw in (context.plan.live.owned.get(address), now)
     )
     return before != after
 
 
-def _write_unsettled(job: Job, now: Json) -> None:
+def _write_unsettled(context: ApplyContext, now: Json) -> None:
     """Write what is true while the plan is performed: no proof, which tags there may be, no version that is the one."""
-    address = deployment_address(job.deployment)
+    address = deployment_address(context.deployment)
     labels = Labels.of(now)
-    changes = labels.packed(tags=coming_tags(job))
-    if any(operation.kind == "probe" for operation in job.plan.operations):
+    changes = labels.packed(tags=coming_tags(context))
+    if any(operation.kind == "probe" for operation in context.plan.operations):
         changes |= labels.packed(digest=None)
-    if any(o.address.kind is Kind.VERSION and o.kind in ("create", "delete") for o in job.plan.operations):
+    if any(o.address.kind is Kind.VERSION and o.kind in ("create", "delete") for o in context.plan.operations):
         changes |= labels.packed(version=None)
     written = merged(labels.all, changes)
-    job.saw(address, now)
+    context.saw(address, now)
     if written != labels.all:
-        job.saw(address, job.lease.update(now, {"labels": written}))
+        context.saw(address, context.lease.update(now, {"labels": written}))
 
 
-def give_back(job: Job) -> None:
+def give_back(context: ApplyContext) -> None:
     """Remove the lease of a plan that was not sealed: a failed or interrupted apply holds up nobody.
 
     An apply that wrote nothing also puts back the labels that went with its lease: it is not one that did not finish.
     """
-    as_before = (lambda _raw: {}) if job.touched else (lambda raw: Labels.of(raw).bookkeeping_of(job.before))
-    for lease in job.lease.also:
+    as_before = (lambda _raw: {}) if context.touched else (lambda raw: Labels.of(raw).bookkeeping_of(context.before))
+    for lease in context.lease.also:
         lease.give_back()
-    job.lease.also = ()  # for one that was lost the stack's own is not kept
-    job.lease.give_back(as_before)
+    context.lease.also = ()  # for one that was lost the stack's own is not kept
+    context.lease.give_back(as_before)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from whisperctl.apply.job import Job
+from whisperctl.apply.context import ApplyContext
 from whisperctl.control.api import Json
 from whisperctl.errors import ApiError, StalePlan
 from whisperctl.plan.operations import Operation
@@ -14,43 +14,43 @@ from whisperctl.state.ownership import owner
 from whisperctl.state.resources import Address, Kind
 
 
-def rename(job: Job, operation: Operation) -> None:
+def rename(context: ApplyContext, operation: Operation) -> None:
     """Give an object its new name, and with the deployment all objects of a renamed stack their owner's.
 
     What leads to it, or names it, is read again afterwards.
     """
-    new, pending = operation.address, dict(job.plan.live.renamed)
+    new, pending = operation.address, dict(context.plan.live.renamed)
     if new in pending:
-        _give_name(job, pending[new], new)
-    job.named.add(new)
+        _give_name(context, pending[new], new)
+    context.named.add(new)
     if new.kind is Kind.DEPLOYMENT:
-        for address in other_owners(job.plan.wanted.stack, job.plan.live.owned):
-            _give_owner(job, address)
-    done = all(address in job.named for address in pending)
-    for address, planned in job.plan.live.owned.items():
+        for address in other_owners(context.plan.desired.stack, context.plan.live.owned):
+            _give_owner(context, address)
+    done = all(address in context.named for address in pending)
+    for address, planned in context.plan.live.owned.items():
         if address.kind in (Kind.DEPLOYMENT, Kind.VERSION, Kind.SERVICE):
-            raw = _read_by_name(job, address)
+            raw = _read_by_name(context, address)
             if done and raw is not None and address.kind is Kind.SERVICE:
-                raw = _led_again(job, address, raw, planned)
-            job.saw(address, raw)
+                raw = _led_again(context, address, raw, planned)
+            context.saw(address, raw)
 
 
-def _led_again(job: Job, address: Address, raw: Json, planned: Json) -> Json:
+def _led_again(context: ApplyContext, address: Address, raw: Json, planned: Json) -> Json:
     """Point a service again that has lost what was renamed: UbiOps is not documented to follow names or ids."""
     route = {field: planned[field] for field in ("deployment", "version") if planned.get(field)}
-    if planned.get("deployment") != job.deployment or all(raw.get(field) == name for field, name in route.items()):
+    if planned.get("deployment") != context.deployment or all(raw.get(field) == name for field, name in route.items()):
         return raw
-    return job.api.update_service(address.names[0], route)
+    return context.api.update_service(address.names[0], route)
 
 
-def _give_name(job: Job, old: Address, new: Address) -> None:
-    calls, there = access(job.api, old), access(job.api, new)
+def _give_name(context: ApplyContext, old: Address, new: Address) -> None:
+    calls, there = access(context.api, old), access(context.api, new)
     raw = calls.read() if calls else None
-    if raw is None or calls is None or fingerprint(new, raw, job.plan.wanted.state) != job.seen.get(new):
+    if raw is None or calls is None or fingerprint(new, raw, context.plan.desired.state) != context.seen.get(new):
         raise StalePlan(f"{old} changed on UbiOps since the plan was made.\n  Nothing was written to it. Plan again.")
     field = "version" if new.kind is Kind.VERSION else "name"
     if new.kind is Kind.DEPLOYMENT:
-        job.lease.rename(raw, new.names[0])
+        context.lease.rename(raw, new.names[0])
         return
     try:
         calls.change(raw, {field: new.names[-1]})
@@ -61,23 +61,23 @@ def _give_name(job: Job, old: Address, new: Address) -> None:
             raise
 
 
-def _read_by_name(job: Job, address: Address) -> Json | None:
+def _read_by_name(context: ApplyContext, address: Address) -> Json | None:
     """The object under the name that it has at this moment."""
-    waiting = address in job.plan.live.renamed and address not in job.named
-    calls = access(job.api, job.plan.live.renamed[address] if waiting else address)
+    waiting = address in context.plan.live.renamed and address not in context.named
+    calls = access(context.api, context.plan.live.renamed[address] if waiting else address)
     return calls.read() if calls else None
 
 
-def _give_owner(job: Job, address: Address) -> None:
+def _give_owner(context: ApplyContext, address: Address) -> None:
     """Write the stack's new name on an object of its own."""
-    with job.lock:
-        raw = _read_by_name(job, address)
-        waiting = address in job.plan.live.renamed and address not in job.named
-        calls = access(job.api, job.plan.live.renamed[address] if waiting else address)
-        if raw is None or calls is None or owner(raw) not in job.plan.wanted.stack.owners:
+    with context.lock:
+        raw = _read_by_name(context, address)
+        waiting = address in context.plan.live.renamed and address not in context.named
+        calls = access(context.api, context.plan.live.renamed[address] if waiting else address)
+        if raw is None or calls is None or owner(raw) not in context.plan.desired.stack.owners:
             raise StalePlan(f"{address} changed on UbiOps since the plan was made.\n  Plan again.")
-        labels = Labels.of(raw).written(owner=job.plan.stack)
-        if address.kind is Kind.DEPLOYMENT and (lease := job.lease_of(raw["name"])):
+        labels = Labels.of(raw).written(owner=context.plan.stack)
+        if address.kind is Kind.DEPLOYMENT and (lease := context.lease_of(raw["name"])):
             lease.update(raw, {"labels": labels})
         else:
             calls.change(raw, {"labels": labels})

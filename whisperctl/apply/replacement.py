@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from whisperctl.apply.awake import STOPPABLE, schedule_seconds, wake
+from whisperctl.apply.context import ApplyContext
 from whisperctl.apply.failed_starts import cause_text, last_failure
-from whisperctl.apply.job import Job
 from whisperctl.apply.polling import looks
 from whisperctl.clock import StoppableClock, latest_moment
 from whisperctl.control.api import Api, Json
@@ -79,7 +79,7 @@ class Target:
             return
 
 
-def restart(job: Job, operation: Operation) -> None:
+def restart(context: ApplyContext, operation: Operation) -> None:
     """Replace the instances that still have the old value of an env var; none is woken.
 
     Raises:
@@ -87,19 +87,19 @@ def restart(job: Job, operation: Operation) -> None:
     """
     replaced = replace_instances(
         Target(
-            api=job.api,
-            deployment=job.deployment,
-            version=job.version,
-            clock=job.clock,
-            timeout=job.timeout,
-            schedule_seconds=schedule_seconds(job.api, job.plan.wanted.stack.instance_type_group),
-            say=lambda text: job.say(operation.address, text),
+            api=context.api,
+            deployment=context.deployment,
+            version=context.version,
+            clock=context.clock,
+            timeout=context.timeout,
+            schedule_seconds=schedule_seconds(context.api, context.plan.desired.stack.instance_type_group),
+            say=lambda text: context.say(operation.address, text),
         )
     )
-    address = version_address(job.deployment, job.version)
-    job.saw(address, job.api.version(job.deployment, job.version))
+    address = version_address(context.deployment, context.version)
+    context.saw(address, context.api.version(context.deployment, context.version))
     if not replaced.count:
-        job.say(operation.address, "no instance runs: there is none to replace")
+        context.say(operation.address, "no instance runs: there is none to replace")
 
 
 def minimum_of(raw: Json) -> int:

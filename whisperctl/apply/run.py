@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from itertools import groupby
 
 from whisperctl.apply import bake, bookkeeping, builds, deletions, gate, proof, renames, replacement, switch, writes
+from whisperctl.apply.context import ApplyContext
 from whisperctl.apply.events import Listen, announced, seconds_since
-from whisperctl.apply.job import Job
 from whisperctl.apply.lease import Lease
 from whisperctl.apply.locking import begin, give_back
 from whisperctl.apply.outcome import OperationResult, Outcome
@@ -31,12 +31,12 @@ THREADS = 192
 """Most operations are waits, which take no request slot: enough threads for the builds of a whole project."""
 
 
-Perform = Callable[[Job, Operation, str], None]
+Perform = Callable[[ApplyContext, Operation, str], None]
 """Does one operation; the text is the token for endpoints."""
 
 
-def _without_token(perform: Callable[[Job, Operation], None]) -> Perform:
-    return lambda job, operation, _token: perform(job, operation)
+def _without_token(perform: Callable[[ApplyContext, Operation], None]) -> Perform:
+    return lambda context, operation, _token: perform(context, operation)
 
 
 PERFORM: Mapping[OperationKind, Perform] = {
@@ -57,14 +57,14 @@ PERFORM: Mapping[OperationKind, Perform] = {
 }
 
 
-def wave_of(job: Job) -> int:
+def wave_of(context: ApplyContext) -> int:
     """The stack's wave; what is destroyed goes in one."""
-    return job.plan.wave
+    return context.plan.wave
 
 
-def waves(jobs: Sequence[Job]) -> list[list[Job]]:
-    """The jobs, wave by wave."""
-    return [list(group) for _, group in groupby(sorted(jobs, key=wave_of), key=wave_of)]
+def waves(contexts: Sequence[ApplyContext]) -> list[list[ApplyContext]]:
+    """The plans being applied, wave by wave."""
+    return [list(group) for _, group in groupby(sorted(contexts, key=wave_of), key=wave_of)]
 
 
 Replan = Callable[[Plan], Plan]
@@ -73,9 +73,9 @@ Replan = Callable[[Plan], Plan]
 
 @dataclass(kw_only=True)
 class Run:
-    """The jobs of one apply. Only the thread that calls `perform` changes the bookkeeping."""
+    """The plans of one run. Only the thread that calls `perform` changes the bookkeeping."""
 
-    jobs: Sequence[Job]
+    contexts: Sequence[ApplyContext]
     token: str
     clock: StoppableClock
     listen: Listen
@@ -83,45 +83,45 @@ class Run:
     """None: a saved plan, which is performed exactly or not at all."""
     max_failures: int = 0
     """Stacks that may have failed when the next wave begins."""
-    schedule: Schedule[Job] = field(default_factory=Schedule)
-    errors: dict[Job, str] = field(default_factory=dict)
-    """Why a job could not begin."""
-    not_begun: set[Job] = field(default_factory=set)
-    """Jobs of waves that were not begun."""
-    running: dict[Future[OperationResult | None], Job] = field(default_factory=dict)
-    """What threads are at: an operation with its result, or the beginning of a job."""
+    schedule: Schedule[ApplyContext] = field(default_factory=Schedule)
+    errors: dict[ApplyContext, str] = field(default_factory=dict)
+    """Why a plan could not begin."""
+    not_begun: set[ApplyContext] = field(default_factory=set)
+    """Plans of waves that were not begun."""
+    running: dict[Future[OperationResult | None], ApplyContext] = field(default_factory=dict)
+    """What threads are at: an operation with its result, or the beginning of a plan."""
     tags: builds.TagLocks = field(default_factory=builds.TagLocks)
 
     def perform(self) -> list[Outcome]:
         """Do it all; an interrupt ends it early and is told in the results."""
         with renewing(self._leases):
             self._perform()
-        return [self._outcome(job) for job in self.jobs]
+        return [self._outcome(context) for context in self.contexts]
 
     def _perform(self) -> None:
         pool = ThreadPoolExecutor(THREADS)
         try:
-            for job in self.jobs:
-                self.schedule.put(job, job.plan.operations)
-            for jobs in waves(self.jobs):
-                self._perform_wave(pool, jobs)
+            for context in self.contexts:
+                self.schedule.put(context, context.plan.operations)
+            for contexts in waves(self.contexts):
+                self._perform_wave(pool, contexts)
             self.schedule.check_over()
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
-            for job in self.jobs:
-                gate.wind_down(job)
-                give_back(job)
+            for context in self.contexts:
+                gate.wind_down(context)
+                give_back(context)
 
-    def _perform_wave(self, pool: ThreadPoolExecutor, jobs: Sequence[Job]) -> None:
+    def _perform_wave(self, pool: ThreadPoolExecutor, contexts: Sequence[ApplyContext]) -> None:
         """Return when nothing can go on any more but what a later wave has to do first."""
-        if reason := self._why_not(jobs):
-            self.errors |= dict.fromkeys(jobs, reason)
-            self.not_begun |= set(jobs)
-            for job in jobs:
-                self.schedule.give_up(job, "not tried")
-            jobs = ()
-        for job in jobs:
-            self.running[pool.submit(self._begin, job)] = job
+        if reason := self._why_not(contexts):
+            self.errors |= dict.fromkeys(contexts, reason)
+            self.not_begun |= set(contexts)
+            for context in contexts:
+                self.schedule.give_up(context, "not tried")
+            contexts = ()
+        for context in contexts:
+            self.running[pool.submit(self._begin, context)] = context
         self._start_ready(pool)
         while self.running:
             done, _ = wait(self.running, return_when=FIRST_COMPLETED)
@@ -131,70 +131,72 @@ class Run:
 
     def _start_ready(self, pool: ThreadPoolExecutor) -> None:
         """Begin every operation whose needs are met."""
-        for job, operation in self.schedule.begin():
-            self.running[pool.submit(self._do, job, operation)] = job
+        for context, operation in self.schedule.begin():
+            self.running[pool.submit(self._do, context, operation)] = context
 
-    def _why_not(self, jobs: Sequence[Job]) -> str:
+    def _why_not(self, contexts: Sequence[ApplyContext]) -> str:
         """Why a wave does not begin; empty if it does."""
-        before = [job for job in self.jobs if wave_of(job) < wave_of(jobs[0])]
-        failed = sorted(job.plan.stack for job in before if job not in self.not_begun and self._has_failed(job))
+        before = [context for context in self.contexts if wave_of(context) < wave_of(contexts[0])]
+        failed = sorted(
+            context.plan.stack for context in before if context not in self.not_begun and self._has_failed(context)
+        )
         if not before or len(failed) <= self.max_failures:
             return ""
         return (
-            f"Wave {wave_of(jobs[0])} was not begun: {', '.join(failed)} of an earlier wave did not succeed.\n"
+            f"Wave {wave_of(contexts[0])} was not begun: {', '.join(failed)} of an earlier wave did not succeed.\n"
             f"  --max-failures {len(failed)} would go on."
         )
 
-    def _has_failed(self, job: Job) -> bool:
-        """Whether something of a job did not succeed; what waits for a later wave may still do so."""
-        results = (self.schedule.results.get(operation.id) for operation in job.plan.operations)
-        return job in self.errors or any(result is not None and result.status != "done" for result in results)
+    def _has_failed(self, context: ApplyContext) -> bool:
+        """Whether something of a plan did not succeed; what waits for a later wave may still do so."""
+        results = (self.schedule.results.get(operation.id) for operation in context.plan.operations)
+        return context in self.errors or any(result is not None and result.status != "done" for result in results)
 
     def _leases(self) -> list[Lease]:
         """Those to keep alive while the run lasts."""
-        return [lease for job in self.jobs for lease in (job.lease, *job.lease.also)]
+        return [lease for context in self.contexts for lease in (context.lease, *context.lease.also)]
 
-    def _begin(self, job: Job) -> None:
-        begin(job, self.replan)
+    def _begin(self, context: ApplyContext) -> None:
+        begin(context, self.replan)
 
-    def _take_in(self, pool: ThreadPoolExecutor, job: Job, future: Future[OperationResult | None]) -> None:
-        """What a thread brought back: a job that has begun, one to begin again, or an operation's result."""
+    def _take_in(self, pool: ThreadPoolExecutor, context: ApplyContext, future: Future[OperationResult | None]) -> None:
+        """What a thread brought back: a plan that has begun, one to begin again, or an operation's result."""
         try:
             result = future.result()
         except Contended:
-            # Nothing of this job is done yet: everything needs its deployment.
-            job.created_elsewhere = True
-            self.schedule.withdraw(job)
-            self.running[pool.submit(self._begin, job)] = job
+            # Nothing of this plan is done yet: everything needs its deployment.
+            context.created_elsewhere = True
+            self.schedule.withdraw(context)
+            self.running[pool.submit(self._begin, context)] = context
         except Interrupted:
-            self.schedule.give_up(job, "interrupted")
+            self.schedule.give_up(context, "interrupted")
         except WhisperctlError as error:
-            self.errors[job] = str(error)
-            self.schedule.give_up(job, "not tried")
+            self.errors[context] = str(error)
+            self.schedule.give_up(context, "not tried")
         else:
             if result is None:
-                self._release(job)
+                self._release(context)
             else:
                 self.schedule.end(result)
 
-    def _release(self, job: Job) -> None:
-        """Let a job's operations begin; what other stacks delete of the environment waits for those of a new plan."""
-        if job.plan.operations != self.schedule.plans[job]:
-            jobs = [other for other in self.jobs if other.plan.project == job.plan.project]
-            plans = [job.plan.operations if other is job else self.schedule.plans[other] for other in jobs]
-            for other, operations in zip(jobs, after_other_stacks(plans), strict=True):
+    def _release(self, context: ApplyContext) -> None:
+        """Let a plan's operations begin; what other stacks delete of the environment waits for those of a new plan."""
+        if context.plan.operations != self.schedule.plans[context]:
+            contexts = [other for other in self.contexts if other.plan.project == context.plan.project]
+            plans = [context.plan.operations if other is context else self.schedule.plans[other] for other in contexts]
+            for other, operations in zip(contexts, after_other_stacks(plans), strict=True):
                 self.schedule.put(other, operations)
-        self.schedule.release(job)
+        self.schedule.release(context)
 
-    def _do(self, job: Job, operation: Operation) -> OperationResult:
+    def _do(self, context: ApplyContext, operation: Operation) -> OperationResult:
         stops = (Interrupted,) if self.replan is None else (Interrupted, Contended)
         start = self.clock.monotonic()
         try:
-            with announced(operation, job.plan.stack, self.clock, self.listen, stops):
-                self._dispatch(job, operation)
-            job.touched = True
+            with announced(operation, context.plan.stack, self.clock, self.listen, stops):
+                self._dispatch(context, operation)
+            context.touched = True
         except Interrupted as error:
-            job.touched = True
+            context.touched = True
             return OperationResult(
                 operation=operation,
                 status="interrupted",
@@ -203,7 +205,7 @@ class Run:
             )
         except WhisperctlError as error:
             if not isinstance(error, StalePlan):  # which is raised before an operation's first write
-                job.touched = True
+                context.touched = True
             if isinstance(error, Contended) and self.replan is not None:
                 raise
             return OperationResult(
@@ -211,18 +213,18 @@ class Run:
             )
         return OperationResult(operation=operation, status="done", seconds=seconds_since(start, self.clock))
 
-    def _dispatch(self, job: Job, operation: Operation) -> None:
+    def _dispatch(self, context: ApplyContext, operation: Operation) -> None:
         if self.clock.stop.is_set():
             raise Interrupted("interrupted before it began")
-        job.lease.fence()
+        context.lease.fence()
         perform = self._build if operation.kind == "build" else PERFORM[operation.kind]
-        perform(job, operation, job.api.token)
+        perform(context, operation, context.api.token)
 
-    def _build(self, job: Job, operation: Operation, _token: str) -> None:
-        builds.build(job, operation, self.tags)
+    def _build(self, context: ApplyContext, operation: Operation, _token: str) -> None:
+        builds.build(context, operation, self.tags)
 
-    def _outcome(self, job: Job) -> Outcome:
-        results = tuple(self.schedule.results[operation.id] for operation in job.plan.operations)
+    def _outcome(self, context: ApplyContext) -> Outcome:
+        results = tuple(self.schedule.results[operation.id] for operation in context.plan.operations)
         interrupted = any(result.status == "interrupted" for result in results)
-        error = "" if interrupted else self.errors.get(job, "")
-        return Outcome(plan=job.plan, results=results, error=error, interrupted=interrupted, proved=job.proved)
+        error = "" if interrupted else self.errors.get(context, "")
+        return Outcome(plan=context.plan, results=results, error=error, interrupted=interrupted, proved=context.proved)

@@ -10,8 +10,8 @@ from dataclasses import replace
 
 from whisperctl.apply import writes
 from whisperctl.apply.awake import KeptAwake, stop_instances
+from whisperctl.apply.context import ApplyContext
 from whisperctl.apply.gate import fall_back_asleep
-from whisperctl.apply.job import Job
 from whisperctl.apply.payloads import change as change_body
 from whisperctl.apply.versions import (
     make_default,
@@ -33,97 +33,97 @@ from whisperctl.state.resources import Address, service_address, version_address
 from whisperctl.state.rollout import OPENAI_LABELS, LineRollout, sleeps
 
 
-def switch(job: Job, operation: Operation) -> None:
+def switch(context: ApplyContext, operation: Operation) -> None:
     """Point every service at the new version once it runs as many instances as the one that serves.
 
     Raises:
         GateFailed: it did not work; the services lead to the earlier version again.
     """
-    rollout, paused = rollout_in(job), job.plan.wanted.paused is not None
-    address = version_address(job.deployment, rollout.new)
+    rollout, paused = rollout_in(context), context.plan.desired.paused is not None
+    address = version_address(context.deployment, rollout.new)
     try:
         if not paused:
-            wake_up(job, address, _instances(job, rollout))
-        job.woken = ""
-        for service in _services(job):
-            _point(job, operation, service)
-            job.say(service, f"leads to {rollout.new}")
-        make_default(job, rollout.new)
+            wake_up(context, address, _instances(context, rollout))
+        context.woken = ""
+        for service in _services(context):
+            _point(context, operation, service)
+            context.say(service, f"leads to {rollout.new}")
+        make_default(context, rollout.new)
         if not paused:
-            _hand_over_the_minimum(job, rollout)
+            _hand_over_the_minimum(context, rollout)
     except WhisperctlError as error:
-        back_out(job, "switch")
+        back_out(context, "switch")
         raise GateFailed(f"{error}\n  {_went_back(rollout)}") from error
 
 
-def _point(job: Job, operation: Operation, service: Address) -> None:
+def _point(context: ApplyContext, operation: Operation, service: Address) -> None:
     """Version and port, and what else of the service the file changes, in one request; a rollback changes no more."""
-    rollout = rollout_in(job)
+    rollout = rollout_in(context)
     if not (rollout.back or service.names[0] in rollout.only_pointed):
-        writes.update(job, Operation(id=operation.id, kind="update", address=service))
+        writes.update(context, Operation(id=operation.id, kind="update", address=service))
         return
-    fields = job.plan.wanted.state[service].fields
+    fields = context.plan.desired.state[service].fields
     body = {name: fields[name] for name in ("deployment", "version", "port")}
-    job.saw(service, job.api.update_service(service.names[0], body))
+    context.saw(service, context.api.update_service(service.names[0], body))
 
 
-def _instances(job: Job, rollout: LineRollout) -> int:
+def _instances(context: ApplyContext, rollout: LineRollout) -> int:
     """As many as the version that serves runs now, at least one, at most the new one's maximum."""
     running = 0
     if rollout.replaces:
-        instances = job.api.instances(job.deployment, rollout.replaces)
+        instances = context.api.instances(context.deployment, rollout.replaces)
         running = sum(item["status"] == "running" for item in instances)
-    return max(1, min(running, job.plan.wanted.stack.version.maximum_instances))
+    return max(1, min(running, context.plan.desired.stack.version.maximum_instances))
 
 
-def _services(job: Job) -> list[Address]:
+def _services(context: ApplyContext) -> list[Address]:
     """Live services that the plan changes, in the file's order."""
-    changed = {change.address for change in job.plan.changes if change.action == "update"}
-    addresses = (service_address(service.name) for service in job.plan.wanted.stack.services)
+    changed = {change.address for change in context.plan.changes if change.action == "update"}
+    addresses = (service_address(service.name) for service in context.plan.desired.stack.services)
     return [address for address in addresses if address in changed]
 
 
-def _hand_over_the_minimum(job: Job, rollout: LineRollout) -> None:
-    version = job.plan.wanted.stack.version
+def _hand_over_the_minimum(context: ApplyContext, rollout: LineRollout) -> None:
+    version = context.plan.desired.stack.version
     minimum = version.minimum_instances
     if rollout.replaces:
-        earlier = read(job, rollout.replaces)
-        minimum = max(int(earlier.get("minimum_instances") or 0), _planned_minimum(job, rollout.new))
+        earlier = read(context, rollout.replaces)
+        minimum = max(int(earlier.get("minimum_instances") or 0), _planned_minimum(context, rollout.new))
         idle = float(earlier.get("maximum_idle_time") or 300)
-        job.awake.append(KeptAwake(job.api, job.deployment, rollout.replaces, max(minimum, 1), idle))
-        set_minimum(job, rollout.replaces, 0)
-    set_minimum(job, rollout.new, min(minimum, version.maximum_instances))
+        context.awake.append(KeptAwake(context.api, context.deployment, rollout.replaces, max(minimum, 1), idle))
+        set_minimum(context, rollout.replaces, 0)
+    set_minimum(context, rollout.new, min(minimum, version.maximum_instances))
 
 
-def back_out(job: Job, stage: str) -> None:
+def back_out(context: ApplyContext, stage: str) -> None:
     """Services and default lead to the earlier version again, which keeps its instances; the new one sleeps."""
-    rollout = rollout_in(job)
-    for service in job.plan.wanted.stack.services:
-        _point_back(job, service, rollout)
+    rollout = rollout_in(context)
+    for service in context.plan.desired.stack.services:
+        _point_back(context, service, rollout)
     if rollout.replaces:
-        make_default(job, rollout.replaces)
-        minimum = max(_planned_minimum(job, rollout.replaces), _planned_minimum(job, rollout.new))
-        set_minimum(job, rollout.new, 0)
-        set_minimum(job, rollout.replaces, minimum)
-    write_state(job, rollout.new, "failed", stage)
-    fall_back_asleep(job, rollout.new)
+        make_default(context, rollout.replaces)
+        minimum = max(_planned_minimum(context, rollout.replaces), _planned_minimum(context, rollout.new))
+        set_minimum(context, rollout.new, 0)
+        set_minimum(context, rollout.replaces, minimum)
+    write_state(context, rollout.new, "failed", stage)
+    fall_back_asleep(context, rollout.new)
 
 
-def _point_back(job: Job, service: Service, rollout: LineRollout) -> None:
+def _point_back(context: ApplyContext, service: Service, rollout: LineRollout) -> None:
     address = service_address(service.name)
-    before, now = job.plan.live.owned.get(address), job.api.find_service(service.name)
+    before, now = context.plan.live.owned.get(address), context.api.find_service(service.name)
     if before is None or now is None or rollout.replaces is None:
         return
     # Where the switch was cut off earlier, the plan has seen it lead to the new version already.
     version = before.get("version") if before.get("version") != rollout.new else rollout.replaces
     fields = {"deployment": before.get("deployment"), "version": version, "port": before.get("port")}
     if any(now.get(name) != value for name, value in fields.items()):
-        job.saw(address, job.api.update_service(service.name, fields))
+        context.saw(address, context.api.update_service(service.name, fields))
 
 
-def _planned_minimum(job: Job, version: str) -> int:
+def _planned_minimum(context: ApplyContext, version: str) -> int:
     """The version's minimum as the plan saw it: before the switch the earlier one has it, afterwards the new one."""
-    raw = job.plan.live.owned.get(version_address(job.deployment, version)) or {}
+    raw = context.plan.live.owned.get(version_address(context.deployment, version)) or {}
     return int(raw.get("minimum_instances") or 0)
 
 
@@ -131,51 +131,51 @@ def _went_back(rollout: LineRollout) -> str:
     return f"The services lead to {rollout.replaces} again." if rollout.replaces else f"{rollout.new} sleeps."
 
 
-def retire(job: Job, operation: Operation) -> None:
+def retire(context: ApplyContext, operation: Operation) -> None:
     """Earlier versions fall asleep; the new one gets all that the file says and is recorded as served."""
-    rollout = rollout_in(job)
+    rollout = rollout_in(context)
     for name in rollout.kept:
-        _put_to_sleep(job, name)
-    for awake in job.awake:
+        _put_to_sleep(context, name)
+    for awake in context.awake:
         awake.stop()
-    raw = read(job, rollout.new)
+    raw = read(context, rollout.new)
     record = Labels.of(raw).rollout
     if record is None or record.state != "served" or rollout.back:
-        job.say(operation.address, "serves")
-        patch(job, rollout.new, _as_it_serves(job, operation, raw))
-        write_state(job, rollout.new, "served")
-    if job.plan.wanted.paused is not None:
-        stop_instances(job.api, job.deployment, rollout.new)
+        context.say(operation.address, "serves")
+        patch(context, rollout.new, _as_it_serves(context, operation, raw))
+        write_state(context, rollout.new, "served")
+    if context.plan.desired.paused is not None:
+        stop_instances(context.api, context.deployment, rollout.new)
 
 
-def _as_it_serves(job: Job, operation: Operation, raw: Json) -> Json:
+def _as_it_serves(context: ApplyContext, operation: Operation, raw: Json) -> Json:
     """What the file says of the version; of one that a rollback goes to, the pause, and its listing of before."""
-    if not rollout_in(job).back:
-        return change_body(job, operation.address, raw)
+    if not rollout_in(context).back:
+        return change_body(context, operation.address, raw)
     known = Labels.of(raw)
-    return {"labels": known.written(user=known.listed, listed={}, paused_minimum=job.plan.wanted.paused)}
+    return {"labels": known.written(user=known.listed, listed={}, paused_minimum=context.plan.desired.paused)}
 
 
-def _put_to_sleep(job: Job, version: str) -> None:
+def _put_to_sleep(context: ApplyContext, version: str) -> None:
     """Minimum 0, no pause, off the project's OpenAI-compatible endpoint, instances stopped; a record that it served.
 
     A pause that stayed on it would be taken for the line's own after the version that serves was resumed.
     """
-    raw = job.api.version(job.deployment, version)
+    raw = context.api.version(context.deployment, version)
     if raw is None:
         return
     known = Labels.of(raw)
-    state = _state_asleep(rollout_in(job), version, known.rollout)
+    state = _state_asleep(rollout_in(context), version, known.rollout)
     is_settled = known.rollout is not None and known.rollout.state == state and known.paused_minimum is None
     if not (sleeps(raw) and is_settled):
         listed = {name: known.all[name] for name in OPENAI_LABELS if name in known.all}
         labels = Labels(known.written(user=dict.fromkeys(listed))).written(
-            rollout=replace(known.rollout or record_of(job, "served"), state=state),
+            rollout=replace(known.rollout or record_of(context, "served"), state=state),
             paused_minimum=None,
             listed=listed or known.listed,
         )
-        patch(job, version, {"minimum_instances": 0, "labels": labels})
-    stop_instances(job.api, job.deployment, version)
+        patch(context, version, {"minimum_instances": 0, "labels": labels})
+    stop_instances(context.api, context.deployment, version)
 
 
 def _state_asleep(rollout: LineRollout, version: str, record: RolloutRecord | None) -> RolloutState:

@@ -10,8 +10,8 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import assert_never
 
+from whisperctl.apply.context import ApplyContext
 from whisperctl.apply.fresh import access_to, create_once, read_now, unchanged, write_labels
-from whisperctl.apply.job import Job
 from whisperctl.apply.payloads import (
     change,
     creation,
@@ -25,82 +25,82 @@ from whisperctl.state.ownership import owner
 from whisperctl.state.resources import Address, Kind, deployment_address
 
 
-def create(job: Job, operation: Operation) -> None:
+def create(context: ApplyContext, operation: Operation) -> None:
     """Make the object behind the operation's address."""
     address = operation.address
     match address.kind:
         case Kind.DEPLOYMENT:
-            _create_deployment(job, address)
+            _create_deployment(context, address)
         case Kind.INSTANCE_TYPE_GROUP:
-            _create_group(job, address)
+            _create_group(context, address)
         case Kind.ENVIRONMENT | Kind.ENVIRONMENT_TAG | Kind.VERSION | Kind.ENV_VAR | Kind.PACKAGE | Kind.SERVICE:
-            _create_simply(job, address)
+            _create_simply(context, address)
         case _ as kind:
             assert_never(kind)
-    job.created.add(address)
+    context.created.add(address)
 
 
-def _create_simply(job: Job, address: Address) -> None:
-    if unchanged(job, address) is not None:
+def _create_simply(context: ApplyContext, address: Address) -> None:
+    if unchanged(context, address) is not None:
         return  # the shared environment: another stack was quicker
-    raw = _made(job, address)
-    job.saw(address, raw)
-    _write_id(job, address, raw)
+    raw = _made(context, address)
+    context.saw(address, raw)
+    _write_id(context, address, raw)
 
 
-def _made(job: Job, address: Address) -> Json | None:
-    body, calls = creation(job, address), access_to(job, address)
-    return create_once(job, address, lambda: calls.create(body), calls.read)
+def _made(context: ApplyContext, address: Address) -> Json | None:
+    body, calls = creation(context, address), access_to(context, address)
+    return create_once(context, address, lambda: calls.create(body), calls.read)
 
 
-def _write_id(job: Job, address: Address, raw: Json | None) -> None:
+def _write_id(context: ApplyContext, address: Address, raw: Json | None) -> None:
     """Write the object's own id on it: a copy of its labels then tells another's."""
     if raw is None or address.kind not in LABELLED or Labels.of(raw).id == raw["id"]:
         return
-    with job.lock, suppress(NotFound):  # it is not seen everywhere yet: its id is written when all is done
+    with context.lock, suppress(NotFound):  # it is not seen everywhere yet: its id is written when all is done
         if address.kind is Kind.ENVIRONMENT:
-            write_labels(job, address, lambda raw: Labels.of(raw).written(id=raw["id"]))
+            write_labels(context, address, lambda raw: Labels.of(raw).written(id=raw["id"]))
         else:
-            job.saw(address, changed(job, address, raw, {"labels": Labels.of(raw).written(id=raw["id"])}))
+            context.saw(address, changed(context, address, raw, {"labels": Labels.of(raw).written(id=raw["id"])}))
 
 
-def _create_deployment(job: Job, address: Address) -> None:
+def _create_deployment(context: ApplyContext, address: Address) -> None:
     """The deployment, born with our lease on it.
 
     Raises:
         Contended: another apply of the same stack has just created it.
     """
-    sent = job.clock.boottime()
+    sent = context.clock.boottime()
     try:
-        unchanged(job, address)
-        raw = _made(job, address)
+        unchanged(context, address)
+        raw = _made(context, address)
     except (ApiError, StalePlan) as error:
-        existing = read_now(job, address)
-        if existing is None or owner(existing) != job.plan.stack:
+        existing = read_now(context, address)
+        if existing is None or owner(existing) != context.plan.stack:
             raise
         raise Contended(str(error)) from error
     holder = Labels.of(raw).lease
-    if raw is not None and (holder is None or holder.nonce != job.lease.holder.nonce):
+    if raw is not None and (holder is None or holder.nonce != context.lease.holder.nonce):
         raise Contended(f"{address} was created by another apply of this stack.")
-    job.lease.begin(sent)
-    job.saw(address, raw)
-    _write_id(job, address, raw)
+    context.lease.begin(sent)
+    context.saw(address, raw)
+    _write_id(context, address, raw)
 
 
-def _create_group(job: Job, address: Address) -> None:
+def _create_group(context: ApplyContext, address: Address) -> None:
     """A managed group: its intent, then the group, then its id on the deployment, so that a crash leaves it ours."""
-    unchanged(job, address)
-    deployment = deployment_address(job.deployment)
-    _patch_group_label(job, deployment, address, None)
-    raw = _made(job, address)
-    job.saw(address, raw)
-    _patch_group_label(job, deployment, address, str((raw or {}).get("id")))
+    unchanged(context, address)
+    deployment = deployment_address(context.deployment)
+    _patch_group_label(context, deployment, address, None)
+    raw = _made(context, address)
+    context.saw(address, raw)
+    _patch_group_label(context, deployment, address, str((raw or {}).get("id")))
 
 
-def _patch_group_label(job: Job, deployment: Address, group: Address, ident: str | None) -> None:
+def _patch_group_label(context: ApplyContext, deployment: Address, group: Address, ident: str | None) -> None:
     """Note that the group is about to be created, or its id once it is."""
-    with job.lock:
-        raw = job.api.deployment(job.deployment) or {}
+    with context.lock:
+        raw = context.api.deployment(context.deployment) or {}
         labels = Labels.of(raw)
         begun = [name for name in labels.groups_begun if name != group.names[0]]
         if ident is None:
@@ -108,25 +108,25 @@ def _patch_group_label(job: Job, deployment: Address, group: Address, ident: str
         else:
             body = labels.written(group_ids=[*labels.group_ids, ident], groups_begun=begun)
         if body != labels.all:
-            job.saw(deployment, job.lease.update(raw, {"labels": body}))
+            context.saw(deployment, context.lease.update(raw, {"labels": body}))
 
 
-def update(job: Job, operation: Operation) -> None:
+def update(context: ApplyContext, operation: Operation) -> None:
     """Patch the object behind the operation's address with what differs.
 
     Raises:
         StalePlan: it is gone, or somebody has changed it since the plan was made.
     """
     address = operation.address
-    with job.lock:
-        raw = unchanged(job, address)
+    with context.lock:
+        raw = unchanged(context, address)
         if raw is None:
             raise StalePlan(f"{address} disappeared on UbiOps since the plan was made.\n  Plan again.")
-        job.saw(address, changed(job, address, raw, change(job, address, raw)))
+        context.saw(address, changed(context, address, raw, change(context, address, raw)))
 
 
-def changed(job: Job, address: Address, raw: Json, body: Json) -> Json:
+def changed(context: ApplyContext, address: Address, raw: Json, body: Json) -> Json:
     """An object after it was changed, a deployment beside its lease."""
     if address.kind is Kind.DEPLOYMENT:
-        return job.lease.update(raw, body)
-    return access_to(job, address).change(raw, body)
+        return context.lease.update(raw, body)
+    return access_to(context, address).change(raw, body)

@@ -134,7 +134,7 @@ def _echo_endpoints(outcomes: Sequence[Outcome], world: World) -> None:
     from whisperctl.state.resources import service_address
 
     for outcome in outcomes:
-        stack = outcome.plan.wanted.stack
+        stack = outcome.plan.desired.stack
         if outcome.succeeded and not outcome.plan.destroy:
             there = (s for s in stack.services if service_address(s.name) not in outcome.plan.absent)
             for service in there:

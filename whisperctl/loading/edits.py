@@ -168,8 +168,8 @@ def _check(before: str, after: str, path: Path_, value: Any) -> None:
         old, new = (plain(parse(text.removeprefix("\ufeff"), "", Path(), _problems())) for text in (before, after))
     except Malformed:
         raise NotEditable("it cannot be written there") from None
-    wanted = value.replace("$", "$$") if isinstance(value, str) else value
-    if new != _with(old, path, wanted):
+    escaped = value.replace("$", "$$") if isinstance(value, str) else value
+    if new != _with(old, path, escaped):
         raise NotEditable("it cannot be written there without changing something else")
 
 

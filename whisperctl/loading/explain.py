@@ -112,18 +112,18 @@ def _no_form(tree: Value, value: Value, path: Path_, error: Any) -> Iterator[tup
 
 
 def _fits(branch: Mapping[str, Any], data: Any) -> bool:
-    wanted = "object" if "$ref" in branch else branch.get("type")
+    expected = "object" if "$ref" in branch else branch.get("type")
     match data:
         case dict():
-            return wanted == "object"
+            return expected == "object"
         case list():
-            return wanted == "array"
+            return expected == "array"
         case str():
-            return wanted == "string"
+            return expected == "string"
         case bool():
             return False
         case int():
-            return wanted == "integer"
+            return expected == "integer"
     return False
 
 
@@ -163,19 +163,19 @@ def _keys(schema: Mapping[str, Any]) -> str:
     return f"Its keys: {', '.join(keys)}." if keys else ""
 
 
-def _wrong_type(value: Value, path: Path_, wanted: str) -> tuple[str, str]:
+def _wrong_type(value: Value, path: Path_, expected: str) -> tuple[str, str]:
     text = value.written
     if value.substituted:
-        return f"must be {wanted}, and what {_value_in_message(value, path)} stands for is not", ""
-    if isinstance(value.data, bool | int | float) and "text" in wanted and text is not None:
+        return f"must be {expected}, and what {_value_in_message(value, path)} stands for is not", ""
+    if isinstance(value.data, bool | int | float) and "text" in expected and text is not None:
         if path[:1] == ("env",):
-            return f"must be {wanted}, and YAML reads this as {kind(value.data)}", "Write it in quotes."
-        return f"must be {wanted}, and YAML reads `{text}` as {shown(value.data)}", f'Write it in quotes: "{text}".'
+            return f"must be {expected}, and YAML reads this as {kind(value.data)}", "Write it in quotes."
+        return f"must be {expected}, and YAML reads `{text}` as {shown(value.data)}", f'Write it in quotes: "{text}".'
     if isinstance(value.data, str) and value.quoted and not isinstance(resolve(value.data), str):
-        return f"must be {wanted}, not text", "Leave out the quotes."
-    if isinstance(value.data, str) and "number" in wanted and is_number(value.data):
-        return f"must be {wanted}; YAML takes this for text", f"Write {int(value.data)}."
-    return f"must be {wanted}, not {kind(value.data)}", ""
+        return f"must be {expected}, not text", "Leave out the quotes."
+    if isinstance(value.data, str) and "number" in expected and is_number(value.data):
+        return f"must be {expected}; YAML takes this for text", f"Write {int(value.data)}."
+    return f"must be {expected}, not {kind(value.data)}", ""
 
 
 def is_number(text: str) -> bool:

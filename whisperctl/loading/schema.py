@@ -117,9 +117,9 @@ def _coerce(tree: Value, error: Any) -> bool:
         return any(_coerce(tree, inner) for inner in error.context)
     if not (value.substituted and isinstance(value.data, str)):
         return False
-    wanted = _wanted_types(error)
+    expected = _expected_types(error)
     read = resolve(value.data)
-    if isinstance(read, str) or read is None or not wanted & _types_of(read):
+    if isinstance(read, str) or read is None or not expected & _types_of(read):
         return False
     *parent, last = error.absolute_path
     holder: Any = value_at(tree, parent).data
@@ -127,13 +127,13 @@ def _coerce(tree: Value, error: Any) -> bool:
     return True
 
 
-def _wanted_types(error: Any) -> set[str]:
+def _expected_types(error: Any) -> set[str]:
     schemas = error.validator_value if error.validator == "anyOf" else [error.schema]
-    wanted: set[str] = set()
+    expected: set[str] = set()
     for schema in schemas:
         types = schema.get("type", [])
-        wanted |= {types} if isinstance(types, str) else set(types)
-    return wanted
+        expected |= {types} if isinstance(types, str) else set(types)
+    return expected
 
 
 def _types_of(data: Any) -> set[str]:

@@ -16,7 +16,7 @@ from whisperctl.control.api import Api, Json
 from whisperctl.errors import NotOwned, StalePlan
 from whisperctl.package.build import build_environment, build_package
 from whisperctl.spec import Stack
-from whisperctl.state.desired import Wanted, desired, tracked_names
+from whisperctl.state.desired import Desired, desired_state, tracked_names
 from whisperctl.state.label_text import merged
 from whisperctl.state.labels import Changes, Labels
 from whisperctl.state.live import LABELLED
@@ -47,22 +47,22 @@ class Adoption:
     stack: Stack
     takeovers: Sequence[Takeover]
     owned: Sequence[Address] = ()
-    """Wanted and the stack's own already."""
+    """Desired and the stack's own already."""
     missing: Sequence[Address] = ()
-    """Wanted and not there: apply makes them."""
+    """Desired and not there: apply makes them."""
     strangers: Sequence[str] = ()
     """Versions of the deployment that the spec does not name: they stay nobody's."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Existing:
-    """The live objects of the wanted names."""
+    """The live objects of the desired names."""
 
     raws: Mapping[Address, Json]
     env_vars: Sequence[str]
-    """Names of the wanted env vars that exist on the version itself."""
+    """Names of the desired env vars that exist on the version itself."""
     group: str
-    """Id of the wanted managed group; empty without one."""
+    """Id of the desired managed group; empty without one."""
     strangers: Sequence[str]
 
 
@@ -70,32 +70,32 @@ def plan_adoption(api: Api, stack: Stack) -> Adoption:
     """What would be taken over.
 
     Raises:
-        NotOwned: an object of a wanted name belongs to another stack.
+        NotOwned: an object of a desired name belongs to another stack.
     """
-    wanted = desired(stack, build_package(stack), build_environment(stack))
-    existing = _look(api, wanted)
+    desired = desired_state(stack, build_package(stack), build_environment(stack))
+    existing = _look(api, desired)
     _refuse_owned_elsewhere(api, stack, existing)
-    takeovers = [t for t in (_takeover(wanted, existing, address) for address in sorted(existing.raws)) if t.labels]
+    takeovers = [t for t in (_takeover(desired, existing, address) for address in sorted(existing.raws)) if t.labels]
     taken = {takeover.address for takeover in takeovers}
     return Adoption(
         stack=stack,
         takeovers=takeovers,
         owned=[address for address in sorted(existing.raws) if address not in taken],
-        missing=[a for a in sorted(wanted.state) if a.kind in LABELLED and a not in existing.raws],
+        missing=[a for a in sorted(desired.state) if a.kind in LABELLED and a not in existing.raws],
         strangers=existing.strangers,
     )
 
 
-def _look(api: Api, wanted: Wanted) -> _Existing:
-    stack = wanted.stack
+def _look(api: Api, desired: Desired) -> _Existing:
+    stack = desired.stack
     names = (stack.deployment.name, stack.version.name)
-    raws = {address: _read(api, address) for address in wanted.state if address.kind in LABELLED}
+    raws = {address: _read(api, address) for address in desired.state if address.kind in LABELLED}
     declared = {variable.name for variable in stack.env}
     own = {item["name"] for item in api.env_vars(*names) if not item.get("inheritance_type")}
     return _Existing(
         raws={address: raw for address, raw in raws.items() if raw is not None},
         env_vars=sorted(own & declared),
-        group=_group_id(api, wanted),
+        group=_group_id(api, desired),
         strangers=sorted({raw["version"] for raw in api.versions(names[0])} - {names[1]}),
     )
 
@@ -105,11 +105,11 @@ def _read(api: Api, address: Address) -> Json | None:
     return calls.read() if calls else None
 
 
-def _group_id(api: Api, wanted: Wanted) -> str:
-    """Of the group of the wanted name; empty where none is there, or the stack manages none."""
-    if group_address(wanted.stack.instance_type_group.name) not in wanted.state:
+def _group_id(api: Api, desired: Desired) -> str:
+    """Of the group of the desired name; empty where none is there, or the stack manages none."""
+    if group_address(desired.stack.instance_type_group.name) not in desired.state:
         return ""
-    return next((str(raw["id"]) for raw in api.groups() if raw["name"] == wanted.stack.instance_type_group.name), "")
+    return next((str(raw["id"]) for raw in api.groups() if raw["name"] == desired.stack.instance_type_group.name), "")
 
 
 def _refuse_owned_elsewhere(api: Api, stack: Stack, existing: _Existing) -> None:
@@ -128,17 +128,17 @@ def _refuse_owned_elsewhere(api: Api, stack: Stack, existing: _Existing) -> None
         raise NotOwned("\n".join(lines))
 
 
-def _takeover(wanted: Wanted, existing: _Existing, address: Address) -> Takeover:
+def _takeover(desired: Desired, existing: _Existing, address: Address) -> Takeover:
     """The labels that `address` still lacks; none when it is ours in every respect."""
     before = Labels.of(existing.raws[address])
-    changes = _owners_labels(wanted, existing, address)
+    changes = _owners_labels(desired, existing, address)
     along: list[Address] = []
     if address.kind is Kind.DEPLOYMENT and existing.group and existing.group not in before.group_ids:
         changes["group_ids"] = [*before.group_ids, existing.group]
-        along = [group_address(wanted.stack.instance_type_group.name)]
+        along = [group_address(desired.stack.instance_type_group.name)]
     new_names = [name for name in existing.env_vars if name not in before.env_names]
     if address.kind is Kind.VERSION and new_names:
-        secret = {variable.name for variable in wanted.stack.env if variable.secret}
+        secret = {variable.name for variable in desired.stack.env if variable.secret}
         changes["env_names"] = [*before.env_names, *new_names]
         changes["secrets"] = before.secrets | dict.fromkeys(secret.intersection(new_names), UNKNOWN)
         along = [env_var_address(address.names[0], address.names[1], name) for name in new_names]
@@ -147,14 +147,14 @@ def _takeover(wanted: Wanted, existing: _Existing, address: Address) -> Takeover
     return Takeover(address=address, labels=labels, before=before, along=along)
 
 
-def _owners_labels(wanted: Wanted, existing: _Existing, address: Address) -> Changes:
+def _owners_labels(desired: Desired, existing: _Existing, address: Address) -> Changes:
     """Those of whose an object is; none where it has an owner."""
     raw = existing.raws[address]
     if owner(raw) is not None:
         return {}
     if address.kind is Kind.ENVIRONMENT:
         return {"owner": SHARED, "id": raw["id"]}
-    return {"owner": wanted.stack.name, "id": raw["id"], "tracked": tracked_names(wanted.state[address])}
+    return {"owner": desired.stack.name, "id": raw["id"], "tracked": tracked_names(desired.state[address])}
 
 
 def adopt(api: Api, adoption: Adoption, clock: StoppableClock, say: Callable[[str], None]) -> None:

@@ -16,7 +16,7 @@ from whisperctl.plan.plan import Plan, make_plan
 from whisperctl.plan.safeguards import lifts_protection
 from whisperctl.plan.takeover import as_it_runs
 from whisperctl.spec import Stack
-from whisperctl.state.desired import desired, digest_of, resolve
+from whisperctl.state.desired import desired_state, digest_of, resolve
 from whisperctl.state.diff import FieldChange
 from whisperctl.state.fingerprints import live_digest
 from whisperctl.state.labels import Labels
@@ -58,7 +58,7 @@ class Drift:
     @property
     def deployment_deleted(self) -> LastChange | None:
         """Of a stack that is absent: who deleted its deployment; None where the trail knows of no such event."""
-        return self.last_changes.get(deployment_address(self.plan.wanted.stack.deployment.name))
+        return self.last_changes.get(deployment_address(self.plan.desired.stack.deployment.name))
 
 
 def find_drift(stacks: Sequence[Stack], world: World) -> list[Drift]:
@@ -76,8 +76,8 @@ def _drift(plan: Plan, world: World) -> Drift:
     turned = (_turned(compared, change) for change in compared.changes)
     changes = tuple(sorted(turned, key=lambda item: ORDER[item.action]))
     made_there = changes if basis == "applied" else _unique(changes) if basis == "absent" else ()
-    known, unread = _last_changes(world.api(plan.wanted.stack), made_there)
-    left = live_digest(compared.live.owned, compared.wanted.state)
+    known, unread = _last_changes(world.api(plan.desired.stack), made_there)
+    left = live_digest(compared.live.owned, compared.desired.state)
     return Drift(
         plan=plan,
         compared=compared,
@@ -99,12 +99,12 @@ def _with_the_version_applied(plan: Plan, world: World) -> Plan:
         return plan
     if version_address(rollout.deployment, name) not in plan.live.owned:
         return plan
-    api = world.api(plan.wanted.stack)
-    wanted = desired(named(plan.wanted.stack, name), plan.wanted.package, plan.wanted.build)
-    [live] = read_live(api, [wanted], world.parallelism)
-    wanted = as_it_runs(resolve(wanted, live.labels), live, api)
+    api = world.api(plan.desired.stack)
+    desired = desired_state(named(plan.desired.stack, name), plan.desired.package, plan.desired.build)
+    [live] = read_live(api, [desired], world.parallelism)
+    desired = as_it_runs(resolve(desired, live.labels), live, api)
     try:
-        compared = make_plan(wanted, live, project=plan.project, ids=world.ids, selection=plan.selection)
+        compared = make_plan(desired, live, project=plan.project, ids=world.ids, selection=plan.selection)
     except NotOwned:  # somebody else's variable of a name that the file has: only the new version can have it
         return plan
     return explained([compared], api, world.parallelism)[0]
@@ -125,7 +125,7 @@ def _last_changes(api: Api, changes: Sequence[Change]) -> tuple[dict[Address, La
 def _turned(plan: Plan, change: Change) -> Change:
     """What happened to the object: `before` as it was applied, `after` as it is."""
     action = HAPPENED[change.action]
-    reasons = {"delete": "not on UbiOps any more", "create": f"not in {plan.wanted.stack.file}"}
+    reasons = {"delete": "not on UbiOps any more", "create": f"not in {plan.desired.stack.file}"}
     return replace(
         change,
         action=action,
@@ -143,7 +143,7 @@ def _turned_field(field: FieldChange) -> FieldChange:
 
 def _basis(plan: Plan) -> Basis:
     sealed = _labels(plan).digest
-    if sealed in (plan.wanted.digest, digest_of(plan.wanted.declared)):
+    if sealed in (plan.desired.digest, digest_of(plan.desired.declared)):
         if any(lifts_protection(change) for change in plan.changes):
             return "moved on"
         return "moved on" if any(_has_another_secret(plan, change) for change in plan.changes) else "applied"
@@ -156,7 +156,7 @@ def _basis(plan: Plan) -> Basis:
 def _labels(plan: Plan) -> Labels:
     """Those of the stack's deployment; where the file has another name for it now, of the one that there is."""
     deployments = {a: labels for a, labels in plan.live.labels.items() if a.kind is Kind.DEPLOYMENT}
-    return deployments.get(deployment_address(plan.wanted.stack.deployment.name)) or next(
+    return deployments.get(deployment_address(plan.desired.stack.deployment.name)) or next(
         iter(deployments.values()), Labels({})
     )
 

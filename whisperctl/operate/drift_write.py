@@ -51,7 +51,7 @@ def write_drift(drifts: Sequence[Drift]) -> list[WrittenDrift]:
 
 
 def _write(entry: Drift) -> WrittenDrift:
-    stack = entry.plan.wanted.stack
+    stack = entry.plan.desired.stack
     if entry.basis != "applied":
         why = "the stack file is not what was last applied: nothing tells which side is newer"
         return WrittenDrift(stack=stack.name, file=stack.file, values=(), unwritten=(why,))

@@ -19,7 +19,7 @@ from whisperctl.plan.operations import Operation
 from whisperctl.plan.plan import Plan
 from whisperctl.plan.survey import surveyed
 from whisperctl.spec import Stack
-from whisperctl.state.desired import Wanted, desired
+from whisperctl.state.desired import Desired, desired_state
 from whisperctl.state.diff import FieldChange
 from whisperctl.state.fingerprints import combined
 from whisperctl.state.labels import Labels
@@ -49,9 +49,9 @@ def plan_line_rollback(world: World, stack: Stack, to: str | None) -> LineRollba
     versions = read_versions(api, stack)
     target = chosen(versions, to)
     raw = api.version(stack.deployment.name, target.name)
-    wanted = _wanted(stack, target.name, Labels.of(raw))
-    [live] = read_live(api, [wanted], world.parallelism)
-    rollout = rollout_of(wanted, live)
+    desired = _desired(stack, target.name, Labels.of(raw))
+    [live] = read_live(api, [desired], world.parallelism)
+    rollout = rollout_of(desired, live)
     if rollout is None or rollout.replaces is None:
         raise WhisperctlError(f"{target.name} serves already.\n  Nothing was changed.")
     earlier = tuple(version.name for version in versions if version.name != target.name)
@@ -59,20 +59,20 @@ def plan_line_rollback(world: World, stack: Stack, to: str | None) -> LineRollba
     back = replace(rollout, gated=True, back=True, kept=asleep, leaving=())
     # The pause goes on: it is written on the version that gives way.
     paused = live.labels[version_address(rollout.deployment, rollout.replaces)].paused_minimum
-    wanted = replace(wanted, paused=paused)
-    plan = explained_operations(surveyed(_plan(world, wanted, live, back), api))
+    desired = replace(desired, paused=paused)
+    plan = explained_operations(surveyed(_plan(world, desired, live, back), api))
     return LineRollback(serving=rollout.replaces, target=target, plan=plan)
 
 
-def _wanted(stack: Stack, name: str, labels: Labels) -> Wanted:
+def _desired(stack: Stack, name: str, labels: Labels) -> Desired:
     """The stack as that version serves it."""
     there = named(stack, name)
     there = replace(there, model=replace(there.model, served_name=labels.made.served or there.model.served_name))
-    return desired(there, build_package(stack), build_environment(stack))
+    return desired_state(there, build_package(stack), build_environment(stack))
 
 
-def _plan(world: World, wanted: Wanted, live: Live, rollout: LineRollout) -> Plan:
-    stack = wanted.stack
+def _plan(world: World, desired: Desired, live: Live, rollout: LineRollout) -> Plan:
+    stack = desired.stack
     version = version_address(rollout.deployment, rollout.new)
     deployment = deployment_address(rollout.deployment)
     gate = Operation(id=next(world.ids), kind="gate", address=version)
@@ -84,7 +84,7 @@ def _plan(world: World, wanted: Wanted, live: Live, rollout: LineRollout) -> Pla
         fingerprint=combined(live.fingerprints.items()),
         changes=tuple(_pointed(stack, live, rollout)),
         operations=(gate, switch, retire),
-        wanted=wanted,
+        desired=desired,
         live=live,
         rollout=rollout,
     )

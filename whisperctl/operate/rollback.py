@@ -17,8 +17,8 @@ from tempfile import TemporaryDirectory
 from typing import BinaryIO
 
 from whisperctl.apply import builds, proof
+from whisperctl.apply.context import ApplyContext
 from whisperctl.apply.events import Level, Said, announced
-from whisperctl.apply.job import Job
 from whisperctl.apply.lease import Lease
 from whisperctl.apply.renewals import leased
 from whisperctl.control.api import Api
@@ -31,7 +31,7 @@ from whisperctl.plan.operations import Operation
 from whisperctl.plan.package_changes import config
 from whisperctl.plan.plan import Plan
 from whisperctl.spec import Stack
-from whisperctl.state.desired import desired
+from whisperctl.state.desired import desired_state
 from whisperctl.state.labels import Labels
 from whisperctl.state.live import ENVIRONMENT, Live
 from whisperctl.state.resources import Address, package_address, version_address
@@ -124,14 +124,14 @@ def _perform(rollback: Rollback, world: World) -> str:
         _download(api, rollback, file)
         with leased(api, stack.deployment.name, world.clock, lambda text: say(address, text)) as lease:
             rollback = _as_things_are(api, rollback)
-            job = _job(rollback, world, file, lease)
+            context = _context(rollback, world, file, lease)
             upload = Operation(id=next(world.ids), kind="upload", address=package_address(*address.names))
             with _tag_set(lease.api, rollback, say), announced(upload, stack.name, world.clock, world.listen):
-                builds.upload(job, upload)
+                builds.upload(context, upload)
             if not rollback.paused:
                 probe = Operation(id=next(world.ids), kind="probe", address=address)
                 with announced(probe, stack.name, world.clock, world.listen):
-                    proof.prove(job, probe, world.token)
+                    proof.prove(context, probe, world.token)
     return str((api.version(*address.names) or {}).get("active_revision"))
 
 
@@ -184,12 +184,12 @@ def _tag_set(api: Api, rollback: Rollback, say: Callable[[Address, str], None]) 
         raise
 
 
-def _job(rollback: Rollback, world: World, file: Path, lease: Lease) -> Job:
+def _context(rollback: Rollback, world: World, file: Path, lease: Lease) -> ApplyContext:
     """What an apply of exactly this package would work with: the stack as the package serves it, nothing else of it."""
     stack, target = rollback.stack, rollback.target
-    wanted = desired(_as_packaged(stack, file), build_package(stack), build_environment(stack))
-    wanted = replace(
-        wanted,
+    desired = desired_state(_as_packaged(stack, file), build_package(stack), build_environment(stack))
+    desired = replace(
+        desired,
         package=_Stored(files={}, file=file, recorded=target.digest),
         build=_environment_of(target.tag) if target.tag else None,
     )
@@ -197,14 +197,14 @@ def _job(rollback: Rollback, world: World, file: Path, lease: Lease) -> Job:
         stack=stack.name,
         project=world.project_of(stack),
         fingerprint="",
-        wanted=wanted,
+        desired=desired,
         live=Live(owned={}, foreign={}, fingerprints={}),
     )
 
     def tell(about: Address, level: Level, text: str) -> None:
         world.listen(Said(stack=stack.name, address=about, level=level, text=text))
 
-    return Job(plan=plan, clock=world.clock, tell=tell, lease=lease)
+    return ApplyContext(plan=plan, clock=world.clock, tell=tell, lease=lease)
 
 
 def _speaker(rollback: Rollback, world: World) -> Callable[[Address, str], None]:

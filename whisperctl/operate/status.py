@@ -255,8 +255,8 @@ def _look(api: Api, stack: Stack, pool: ThreadPoolExecutor) -> _Objects:
 
 def _group(groups: Sequence[Json], version: Json | None, name: str) -> Json | None:
     """The group that the version runs in; without a version the one of that name."""
-    key, wanted = ("name", name) if version is None else ("id", version.get("instance_type_group_id"))
-    return next((group for group in groups if group[key] == wanted), None)
+    key, desired = ("name", name) if version is None else ("id", version.get("instance_type_group_id"))
+    return next((group for group in groups if group[key] == desired), None)
 
 
 def _tag_addresses(stack: Stack, version: Json | None) -> list[Address]:

@@ -10,7 +10,7 @@ from whisperctl.errors import NotOwned, Problem
 from whisperctl.output import looks_secret
 from whisperctl.plan.reasons import OWNER, declared_at, name_field, why_created, why_updated
 from whisperctl.spec import Stack
-from whisperctl.state.desired import Wanted, spec_path
+from whisperctl.state.desired import Desired, spec_path
 from whisperctl.state.diff import FieldChange, differing_fields
 from whisperctl.state.live import Live, trims
 from whisperctl.state.ownership import owner
@@ -79,15 +79,15 @@ def undeletable_deployments(live: Live) -> tuple[set[Address], list[Remark]]:
     return undeletable, warnings
 
 
-def every_field(wanted: Wanted) -> frozenset[str]:
-    """The names of all fields of the wanted objects."""
-    return frozenset(field_name(address, name) for address, each in wanted.state.items() for name in each.fields)
+def every_field(desired: Desired) -> frozenset[str]:
+    """The names of all fields of the desired objects."""
+    return frozenset(field_name(address, name) for address, each in desired.state.items() for name in each.fields)
 
 
 def changes_between(
-    wanted: Wanted, live: Live, undeletable: set[Address], *, trimmed: frozenset[str] = frozenset()
+    desired: Desired, live: Live, undeletable: set[Address], *, trimmed: frozenset[str] = frozenset()
 ) -> list[Change]:
-    """What makes the live state the wanted one; of objects that left the file all but the `undeletable` are deleted.
+    """What makes the live state the desired one; of objects that left the file all but the `undeletable` are deleted.
 
     White space around the texts of `trimmed` fields is no difference, whatever the labels tell of UbiOps.
 
@@ -95,26 +95,26 @@ def changes_between(
         NotOwned: a deployment must be made again and also holds versions of somebody else.
     """
     state = live.state
-    trimmed |= trims(wanted, live)
-    replaced = _replaced(wanted, live, undeletable, trimmed)
+    trimmed |= trims(desired, live)
+    replaced = _replaced(desired, live, undeletable, trimmed)
     changes = []
-    for address, resource in wanted.state.items():
+    for address, resource in desired.state.items():
         live_resource = state.get(address)
-        moved = (*_renaming(live, address), *_relabelling(wanted, live, address))
+        moved = (*_renaming(live, address), *_relabelling(desired, live, address))
         differing = (*moved, *_differing(live_resource, resource, trimmed))
         if live_resource is None:
-            changes.append(_change(wanted, resource, "create", differing, why_created(address, live)))
+            changes.append(_change(desired, resource, "create", differing, why_created(address, live)))
         elif address in replaced:
-            changes.append(_change(wanted, resource, "replace", differing, replaced[address]))
+            changes.append(_change(desired, resource, "replace", differing, replaced[address]))
         elif differing:
             changes.append(
-                _change(wanted, resource, "update", differing, why_updated(wanted, live, address, differing))
+                _change(desired, resource, "update", differing, why_updated(desired, live, address, differing))
             )
     # A group that is no longer managed and still wanted is let go of, not deleted.
-    undeletable = undeletable | {group_address(wanted.stack.instance_type_group.name)}
-    leaving = (address for address in live.owned if address not in wanted.state and address not in undeletable)
+    undeletable = undeletable | {group_address(desired.stack.instance_type_group.name)}
+    leaving = (address for address in live.owned if address not in desired.state and address not in undeletable)
     changes = _with_new_version(changes)
-    return changes + [deletion(wanted, address, f"no longer in {wanted.stack.file}") for address in leaving]
+    return changes + [deletion(desired, address, f"no longer in {desired.stack.file}") for address in leaving]
 
 
 def _with_new_version(changes: Sequence[Change]) -> list[Change]:
@@ -140,12 +140,12 @@ def _renaming(live: Live, address: Address) -> tuple[FieldChange, ...]:
     return (FieldChange(path=name_field(address), before=old.names[-1], after=address.names[-1]),)
 
 
-def _relabelling(wanted: Wanted, live: Live, address: Address) -> tuple[FieldChange, ...]:
+def _relabelling(desired: Desired, live: Live, address: Address) -> tuple[FieldChange, ...]:
     """The stack's name, of an object that carries the one that it had before."""
     before = owner(live.owned.get(address))
-    if before is None or before not in wanted.stack.moved.stack:
+    if before is None or before not in desired.stack.moved.stack:
         return ()
-    return (FieldChange(path=OWNER, before=before, after=wanted.stack.name),)
+    return (FieldChange(path=OWNER, before=before, after=desired.stack.name),)
 
 
 def _differing(live_resource: Resource | None, resource: Resource, trimmed: frozenset[str]) -> tuple[FieldChange, ...]:
@@ -154,10 +154,10 @@ def _differing(live_resource: Resource | None, resource: Resource, trimmed: froz
     fields = dict(resource.fields)
     if resource.address.kind is Kind.INSTANCE_TYPE_GROUP and live_resource and fields:
         # A group's types are replaced as a whole: those that left it are a difference, shown as those that are added.
-        live, wanted = before["instance_types"], fields["instance_types"]
-        gone = {name: {"priority": item["priority"]} for name, item in live.items() if name not in wanted}
+        live, desired = before["instance_types"], fields["instance_types"]
+        gone = {name: {"priority": item["priority"]} for name, item in live.items() if name not in desired}
         before["instance_types"] = {**live, **gone}
-        fields["instance_types"] = {**wanted, **dict.fromkeys(gone)}
+        fields["instance_types"] = {**desired, **dict.fromkeys(gone)}
     if resource.address.kind is Kind.ENV_VAR and fields.get("secret") and before and not before["secret"]:
         before["value"] = Masked.SECRET  # it can be read on UbiOps until now; that is no reason to print it
         fields["value"] = Masked.SECRET_CHANGED
@@ -165,33 +165,33 @@ def _differing(live_resource: Resource | None, resource: Resource, trimmed: froz
     return differing_fields(before, fields, trims=trims)
 
 
-def ignored_differences(wanted: Wanted, live: Live) -> tuple[tuple[Address, str], ...]:
+def ignored_differences(desired: Desired, live: Live) -> tuple[tuple[Address, str], ...]:
     """What differs and is left as it is, since `ignore_changes` names it: object and path of the field."""
     state, ignored = live.state, []
-    trimmed = trims(wanted, live)
-    for address, resource in wanted.state.items():
+    trimmed = trims(desired, live)
+    for address, resource in desired.state.items():
         if resource.ignored and address in state:
-            pairs = (_differing(state[address], each, trimmed) for each in (wanted.declared[address], resource))
+            pairs = (_differing(state[address], each, trimmed) for each in (desired.declared[address], resource))
             everything, ours = ({item.path for item in fields} for fields in pairs)
             ignored += [(address, path) for path in sorted(everything - ours)]
     return tuple(ignored)
 
 
-def _replaced(wanted: Wanted, live: Live, undeletable: set[Address], trimmed: frozenset[str]) -> dict[Address, str]:
+def _replaced(desired: Desired, live: Live, undeletable: set[Address], trimmed: frozenset[str]) -> dict[Address, str]:
     """What cannot be changed in place, and what goes down with it."""
     state = live.state
-    fixed = {a: _fixed_fields(state[a], resource, trimmed) for a, resource in wanted.state.items() if a in state}
+    fixed = {a: _fixed_fields(state[a], resource, trimmed) for a, resource in desired.state.items() if a in state}
     reasons = {a: f"{', '.join(names)} cannot be changed in place" for a, names in fixed.items() if names}
-    deployment = deployment_address(wanted.stack.deployment.name)
+    deployment = deployment_address(desired.stack.deployment.name)
     if deployment in reasons:
         if deployment in undeletable:
-            versions = ", ".join(live.unowned_versions[wanted.stack.deployment.name])
+            versions = ", ".join(live.unowned_versions[desired.stack.deployment.name])
             raise NotOwned(
                 f"{deployment} must be replaced ({reasons[deployment]}) but also holds versions that are not ours: "
                 f"{versions}.\n  Nothing was changed. Move those away first, or choose another deployment name."
             )
         below = (Kind.INSTANCE_TYPE_GROUP, *BELOW[Kind.DEPLOYMENT], Kind.SERVICE)
-        reasons |= {address: DEPLOYMENT_REPLACED for address in wanted.state if address.kind in below}
+        reasons |= {address: DEPLOYMENT_REPLACED for address in desired.state if address.kind in below}
     return reasons
 
 
@@ -203,17 +203,19 @@ def _fixed_fields(live_resource: Resource, resource: Resource, trimmed: frozense
     return sorted(names & IMMUTABLE.get(resource.address.kind, frozenset()))
 
 
-def destruction(wanted: Wanted, live: Live, undeletable: set[Address]) -> list[Change]:
+def destruction(desired: Desired, live: Live, undeletable: set[Address]) -> list[Change]:
     """The deletion of everything that the stack owns by itself, but the `undeletable`."""
     return [
-        deletion(wanted, address, DESTROYED)
+        deletion(desired, address, DESTROYED)
         for address in live.owned
         if address.kind not in SHARED_KINDS and address not in undeletable
     ]
 
 
-def _change(wanted: Wanted, resource: Resource, action: Action, fields: tuple[FieldChange, ...], reason: str) -> Change:
-    stack, address = wanted.stack, resource.address
+def _change(
+    desired: Desired, resource: Resource, action: Action, fields: tuple[FieldChange, ...], reason: str
+) -> Change:
+    stack, address = desired.stack, resource.address
     fields = tuple(_with_names(stack, address, field) for field in fields)
     first = fields[0].path if fields and action != "create" else ""
     return Change(
@@ -221,7 +223,7 @@ def _change(wanted: Wanted, resource: Resource, action: Action, fields: tuple[Fi
         action=action,
         fields=fields,
         reason=reason,
-        effect=_effect(wanted, address, action, fields),
+        effect=_effect(desired, address, action, fields),
         source=stack.source(*declared_at(stack, address, first)),
     )
 
@@ -241,9 +243,9 @@ def _with_names(stack: Stack, address: Address, field: FieldChange) -> FieldChan
     return replace(field, names=names)
 
 
-def deletion(wanted: Wanted, address: Address, reason: str) -> Change:
+def deletion(desired: Desired, address: Address, reason: str) -> Change:
     """The deletion of one object, with its effect on who uses the endpoint."""
-    stays = (wanted.stack.deployment.name, wanted.stack.version.name)
+    stays = (desired.stack.deployment.name, desired.stack.version.name)
     effect = {
         Kind.SERVICE: "the endpoint is gone",
         Kind.VERSION: "its instances stop",
@@ -251,10 +253,10 @@ def deletion(wanted: Wanted, address: Address, reason: str) -> Change:
         Kind.ENV_VAR: "goes with its version",
     }.get(address.kind, "gone")
     if address.kind is Kind.ENV_VAR and address.names[:2] == stays and reason != DESTROYED:
-        restarts = wanted.stack.rollout.restart_on_env_change and wanted.paused is None
+        restarts = desired.stack.rollout.restart_on_env_change and desired.paused is None
         effect = "running instances are replaced" if restarts else "running instances keep it until they are replaced"
-    path = () if reason == DESTROYED else spec_path(wanted.stack, address)
-    return Change(address=address, action="delete", reason=reason, effect=effect, source=wanted.stack.source(*path))
+    path = () if reason == DESTROYED else spec_path(desired.stack, address)
+    return Change(address=address, action="delete", reason=reason, effect=effect, source=desired.stack.source(*path))
 
 
 _RENDERED = (Kind.ENVIRONMENT, Kind.ENVIRONMENT_TAG, Kind.PACKAGE)
@@ -284,7 +286,7 @@ _REPLACED: Mapping[Kind, str] = {
 }
 
 
-def _effect(wanted: Wanted, address: Address, action: Action, fields: Sequence[FieldChange]) -> str:
+def _effect(desired: Desired, address: Address, action: Action, fields: Sequence[FieldChange]) -> str:
     if action == "update" and _is_renamed(address, fields):
         what = "requests to its endpoint go on" if address.kind is Kind.SERVICE else _PATHS
         return f"renamed in place: its id stays; {what}"
@@ -295,9 +297,9 @@ def _effect(wanted: Wanted, address: Address, action: Action, fields: Sequence[F
         case Kind.ENVIRONMENT_TAG:
             return "environment build, 10 to 15 minutes"
         case Kind.PACKAGE:
-            return f"first revision: {_first_start(wanted)}" if is_new else f"new revision: {INSTANCES_REPLACED}"
+            return f"first revision: {_first_start(desired)}" if is_new else f"new revision: {INSTANCES_REPLACED}"
         case Kind.ENV_VAR:
-            return _env_var_effect(wanted)
+            return _env_var_effect(desired)
         case Kind.VERSION | Kind.SERVICE | Kind.DEPLOYMENT | Kind.ENVIRONMENT | Kind.INSTANCE_TYPE_GROUP if is_new:
             return "new"
         case Kind.VERSION:
@@ -315,8 +317,8 @@ def _version_effect(fields: Sequence[FieldChange]) -> str:
     return "; ".join(sorted(effects, reverse=True)) if len(effects) < 2 else INSTANCES_REPLACED
 
 
-def _env_var_effect(wanted: Wanted) -> str:
-    if wanted.stack.rollout.restart_on_env_change and wanted.paused is None:
+def _env_var_effect(desired: Desired) -> str:
+    if desired.stack.rollout.restart_on_env_change and desired.paused is None:
         return "instances that start from then on see it; running ones are replaced, one after the other"
     return "instances that start from then on see it; running ones keep the old value"
 
@@ -339,10 +341,10 @@ def _is_renamed(address: Address, fields: Sequence[FieldChange]) -> bool:
     )
 
 
-def _first_start(wanted: Wanted) -> str:
+def _first_start(desired: Desired) -> str:
     """When instances start, by the minimum that the version will have: 0 while the stack is paused."""
-    version = version_address(wanted.stack.deployment.name, wanted.stack.version.name)
-    match wanted.state[version].fields.get("minimum_instances"):
+    version = version_address(desired.stack.deployment.name, desired.stack.version.name)
+    match desired.state[version].fields.get("minimum_instances"):
         case None:
             return "instances start as somebody else says"
         case 0:

@@ -5,16 +5,16 @@ from __future__ import annotations
 from typing import assert_never
 
 from whisperctl.plan.changes import Change, changes_between, every_field
-from whisperctl.state.desired import Wanted
+from whisperctl.state.desired import Desired
 from whisperctl.state.labels import Labels
 from whisperctl.state.line import CONTENT_FIELDS
 from whisperctl.state.live import Live
 from whisperctl.state.resources import Kind, Masked, version_address
 
 
-def is_usable(wanted: Wanted, live: Live) -> bool:
-    """Whether the wanted version may have its name: nobody has it, or a version of that content, perhaps half-made."""
-    names = (wanted.stack.deployment.name, wanted.stack.version.name)
+def is_usable(desired: Desired, live: Live) -> bool:
+    """Whether the desired version may have its name: nobody has it, or a version of that content, perhaps half-made."""
+    names = (desired.stack.deployment.name, desired.stack.version.name)
     address = version_address(*names)
     if address in live.foreign:
         return False
@@ -23,7 +23,7 @@ def is_usable(wanted: Wanted, live: Live) -> bool:
         return True
     labels = Labels.of(raw)
     is_unfinished = labels.rollout is not None and labels.rollout.state in ("begun", "failed")
-    changes = changes_between(wanted, live, set(), trimmed=every_field(wanted))
+    changes = changes_between(desired, live, set(), trimmed=every_field(desired))
     differing = [change for change in changes if _is_content(change, names)]
     return all(is_unfinished and _is_missing(change, labels) for change in differing)
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from whisperctl.control.api import Json
-from whisperctl.state.desired import Wanted
+from whisperctl.state.desired import Desired
 from whisperctl.state.live import Live
 from whisperctl.state.resources import Kind, version_address
 from whisperctl.state.rollout import LineRollout
@@ -49,9 +49,9 @@ class Cost:
     """Which quota proves that they do not."""
 
 
-def stack_cost(wanted: Wanted, live: Live, rollout: LineRollout | None, destroy: bool) -> Cost:
+def stack_cost(desired: Desired, live: Live, rollout: LineRollout | None, destroy: bool) -> Cost:
     """What the stack's versions cost before its plan and after it."""
-    stack = wanted.stack
+    stack = desired.stack
     address = version_address(stack.deployment.name, stack.version.name)
     rate = _rate(live.groups, "", stack.instance_type_group.name)
     beside = {*rollout.kept, *rollout.leaving, rollout.new} - {rollout.serving} if rollout else set()
@@ -61,7 +61,7 @@ def stack_cost(wanted: Wanted, live: Live, rollout: LineRollout | None, destroy:
         for known, raw in live.owned.items()
         if known.kind is Kind.VERSION and (known not in asleep or raw.get("minimum_instances"))
     ]
-    after = [] if destroy else [_bounds(wanted.state[address].fields, rate)]
+    after = [] if destroy else [_bounds(desired.state[address].fields, rate)]
     return cost(before, after)
 
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from whisperctl.plan.changes import INSTANCES_REPLACED, Change
-from whisperctl.state.desired import Wanted
+from whisperctl.state.desired import Desired
 from whisperctl.state.labels import Labels
 from whisperctl.state.live import Live
 from whisperctl.state.resources import Address, Kind, deployment_address, version_address
@@ -33,9 +33,9 @@ def duration_in_words(seconds: float) -> str:
     return f"about {seconds:.0f} s" if seconds < 120 else f"about {seconds / 60:.0f} min"
 
 
-def with_downtime(wanted: Wanted, live: Live, changes: Sequence[Change]) -> list[Change]:
+def with_downtime(desired: Desired, live: Live, changes: Sequence[Change]) -> list[Change]:
     """The changes, those that replace instances with how long nothing answers meanwhile."""
-    text = _downtime(wanted, live)
+    text = _downtime(desired, live)
     return [
         replace(change, effect=change.effect + text) if change.effect.endswith(INSTANCES_REPLACED) else change
         for change in (_with_build(live, change) for change in changes)
@@ -52,15 +52,15 @@ def _with_build(live: Live, change: Change) -> Change:
     return replace(change, effect=f"environment build, {duration_in_words(seconds)}, as long as the last one took")
 
 
-def _downtime(wanted: Wanted, live: Live) -> str:
+def _downtime(desired: Desired, live: Live) -> str:
     """What follows `instances are replaced`."""
-    stack = wanted.stack
+    stack = desired.stack
     address = version_address(stack.deployment.name, stack.version.name)
     there = live.state.get(address)
     # What `ignore_changes` names is left as it is there.
-    fields = {**(there.fields if there else {}), **wanted.state[address].fields}
+    fields = {**(there.fields if there else {}), **desired.state[address].fields}
     minimum, maximum = (int(fields.get(f"{bound}_instances") or 0) for bound in ("minimum", "maximum"))
-    if wanted.paused is not None:
+    if desired.paused is not None:
         return ", and a paused stack has none"
     if maximum > max(minimum, 1):
         return " one after the other: maximum_instances leaves room for one more"

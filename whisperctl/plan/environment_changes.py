@@ -36,11 +36,11 @@ def is_other_environment(change: Change) -> bool:
 
 def environment_contents(plan: Plan, change: Change, api: Api) -> tuple[FieldChange, ...]:
     """What the new tag of `change` has that the old one has not, and the reverse; empty where it cannot be read."""
-    build = plan.wanted.build
+    build = plan.desired.build
     before = next(field.before for field in change.fields if field.path == "environment_tag")
     if build is None or (live := _live_tag(api, before)) is None:
         return ()
-    hidden = any(path[:1] == ("environment",) for path in plan.wanted.stack.substituted)
+    hidden = any(path[:1] == ("environment",) for path in plan.desired.stack.substituted)
     changes = environment_differences(*live, build)
     return tuple(_hidden(change) if hidden and change.path != "base" else change for change in changes)
 

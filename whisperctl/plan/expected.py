@@ -47,7 +47,7 @@ def _explained(plan: Plan, operation: Operation, changes: Mapping[Address, Chang
 
 
 def _probe(plan: Plan, operation: Operation) -> Operation:
-    stack = plan.wanted.stack
+    stack = plan.desired.stack
     does = "transcribe rollout.smoke" if stack.rollout.smokes else "be healthy"
     return replace(
         operation,
@@ -58,7 +58,7 @@ def _probe(plan: Plan, operation: Operation) -> Operation:
 
 
 def _gate(plan: Plan, rollout: LineRollout, operation: Operation) -> Operation:
-    through = f" through {service_address(preview_name(rollout.deployment))}" if plan.wanted.stack.services else ""
+    through = f" through {service_address(preview_name(rollout.deployment))}" if plan.desired.stack.services else ""
     beside = f" beside {rollout.replaces}" if _compares(rollout) else ""
     start = start_seconds(plan.live, rollout.deployment)
     return replace(
@@ -81,7 +81,7 @@ def _bake(plan: Plan, rollout: LineRollout, operation: Operation) -> Operation:
         operation,
         reason="what has passed must keep well where it is really asked",
         effect=f"{asked}; three bad answers in a row lead back to {rollout.replaces}",
-        seconds=plan.wanted.stack.rollout.bake,
+        seconds=plan.desired.stack.rollout.bake,
     )
 
 
@@ -105,7 +105,7 @@ STEPS: Mapping[OperationKind, Callable[[Plan, LineRollout, Operation], Operation
 
 
 def _services(plan: Plan) -> str:
-    return ", ".join(str(service_address(service.name)) for service in plan.wanted.stack.services)
+    return ", ".join(str(service_address(service.name)) for service in plan.desired.stack.services)
 
 
 def _compares(rollout: LineRollout) -> bool:
@@ -119,4 +119,4 @@ def _gate_seconds(plan: Plan, rollout: LineRollout) -> int:
     records = [record for raw in raws if (record := Labels.of(raw).rollout)]
     median = max((record.latency for record in records if record.latency), default=0.0)
     versions = 2 if _compares(rollout) else 1
-    return round(median * len(plan.wanted.stack.rollout.smokes) * ROUNDS * versions)
+    return round(median * len(plan.desired.stack.rollout.smokes) * ROUNDS * versions)

@@ -30,66 +30,66 @@ def group_refusals(stack: Stack, live: Live) -> Iterator[Remark]:
 
 def no_type_fits(stack: Stack, types: Sequence[Json], groups: Sequence[Json]) -> Iterator[Remark]:
     """Why the server cannot start on any of the types, and which of the project's groups would do."""
-    wanted = stack.instance_type_group
-    if _some_fit(wanted, types) or _may_be_meant(wanted, types):
+    declared = stack.instance_type_group
+    if _some_fit(declared, types) or _may_be_meant(declared, types):
         return
-    text = f"{_none_fits(wanted, types)}\n  "
-    others = [repr(group["name"]) for group in groups if _would_do(wanted, group)]
+    text = f"{_none_fits(declared, types)}\n  "
+    others = [repr(group["name"]) for group in groups if _would_do(declared, group)]
     text += f"{'Name one of ' + ', '.join(others) if others else 'Name another group'}, or write what it has."
-    yield Remark(source=stack.source("instance_type_group", _blamed(wanted, types)), text=text)
+    yield Remark(source=stack.source("instance_type_group", _blamed(declared, types)), text=text)
 
 
 def group_warning(stack: Stack, types: Sequence[Json]) -> Iterator[Remark]:
     """Types beside the one that fits, on which an instance may start, too; not what the file's own names tell."""
-    wanted = stack.instance_type_group
+    declared = stack.instance_type_group
     if NAME in stack.acknowledge:
         return
-    if not _some_fit(wanted, types) and _may_be_meant(wanted, types):
-        source = stack.source("instance_type_group", "instance_types" if wanted.instance_types else "name")
-        yield Remark(source=source, text=f"{_none_fits(wanted, types)} [{NAME}]")
+    if not _some_fit(declared, types) and _may_be_meant(declared, types):
+        source = stack.source("instance_type_group", "instance_types" if declared.instance_types else "name")
+        yield Remark(source=source, text=f"{_none_fits(declared, types)} [{NAME}]")
         return
-    others = [item for item in types if not fits(wanted, item)]
+    others = [item for item in types if not fits(declared, item)]
     if len(others) == len(types):
         return
-    written = {choice.name for choice in wanted.instance_types if named_gpus(choice.name)}
+    written = {choice.name for choice in declared.instance_types if named_gpus(choice.name)}
     others = [item for item in others if item["name"] not in written]
     if not others:
         return
     text = (
         f"an instance may start on {', '.join(in_words(item) for item in others)}, too: flags and checks are those of "
-        f"{_gpus(wanted.gpu, wanted.gpu_count)}. [{NAME}]"
+        f"{_gpus(declared.gpu, declared.gpu_count)}. [{NAME}]"
     )
     yield Remark(source=stack.source("instance_type_group", "name"), text=text)
 
 
-def fits(wanted: InstanceTypeGroup, instance_type: Json) -> bool:
+def fits(declared: InstanceTypeGroup, instance_type: Json) -> bool:
     """Whether the type has the GPUs that the stack is made for, as far as it tells."""
-    return _count_fits(wanted, instance_type) and _kind_fits(wanted, instance_type)
+    return _count_fits(declared, instance_type) and _kind_fits(declared, instance_type)
 
 
-def _some_fit(wanted: InstanceTypeGroup, types: Sequence[Json]) -> bool:
+def _some_fit(declared: InstanceTypeGroup, types: Sequence[Json]) -> bool:
     """Also where nothing is known of any."""
-    return not types or any(fits(wanted, item) for item in types)
+    return not types or any(fits(declared, item) for item in types)
 
 
-def _may_be_meant(wanted: InstanceTypeGroup, types: Sequence[Json]) -> bool:
+def _may_be_meant(declared: InstanceTypeGroup, types: Sequence[Json]) -> bool:
     """Whether it is a warning only: the file itself lists the types, or none has a GPU, to try a stack without."""
-    return bool(wanted.instance_types) or all(item.get("accelerator") == 0 for item in types)
+    return bool(declared.instance_types) or all(item.get("accelerator") == 0 for item in types)
 
 
-def _none_fits(wanted: InstanceTypeGroup, types: Sequence[Json]) -> str:
+def _none_fits(declared: InstanceTypeGroup, types: Sequence[Json]) -> str:
     has = ", ".join(in_words(item) for item in types)
-    return f"{wanted.name} has no instance type with {_gpus(wanted.gpu, wanted.gpu_count)}: {has}."
+    return f"{declared.name} has no instance type with {_gpus(declared.gpu, declared.gpu_count)}: {has}."
 
 
-def _count_fits(wanted: InstanceTypeGroup, instance_type: Json) -> bool:
+def _count_fits(declared: InstanceTypeGroup, instance_type: Json) -> bool:
     count = instance_type.get("accelerator")
-    return count is None or count == (0 if wanted.gpu == "CPU" else wanted.gpu_count)
+    return count is None or count == (0 if declared.gpu == "CPU" else declared.gpu_count)
 
 
-def _kind_fits(wanted: InstanceTypeGroup, instance_type: Json) -> bool:
+def _kind_fits(declared: InstanceTypeGroup, instance_type: Json) -> bool:
     kinds = _kinds(instance_type)
-    return not kinds or wanted.gpu in kinds
+    return not kinds or declared.gpu in kinds
 
 
 def _kinds(instance_type: Json) -> list[str]:
@@ -111,11 +111,11 @@ def _gpus(kind: str, count: int) -> str:
     return f"{count} {kind}" if kind != "GPU" else f"{count} GPU{'s' if count > 1 else ''}"
 
 
-def _blamed(wanted: InstanceTypeGroup, types: Sequence[Json]) -> str:
+def _blamed(declared: InstanceTypeGroup, types: Sequence[Json]) -> str:
     """The key to mend: the count where the kind is right."""
-    return "gpu" if wanted.gpu == "CPU" or not any(_kind_fits(wanted, item) for item in types) else "gpu_count"
+    return "gpu" if declared.gpu == "CPU" or not any(_kind_fits(declared, item) for item in types) else "gpu_count"
 
 
-def _would_do(wanted: InstanceTypeGroup, group: Json) -> bool:
+def _would_do(declared: InstanceTypeGroup, group: Json) -> bool:
     types = group.get("instance_types") or ()
-    return any(fits(wanted, item) and (wanted.gpu == "CPU" or _kinds(item)) for item in types)
+    return any(fits(declared, item) and (declared.gpu == "CPU" or _kinds(item)) for item in types)

@@ -6,16 +6,16 @@ from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
 
 from whisperctl.plan.changes import Remark
-from whisperctl.state.desired import Wanted
+from whisperctl.state.desired import Desired
 from whisperctl.state.labels import Labels
 from whisperctl.state.live import Live
 from whisperctl.state.moves import Moves, other_owners
 from whisperctl.state.resources import deployment_address
 
 
-def move_refusals(wanted: Wanted, live: Live, moves: Moves | None, declared: AbstractSet[str]) -> Iterator[Remark]:
+def move_refusals(desired: Desired, live: Live, moves: Moves | None, declared: AbstractSet[str]) -> Iterator[Remark]:
     """Why nothing is renamed: two things of both names, a protected stack, or one that another file declares."""
-    stack = wanted.stack
+    stack = desired.stack
     source = stack.source("moved")
     if moves is None:
         return
@@ -35,9 +35,9 @@ def move_refusals(wanted: Wanted, live: Live, moves: Moves | None, declared: Abs
         yield Remark(source=source, text=text)
 
 
-def finished_moves(wanted: Wanted, live: Live, moves: Moves | None) -> Iterator[Remark]:
+def finished_moves(desired: Desired, live: Live, moves: Moves | None) -> Iterator[Remark]:
     """That `moved` has done its work: what it names is there under today's names."""
-    stack = wanted.stack
+    stack = desired.stack
     if moves is None or moves.renames or moves.conflicts or other_owners(stack, live.owned):
         return
     if deployment_address(stack.deployment.name) in live.owned:

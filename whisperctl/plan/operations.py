@@ -12,7 +12,7 @@ from typing import Literal, assert_never
 from whisperctl.plan.changes import DEPLOYMENT_REPLACED, Change, replaces_instances
 from whisperctl.plan.reasons import OWNER, name_field
 from whisperctl.spec import Stack
-from whisperctl.state.desired import Wanted
+from whisperctl.state.desired import Desired
 from whisperctl.state.labels import Labels
 from whisperctl.state.live import Live, is_proven, is_sealed
 from whisperctl.state.moves import other_owners
@@ -76,7 +76,7 @@ class Operation:
 class Operations:
     """Collects the operations of one plan; `ids` is one for all plans that are performed together."""
 
-    wanted: Wanted
+    desired: Desired
     live: Live
     changes: Sequence[Change]
     ids: Iterator[int]
@@ -99,19 +99,19 @@ class Operations:
         made = self._creations(by_kind, self._replacements(by_kind, renamed)) if not destroy else []
         probe = [] if destroy else self._rolled_out(made, by_kind) if self._rolls() else self._probe(made)
         after = self._deletions(by_kind, made + probe)
-        unsealed = not (self.partial or (self.marked and is_sealed(self.wanted, self.live)))
+        unsealed = not (self.partial or (self.marked and is_sealed(self.desired, self.live)))
         if not destroy and (self.made or unsealed):
-            stack = self.wanted.stack
+            stack = self.desired.stack
             self._add("seal", deployment_address(stack.deployment.name), made + probe + after)
         return self.made
 
     def _renames(self) -> list[int]:
         """The deployment first, as kinds are ordered: its versions stand below its name. With it go owners' labels."""
-        deployment = deployment_address(self.wanted.stack.deployment.name)
+        deployment = deployment_address(self.desired.stack.deployment.name)
         if self.partial and not self.changes:
             return []
         addresses = list(self.live.renamed)
-        if other_owners(self.wanted.stack, self.live.owned):
+        if other_owners(self.desired.stack, self.live.owned):
             addresses.append(deployment)
         made: list[int] = []
         for address in sorted(set(addresses)):
@@ -141,7 +141,7 @@ class Operations:
 
     def _below(self, change: Change) -> bool:
         """Whether what leaves hangs on the stack's deployment."""
-        name = self.wanted.stack.deployment.name
+        name = self.desired.stack.deployment.name
         match change.address.kind:
             case Kind.SERVICE:
                 return bool(self.live.owned[change.address].get("deployment") == name)
@@ -182,13 +182,13 @@ class Operations:
 
     def _restart(self, by_kind: Mapping[Kind, Sequence[Change]], needs: list[int]) -> list[int]:
         """Running instances are replaced for changed env vars, unless something else replaces them anyway."""
-        stack = self.wanted.stack
+        stack = self.desired.stack
         anyway = [change for change in (*by_kind[Kind.VERSION], *by_kind[Kind.PACKAGE]) if replaces_instances(change)]
         if (
             anyway
             or not stack.rollout.restart_on_env_change
             or self.rollout is not None
-            or self.wanted.paused is not None
+            or self.desired.paused is not None
             or not changed_variables(stack, self.changes)
         ):
             return []
@@ -238,16 +238,16 @@ class Operations:
     def _recorded(self) -> bool:
         """Whether the version's labels tell no more and no less than the env vars that the spec has."""
         labels = Labels.of(self.live.owned.get(self._version))
-        names = {variable.name for variable in self.wanted.stack.env}
+        names = {variable.name for variable in self.desired.stack.env}
         return set(labels.env_names) <= names and labels.secrets.keys() == self._secrets
 
     @property
     def _secrets(self) -> set[str]:
-        return {variable.name for variable in self.wanted.stack.env if variable.secret}
+        return {variable.name for variable in self.desired.stack.env if variable.secret}
 
     @property
     def _version(self) -> Address:
-        return version_address(self.wanted.stack.deployment.name, self.wanted.stack.version.name)
+        return version_address(self.desired.stack.deployment.name, self.desired.stack.version.name)
 
     def _rolls(self) -> bool:
         """Whether a rollout has something to do: also only to put an earlier version to sleep."""
@@ -258,7 +258,7 @@ class Operations:
         """Gate, switch, bake and retire, as far as they are still to be done."""
         rollout = self.rollout
         assert rollout is not None
-        paused = self.wanted.paused is not None
+        paused = self.desired.paused is not None
         done = list(made)
         if not rollout.is_over:
             # One that was cut off after its gate goes on with the switch, which may be done in part.
@@ -268,14 +268,14 @@ class Operations:
         if rollout.gated:
             new = [change for change in by_kind[Kind.SERVICE] if change.action == "create"]
             done += self._writes(new, [switch])
-        bakes = bool(self.wanted.stack.services) and rollout.replaces is not None
+        bakes = bool(self.desired.stack.services) and rollout.replaces is not None
         if not paused and not rollout.is_over:
             done.append(self._add("bake" if bakes else "probe", self._version, done))
         return [*done, self._add("retire", self._version, done)]
 
     def _probe(self, made: list[int]) -> list[int]:
-        stack = self.wanted.stack
-        if self.wanted.paused is not None:
+        stack = self.desired.stack
+        if self.desired.paused is not None:
             return []
         running = (*BELOW[Kind.DEPLOYMENT], Kind.SERVICE)
         touched = any(change.address.kind in running and change.action != "delete" for change in self.changes)

@@ -28,7 +28,7 @@ class Orphan:
 def orphans(plans: Sequence[Plan]) -> list[Orphan]:
     """The stacks of the plans' projects that none of the plans is of."""
     declared = {(plan.project, plan.stack) for plan in plans} | {
-        (plan.project, earlier) for plan in plans for earlier in plan.wanted.stack.moved.stack
+        (plan.project, earlier) for plan in plans for earlier in plan.desired.stack.moved.stack
     }
     origins = {(plan.project, stack): origin for plan in plans for stack, origin in plan.live.stacks.items()}
     return [

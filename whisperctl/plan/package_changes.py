@@ -33,7 +33,7 @@ from whisperctl.plan.plan import Plan
 from whisperctl.serving import catalog
 from whisperctl.serving.launch import option_name
 from whisperctl.spec import Path_
-from whisperctl.state.desired import Wanted
+from whisperctl.state.desired import Desired
 from whisperctl.state.diff import FieldChange
 from whisperctl.state.labels import Labels
 from whisperctl.state.live import Live
@@ -92,17 +92,17 @@ def _is_our_file(path: str) -> bool:
     return (path.endswith(".py") and "/" not in path) or path.startswith(_OUR_PLUGINS)
 
 
-def says_the_same(wanted: Wanted, live: Live, api: Api, digest: str) -> bool:
-    """Whether the recorded package of that digest differs from the wanted one in files of the templates alone.
+def says_the_same(desired: Desired, live: Live, api: Api, digest: str) -> bool:
+    """Whether the recorded package of that digest differs from the desired one in files of the templates alone.
 
     Settings, requirements and model are compared as they are, not as they may be shown. What cannot be read differs.
 
     Raises:
         Interrupted: the user interrupted.
     """
-    files = _recorded(wanted, live, api, digest)
+    files = _recorded(desired, live, api, digest)
     try:
-        return bool(files) and settings_digest(files or {}) == settings_digest(wanted.package.files)
+        return bool(files) and settings_digest(files or {}) == settings_digest(desired.package.files)
     except (AttributeError, TypeError):
         return False  # the literal of another whisperctl has another shape
 
@@ -138,21 +138,21 @@ def _is_new_package(change: Change) -> bool:
 
 
 def _contents(plan: Plan, change: Change, api: Api) -> tuple[FieldChange, ...]:
-    return _recorded_differences(plan.wanted, plan.live, api, str(change.fields[0].before))
+    return _recorded_differences(plan.desired, plan.live, api, str(change.fields[0].before))
 
 
-def _recorded_differences(wanted: Wanted, live: Live, api: Api, digest: str) -> tuple[FieldChange, ...]:
-    """What the wanted package changes in the recorded one of that digest; empty where it cannot be read."""
-    files = _recorded(wanted, live, api, digest)
+def _recorded_differences(desired: Desired, live: Live, api: Api, digest: str) -> tuple[FieldChange, ...]:
+    """What the desired package changes in the recorded one of that digest; empty where it cannot be read."""
+    files = _recorded(desired, live, api, digest)
     try:
-        return _differences(files, wanted.package, wanted.stack.substituted) if files else ()
+        return _differences(files, desired.package, desired.stack.substituted) if files else ()
     except (AttributeError, TypeError):
         return ()  # the literal of another whisperctl has another shape
 
 
-def _recorded(wanted: Wanted, live: Live, api: Api, digest: str) -> dict[str, bytes] | None:
+def _recorded(desired: Desired, live: Live, api: Api, digest: str) -> dict[str, bytes] | None:
     """The files of the recorded package of that digest; None where it cannot be read."""
-    deployment, version = wanted.stack.deployment.name, wanted.stack.version.name
+    deployment, version = desired.stack.deployment.name, desired.stack.version.name
     labels = Labels.of(live.owned.get(version_address(deployment, version)))
     # Only what we uploaded is read: somebody else's package may hold what must not be shown.
     ours = [item.revision for item in labels.revisions if item.digest == digest]

@@ -41,7 +41,7 @@ from whisperctl.plan.safeguards import (
     with_protection_lifted,
 )
 from whisperctl.plan.selection import EVERYTHING, Selection, selected
-from whisperctl.state.desired import Wanted
+from whisperctl.state.desired import Desired
 from whisperctl.state.fingerprints import combined
 from whisperctl.state.live import Live, is_proven, is_sealed, rendered_by
 from whisperctl.state.moves import Moves
@@ -53,7 +53,7 @@ from whisperctl.state.rollout import LineRollout, is_of_the_rollout, rollout_of
 class Plan(Proposal):
     """A proposal with the two states that it was made from: what applying works with."""
 
-    wanted: Wanted
+    desired: Desired
     live: Live
     rollout: LineRollout | None = None
     """Where the stack's line of versions stands; None for a stack that is changed in place."""
@@ -61,7 +61,7 @@ class Plan(Proposal):
     @property
     def addresses(self) -> set[Address]:
         """Of everything that the stack wants, has, or is to lose."""
-        return {*self.wanted.state, *self.live.owned, *self.left_out, *(change.address for change in self.changes)}
+        return {*self.desired.state, *self.live.owned, *self.left_out, *(change.address for change in self.changes)}
 
     @property
     def absent(self) -> set[Address]:
@@ -76,7 +76,7 @@ class Plan(Proposal):
 
 
 def make_plan(
-    wanted: Wanted,
+    desired: Desired,
     live: Live,
     *,
     project: str,
@@ -93,7 +93,7 @@ def make_plan(
     """Compare, order, explain.
 
     Args:
-        wanted: the state that the stack file wants.
+        desired: the state that the stack file wants.
         live: the state of the project.
         project: its name.
         ids: one counter for the operations of all plans that are performed together.
@@ -107,36 +107,36 @@ def make_plan(
         selection: the part of the stack that is asked for.
 
     Raises:
-        NotOwned: a wanted name is taken by something that is not ours.
+        NotOwned: a desired name is taken by something that is not ours.
     """
     if not destroy:
-        refuse_foreign(wanted, live)
-    rollout = None if destroy or is_replaced(wanted, live) else rollout_of(wanted, live)
+        refuse_foreign(desired, live)
+    rollout = None if destroy or is_replaced(desired, live) else rollout_of(desired, live)
     undeletable, warnings = undeletable_deployments(live)
     undeletable |= {address for address in live.owned if is_of_the_rollout(address, rollout)}
     warnings += failed_rollout(rollout) if rollout is not None else []
-    changes = destruction(wanted, live, undeletable) if destroy else _changes(wanted, live, rollout, undeletable)
-    changes = _with_retired(wanted, changes, retired_tags)
+    changes = destruction(desired, live, undeletable) if destroy else _changes(desired, live, rollout, undeletable)
+    changes = _with_retired(desired, changes, retired_tags)
     touched = {change.address for change in changes}
     provenance = provenance_of(live, origin)
-    cost = stack_cost(wanted, live, rollout, destroy)
-    part = selected(selection, wanted, live, rollout, changes)
-    wanted, changes, rollout = part.wanted, list(part.changes), part.rollout
-    stack = wanted.stack
+    cost = stack_cost(desired, live, rollout, destroy)
+    part = selected(selection, desired, live, rollout, changes)
+    desired, changes, rollout = part.desired, list(part.changes), part.rollout
+    stack = desired.stack
     if version_address(stack.deployment.name, stack.version.name) in part.left_out:
         cost = unchanged_cost(cost)
     is_refused = provenance.contradicts and not allow_delete
     refused = [
-        *([other_origin(wanted, provenance)] if is_refused else []),
-        *protection_refusals(wanted, live, changes, rollout),
-        *refusals(wanted, live, changes, cost, max_credits),
-        *move_refusals(wanted, live, moved, declared),
+        *([other_origin(desired, provenance)] if is_refused else []),
+        *protection_refusals(desired, live, changes, rollout),
+        *refusals(desired, live, changes, cost, max_credits),
+        *move_refusals(desired, live, moved, declared),
         *([] if destroy else group_refusals(stack, live)),
         *part.refused,
     ]
-    moves = [moved_origin(wanted, provenance)] if provenance.moves and not (destroy or is_refused) else []
+    moves = [moved_origin(desired, provenance)] if provenance.moves and not (destroy or is_refused) else []
     operations = Operations(
-        wanted, live, changes, ids, rollout, marked=is_marked(stack, live, provenance), partial=bool(selection)
+        desired, live, changes, ids, rollout, marked=is_marked(stack, live, provenance), partial=bool(selection)
     )
     return Plan(
         stack=stack.name,
@@ -146,7 +146,7 @@ def make_plan(
         wave=1 if destroy else stack.rollout.wave,
         changes=tuple(sorted(changes, key=lambda change: ORDER[change.action])),
         operations=tuple(operations.ordered(destroy)),
-        ignored=() if destroy else ignored_differences(wanted, live),
+        ignored=() if destroy else ignored_differences(desired, live),
         selection=selection,
         left_out=part.left_out,
         along=part.along,
@@ -157,49 +157,49 @@ def make_plan(
         warnings=(
             *warnings,
             *part.warnings,
-            *finished_moves(wanted, live, moved),
-            *_warnings(wanted, live, project, destroy),
+            *finished_moves(desired, live, moved),
+            *_warnings(desired, live, project, destroy),
             *moves,
         ),
         cost=cost,
         refused=tuple(refused),
-        wanted=wanted,
+        desired=desired,
         live=live,
         rollout=rollout,
     )
 
 
-def _with_retired(wanted: Wanted, changes: Sequence[Change], retired: Sequence[Address]) -> list[Change]:
+def _with_retired(desired: Desired, changes: Sequence[Change], retired: Sequence[Address]) -> list[Change]:
     """With the deletions of environment tags that nothing needs any more; by address."""
     deleted = {change.address for change in changes if change.action == "delete"}
-    more = [deletion(wanted, address, "nothing uses it any more") for address in retired if address not in deleted]
+    more = [deletion(desired, address, "nothing uses it any more") for address in retired if address not in deleted]
     return sorted([*changes, *more], key=lambda change: change.address)
 
 
-def _changes(wanted: Wanted, live: Live, rollout: LineRollout | None, undeletable: set[Address]) -> list[Change]:
+def _changes(desired: Desired, live: Live, rollout: LineRollout | None, undeletable: set[Address]) -> list[Change]:
     """What differs, with what a rollout and lifted protection make of it."""
-    changes = changes_between(wanted, live, undeletable)
+    changes = changes_between(desired, live, undeletable)
     if rollout is not None:
-        changes = rollout_changes(wanted, live, rollout, changes)
-    return with_protection_lifted(wanted, live, with_downtime(wanted, live, changes))
+        changes = rollout_changes(desired, live, rollout, changes)
+    return with_protection_lifted(desired, live, with_downtime(desired, live, changes))
 
 
-def _warnings(wanted: Wanted, live: Live, project: str, destroy: bool) -> list[Remark]:
+def _warnings(desired: Desired, live: Live, project: str, destroy: bool) -> list[Remark]:
     copies = [
         Remark(source=str(address), text=f"{address} carries the label of this stack, but {why}: it is left alone")
         for address, why in sorted(live.copies.items())
-        if address not in wanted.state
+        if address not in desired.state
     ]
     if destroy:
         return copies
-    inherited = inherited_remarks(wanted.stack, live.inherited, project)
-    beside = (*inherited, *group_warning(wanted.stack, live.group_types))
-    return [*copies, *_package_as_it_runs(wanted, live), *_paused(wanted), *beside]
+    inherited = inherited_remarks(desired.stack, live.inherited, project)
+    beside = (*inherited, *group_warning(desired.stack, live.group_types))
+    return [*copies, *_package_as_it_runs(desired, live), *_paused(desired), *beside]
 
 
-def _package_as_it_runs(wanted: Wanted, live: Live) -> list[Remark]:
-    names = (wanted.stack.deployment.name, wanted.stack.version.name)
-    if not wanted.keeps_package or is_sealed(wanted, live):  # told until an apply has recorded it
+def _package_as_it_runs(desired: Desired, live: Live) -> list[Remark]:
+    names = (desired.stack.deployment.name, desired.stack.version.name)
+    if not desired.keeps_package or is_sealed(desired, live):  # told until an apply has recorded it
         return []
     address, tool = package_address(*names), rendered_by(live, *names)
     by, way = "another build of this whisperctl", ""
@@ -213,9 +213,9 @@ def _package_as_it_runs(wanted: Wanted, live: Live) -> list[Remark]:
     return [Remark(source=str(address), text=text)]
 
 
-def _paused(wanted: Wanted) -> list[Remark]:
-    if wanted.paused is None:
+def _paused(desired: Desired) -> list[Remark]:
+    if desired.paused is None:
         return []
-    version = version_address(wanted.stack.deployment.name, wanted.stack.version.name)
+    version = version_address(desired.stack.deployment.name, desired.stack.version.name)
     text = "the stack is paused: minimum_instances stays 0 until `whisperctl resume`"
     return [Remark(source=str(version), text=text)]

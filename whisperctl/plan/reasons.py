@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from whisperctl import __version__
 from whisperctl.spec import Stack
-from whisperctl.state.desired import Wanted, spec_path
+from whisperctl.state.desired import Desired, spec_path
 from whisperctl.state.diff import FieldChange
 from whisperctl.state.live import Live, is_sealed, rendered_by
 from whisperctl.state.resources import Address, Kind
@@ -30,18 +30,18 @@ def why_created(address: Address, live: Live) -> str:
     return "not on UbiOps yet"
 
 
-def why_updated(wanted: Wanted, live: Live, address: Address, fields: Sequence[FieldChange]) -> str:
+def why_updated(desired: Desired, live: Live, address: Address, fields: Sequence[FieldChange]) -> str:
     """The lines of the file that the fields differ from; of a package, who made what is live."""
     if address.kind is Kind.PACKAGE and str(fields[0].before).startswith("revision "):
         return f"{fields[0].before} is active"
     if address.kind is Kind.PACKAGE:
-        other_tool = _other_tool(wanted, live)
-        if is_sealed(wanted, live) and not other_tool:
+        other_tool = _other_tool(desired, live)
+        if is_sealed(desired, live) and not other_tool:
             return "the package of an earlier revision is active, after a rollback"
         return "what is rendered from the stack file has changed" + other_tool
-    moved = _why_moved(wanted.stack, live, address, fields)
+    moved = _why_moved(desired.stack, live, address, fields)
     fields = [item for item in fields if item.path not in moved]
-    reasons = [_why_different(wanted.stack, address, item) for item in fields]
+    reasons = [_why_different(desired.stack, address, item) for item in fields]
     return "; ".join([*reasons, *(f"{path} differs from {place}" for path, place in moved.items())])
 
 
@@ -79,7 +79,7 @@ def _why_moved(stack: Stack, live: Live, address: Address, fields: Sequence[Fiel
     }
 
 
-def _other_tool(wanted: Wanted, live: Live) -> str:
+def _other_tool(desired: Desired, live: Live) -> str:
     """That another version of this tool rendered what is live, to follow the reason; empty if it was this one."""
-    tool = rendered_by(live, wanted.stack.deployment.name, wanted.stack.version.name)
+    tool = rendered_by(live, desired.stack.deployment.name, desired.stack.version.name)
     return f"; rendered by {tool}, this is {__version__}" if tool and tool != __version__ else ""

@@ -8,19 +8,19 @@ from whisperctl.errors import NotOwned, Refused
 from whisperctl.plan.changes import Change, Remark
 from whisperctl.plan.cost import Cost
 from whisperctl.plan.proposal import Proposal
-from whisperctl.state.desired import Wanted, spec_path
+from whisperctl.state.desired import Desired, spec_path
 from whisperctl.state.live import Live
 from whisperctl.state.ownership import owner
 from whisperctl.state.resources import service_address
 
 
-def refuse_foreign(wanted: Wanted, live: Live) -> None:
-    """Return if no wanted name is taken, and a group that must exist does.
+def refuse_foreign(desired: Desired, live: Live) -> None:
+    """Return if no desired name is taken, and a group that must exist does.
 
     Raises:
         NotOwned: one message for all that are in the way.
     """
-    stack = wanted.stack
+    stack = desired.stack
     lines = [
         f"{stack.source(*spec_path(stack, address))}: {address} exists and belongs to "
         + (f"the stack {owner(raw)!r}." if owner(raw) else "nobody that whisperctl knows.")
@@ -47,16 +47,16 @@ def refuse_foreign(wanted: Wanted, live: Live) -> None:
 
 
 def refusals(
-    wanted: Wanted, live: Live, changes: Sequence[Change], cost: Cost, max_credits: float | None
+    desired: Desired, live: Live, changes: Sequence[Change], cost: Cost, max_credits: float | None
 ) -> list[Remark]:
     """Why `apply` does not perform a plan with these changes; `plan`, `drift` and `show` only say it."""
-    return [*_used(wanted, live, changes), *_too_dear(wanted, cost, max_credits)]
+    return [*_used(desired, live, changes), *_too_dear(desired, cost, max_credits)]
 
 
-def _too_dear(wanted: Wanted, cost: Cost, max_credits: float | None) -> Iterator[Remark]:
+def _too_dear(desired: Desired, cost: Cost, max_credits: float | None) -> Iterator[Remark]:
     """More credits per hour at maximum_instances than the policy, or `--max-credits`, allows."""
-    policy = wanted.stack.policy.max_credits_per_hour
-    limits = [(policy, wanted.stack.source("policy", "max_credits_per_hour")), (max_credits, "--max-credits")]
+    policy = desired.stack.policy.max_credits_per_hour
+    limits = [(policy, desired.stack.source("policy", "max_credits_per_hour")), (max_credits, "--max-credits")]
     for limit, source in limits:
         if limit is None:
             continue
@@ -73,7 +73,7 @@ def _too_dear(wanted: Wanted, cost: Cost, max_credits: float | None) -> Iterator
             yield Remark(source=source, text=text)
 
 
-def _used(wanted: Wanted, live: Live, changes: Iterable[Change]) -> Iterator[Remark]:
+def _used(desired: Desired, live: Live, changes: Iterable[Change]) -> Iterator[Remark]:
     """Services that are not ours route to what would be deleted: UbiOps refuses that half-way."""
     for address in (change.address for change in changes if change.action in ("delete", "replace")):
         if address in live.used_by:
@@ -83,7 +83,7 @@ def _used(wanted: Wanted, live: Live, changes: Iterable[Change]) -> Iterator[Rem
                 "  Let those services route elsewhere first; one that names no version follows the deployment's\n"
                 "  default."
             )
-            yield Remark(source=wanted.stack.file, text=text)
+            yield Remark(source=desired.stack.file, text=text)
 
 
 def refuse(plans: Iterable[Proposal]) -> None:

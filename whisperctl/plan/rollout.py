@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from whisperctl.plan.changes import Change, Remark, deletion
-from whisperctl.state.desired import Wanted
+from whisperctl.state.desired import Desired
 from whisperctl.state.diff import FieldChange
 from whisperctl.state.labels import Labels
 from whisperctl.state.live import Live
@@ -15,18 +15,18 @@ from whisperctl.state.resources import IMMUTABLE, Kind, deployment_address, vers
 from whisperctl.state.rollout import OPENAI_LABELS, LineRollout, sleeps, version_of
 
 
-def is_replaced(wanted: Wanted, live: Live) -> bool:
+def is_replaced(desired: Desired, live: Live) -> bool:
     """Whether the deployment must be made again: then nothing of the line is left to roll out from."""
-    address = deployment_address(wanted.stack.deployment.name)
-    raw, fields = live.owned.get(address), wanted.state[address].fields
+    address = deployment_address(desired.stack.deployment.name)
+    raw, fields = live.owned.get(address), desired.state[address].fields
     fixed = IMMUTABLE[Kind.DEPLOYMENT]
     return raw is not None and any(name in fields and raw.get(name) != fields[name] for name in fixed)
 
 
-def rollout_changes(wanted: Wanted, live: Live, rollout: LineRollout, changes: Sequence[Change]) -> list[Change]:
+def rollout_changes(desired: Desired, live: Live, rollout: LineRollout, changes: Sequence[Change]) -> list[Change]:
     """The changes of a plan as the rollout makes them, with those of earlier versions and of a preview left behind."""
     explained = [_explained(change, rollout) for change in changes]
-    return [*explained, *_asleep(wanted, live, rollout), *_leaving(wanted, rollout)]
+    return [*explained, *_asleep(desired, live, rollout), *_leaving(desired, rollout)]
 
 
 def _explained(change: Change, rollout: LineRollout) -> Change:
@@ -47,7 +47,7 @@ def _explained(change: Change, rollout: LineRollout) -> Change:
     return change
 
 
-def _asleep(wanted: Wanted, live: Live, rollout: LineRollout) -> Iterator[Change]:
+def _asleep(desired: Desired, live: Live, rollout: LineRollout) -> Iterator[Change]:
     """Earlier versions that have still to fall asleep."""
     for name in rollout.kept:
         address = version_address(rollout.deployment, name)
@@ -67,16 +67,16 @@ def _asleep(wanted: Wanted, live: Live, rollout: LineRollout) -> Iterator[Change
             fields=tuple(fields),
             reason=f"{rollout.new} takes its place",
             effect="sleeps for a rollback, and costs nothing",
-            source=wanted.stack.source("rollout", "keep"),
+            source=desired.stack.source("rollout", "keep"),
         )
 
 
-def _leaving(wanted: Wanted, rollout: LineRollout) -> Iterator[Change]:
-    keep = wanted.stack.rollout.keep
+def _leaving(desired: Desired, rollout: LineRollout) -> Iterator[Change]:
+    keep = desired.stack.rollout.keep
     for name in rollout.leaving:
         reason = f"more than rollout.keep ({keep}), or its rollout did not succeed"
-        change = deletion(wanted, version_address(rollout.deployment, name), reason)
-        yield replace(change, effect="it serves nobody", source=wanted.stack.source("rollout", "keep"))
+        change = deletion(desired, version_address(rollout.deployment, name), reason)
+        yield replace(change, effect="it serves nobody", source=desired.stack.source("rollout", "keep"))
 
 
 def failed_rollout(rollout: LineRollout) -> list[Remark]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from whisperctl.loading.origin import Origin
 from whisperctl.plan.changes import Change, Remark
 from whisperctl.spec import Stack
-from whisperctl.state.desired import Wanted
+from whisperctl.state.desired import Desired
 from whisperctl.state.diff import FieldChange
 from whisperctl.state.label_text import shortened
 from whisperctl.state.labels import Labels
@@ -66,20 +66,20 @@ def provenance_of(live: Live, current: Origin | None) -> Provenance:
     return Provenance(recorded=recorded[0] if recorded else None, current=current)
 
 
-def other_origin(wanted: Wanted, provenance: Provenance) -> Remark:
+def other_origin(desired: Desired, provenance: Provenance) -> Remark:
     """Why a stack of another file is left alone."""
     text = (
-        f"the stack {wanted.stack.name!r} was applied from {provenance.recorded}, and this is {provenance.current}.\n"
+        f"the stack {desired.stack.name!r} was applied from {provenance.recorded}, and this is {provenance.current}.\n"
         "  A copied file needs a `stack:` of its own; --allow-delete takes the stack over, and deletes what is not in "
         "this file."
     )
-    return Remark(source=wanted.stack.source("stack"), text=text)
+    return Remark(source=desired.stack.source("stack"), text=text)
 
 
-def moved_origin(wanted: Wanted, provenance: Provenance) -> Remark:
+def moved_origin(desired: Desired, provenance: Provenance) -> Remark:
     """That a stack goes on under another file."""
     text = f"the stack's origin moves from {provenance.recorded} to {provenance.to_write}"
-    return Remark(source=wanted.stack.source("stack"), text=text)
+    return Remark(source=desired.stack.source("stack"), text=text)
 
 
 def is_protected(live: Live) -> bool:
@@ -87,9 +87,9 @@ def is_protected(live: Live) -> bool:
     return any(Labels.of(raw).protect for address, raw in live.owned.items() if address.kind is Kind.DEPLOYMENT)
 
 
-def with_protection_lifted(wanted: Wanted, live: Live, changes: Sequence[Change]) -> list[Change]:
+def with_protection_lifted(desired: Desired, live: Live, changes: Sequence[Change]) -> list[Change]:
     """`changes` and, where the file no longer protects what UbiOps does, the one that lifts the protection."""
-    stack = wanted.stack
+    stack = desired.stack
     address = deployment_address(stack.deployment.name)
     if stack.protect or not Labels.of(live.owned.get(address)).protect:
         return list(changes)
@@ -117,10 +117,10 @@ def lifts_protection(change: Change) -> bool:
 
 
 def protection_refusals(
-    wanted: Wanted, live: Live, changes: Sequence[Change], rollout: LineRollout | None
+    desired: Desired, live: Live, changes: Sequence[Change], rollout: LineRollout | None
 ) -> list[Remark]:
     """Why a protected stack is left as it is."""
-    stack, remarks = wanted.stack, []
+    stack, remarks = desired.stack, []
     on_ubiops = is_protected(live)
     lost = [change for change in changes if _takes_away(change, live, rollout)]
     if lost and (stack.protect or on_ubiops):
@@ -159,6 +159,6 @@ def _led_to(live: Live) -> set[Address]:
 def is_marked(stack: Stack, live: Live, provenance: Provenance) -> bool:
     """Whether the deployment's labels tell all that an apply would write there without a change."""
     labels = Labels.of(live.owned.get(deployment_address(stack.deployment.name)))
-    wanted = provenance.to_write
-    same = wanted is None or labels.origin in (wanted, shortened(wanted))
+    desired = provenance.to_write
+    same = desired is None or labels.origin in (desired, shortened(desired))
     return same and (labels.protect or not stack.protect) and not lacks_ids(live)

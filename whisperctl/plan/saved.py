@@ -1,8 +1,8 @@
 """A plan in a file: what was approved is what runs, or nothing does.
 
-The file holds what each plan proposes, which stack files it was made from, and two digests: of everything wanted and of
-every live object. Applying it plans again from the same files and refuses when what would be done differs; words, such
-as reasons and lines of the file, are kept to be shown and decide nothing. It holds no secret, only slow salted
+The file holds what each plan proposes, which stack files it was made from, and two digests: of all that is desired and
+of every live object. Applying it plans again from the same files and refuses when what would be done differs; words,
+such as reasons and lines of the file, are kept to be shown and decide nothing. It holds no secret, only slow salted
 fingerprints: the values are taken from the environment again.
 """
 
@@ -47,7 +47,7 @@ class Saved:
     selection: Selection
     """The part of the stacks that it is of."""
     plans: tuple[Proposal, ...]
-    wanted: tuple[str, ...]
+    desired: tuple[str, ...]
     secrets: Mapping[str, str]
     """Address of an env var -> salted fingerprint of its value."""
 
@@ -86,7 +86,7 @@ def save(file: str, plans: Sequence[Plan], paths: Sequence[str], allow_delete: b
         "allow_delete": allow_delete,
         "only": list(selection.only),
         "exclude": list(selection.exclude),
-        "wanted": [_wanted(plan) for plan in plans],
+        "wanted": [_desired(plan) for plan in plans],
         "secrets": {address: secret.fingerprint(value) for address, value in _secrets(plans).items()},
         "plans": [encode(plan) for plan in plans],
     }
@@ -126,7 +126,7 @@ def load(file: str) -> Saved:
                 only=tuple(map(_text, content.get("only", ()))), exclude=tuple(map(_text, content.get("exclude", ())))
             ),
             plans=tuple(decode(plan) for plan in content["plans"]),
-            wanted=tuple(map(_text, content["wanted"])),
+            desired=tuple(map(_text, content["wanted"])),
             secrets={_text(address): _text(written) for address, written in content["secrets"].items()},
         )
     except (KeyError, TypeError, ValueError, AttributeError):
@@ -191,7 +191,7 @@ def check(file: str, saved: Saved, plans: Sequence[Plan]) -> None:
         StalePlan: the stack files, the secrets or the live objects changed since.
     """
     advice = f"  Nothing was changed. {_plan_again(file, saved.paths, saved.destroy, saved.selection)}"
-    if saved.wanted != tuple(_wanted(plan) for plan in plans):
+    if saved.desired != tuple(_desired(plan) for plan in plans):
         raise StalePlan(f"{file} is stale: the stack files or the model changed since it was made.\n{advice}")
     for address, value in _secrets(plans).items():
         if not secret.matches(value, saved.secrets.get(address, "")):
@@ -200,19 +200,19 @@ def check(file: str, saved: Saved, plans: Sequence[Plan]) -> None:
         raise StalePlan(f"{file} is stale: the live objects changed since it was made.\n{advice}")
 
 
-def _wanted(plan: Plan) -> str:
-    """One digest of what is wanted, the endings of an apply that leave no trace in the state included."""
-    stack = plan.wanted.stack
-    text = repr((plan.wanted.digest, stack.project, stack.rollout, stack.protect))
+def _desired(plan: Plan) -> str:
+    """One digest of what is desired, the endings of an apply that leave no trace in the state included."""
+    stack = plan.desired.stack
+    text = repr((plan.desired.digest, stack.project, stack.rollout, stack.protect))
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 def _secrets(plans: Sequence[Plan]) -> dict[str, str]:
     return {
         str(
-            env_var_address(plan.wanted.stack.deployment.name, plan.wanted.stack.version.name, variable.name)
+            env_var_address(plan.desired.stack.deployment.name, plan.desired.stack.version.name, variable.name)
         ): variable.value
         for plan in plans
-        for variable in plan.wanted.stack.env
+        for variable in plan.desired.stack.env
         if variable.secret and not plan.destroy  # whoever destroys needs none
     }

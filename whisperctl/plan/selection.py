@@ -15,7 +15,7 @@ from typing import assert_never
 
 from whisperctl.plan.changes import DEPLOYMENT_REPLACED, Change, Remark
 from whisperctl.plan.reasons import OWNER
-from whisperctl.state.desired import Wanted
+from whisperctl.state.desired import Desired
 from whisperctl.state.line import is_line
 from whisperctl.state.live import Live
 from whisperctl.state.resources import (
@@ -66,7 +66,7 @@ EVERYTHING = Selection()
 class Selected:
     """The part of a plan that is performed."""
 
-    wanted: Wanted
+    desired: Desired
     """Services that do not follow a rollout that is left out want to lead nowhere else."""
     changes: tuple[Change, ...]
     rollout: LineRollout | None
@@ -81,12 +81,12 @@ class Selected:
 
 
 def selected(
-    selection: Selection, wanted: Wanted, live: Live, rollout: LineRollout | None, changes: Sequence[Change]
+    selection: Selection, desired: Desired, live: Live, rollout: LineRollout | None, changes: Sequence[Change]
 ) -> Selected:
     """The changes that are asked for, with those that they need."""
     if not selection:
-        return Selected(wanted=wanted, changes=tuple(changes), rollout=rollout)
-    parts = _Parts(selection, wanted, live, rollout, {change.address: change for change in changes})
+        return Selected(desired=desired, changes=tuple(changes), rollout=rollout)
+    parts = _Parts(selection, desired, live, rollout, {change.address: change for change in changes})
     return parts.selected()
 
 
@@ -96,14 +96,14 @@ class _Parts:
     def __init__(
         self,
         selection: Selection,
-        wanted: Wanted,
+        desired: Desired,
         live: Live,
         rollout: LineRollout | None,
         changes: Mapping[Address, Change],
     ) -> None:
-        self.selection, self.wanted, self.live, self.rollout, self.changes = selection, wanted, live, rollout, changes
-        known = dict.fromkeys((*wanted.state, *live.owned, *changes))
-        self.line = [a for a in known if is_line(wanted.stack) and self._is_of_the_line(a)]
+        self.selection, self.desired, self.live, self.rollout, self.changes = selection, desired, live, rollout, changes
+        known = dict.fromkeys((*desired.state, *live.owned, *changes))
+        self.line = [a for a in known if is_line(desired.stack) and self._is_of_the_line(a)]
         """The unit of a line."""
         self.asked = {address for address in changes if selection.includes(self._unit(address))}
         self.rolls = bool(self.line) and selection.includes(self.line)
@@ -112,7 +112,7 @@ class _Parts:
     def selected(self) -> Selected:
         chosen = self._without_what_is_used(self._with_needs(self.asked))
         taken = {address: change for address, change in self.changes.items() if address in chosen}
-        wanted, rollout, pointed = self.wanted, self.rollout, set[Address]()
+        desired, rollout, pointed = self.desired, self.rollout, set[Address]()
         if rollout is not None and not rollout.is_over:
             pending = {a for a, c in self.changes.items() if self._leads_elsewhere(c)}
             if self.rolls:
@@ -122,9 +122,9 @@ class _Parts:
             else:
                 taken |= {address: _without_route(taken[address]) for address in pending & taken.keys()}
                 taken = {a: change for a, change in taken.items() if a not in pending or change.fields}
-                wanted, rollout = replace(wanted, state=_led_as_now(wanted.state, pending)), None
+                desired, rollout = replace(desired, state=_led_as_now(desired.state, pending)), None
         return Selected(
-            wanted=wanted,
+            desired=desired,
             changes=tuple(taken.values()),
             rollout=rollout,
             left_out=tuple(sorted(self.changes.keys() - taken.keys())),
@@ -143,7 +143,7 @@ class _Parts:
                 yield Remark(source=str(address), text=f"{address} {there}: the new version is left out")
 
     def _is_of_the_line(self, address: Address) -> bool:
-        return hangs_on(address, deployment_address(self.wanted.stack.deployment.name))
+        return hangs_on(address, deployment_address(self.desired.stack.deployment.name))
 
     def _unit(self, address: Address) -> Sequence[Address]:
         """What is taken together with it: the line, or a version that leaves with all that hangs on it."""
@@ -179,19 +179,19 @@ class _Parts:
 
     def _needs(self, address: Address) -> Iterator[Address]:
         """What an object cannot be made or changed without, by the references of UbiOps' objects."""
-        stack = self.wanted.stack
+        stack = self.desired.stack
         version = version_address(stack.deployment.name, stack.version.name)
         if address.kind is not Kind.DEPLOYMENT:
             yield deployment_address(stack.deployment.name)
         if address in self.line:
             yield from self.line
             # Which version serves is told by the services: a line is not rolled out before it has them.
-            yield from (service for service in self._wanted_of(Kind.SERVICE) if service not in self.live.owned)
+            yield from (service for service in self._desired_of(Kind.SERVICE) if service not in self.live.owned)
         match address.kind:
             case Kind.ENVIRONMENT_TAG:
-                yield from self._wanted_of(Kind.ENVIRONMENT)
+                yield from self._desired_of(Kind.ENVIRONMENT)
             case Kind.VERSION:
-                yield from (version, *self._wanted_of(*SHARED_KINDS, Kind.INSTANCE_TYPE_GROUP))
+                yield from (version, *self._desired_of(*SHARED_KINDS, Kind.INSTANCE_TYPE_GROUP))
             case Kind.ENV_VAR | Kind.PACKAGE:
                 yield version
             case Kind.SERVICE if self.line:
@@ -199,15 +199,15 @@ class _Parts:
             case Kind.SERVICE if address not in self.live.owned or self._leads_elsewhere(self.changes[address]):
                 # Where requests go on to, there must be all that answers them.
                 yield from (version, package_address(*version.names))
-                variables = self._wanted_of(Kind.ENV_VAR)
+                variables = self._desired_of(Kind.ENV_VAR)
                 yield from (variable for variable in variables if variable.names[:2] == version.names)
             case Kind.SERVICE | Kind.DEPLOYMENT | Kind.ENVIRONMENT | Kind.INSTANCE_TYPE_GROUP:
                 pass  # nothing beside the deployment
             case kind:
                 assert_never(kind)
 
-    def _wanted_of(self, *kinds: Kind) -> list[Address]:
-        return [address for address in self.wanted.state if address.kind in kinds]
+    def _desired_of(self, *kinds: Kind) -> list[Address]:
+        return [address for address in self.desired.state if address.kind in kinds]
 
     def _without_what_is_used(self, chosen: set[Address]) -> set[Address]:
         """Without deletions of what something that stays as it is still uses."""

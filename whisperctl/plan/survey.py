@@ -40,7 +40,7 @@ def surveyed(plan: Plan, api: Api) -> Plan:
     except ApiError:
         running = []
     plan = replace(plan, rollout=replace(rollout, compared=bool(running)))
-    needed = max(1, min(len(running), plan.wanted.stack.version.maximum_instances))
+    needed = max(1, min(len(running), plan.desired.stack.version.maximum_instances))
     surge, reason = _surge(api, plan.live, plan, needed)
     if plan.cost is not None:
         plan = replace(plan, cost=replace(plan.cost, surge=surge, surge_reason=reason))
@@ -56,20 +56,20 @@ def _refused_without_room(plan: Plan, rollout: LineRollout, needed: int, reason:
         "  Raise the quota, or set rollout.strategy: in_place, which replaces instances where they are: nothing "
         f"answers {down}."
     )
-    remark = Remark(source=plan.wanted.stack.source("rollout", "strategy"), text=text)
+    remark = Remark(source=plan.desired.stack.source("rollout", "strategy"), text=text)
     return replace(plan, refused=(*plan.refused, remark))
 
 
 def _with_preview_looked_at(plan: Plan, api: Api, rollout: LineRollout) -> Plan:
     """Refused where somebody else's service has the name of the gate's: else that shows only once all is built."""
-    if not plan.wanted.stack.services:
+    if not plan.desired.stack.services:
         return plan
     name = preview_name(rollout.deployment)
     service = api.find_service(name)
     if service is None or owner(service) == plan.stack:
         return plan
     text = f"{service_address(name)} is not this stack's, and the gate needs that name.\n  Rename that service."
-    remark = Remark(source=plan.wanted.stack.source("rollout", "strategy"), text=text)
+    remark = Remark(source=plan.desired.stack.source("rollout", "strategy"), text=text)
     return replace(plan, refused=(*plan.refused, remark))
 
 
@@ -78,7 +78,7 @@ def _with_permission_looked_at(plan: Plan, api: Api) -> Plan:
 
     A token that may not read its own roles, or has none on the project, tells nothing: then only UbiOps knows.
     """
-    if not plan.wanted.stack.services:
+    if not plan.desired.stack.services:
         return plan
     try:
         allowed = api.permissions_of(str(api.user()["id"]))
@@ -91,7 +91,7 @@ def _with_permission_looked_at(plan: Plan, api: Api) -> Plan:
         f"the gate deletes its temporary service, and the token lacks {DELETES_SERVICES}.\n"
         "  Give its user the role project-admin, or that permission."
     )
-    remark = Remark(source=plan.wanted.stack.source("rollout", "strategy"), text=text)
+    remark = Remark(source=plan.desired.stack.source("rollout", "strategy"), text=text)
     return replace(plan, refused=(*plan.refused, remark))
 
 
@@ -108,6 +108,6 @@ def _surge(api: Api, live: Live, plan: Plan, needed: int) -> tuple[Surge, str]:
 
 def _types(live: Live, plan: Plan) -> list[Json]:
     """The instance types of the stack's group, in the order in which UbiOps tries them."""
-    name = plan.wanted.stack.instance_type_group.name
+    name = plan.desired.stack.instance_type_group.name
     group = next((group for group in live.groups if group["name"] == name), {})
     return sorted(group.get("instance_types") or (), key=lambda item: item.get("priority") or 0)

@@ -15,7 +15,7 @@ from whisperctl.control.api import Api
 from whisperctl.plan.content import is_usable
 from whisperctl.plan.package_changes import says_the_same, settings_digest
 from whisperctl.spec import Stack
-from whisperctl.state.desired import Wanted, desired, resolve
+from whisperctl.state.desired import Desired, desired_state, resolve
 from whisperctl.state.labels import Labels
 from whisperctl.state.line import is_line, is_of_line, line_of, named
 from whisperctl.state.live import Live, rendered_by
@@ -24,17 +24,17 @@ from whisperctl.state.resources import package_address, version_address
 from whisperctl.state.rollout import rollout_of
 
 
-def with_running_package(wanted: Wanted, live: Live, api: Api) -> Wanted:
-    """What is wanted, with the package that runs where it differs from what is rendered now in our own files alone.
+def with_running_package(desired: Desired, live: Live, api: Api) -> Desired:
+    """What is desired, with the package that runs where it differs from what is rendered now in our own files alone.
 
     Raises:
         Interrupted: the user interrupted.
     """
-    return wanted if is_line(wanted.stack) else as_it_runs(wanted, live, api)
+    return desired if is_line(desired.stack) else as_it_runs(desired, live, api)
 
 
-def as_it_serves(wanted: Wanted, live: Live, api: Api) -> tuple[Wanted, Live] | None:
-    """Of a line: what is wanted and live with the version that serves, where our own files alone would make another.
+def as_it_serves(desired: Desired, live: Live, api: Api) -> tuple[Desired, Live] | None:
+    """Of a line: what is desired and live with the version that serves, where our own files alone would make another.
 
     Its name tells what it is made from, and that includes the package that it runs: so it keeps both. Where no service
     of the file is there (it was deleted, or has another name now) the deployment's default is what served.
@@ -42,13 +42,13 @@ def as_it_serves(wanted: Wanted, live: Live, api: Api) -> tuple[Wanted, Live] | 
     Raises:
         Interrupted: the user interrupted.
     """
-    stack, rollout = wanted.stack, rollout_of(wanted, live)
+    stack, rollout = desired.stack, rollout_of(desired, live)
     if rollout is None:
         return None
     serving = rollout.serving or _default(live, rollout.deployment)
     if serving in (None, stack.version.name) or not is_of_line(serving, line_of(stack)):
         return None
-    there = as_it_runs(desired(named(stack, serving), wanted.package, wanted.build), live, api)
+    there = as_it_runs(desired_state(named(stack, serving), desired.package, desired.build), live, api)
     if not there.keeps_package:
         return None
     there, beside = resolve(there, live.labels), beside_another(live, there)
@@ -59,30 +59,30 @@ def _default(live: Live, deployment: str) -> str | None:
     return next((name for name, raw in live.versions(deployment).items() if raw.get("default")), None)
 
 
-def as_it_runs(wanted: Wanted, live: Live, api: Api) -> Wanted:
-    """What is wanted, with the package that its version runs where our own files alone would make another.
+def as_it_runs(desired: Desired, live: Live, api: Api) -> Desired:
+    """What is desired, with the package that its version runs where our own files alone would make another.
 
     Raises:
         Interrupted: the user interrupted.
     """
-    stack = wanted.stack
+    stack = desired.stack
     names = (stack.deployment.name, stack.version.name)
     address = package_address(*names)
     active, labels = live.owned.get(address), Labels.of(live.owned.get(version_address(*names)))
     if active is None or address in live.renamed:
-        return wanted
+        return desired
     digest = active["digest"]
     # What somebody else uploaded has no digest that is recorded.
-    if digest == wanted.package.digest or digest != labels.digest or not _may_stay(stack, rendered_by(live, *names)):
-        return wanted
+    if digest == desired.package.digest or digest != labels.digest or not _may_stay(stack, rendered_by(live, *names)):
+        return desired
     if labels.rendering is None:
-        same = says_the_same(wanted, live, api, digest)
+        same = says_the_same(desired, live, api, digest)
     else:
-        same = labels.rendering.settings_digest == settings_digest(wanted.package.files)
+        same = labels.rendering.settings_digest == settings_digest(desired.package.files)
     if not same:
-        return wanted
-    as_it_runs = {address: replace(wanted.state[address], fields={"digest": digest})}
-    return replace(wanted, state={**wanted.state, **as_it_runs}, declared={**wanted.declared, **as_it_runs})
+        return desired
+    as_it_runs = {address: replace(desired.state[address], fields={"digest": digest})}
+    return replace(desired, state={**desired.state, **as_it_runs}, declared={**desired.declared, **as_it_runs})
 
 
 def _may_stay(stack: Stack, tool: str | None) -> bool:

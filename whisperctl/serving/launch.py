@@ -192,9 +192,9 @@ def backend_is_variable(stack: Stack) -> bool:
 
 def batched_tokens(stack: Stack, model: KnownModel | None) -> int | None:
     """Tokens of one engine step; None leaves vLLM's own default."""
-    wanted, seqs = stack.vllm.max_num_batched_tokens, sequences(stack, model)
-    if wanted != "auto":
-        return wanted
+    declared, seqs = stack.vllm.max_num_batched_tokens, sequences(stack, model)
+    if declared != "auto":
+        return declared
     gpu = catalog.gpu(stack.instance_type_group.gpu)
     tuned = catalog.tuning(gpu.name, model).max_num_batched_tokens
     # Left alone, vLLM takes no more than max_num_seqs clips' worth of decoder tokens.
@@ -206,15 +206,15 @@ def batched_tokens(stack: Stack, model: KnownModel | None) -> int | None:
 
 def sequences(stack: Stack, model: KnownModel | None) -> int | None:
     """Clips decoded at the same time; None leaves vLLM's own default."""
-    wanted = stack.vllm.max_num_seqs
-    return catalog.tuning(stack.instance_type_group.gpu, model).max_num_seqs if wanted == "auto" else wanted
+    declared = stack.vllm.max_num_seqs
+    return catalog.tuning(stack.instance_type_group.gpu, model).max_num_seqs if declared == "auto" else declared
 
 
 def dtype(stack: Stack) -> str | None:
     """The number format of the weights; None leaves it to vLLM."""
-    wanted, gpu = stack.vllm.dtype, stack.instance_type_group.gpu
-    if wanted != "auto":
-        return wanted
+    declared, gpu = stack.vllm.dtype, stack.instance_type_group.gpu
+    if declared != "auto":
+        return declared
     return {"T4": "float16", "CPU": "bfloat16"}.get(gpu)
 
 
@@ -264,8 +264,8 @@ def _sharing(stack: Stack, model: KnownModel | None, flags: Mapping[str, Any]) -
 def _plugins(stack: Stack, sharing: Sharing | None, api_servers_at_most: int) -> Iterator[str]:
     if sharing and sharing.encoder_graphs:
         yield ENCODER_MODULE
-    wanted = stack.vllm.api_server_count
-    servers = api_servers_at_most if wanted == "auto" else wanted
+    declared = stack.vllm.api_server_count
+    servers = api_servers_at_most if declared == "auto" else declared
     if servers > 1 and catalog.within(stack.vllm.version, *OWN_SOCKETS):
         yield FRONT_ENDS_MODULE
 

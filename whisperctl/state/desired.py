@@ -38,7 +38,7 @@ ENVIRONMENT_DESCRIPTION = "Python environments of the stacks of this project, on
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Wanted:
+class Desired:
     """One stack with what was rendered from it, as the state it wants."""
 
     stack: Stack
@@ -59,11 +59,11 @@ class Wanted:
         return bool(self.state[address].fields["digest"] != self.package.digest)
 
 
-def desired(stack: Stack, package: Package, build: EnvironmentBuild | None) -> Wanted:
+def desired_state(stack: Stack, package: Package, build: EnvironmentBuild | None) -> Desired:
     """The state that `stack` wants, every managed field present."""
     made = _resources(stack, package, build)
     state = {item.address: replace(item, ignored=ignored_paths(stack, item.address)) for item in made}
-    return Wanted(stack=stack, package=package, build=build, state=state, declared=state, digest=digest_of(state))
+    return Desired(stack=stack, package=package, build=build, state=state, declared=state, digest=digest_of(state))
 
 
 def digest_of(state: State) -> str:
@@ -142,14 +142,14 @@ def _service(stack: Stack, service: Service) -> Resource:
     )
 
 
-def resolve(wanted: Wanted, live_labels: Mapping[Address, Labels]) -> Wanted:
-    """`wanted` with what the live objects' own labels decide; `live_labels` are those of each owned object."""
-    stack = wanted.stack
+def resolve(desired: Desired, live_labels: Mapping[Address, Labels]) -> Desired:
+    """`desired` with what the live objects' own labels decide; `live_labels` are those of each owned object."""
+    stack = desired.stack
     version = version_address(stack.deployment.name, stack.version.name)
     fingerprints = live_labels.get(version, Labels({})).secrets
     paused = _pause(stack, live_labels)
-    state = dict(wanted.state)
-    for address, resource in wanted.state.items():
+    state = dict(desired.state)
+    for address, resource in desired.state.items():
         fields = _with_left(resource, live_labels.get(address, Labels({})))
         if address == version and paused is not None:
             fields["minimum_instances"] = 0
@@ -163,7 +163,7 @@ def resolve(wanted: Wanted, live_labels: Mapping[Address, Labels]) -> Wanted:
         is_ours_to_set = address in live_labels and () not in state[address].ignored
         if variable.secret and is_ours_to_set and not secret.matches(variable.value, written):
             state[address] = replace(state[address], fields={"value": Masked.SECRET_CHANGED, "secret": True})
-    return replace(wanted, state=state, paused=paused)
+    return replace(desired, state=state, paused=paused)
 
 
 def _pause(stack: Stack, live_labels: Mapping[Address, Labels]) -> int | None:

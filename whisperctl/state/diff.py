@@ -23,7 +23,7 @@ class FieldChange:
     before: Any
     after: Any
     names: tuple[str, ...] = ()
-    """The environment variables that the wanted value was made of."""
+    """The environment variables that the desired value was made of."""
 
 
 def differing_fields(

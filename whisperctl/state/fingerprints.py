@@ -26,9 +26,9 @@ from whisperctl.state.resources import (
 )
 
 
-def live_digest(objects: Mapping[Address, Json], wanted: State) -> str:
+def live_digest(objects: Mapping[Address, Json], desired: State) -> str:
     """32 hex digits over everything that the stack owns, without our own labels and what it ignores."""
-    ignored = {address: resource.ignored for address, resource in wanted.items()}
+    ignored = {address: resource.ignored for address, resource in desired.items()}
     owned = sorted(
         (str(a), without(_lasting_fields(a, raw), ignored.get(a, ())))
         for a, raw in objects.items()
@@ -58,7 +58,7 @@ VOLATILE = frozenset(
 """Fields that change without anybody changing the object; outside every fingerprint."""
 
 
-def fingerprint(address: Address, raw: Json | None, wanted: State) -> str:
+def fingerprint(address: Address, raw: Json | None, desired: State) -> str:
     """What tells whether an object was changed by anybody: 16 hex digits, or `absent`."""
     if raw is None:
         return "absent"
@@ -66,7 +66,7 @@ def fingerprint(address: Address, raw: Json | None, wanted: State) -> str:
         # All stacks share it and write its digest: only what a plan compares, and whose it is.
         compared = [raw["id"], raw["description"], Labels.of(raw).owner]
         return hashlib.sha256(json.dumps(compared).encode()).hexdigest()[:16]
-    resource = wanted.get(address)
+    resource = desired.get(address)
     fields = {key: value for key, value in raw.items() if key not in VOLATILE}
     if resource is not None and resource.ignored:
         fields = without(fields, resource.ignored) | {"id": raw.get("id")}

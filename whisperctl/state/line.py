@@ -15,7 +15,7 @@ from typing import Final
 
 from whisperctl.spec import Stack
 from whisperctl.state import secret
-from whisperctl.state.desired import Wanted
+from whisperctl.state.desired import Desired
 from whisperctl.state.resources import SERVER_DEFAULTS, Kind, package_address, version_address
 
 CONTENT_FIELDS: Final = frozenset(
@@ -38,16 +38,16 @@ def line_of(stack: Stack) -> str:
     return stack.version.line or stack.version.name
 
 
-def content_digest(wanted: Wanted, project: str) -> str:
+def content_digest(desired: Desired, project: str) -> str:
     """Eight hex digits of what a version is made from: package, environment, group, env vars, secrets, health check."""
-    stack = wanted.stack
+    stack = desired.stack
     names = (stack.deployment.name, stack.version.name)
-    fields = wanted.declared[version_address(*names)].fields
+    fields = desired.declared[version_address(*names)].fields
     defaults = SERVER_DEFAULTS[Kind.VERSION]
-    ignored = {path[0] for path in wanted.declared[version_address(*names)].ignored if path}
+    ignored = {path[0] for path in desired.declared[version_address(*names)].ignored if path}
     content = {
         "version": {name: fields.get(name, defaults.get(name)) for name in sorted(CONTENT_FIELDS - ignored)},
-        "package": wanted.declared[package_address(*names)].fields["digest"],
+        "package": desired.declared[package_address(*names)].fields["digest"],
         "env": {
             item.name: [secret.fingerprint(item.value, project, stack.name, item.name) if item.secret else item.value,
                         item.secret]

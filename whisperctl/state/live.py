@@ -1,4 +1,4 @@
-"""What UbiOps holds of one stack, in the shape of what is wanted; `reading` makes it. Pure values."""
+"""What UbiOps holds of one stack, in the shape of what is desired; `reading` makes it. Pure values."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, assert_never
 
 from whisperctl.control.api import Json
-from whisperctl.state.desired import Wanted
+from whisperctl.state.desired import Desired
 from whisperctl.state.diff import is_trimmed
 from whisperctl.state.inherited import Inherited
 from whisperctl.state.labels import Labels
@@ -32,9 +32,9 @@ class Live:
 
     owned: Mapping[Address, Json]
     foreign: Mapping[Address, Json]
-    """Wanted names that are taken by objects without our label."""
+    """Desired names that are taken by objects without our label."""
     fingerprints: Mapping[Address, str]
-    """Of every object that a plan is made from; a wanted one that does not exist is `absent`."""
+    """Of every object that a plan is made from; a desired one that does not exist is `absent`."""
     unowned_versions: Mapping[str, Sequence[str]] = field(default_factory=dict)
     """Deployment name -> versions in it that are not ours: such a deployment is not deleted."""
     copies: Mapping[Address, str] = field(default_factory=dict)
@@ -42,9 +42,9 @@ class Live:
     used_by: Mapping[Address, Sequence[str]] = field(default_factory=dict)
     """Owned deployment or version -> services that are not ours and route to it: UbiOps does not delete it."""
     tag_status: str = ""
-    """Status of the wanted tag when it exists and is not available."""
+    """Status of the desired tag when it exists and is not available."""
     group_exists: bool = True
-    """Whether a group of the wanted name exists."""
+    """Whether a group of the desired name exists."""
     group_names: Sequence[str] = ()
     """All groups of the project, for the message when it does not."""
     renamed: Mapping[Address, Address] = field(default_factory=dict)
@@ -56,7 +56,7 @@ class Live:
     missing_types: Sequence[str] = ()
     """Instance types that the file names and the project lacks."""
     inherited: Sequence[Inherited] = ()
-    """Env vars of the deployment or the project that steer what runs in the wanted version."""
+    """Env vars of the deployment or the project that steer what runs in the desired version."""
     stacks: Mapping[str, str] = field(default_factory=dict)
     """Every stack that has a deployment in the project -> where it was applied from; empty where that is not known."""
 
@@ -114,21 +114,21 @@ def rendered_by(live: Live, deployment: str, version: str) -> str | None:
     return "0.1" if labels.is_of_first_version else labels.tool
 
 
-def is_sealed(wanted: Wanted, live: Live) -> bool:
+def is_sealed(desired: Desired, live: Live) -> bool:
     """Whether the spec is the one that was last applied, to the end."""
-    deployment = live.owned.get(deployment_address(wanted.stack.deployment.name))
-    return Labels.of(deployment).digest == wanted.digest
+    deployment = live.owned.get(deployment_address(desired.stack.deployment.name))
+    return Labels.of(deployment).digest == desired.digest
 
 
-def trims(wanted: Wanted, live: Live) -> frozenset[str]:
+def trims(desired: Desired, live: Live) -> frozenset[str]:
     """The fields (`field_name`) that UbiOps was seen to take white space off the ends of, as a label tells."""
-    return Labels.of(live.owned.get(deployment_address(wanted.stack.deployment.name))).trimmed
+    return Labels.of(live.owned.get(deployment_address(desired.stack.deployment.name))).trimmed
 
 
-def trimming(wanted: Wanted, live: Live, left_out: Collection[Address]) -> frozenset[str]:
+def trimming(desired: Desired, live: Live, left_out: Collection[Address]) -> frozenset[str]:
     """The same as it is seen now, right after an apply of all but `left_out`; of other fields what the label told."""
-    state, seen = live.state, dict.fromkeys(trims(wanted, live), True)
-    for address, resource in wanted.state.items():
+    state, seen = live.state, dict.fromkeys(trims(desired, live), True)
+    for address, resource in desired.state.items():
         if address in state and address not in left_out:
             now = state[address].fields
             answers = {name: is_trimmed(now.get(name), text) for name, text in resource.fields.items()}

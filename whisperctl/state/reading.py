@@ -13,9 +13,9 @@ from itertools import chain
 
 from whisperctl.control.api import Api, Json
 from whisperctl.spec import Stack
-from whisperctl.state.desired import Wanted
+from whisperctl.state.desired import Desired
 from whisperctl.state.fingerprints import fingerprint
-from whisperctl.state.group_types import missing_types, project_types, wanted_types
+from whisperctl.state.group_types import declared_types, missing_types, project_types
 from whisperctl.state.inherited import Inherited, inherited_variables, project_variables, to_be_inherited
 from whisperctl.state.labels import Labels, new
 from whisperctl.state.line import is_line
@@ -66,7 +66,7 @@ def read_project(api: Api, pool: ThreadPoolExecutor, environments: bool) -> Call
     return wait
 
 
-def read_live(api: Api, wanted: Sequence[Wanted], parallelism: int, destroy: bool = False) -> list[Live]:
+def read_live(api: Api, desired: Sequence[Desired], parallelism: int, destroy: bool = False) -> list[Live]:
     """The live side of each stack, in their order; `parallelism` requests at a time at most.
 
     With `destroy` every version of a deployment is looked at: deleting it would delete those of others too.
@@ -77,9 +77,9 @@ def read_live(api: Api, wanted: Sequence[Wanted], parallelism: int, destroy: boo
     with ThreadPoolExecutor(parallelism) as pool:
         waiting = read_project(api, pool, environments=True)
         # The details of what the spec names are asked for at once, without waiting for the lists: one round trip.
-        versions = [pool.submit(api.version, w.stack.deployment.name, w.stack.version.name) for w in wanted]
-        env_vars = [pool.submit(api.env_vars, w.stack.deployment.name, w.stack.version.name) for w in wanted]
-        details = [{name: pool.submit(api.find_service, name) for name in _services_to_detail(w)} for w in wanted]
+        versions = [pool.submit(api.version, w.stack.deployment.name, w.stack.version.name) for w in desired]
+        env_vars = [pool.submit(api.env_vars, w.stack.deployment.name, w.stack.version.name) for w in desired]
+        details = [{name: pool.submit(api.find_service, name) for name in _services_to_detail(w)} for w in desired]
         project = waiting()
         named = [
             _Named(
@@ -89,19 +89,21 @@ def read_live(api: Api, wanted: Sequence[Wanted], parallelism: int, destroy: boo
             )
             for version, variables, services in zip(versions, env_vars, details, strict=True)
         ]
-        groups = [w.stack.instance_type_group for w in wanted]
+        groups = [w.stack.instance_type_group for w in desired]
         more = _More(
             variables=project_variables(api) if any(each.version is None for each in named) else (),
             types=project_types(api, project.groups, groups),
         )
         return list(
-            pool.map(lambda pair: _live(api, project, pair[0], pair[1], destroy, more), zip(wanted, named, strict=True))
+            pool.map(
+                lambda pair: _live(api, project, pair[0], pair[1], destroy, more), zip(desired, named, strict=True)
+            )
         )
 
 
-def beside_another(live: Live, wanted: Wanted) -> Live:
+def beside_another(live: Live, desired: Desired) -> Live:
     """The same objects, of which another state is wanted: one with another of the versions that were looked at."""
-    return replace(live, fingerprints=_fingerprints(wanted, live.owned))
+    return replace(live, fingerprints=_fingerprints(desired, live.owned))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -121,22 +123,22 @@ class _More:
     types: Sequence[Json]
 
 
-def _services_to_detail(wanted: Wanted) -> list[str]:
-    """The services whose list entry does not tell every wanted field."""
+def _services_to_detail(desired: Desired) -> list[str]:
+    """The services whose list entry does not tell every desired field."""
     return [
         address.names[0]
-        for address, resource in wanted.state.items()
+        for address, resource in desired.state.items()
         if address.kind is Kind.SERVICE and not SERVICE_LIST_FIELDS.issuperset(resource.fields)
     ]
 
 
-def _live(api: Api, project: Project, wanted: Wanted, named: _Named, destroy: bool, more: _More) -> Live:
-    stack = wanted.stack
+def _live(api: Api, project: Project, desired: Desired, named: _Named, destroy: bool, more: _More) -> Live:
+    stack = desired.stack
     deployments = _deployments(project, stack)
     objects, unowned = dict(deployments), dict[str, list[str]]()
     for raw in deployments.values():
         if owner(raw) in stack.owners:
-            doomed = destroy or _is_fixed_otherwise(raw, wanted)
+            doomed = destroy or _is_fixed_otherwise(raw, desired)
             objects |= _versions(api, raw, stack, named, unowned, doomed)
     objects |= _services(api, project, stack, named)
     owned, foreign = _parted(objects, lambda raw: owner(raw) in stack.owners)
@@ -145,14 +147,14 @@ def _live(api: Api, project: Project, wanted: Wanted, named: _Named, destroy: bo
             ours, theirs = _env_vars(api, address, raw, stack, named)
             owned |= ours | _package(address, raw)
             foreign |= theirs
-    group_owned, group_foreign, group_exists = _groups(project, wanted, owned)
-    environment_owned, environment_foreign, tag_status = _environment(project, wanted)
+    group_owned, group_foreign, group_exists = _groups(project, desired, owned)
+    environment_owned, environment_foreign, tag_status = _environment(project, desired)
     owned |= group_owned | environment_owned
     foreign |= group_foreign | environment_foreign
     return Live(
         owned=owned,
-        foreign={address: raw for address, raw in foreign.items() if address in wanted.state},
-        fingerprints=_fingerprints(wanted, owned),
+        foreign={address: raw for address, raw in foreign.items() if address in desired.state},
+        fingerprints=_fingerprints(desired, owned),
         unowned_versions=unowned,
         copies=_copies(project, stack),
         used_by=_used_by(project, stack, owned),
@@ -160,7 +162,7 @@ def _live(api: Api, project: Project, wanted: Wanted, named: _Named, destroy: bo
         group_exists=group_exists,
         group_names=[group["name"] for group in project.groups],
         groups=project.groups,
-        group_types=wanted_types(project.groups, more.types, stack.instance_type_group),
+        group_types=declared_types(project.groups, more.types, stack.instance_type_group),
         missing_types=missing_types(project.groups, more.types, stack.instance_type_group),
         inherited=_inherited(api, project, stack, named, more.variables),
         stacks=_stacks(project),
@@ -207,9 +209,9 @@ def _copies(project: Project, stack: Stack) -> dict[Address, str]:
     }
 
 
-def _is_fixed_otherwise(deployment: Json, wanted: Wanted) -> bool:
+def _is_fixed_otherwise(deployment: Json, desired: Desired) -> bool:
     """Whether the deployment must be replaced, because what cannot be changed differs."""
-    resource = wanted.state.get(deployment_address(deployment["name"]))
+    resource = desired.state.get(deployment_address(deployment["name"]))
     fields = resource.fields if resource else {}
     return any(name in fields and deployment.get(name) != fields[name] for name in IMMUTABLE[Kind.DEPLOYMENT])
 
@@ -219,16 +221,16 @@ def _versions(
 ) -> dict[Address, Json]:
     """The stack's versions in one deployment; all are looked at unless its label says that there is only the one."""
     name = deployment["name"]
-    wanted = stack.version.name if name == stack.deployment.name else None
-    versions = {version_address(name, wanted): named.version} if wanted and named.version else {}
-    line = wanted is not None and is_line(stack)
-    if not (doomed or wanted is None or line) and Labels.of(deployment).version == wanted:
+    desired = stack.version.name if name == stack.deployment.name else None
+    versions = {version_address(name, desired): named.version} if desired and named.version else {}
+    line = desired is not None and is_line(stack)
+    if not (doomed or desired is None or line) and Labels.of(deployment).version == desired:
         return versions
     # Of versions that only sleep for a rollback the list tells enough.
     asleep = line and not doomed and bool(versions)
     for item in api.versions(name):
         other = item["version"]
-        if other == wanted:
+        if other == desired:
             is_ours = owner(item) in stack.owners
         elif is_ours := _is_ours(item, stack):
             detail = item if asleep else api.version(name, other)
@@ -239,12 +241,12 @@ def _versions(
 
 
 def _services(api: Api, project: Project, stack: Stack, named: _Named) -> dict[Address, Json]:
-    wanted = {service.name for service in stack.services}
+    desired = {service.name for service in stack.services}
     services = {}
     for name, raw in project.services.items():
-        if name in wanted or _is_ours(raw, stack):
+        if name in desired or _is_ours(raw, stack):
             detail = named.services.get(name)
-            if detail is None and name in wanted and not SERVICE_LIST_FIELDS.issuperset(Labels.of(raw).tracked_fields):
+            if detail is None and name in desired and not SERVICE_LIST_FIELDS.issuperset(Labels.of(raw).tracked_fields):
                 # It has left the spec and goes back to its default: the list does not tell what it is now.
                 detail = api.find_service(name)
             services[service_address(name)] = detail or raw
@@ -301,10 +303,10 @@ def _package(version: Address, raw: Json) -> dict[Address, Json]:
 
 
 def _groups(
-    project: Project, wanted: Wanted, owned: Mapping[Address, Json]
+    project: Project, desired: Desired, owned: Mapping[Address, Json]
 ) -> tuple[dict[Address, Json], dict[Address, Json], bool]:
-    """The managed groups that the deployments' labels name, foreign ones of the wanted name, and whether it exists."""
-    group = wanted.stack.instance_type_group
+    """The managed groups that the deployments' labels name, foreign ones of the desired name, and whether it exists."""
+    group = desired.stack.instance_type_group
     labels = [Labels.of(raw) for address, raw in owned.items() if address.kind is Kind.DEPLOYMENT]
     ids, begun = set(chain(*(each.group_ids for each in labels))), set(chain(*(each.groups_begun for each in labels)))
     ours = {group_address(raw["name"]): raw for raw in project.groups if raw["name"] in begun}
@@ -321,8 +323,8 @@ def _with_its_owner(project: Project, group: Json) -> Json:
     return group | {"labels": new(owner=owner(next(owners, None)))}
 
 
-def _environment(project: Project, wanted: Wanted) -> tuple[dict[Address, Json], dict[Address, Json], str]:
-    build = wanted.build
+def _environment(project: Project, desired: Desired) -> tuple[dict[Address, Json], dict[Address, Json], str]:
+    build = desired.build
     if build is None or project.environment is None:
         return {}, {}, ""
     address = environment_address(build.name)
@@ -335,6 +337,6 @@ def _environment(project: Project, wanted: Wanted) -> tuple[dict[Address, Json],
     return owned, {}, tag["status"] if tag is not None and tag["status"] != "available" else ""
 
 
-def _fingerprints(wanted: Wanted, owned: Mapping[Address, Json]) -> dict[Address, str]:
-    absent = {address: "absent" for address in wanted.state if address not in owned}
-    return absent | {address: fingerprint(address, raw, wanted.state) for address, raw in owned.items()}
+def _fingerprints(desired: Desired, owned: Mapping[Address, Json]) -> dict[Address, str]:
+    absent = {address: "absent" for address in desired.state if address not in owned}
+    return absent | {address: fingerprint(address, raw, desired.state) for address, raw in owned.items()}

@@ -1,4 +1,4 @@
-"""Live objects that had another name: taken for the wanted ones, so that they are renamed and not made again."""
+"""Live objects that had another name: taken for the desired ones, so that they are renamed and not made again."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from whisperctl.control.api import Api, Json
 from whisperctl.spec import Stack
-from whisperctl.state.desired import Wanted, desired
+from whisperctl.state.desired import Desired, desired_state
 from whisperctl.state.fingerprints import fingerprint
 from whisperctl.state.live import Live
 from whisperctl.state.moves import Moves, is_declared, moves_of
@@ -18,7 +18,7 @@ from whisperctl.state.resources import Address, Kind, hangs_on
 T = TypeVar("T")
 
 
-def renamed(wanted: Wanted, live: Live, old: Address, new: Address) -> Live:
+def renamed(desired: Desired, live: Live, old: Address, new: Address) -> Live:
     """`live` with the object at `old`, and what hangs on it and leads to it, under the name that it will have.
 
     What is `live.renamed` afterwards is what has to be renamed on UbiOps before anything else is written.
@@ -26,8 +26,8 @@ def renamed(wanted: Wanted, live: Live, old: Address, new: Address) -> Live:
     assert old.kind is new.kind
     live = _following(live, old, new)
     owned = {_moved(address, old, new): raw for address, raw in live.owned.items()}
-    fingerprints = {address: fingerprint(address, owned.get(address), wanted.state) for address in wanted.state}
-    fingerprints |= {address: fingerprint(address, raw, wanted.state) for address, raw in owned.items()}
+    fingerprints = {address: fingerprint(address, owned.get(address), desired.state) for address in desired.state}
+    fingerprints |= {address: fingerprint(address, raw, desired.state) for address, raw in owned.items()}
     return replace(
         live,
         owned=owned,
@@ -55,12 +55,12 @@ def read_moves(api: Api, stacks: Sequence[Stack]) -> dict[int, Moves]:
     return moves
 
 
-def read_moved(api: Api, wanted: Wanted, moves: Moves, parallelism: int) -> Live:
+def read_moved(api: Api, desired: Desired, moves: Moves, parallelism: int) -> Live:
     """The live side of one stack, every version looked at, with what is to be renamed under its new names."""
-    before = moves.before(wanted.stack)
-    [live] = read_live(api, [desired(before, wanted.package, wanted.build)], parallelism, destroy=True)
+    before = moves.before(desired.stack)
+    [live] = read_live(api, [desired_state(before, desired.package, desired.build)], parallelism, destroy=True)
     for old, new in moves.renames:
-        live = renamed(wanted, live, old, new)
+        live = renamed(desired, live, old, new)
     return live
 
 

@@ -1,7 +1,7 @@
 """What a plan talks about: kinds, addresses, resources, and the state that both sides are turned into.
 
-Desired and live are the same type, so that a diff compares like with like: `desired` fills a State from a Stack, `live`
-fills one from UbiOps. Types and tables only.
+Desired and live are the same type, so that a diff compares like with like: `desired_state` fills a State from a Stack,
+`live` fills one from UbiOps. Types and tables only.
 """
 
 from __future__ import annotations
@@ -122,7 +122,7 @@ class Resource:
     address: Address
     fields: Mapping[str, Any]
     ignored: tuple[FieldPath, ...] = ()
-    """Of a wanted one: fields that somebody else sets once it exists; `()` among them stands for all."""
+    """Of a desired one: fields that somebody else sets once it exists; `()` among them stands for all."""
 
 
 State = Mapping[Address, Resource]

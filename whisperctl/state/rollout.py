@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from whisperctl.control.api import Json
 from whisperctl.spec import Stack
-from whisperctl.state.desired import Wanted
+from whisperctl.state.desired import Desired
 from whisperctl.state.labels import Labels
 from whisperctl.state.line import is_line, is_of_line, line_of
 from whisperctl.state.live import Live
@@ -71,15 +71,15 @@ def preview_name(deployment: str) -> str:
     return deployment[: LONGEST_NAME - len(PREVIEW_SUFFIX)] + PREVIEW_SUFFIX
 
 
-def rollout_of(wanted: Wanted, live: Live) -> LineRollout | None:
+def rollout_of(desired: Desired, live: Live) -> LineRollout | None:
     """Where the stack's line stands; None for a stack that is changed in place."""
-    stack = wanted.stack
+    stack = desired.stack
     if not is_line(stack):
         return None
     deployment, new = stack.deployment.name, stack.version.name
     versions = live.versions(deployment)
     records = {name: Labels.of(raw).rollout for name, raw in versions.items()}
-    lead = _leads_to(wanted, live, versions)
+    lead = _leads_to(desired, live, versions)
     serving = _serving(new, lead)
     record = records.get(new)
     state = record.state if record is not None else None
@@ -106,13 +106,13 @@ def _has_passed(state: RolloutState | None, *, has_services: bool) -> bool:
     return has_services if state is None else state in ("passed", "served", "left")
 
 
-def _leads_to(wanted: Wanted, live: Live, versions: Mapping[str, Json]) -> list[str]:
+def _leads_to(desired: Desired, live: Live, versions: Mapping[str, Json]) -> list[str]:
     """The version that each live service of the stack leads to; without services the deployment's default."""
     default = next((name for name, raw in versions.items() if raw.get("default")), None)
-    if not wanted.stack.services:
+    if not desired.stack.services:
         return [default] if default else []
-    raws = (live.owned.get(service_address(service.name)) for service in wanted.stack.services)
-    deployment = wanted.stack.deployment.name
+    raws = (live.owned.get(service_address(service.name)) for service in desired.stack.services)
+    deployment = desired.stack.deployment.name
     names = [str(raw.get("version") or default) for raw in raws if raw and raw.get("deployment") == deployment]
     return [name for name in names if name in versions]
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from whisperctl.control.api import Api, Json
-from whisperctl.state.desired import Wanted
+from whisperctl.state.desired import Desired
 from whisperctl.state.labels import KEPT_REVISIONS, Labels
 from whisperctl.state.live import ENVIRONMENT, Live
 from whisperctl.state.ownership import SHARED, owner
@@ -16,7 +16,7 @@ from whisperctl.state.resources import Address, Kind, environment_address, packa
 from whisperctl.state.rollout import rollout_of
 
 
-def touched_tags(wanted: Wanted, live: Live, destroy: bool) -> set[str]:
+def touched_tags(desired: Desired, live: Live, destroy: bool) -> set[str]:
     """Tags that this stack uses, keeps or has still to delete; on destroy also the one that the spec would use."""
     tags = set()
     for address, raw in live.owned.items():
@@ -24,8 +24,8 @@ def touched_tags(wanted: Wanted, live: Live, destroy: bool) -> set[str]:
             tags |= _tags_of(raw)
         elif address.kind is Kind.DEPLOYMENT:
             tags |= set(Labels.of(raw).tags)
-    if destroy and wanted.build is not None:
-        tags.add(wanted.build.tag)  # an apply that was cut off while it replaced the deployment may have left it
+    if destroy and desired.build is not None:
+        tags.add(desired.build.tag)  # an apply that was cut off while it replaced the deployment may have left it
     return tags
 
 
@@ -34,35 +34,35 @@ def _tags_of(version: Json) -> set[str]:
     return tags | ({str(version["environment_tag"])} if version.get("environment_name") == ENVIRONMENT else set())
 
 
-def needed_tags(wanted: Wanted, live: Live, destroy: bool) -> set[str]:
+def needed_tags(desired: Desired, live: Live, destroy: bool) -> set[str]:
     """Tags that the stack needs once its plan is applied: its own, and those of the revisions kept for a rollback."""
     if destroy:
         return set()
-    stack = wanted.stack
+    stack = desired.stack
     recorded = Labels.of(live.owned.get(version_address(stack.deployment.name, stack.version.name))).revisions
-    package = wanted.state[package_address(stack.deployment.name, stack.version.name)]
+    package = desired.state[package_address(stack.deployment.name, stack.version.name)]
     uploads = not recorded or recorded[0].digest != package.fields["digest"]
     needed = {item.tag for item in (recorded[: KEPT_REVISIONS - 1] if uploads else recorded)}
-    rollout = rollout_of(wanted, live)
+    rollout = rollout_of(desired, live)
     asleep = [version_address(rollout.deployment, name) for name in rollout.kept] if rollout else []
     needed |= {tag for address in asleep for tag in _tags_of(live.owned[address])}
-    return needed | ({wanted.build.tag} if wanted.build else set())
+    return needed | ({desired.build.tag} if desired.build else set())
 
 
-def retired_tags(api: Api, wanted: Sequence[Wanted], lives: Sequence[Live], destroy: bool) -> list[list[Address]]:
+def retired_tags(api: Api, desired: Sequence[Desired], lives: Sequence[Live], destroy: bool) -> list[list[Address]]:
     """For each stack the tags (at last the environment too) to delete after its plan; each goes to one stack only."""
-    stacks = list(zip(wanted, lives, strict=True))
+    stacks = list(zip(desired, lives, strict=True))
     needed = {tag for want, live in stacks for tag in needed_tags(want, live, destroy)}
     candidates = [touched_tags(want, live, destroy) - needed for want, live in stacks]
-    retired: list[list[Address]] = [[] for _ in wanted]
+    retired: list[list[Address]] = [[] for _ in desired]
     if not any(candidates) or owner(api.environment(ENVIRONMENT)) != SHARED:
         return retired
     existing = {tag["name"] for tag in api.tags(ENVIRONMENT) or []}
-    elsewhere = _needed_elsewhere(api, {want.stack.name for want in wanted})
+    elsewhere = _needed_elsewhere(api, {want.stack.name for want in desired})
     free = _unused(api, (existing & set().union(*candidates)) - elsewhere, lives)
     is_last = free == existing and not needed and not elsewhere
     # By name, so that two applies of the same stacks never wait for each other in a circle.
-    order = sorted(range(len(wanted)), key=lambda position: wanted[position].stack.name)
+    order = sorted(range(len(desired)), key=lambda position: desired[position].stack.name)
     for position in order:
         retired[position] = [tag_address(ENVIRONMENT, tag) for tag in sorted(candidates[position] & free)]
         free -= candidates[position]

@@ -77,9 +77,9 @@ def _groups(tokens: list[str], count: int) -> list[list[str]]:
     groups: list[list[str]] = [[]]
     done = 0
     for index, token in enumerate(tokens):
-        left, wanted = len(tokens) - index, count - len(groups)
+        left, missing = len(tokens) - index, count - len(groups)
         full = done + (len(token) + 1) / 2 > total * len(groups) / count
-        if groups[-1] and wanted and (full or left <= wanted):
+        if groups[-1] and missing and (full or left <= missing):
             groups.append([])
         groups[-1].append(token)
         done += len(token) + 1

@@ -322,14 +322,14 @@ class Pace:
         assert self._best is not None
         level = self._best.level
         ceiling = self._ceiling if now - self._lifted < 100 * self._best.latency else MOST
-        wanted = {
+        target = {
             "twice": min(2 * level, ceiling),
             "more": min(max(level + 1, round(level * _STEP)), ceiling),
             "half": max(1, level // 2),
             "less": max(1, min(level - 1, round(level / _STEP))),
         }[trying]
-        self._trying = trying if wanted != level else None
-        self._move(wanted, now)
+        self._trying = trying if target != level else None
+        self._move(target, now)
 
     def _back(self, best: _Judged, now: float) -> None:
         if self._trying == "half":

@@ -23,20 +23,20 @@ _TERMINOLOGIC = {
 """Three-letter tags of containers (ISO 639-2, both kinds) -> Whisper's codes (ISO 639-1)."""
 
 
-def chosen(tracks: Sequence[Track], wanted: str | None) -> Track:
-    """The track `wanted`: a number from 1, or a language as a code of two or three letters; None is the first.
+def chosen(tracks: Sequence[Track], choice: str | None) -> Track:
+    """The track `choice`: a number from 1, or a language as a code of two or three letters; None is the first.
 
     Raises:
         WhisperctlError: there is none; the message follows the recording's name.
     """
-    if wanted is None:
+    if choice is None:
         return tracks[0]
-    if wanted.isdecimal():
-        match = [one for one in tracks if one.number == int(wanted)]
+    if choice.isdecimal():
+        match = [one for one in tracks if one.number == int(choice)]
     else:
-        match = [one for one in tracks if one.language and _code(one.language) == _code(wanted)]
+        match = [one for one in tracks if one.language and _code(one.language) == _code(choice)]
     if not match:
-        raise WhisperctlError(f"has no sound track {wanted}, only {listed(tracks)}.")
+        raise WhisperctlError(f"has no sound track {choice}, only {listed(tracks)}.")
     return match[0]
 
 

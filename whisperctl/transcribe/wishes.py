@@ -46,7 +46,7 @@ class Wishes:
     def written_down(self, shape: str) -> str:
         """Everything that decides what a transcript in the format `shape` holds."""
         ask = self.ask
-        wanted: dict[str, object] = {
+        document: dict[str, object] = {
             "format": shape,
             "model": ask.model,
             "revision": self.revision,
@@ -58,7 +58,7 @@ class Wishes:
             "track": self.track,
         }
         if shape in ("srt", "vtt"):
-            wanted["limits"] = [self.limits.width, self.limits.lines, self.limits.seconds]
+            document["limits"] = [self.limits.width, self.limits.lines, self.limits.seconds]
         if shape in ("verbose_json", "vtt", "srt"):
-            wanted["words"] = self.words
-        return json.dumps(wanted, sort_keys=True)
+            document["words"] = self.words
+        return json.dumps(document, sort_keys=True)

@@ -79,7 +79,7 @@ def _nothing(entry: Drift) -> str:
 
 
 def _absent(entry: Drift) -> str:
-    name = entry.plan.wanted.stack.deployment.name
+    name = entry.plan.desired.stack.deployment.name
     if entry.unread:
         cause = f"whether it ever was, the audit trail would tell, which cannot be read: {entry.unread}"
     elif (deleted := entry.deployment_deleted) is not None:

@@ -55,7 +55,7 @@ def line_rollback_text(stack: Stack, rollback: LineRollback) -> str:
         f"  {target.name} is woken and passes its gate; then {services} leads to it, and {rollback.serving} sleeps.",
         "  Nothing is uploaded or built; its env vars come back with it. The stack file stays as it is.",
     ]
-    if rollback.plan.wanted.paused is not None:
+    if rollback.plan.desired.paused is not None:
         lines.append(f"  The stack is paused: {target.name} sleeps, too, until `whisperctl resume`.")
     return "\n".join(lines)
 

@@ -66,12 +66,12 @@ def _name(stack: Stack) -> str:
 
 
 def _differences(stack: Stack, bounds: Bounds) -> Iterator[str]:
-    wanted = stack.version
+    declared = stack.version
     differing = [
         (field, declared, stack.source("version", field))
         for field, declared, live in (
-            ("minimum_instances", wanted.minimum_instances, bounds.minimum),
-            ("maximum_instances", wanted.maximum_instances, bounds.maximum),
+            ("minimum_instances", declared.minimum_instances, bounds.minimum),
+            ("maximum_instances", declared.maximum_instances, bounds.maximum),
         )
         if declared != live
     ]

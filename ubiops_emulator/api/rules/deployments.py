@@ -14,8 +14,8 @@ from ubiops_emulator.store import Doc, Duplicate, Store
 def index(call: Call) -> list[dict[str, Any]]:
     """List the deployments, by label or format if asked."""
     docs = labelled(call, call.store.children("deployment", project(call).id))
-    wanted = flag(call, "supports_request_format")
-    return [_listed(doc) for doc in docs if wanted is None or doc.body["supports_request_format"] == wanted]
+    structured = flag(call, "supports_request_format")
+    return [_listed(doc) for doc in docs if structured is None or doc.body["supports_request_format"] == structured]
 
 
 def get(call: Call) -> dict[str, Any]:
@@ -42,9 +42,9 @@ def update(call: Call) -> dict[str, Any]:
     changes = call.checked(shapes.DEPLOYMENT, creating=False)
     if len(changes) > 1 and _has_widgets(doc.body):
         raise invalid("A deployment with widgets can only be changed one field at a time")
-    wanted = changes.pop("default_version", None)
-    if wanted is not None:
-        _promote(call, doc, wanted)
+    version = changes.pop("default_version", None)
+    if version is not None:
+        _promote(call, doc, version)
     doc.body |= changes
     _check_types(doc.body)
     doc.body["last_updated"] = call.stamp

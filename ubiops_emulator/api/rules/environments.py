@@ -29,9 +29,9 @@ UNDERWAY = ("queued", "building")
 
 def index(call: Call) -> list[dict[str, Any]]:
     """List environments, of the project, of the platform, or both."""
-    wanted = flag(call, "system")
-    docs = [] if wanted is True else call.store.children("environment", project(call).id)
-    if wanted is not False:
+    system = flag(call, "system")
+    docs = [] if system is True else call.store.children("environment", project(call).id)
+    if system is not False:
         docs += call.store.children("environment", SYSTEM)
     return [_view(doc) for doc in labelled(call, docs)]
 
@@ -80,9 +80,13 @@ def delete(call: Call) -> None:
 def tags(call: Call) -> list[dict[str, Any]]:
     """List the tags of an environment, newest first."""
     parent = environment(call)
-    wanted = flag(call, "supports_request_format")
+    structured = flag(call, "supports_request_format")
     docs = call.store.newest("tag", parent.id, -1)
-    return [_tag_view(parent, doc) for doc in docs if wanted is None or doc.body["supports_request_format"] == wanted]
+    return [
+        _tag_view(parent, doc)
+        for doc in docs
+        if structured is None or doc.body["supports_request_format"] == structured
+    ]
 
 
 def tag_get(call: Call) -> dict[str, Any]:
@@ -131,8 +135,8 @@ def tag_update(call: Call) -> dict[str, Any]:
         if doc.body["status"] not in UNDERWAY:
             raise invalid("Environment tag is not being built")
         doc.body["status"], doc.due = status, None
-    wanted = changes.get("supports_request_format", doc.body["supports_request_format"])
-    if wanted != doc.body["supports_request_format"] and _users(call, doc):
+    structured = changes.get("supports_request_format", doc.body["supports_request_format"])
+    if structured != doc.body["supports_request_format"] and _users(call, doc):
         raise in_use(call, "supports_request_format: the environment tag is in use")
     doc.body |= changes
     call.store.save(doc)

@@ -35,8 +35,8 @@ def get(call: Call) -> dict[str, Any]:
 def update(call: Call) -> dict[str, Any]:
     """Stop an instance; nothing else can be changed."""
     doc = _mine(call)
-    wanted = call.checked({"status": Field(kind="str", required=True, choices=("stopped",))}, creating=False)
-    if not wanted:
+    changes = call.checked({"status": Field(kind="str", required=True, choices=("stopped",))}, creating=False)
+    if not changes:
         raise invalid("status: this field is required")
     effects = lifecycle.stop(call.store, doc, call.now)
     call.touch(doc.parent)
@@ -45,13 +45,13 @@ def update(call: Call) -> dict[str, Any]:
 
 
 def _with_status(call: Call, docs: list[Doc]) -> list[Doc]:
-    wanted = call.query.get("status")
-    if not wanted:
+    statuses = call.query.get("status")
+    if not statuses:
         return docs
-    unknown = sorted(set(wanted.split(",")) - set(STATUSES))
+    unknown = sorted(set(statuses.split(",")) - set(STATUSES))
     if unknown:
         raise invalid(f"status: unknown {', '.join(unknown)}")
-    return [doc for doc in docs if doc.body["status"] in wanted.split(",")]
+    return [doc for doc in docs if doc.body["status"] in statuses.split(",")]
 
 
 def _mine(call: Call) -> Doc:

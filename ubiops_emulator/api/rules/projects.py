@@ -75,10 +75,12 @@ def user(call: Call) -> dict[str, Any]:
 
 def index(call: Call) -> list[dict[str, Any]]:
     """List the projects, of one organization or by label if asked."""
-    wanted = call.query.get("organization")
+    organization = call.query.get("organization")
     docs = labelled(call, call.store.children("project", SYSTEM))
     return [
-        shapes.keep(shapes.PROJECT_LIST, doc.body) for doc in docs if wanted in {None, doc.body["organization_name"]}
+        shapes.keep(shapes.PROJECT_LIST, doc.body)
+        for doc in docs
+        if organization in {None, doc.body["organization_name"]}
     ]
 
 

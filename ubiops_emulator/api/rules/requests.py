@@ -68,13 +68,13 @@ def project_index(call: Call) -> list[dict[str, Any]]:
 
 
 def _listed(call: Call, owners: list[Doc], keys: list[str]) -> list[dict[str, Any]]:
-    wanted = call.query.get("status", "completed").split(",")
-    unknown = sorted(set(wanted) - set(STATUSES))
+    statuses = call.query.get("status", "completed").split(",")
+    unknown = sorted(set(statuses) - set(STATUSES))
     if unknown:
         raise invalid(f"status: unknown {', '.join(unknown)}")
     limit, offset = number(call, "limit", 50, 1, 50), number(call, "offset", 0, 0, 10**9)
     docs = [doc for owner in owners for doc in call.store.children("request", owner.id)]
-    matching = (doc for doc in docs if doc.body["status"] in wanted and _searched(call, doc))
+    matching = (doc for doc in docs if doc.body["status"] in statuses and _searched(call, doc))
     docs = sorted(matching, key=lambda doc: -doc.seq)
     return [shapes.keep(keys, view(call.store, doc)) for doc in docs[offset : offset + limit]]
 
@@ -226,8 +226,8 @@ def _request(call: Call) -> Doc:
 
 def _several(call: Call) -> list[Doc]:
     body = {"request_ids": call.body} if isinstance(call.body, list) else call.body
-    wanted = checked(IDS, body, creating=True)
-    idents = wanted["request_ids"]
+    given = checked(IDS, body, creating=True)
+    idents = given["request_ids"]
     if len(idents) > BATCH_MOST:
         raise invalid(f"at most {BATCH_MOST} requests are allowed")
     docs = []

@@ -18,9 +18,9 @@ IMPORTED = ("imported_name", "imported_namespace", "imported_cluster_domain")
 def index(call: Call) -> list[dict[str, Any]]:
     """List the services, by label or version if asked."""
     docs = labelled(call, call.store.children("service", project(call).id))
-    wanted = call.query.get("deployment_version_ids")
-    if wanted:
-        idents = set(wanted.split(","))
+    version_ids = call.query.get("deployment_version_ids")
+    if version_ids:
+        idents = set(version_ids.split(","))
         docs = [doc for doc in docs if versions.target(call.store, doc) in idents]
     return [shapes.keep(shapes.SERVICE_LIST, _view(call.store, doc)) for doc in docs]
 

@@ -27,11 +27,11 @@ def adopt(settings: Settings, path: str, yes: bool) -> int:
     stack = read_stack(path, secrets=True, warn=True)
     world = open_world(settings, [stack])
     api = world.api(stack)
-    wanted = adoption.plan_adoption(api, stack)
-    echo(adoption_text(wanted, api.project))
-    if wanted.takeovers:
+    plan = adoption.plan_adoption(api, stack)
+    echo(adoption_text(plan, api.project))
+    if plan.takeovers:
         confirm("Take them over?", yes)
-        adoption.adopt(api, wanted, world.clock, to_stderr)
+        adoption.adopt(api, plan, world.clock, to_stderr)
         click.echo("\nDone. What remains to be applied:\n")
     echo(plan_text(planned([stack], world), settings.use_color()))
     return EXIT_DONE

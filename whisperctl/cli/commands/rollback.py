@@ -38,12 +38,12 @@ def rollback(settings: Settings, path: str, to: str | None, yes: bool) -> int:
     world = open_world(settings, [stack])
     if is_line(stack):
         return _along_the_line(settings, world, stack, to, yes)
-    wanted = plan_rollback(world.api(stack), stack, to)
-    echo(rollback_text(wanted))
+    plan = plan_rollback(world.api(stack), stack, to)
+    echo(rollback_text(plan))
     confirm("Roll back?", yes)
     with watched(settings, world, several=False, live=True) as (seen, _):
-        revision = perform_rollback(wanted, seen)
-    echo(rolled_back_text(wanted, revision))
+        revision = perform_rollback(plan, seen)
+    echo(rolled_back_text(plan, revision))
     return EXIT_DONE
 
 
@@ -53,13 +53,13 @@ def _along_the_line(settings: Settings, world: World, stack: Stack, to: str | No
     from whisperctl.views.outcome import outcome_text
     from whisperctl.views.rollback import line_rollback_text, rolled_back_along_text
 
-    wanted = plan_line_rollback(world, stack, to)
-    echo(line_rollback_text(stack, wanted))
+    plan = plan_line_rollback(world, stack, to)
+    echo(line_rollback_text(stack, plan))
     confirm("Roll back?", yes)
     with watched(settings, world, several=False, live=True) as (seen, _):
-        outcomes = perform_line_rollback(wanted, seen)
+        outcomes = perform_line_rollback(plan, seen)
     if not all(outcome.succeeded for outcome in outcomes):
         echo(outcome_text(outcomes), err=True)
         return EXIT_INTERRUPTED if any(outcome.interrupted for outcome in outcomes) else EXIT_FAILED
-    echo(rolled_back_along_text(stack, wanted))
+    echo(rolled_back_along_text(stack, plan))
     return EXIT_DONE

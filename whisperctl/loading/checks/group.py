@@ -41,19 +41,19 @@ def group(stack: Stack) -> Iterator[Finding]:
 
 
 def _fits(stack: Stack, gpus: Sequence[tuple[str, int | None]]) -> bool:
-    wanted = stack.instance_type_group
-    return any(kind == wanted.gpu and count in (None, wanted.gpu_count) for kind, count in gpus)
+    declared = stack.instance_type_group
+    return any(kind == declared.gpu and count in (None, declared.gpu_count) for kind, count in gpus)
 
 
 def _wrong_gpus(stack: Stack, what: str, gpus: Sequence[tuple[str, int | None]]) -> Iterator[Finding]:
-    wanted = stack.instance_type_group
+    declared = stack.instance_type_group
     if not gpus or _fits(stack, gpus):
         return
-    if counts := [count for kind, count in gpus if kind == wanted.gpu]:
-        message = f"{what} has {counts[0]} GPU, and gpu_count is {wanted.gpu_count}"
+    if counts := [count for kind, count in gpus if kind == declared.gpu]:
+        message = f"{what} has {counts[0]} GPU, and gpu_count is {declared.gpu_count}"
         yield Finding(("instance_type_group", "gpu_count"), message, f"Write {counts[0]}, or name another group.")
     else:
-        message = f"{what} has {_listed(gpus)}, and gpu is {wanted.gpu}"
+        message = f"{what} has {_listed(gpus)}, and gpu is {declared.gpu}"
         yield Finding(("instance_type_group", "gpu"), message, f"Write {gpus[0][0]}, or name another group.")
 
 

@@ -129,9 +129,9 @@ def _content(stack: Stack, packed: Path) -> Iterator[Finding]:
 def task(stack: Stack) -> Iterator[Finding]:
     """The model can do what the stack is for."""
     known = known_model(stack.model)
-    wanted: dict[Path_, str] = {("model", "task"): stack.model.task}
-    wanted |= {("env", var.name): var.value for var in stack.env if var.name == "WHISPER_TASK"}
-    for path, value in wanted.items():
+    declared: dict[Path_, str] = {("model", "task"): stack.model.task}
+    declared |= {("env", var.name): var.value for var in stack.env if var.name == "WHISPER_TASK"}
+    for path, value in declared.items():
         if value not in ("transcription", "translation"):
             yield Finding(path, "the task must be transcription or translation")
         elif value == "translation" and known is not None and not known.translates:

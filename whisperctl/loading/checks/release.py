@@ -51,10 +51,10 @@ def python(stack: Stack) -> Iterator[Finding]:
     _, _, tail = base.partition("python")
     if release is None or not tail:
         return
-    wanted = tail.replace("-", ".")
-    if wanted[:1].isdigit() and not catalog.within(wanted, release.python_from, release.python_below):
+    python = tail.replace("-", ".")
+    if python[:1].isdigit() and not catalog.within(python, release.python_from, release.python_below):
         pythons = f"from {release.python_from} to below {release.python_below}"
-        message = f"vLLM {release.version} needs Python {pythons}, not {wanted}"
+        message = f"vLLM {release.version} needs Python {pythons}, not {python}"
         yield Finding(("environment", "base"), message, "ubiops-ubuntu24-04-python3-12 suits every listed release.")
 
 

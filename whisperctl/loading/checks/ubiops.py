@@ -135,8 +135,8 @@ def without_effect(stack: Stack) -> Iterator[Finding]:
 
 def files(stack: Stack) -> Iterator[Finding]:
     """The recordings that the stack names are there."""
-    for path, wanted in recordings(stack):
-        yield from named_file(stack, (*path, "audio"), wanted.audio, "audio file")
+    for path, recording in recordings(stack):
+        yield from named_file(stack, (*path, "audio"), recording.audio, "audio file")
 
 
 def named_file(stack: Stack, path: Path_, file: Path, what: str) -> Iterator[Finding]:

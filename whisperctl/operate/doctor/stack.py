@@ -15,7 +15,7 @@ from whisperctl.plan.inherited import NAME as INHERITED
 from whisperctl.plan.inherited import inherited_remarks
 from whisperctl.plan.instance_types import group_warning, in_words, no_type_fits
 from whisperctl.spec import Stack
-from whisperctl.state.group_types import missing_types, wanted_types
+from whisperctl.state.group_types import declared_types, missing_types
 from whisperctl.state.inherited import Inherited, inherited_variables, to_be_inherited
 from whisperctl.state.live import ENVIRONMENT
 from whisperctl.state.ownership import SHARED, owner
@@ -47,7 +47,7 @@ def _group(title: str, api: Api, stack: Stack) -> Check:
     if missing := missing_types(groups, types, group):
         fix = f"{stack.source('instance_type_group', 'instance_types')}: the project has {_listed(known)}"
         return failed(title, f"there is no instance type {_listed(missing)}", fix)
-    chosen = wanted_types(groups, types, group)
+    chosen = declared_types(groups, types, group)
     for remark in no_type_fits(stack, chosen, groups):
         return failed(title, *_with_fix(remark))
     for remark in group_warning(stack, chosen):
@@ -66,16 +66,16 @@ def _listed(names: list[str]) -> str:
 
 
 def _base(title: str, api: Api, stack: Stack) -> Check:
-    name, wanted = stack.environment.base_name, stack.environment.base_tag
+    name, base_tag = stack.environment.base_name, stack.environment.base_tag
     place = stack.source("environment", "base")
     tags = api.tags(name)
     if tags is None:
         fix = f"{place}: name one that the console lists, such as ubiops-ubuntu24-04-python3-12"
         return failed(title, f"there is no environment {name!r}", fix)
     usable = sorted(tag["name"] for tag in tags if tag["status"] == "available" and not tag.get("deprecated"))
-    if wanted is not None and wanted not in usable:
+    if base_tag is not None and base_tag not in usable:
         fix = f"{place}: it has {_listed(usable)}; without a tag the newest is taken"
-        return failed(title, f"{name} has no usable tag {wanted!r}", fix)
+        return failed(title, f"{name} has no usable tag {base_tag!r}", fix)
     if not usable:
         return failed(title, f"{name} has no usable tag", f"{place}: name another base environment")
     return ok(title, f"{name} with {_listed(usable)}")

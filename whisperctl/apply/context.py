@@ -1,5 +1,6 @@
-"""One plan being applied: what its operations share, how an object is read again, and a create that is never repeated
-blindly. Decides nothing and deletes nothing.
+"""What the operations of a plan that is being applied share: the plan, its lease, and what they have seen and made.
+
+Decides nothing, and asks UbiOps nothing.
 """
 
 from __future__ import annotations
@@ -27,8 +28,8 @@ T = TypeVar("T")
 
 
 @dataclass(kw_only=True, eq=False)
-class Job:
-    """One plan being applied: what its operations share. Operations of one job run in several threads."""
+class ApplyContext:
+    """One plan being applied: what its operations share. Its operations run in several threads."""
 
     plan: Plan
     clock: StoppableClock
@@ -37,7 +38,7 @@ class Job:
     exactly: bool = False
     """Whether the plan is a saved one, performed as it is or not at all."""
     seen: dict[Address, str] = field(default_factory=dict)
-    """Fingerprints of the objects as this job last saw or wrote them."""
+    """Fingerprints of the objects as this apply last saw or wrote them."""
     created: set[Address] = field(default_factory=set)
     named: set[Address] = field(default_factory=set)
     """Renamed objects that have their new names already."""
@@ -74,17 +75,17 @@ class Job:
     @property
     def deployment(self) -> str:
         """The deployment's name."""
-        return self.plan.wanted.stack.deployment.name
+        return self.plan.desired.stack.deployment.name
 
     @property
     def version(self) -> str:
         """The version's name."""
-        return self.plan.wanted.stack.version.name
+        return self.plan.desired.stack.version.name
 
     @property
     def timeout(self) -> float:
         """Seconds that each wait of the plan may take: `rollout.timeout`."""
-        return float(self.plan.wanted.stack.rollout.timeout)
+        return float(self.plan.desired.stack.rollout.timeout)
 
     def say(self, about: Address, text: str) -> None:
         """Tell whoever listens what goes on with an object."""
@@ -101,7 +102,7 @@ class Job:
     def redacted(self, text: object) -> list[str]:
         """The lines that a program on UbiOps printed, without the stack's secrets and fit to be shown."""
         printed = str(text)
-        for variable in self.plan.wanted.stack.env:
+        for variable in self.plan.desired.stack.env:
             if variable.secret and variable.value:  # a short one, too: here it is more likely itself than a word
                 learn(variable.value)
                 printed = printed.replace(variable.value, SECRET)
@@ -113,4 +114,4 @@ class Job:
 
     def saw(self, address: Address, raw: Json | None) -> None:
         """Remember an object as it is now, so that our own writes do not count as somebody else's."""
-        self.seen[address] = fingerprint(address, raw, self.plan.wanted.state)
+        self.seen[address] = fingerprint(address, raw, self.plan.desired.state)
