@@ -10,7 +10,7 @@ import pytest
 from whisperctl.cli.options import Settings
 from whisperctl.endpoint.client import Endpoint
 from whisperctl.errors import WhisperctlError
-from whisperctl.hosts import INSECURE, host_of, refuse_foreign, refuse_plain, registrable_domain
+from whisperctl.hosts import INSECURE, host_of, refuse_other_domain, refuse_plain, registrable_domain
 from whisperctl.tls import VARIABLES, client_context
 
 
@@ -68,7 +68,7 @@ def test_plain_http_to_others_is_refused(url: str, monkeypatch: pytest.MonkeyPat
     ],
 )
 def test_endpoints_of_the_same_domain_get_the_token(url: str, home: str) -> None:
-    refuse_foreign(url, home)
+    refuse_other_domain(url, home)
 
 
 @pytest.mark.parametrize(
@@ -115,4 +115,4 @@ def test_a_host_that_clients_disagree_on_is_none(url: str, monkeypatch: pytest.M
     with pytest.raises(WhisperctlError, match="in clear text"):
         refuse_plain(url)
     with pytest.raises(WhisperctlError, match="the token is not sent there"):
-        refuse_foreign(url, "http://127.0.0.1")
+        refuse_other_domain(url, "http://127.0.0.1")

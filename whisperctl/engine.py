@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from whisperctl.apply.context import ApplyContext
-from whisperctl.apply.events import Level, Listen, Said
+from whisperctl.apply.events import Level, Listen, Message
 from whisperctl.apply.lease import Lease
 from whisperctl.apply.locking import lease_name
 from whisperctl.apply.outcome import Outcome
@@ -257,7 +257,7 @@ def perform(plans: Sequence[Plan], world: World) -> list[Outcome]:
 
 def _context(plan: Plan, world: World, exactly: bool = False) -> ApplyContext:
     def tell(about: Address, level: Level, text: str) -> None:
-        world.listen(Said(stack=plan.stack, address=about, level=level, text=text))
+        world.listen(Message(stack=plan.stack, address=about, level=level, text=text))
 
     return ApplyContext(
         plan=plan,

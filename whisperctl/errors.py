@@ -13,6 +13,7 @@
     │   └── Contended               another apply of the same stack is at work
     ├── BuildFailed                 a tag or revision did not build: with its last log lines
     ├── Unhealthy                   the endpoint did not come up, or does not do what the spec says
+    ├── GateFailed                  a new version did not pass its gate, or did not keep well after the switch
     └── TimedOut                    a wait reached `rollout.timeout`
     Interrupted                     Ctrl-C, exit 130: beside the tree, so that no handler of errors takes it for one
 
@@ -71,10 +72,10 @@ class Problem:
 
 
 PLACES = 3
-"""Of those that one warning is told for by name; the others are counted."""
+"""Of one warning that are named; the others are counted."""
 
 
-def told_once(warnings: Iterable[Problem]) -> list[str]:
+def merged_warnings(warnings: Iterable[Problem]) -> list[str]:
     """The warnings as text; those of the same words, as of stacks that are alike, as one with its places."""
     places: dict[str, list[Mark]] = {}
     for warning in warnings:

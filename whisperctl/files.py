@@ -32,7 +32,7 @@ class Unreadable(WhisperctlError):
         super().__init__(reason + (f"\n  {hint}" if hint else ""))
 
 
-class Missing(Unreadable):
+class FileMissing(Unreadable):
     """There is no such file."""
 
 
@@ -145,11 +145,11 @@ def _real_path(descriptor: int, path: str | os.PathLike[str]) -> str:
 def _refusal(path: str | os.PathLike[str], error: OSError) -> Unreadable:
     match error.errno:
         case errno.ENOENT | errno.ENOTDIR if os.path.islink(path):  # noqa: PTH114 - of a name, too
-            return Missing("it is a link that leads nowhere")
+            return FileMissing("it is a link that leads nowhere")
         case errno.ENOENT | errno.ENOTDIR:
-            return Missing("there is no such file")
+            return FileMissing("there is no such file")
         case errno.ELOOP:
-            return Missing("it is a link that leads to itself")
+            return FileMissing("it is a link that leads to itself")
         case errno.ENXIO:
             return Unreadable("it is a socket, not a file")
     return Unreadable(f"it cannot be read: {error.strerror or 'unknown reason'}")

@@ -63,7 +63,7 @@ def refuse_plain(url: str, *, allowed: bool = False, what: str = "The token") ->
     )
 
 
-def refuse_foreign(url: str, home: str) -> None:
+def refuse_other_domain(url: str, home: str) -> None:
     """Return if the endpoint `url` is of the domain that the API at `home` is in, or both are this machine.
 
     Raises:

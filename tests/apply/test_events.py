@@ -7,7 +7,14 @@ from typing import get_args
 import pytest
 
 from tests.endpoint.hand_clock import HandClock
-from whisperctl.apply.events import Ended, Event, Failed, Started, Stopped, announced
+from whisperctl.apply.events import (
+    Event,
+    OperationEnded,
+    OperationFailed,
+    OperationStarted,
+    OperationStopped,
+    announced,
+)
 from whisperctl.errors import Contended, Interrupted, Unhealthy
 from whisperctl.plan.operations import Operation, OperationKind
 from whisperctl.state.resources import service_address
@@ -35,20 +42,20 @@ def events(error: Exception | None, stops: tuple[type[Exception], ...] = (Interr
 
 
 def test_a_success() -> None:
-    started = Started(stack="alpha", operation=CREATE)
-    assert events(None) == [started, Ended(stack="alpha", operation=CREATE, seconds=1.25)]
+    started = OperationStarted(stack="alpha", operation=CREATE)
+    assert events(None) == [started, OperationEnded(stack="alpha", operation=CREATE, seconds=1.25)]
 
 
 def test_a_failure_with_its_reason() -> None:
-    failed = Failed(stack="alpha", operation=CREATE, seconds=1.25, error="it is ill")
+    failed = OperationFailed(stack="alpha", operation=CREATE, seconds=1.25, error="it is ill")
     assert events(Unhealthy("it is ill"))[1:] == [failed]
 
 
 def test_what_is_no_failure() -> None:
-    stopped = Stopped(stack="alpha", operation=CREATE)
+    stopped = OperationStopped(stack="alpha", operation=CREATE)
     assert events(Interrupted("now"))[1:] == [stopped]
     assert events(Contended("another"), (Interrupted, Contended))[1:] == [stopped]
-    assert isinstance(events(Contended("another"))[1], Failed)
+    assert isinstance(events(Contended("another"))[1], OperationFailed)
 
 
 def test_every_operation_has_words_for_its_beginning_and_its_end() -> None:

@@ -15,7 +15,7 @@ from tests.harness import program
 from tests.harness.program import Ran
 from tests.harness.terminal import Terminal
 from ubiops_emulator.testing import Emulator
-from whisperctl.apply.events import Event, Said
+from whisperctl.apply.events import Event, Message
 from whisperctl.apply.outcome import Outcome
 from whisperctl.clock import StoppableClock
 from whisperctl.control.api import Api
@@ -78,7 +78,7 @@ class Project:
     @property
     def said(self) -> list[str]:
         """What was said meanwhile, log lines included."""
-        return [event.text for event in self.events if isinstance(event, Said)]
+        return [event.text for event in self.events if isinstance(event, Message)]
 
     # --- the product ------------------------------------------------------------------------------------------------
 

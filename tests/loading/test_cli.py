@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from whisperctl.errors import Mark, Problem, told_once
+from whisperctl.errors import Mark, Problem, merged_warnings
 from whisperctl.loading import load_stacks
 from whisperctl.loading.schema import schema_text
 from whisperctl.package.build import build_package
@@ -234,9 +234,9 @@ def test_wrong_usage_exits_64(tmp_path: Path, args: list[str]) -> None:
 def test_a_warning_of_many_stacks_is_told_once_with_its_places() -> None:
     marks = [Mark(file=f"{name}.yaml", line=3, column=1) for name in "abcde"]
     alike = [Problem(where=mark, path="p", message="m", hint="h", severity="warning", name="n") for mark in marks]
-    assert told_once(alike[:1]) == [str(alike[0])]
+    assert merged_warnings(alike[:1]) == [str(alike[0])]
     other = replace(alike[0], message="other")
-    assert told_once([*alike, other]) == [
+    assert merged_warnings([*alike, other]) == [
         "a.yaml:3:1, b.yaml:3:1, c.yaml:3:1 and 2 more: warning: p: m\n  h [n]",
         str(other),
     ]

@@ -239,7 +239,7 @@ def test_a_lost_answer_to_the_upload_is_no_second_upload(operator: Operator, api
 def test_a_package_that_serves_another_name_is_asked_for_that_name(operator: Operator, tmp_path: Path) -> None:
     """What the old package calls its model, not what the stack file says now, is what the proof asks for."""
     from whisperctl.loading import load_stacks
-    from whisperctl.operate.rollback import _as_packaged
+    from whisperctl.operate.rollback import as_packaged
     from whisperctl.package.build import build_package
 
     [old] = load_stacks([operator.write(SECOND)], {}).stacks
@@ -249,10 +249,10 @@ def test_a_package_that_serves_another_name_is_asked_for_that_name(operator: Ope
     file = tmp_path / "package.zip"
     with file.open("wb") as stream:
         build_package(old).write(stream)
-    assert _as_packaged(new, file).model.served_name == "openai/whisper-small"
+    assert as_packaged(new, file).model.served_name == "openai/whisper-small"
     with file.open("wb") as stream:
         Zip("print('no CONFIG here')").write(stream)
-    assert _as_packaged(new, file).model.served_name == "ears"
+    assert as_packaged(new, file).model.served_name == "ears"
 
 
 @pytest.mark.parametrize("form", ["text", "json"])

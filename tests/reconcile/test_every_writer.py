@@ -9,7 +9,7 @@ import pytest
 from tests.harness import leases
 from tests.harness.leases import ImpatientClock, WhileItWaits
 from tests.harness.project import Project, report
-from whisperctl.apply.events import Said
+from whisperctl.apply.events import Message
 from whisperctl.control.api import Api
 from whisperctl.engine import World
 from whisperctl.operate.adoption import adopt, plan_adoption
@@ -31,7 +31,7 @@ def labels(project: Project) -> dict[str, str]:
 
 
 def said(project: Project, text: str) -> None:
-    project.events.append(Said(stack="alpha", address=None, level="say", text=text))  # type: ignore[arg-type]
+    project.events.append(Message(stack="alpha", address=None, level="say", text=text))  # type: ignore[arg-type]
 
 
 def apply_(project: Project, _stack: Stack, world: World) -> None:

@@ -15,7 +15,7 @@ from tests.harness import leases
 from tests.harness.leases import ImpatientClock, SkippingClock, WhileItWaits
 from tests.harness.project import Project, QuickClock, report
 from whisperctl.apply.context import ApplyContext
-from whisperctl.apply.events import Ended, Event
+from whisperctl.apply.events import Event, OperationEnded
 from whisperctl.apply.fresh import write_labels as write_labels_of
 from whisperctl.apply.holder import is_gone, new_holder
 from whisperctl.apply.lease import Lease
@@ -504,7 +504,7 @@ def test_an_apply_that_was_stopped_past_its_lease_writes_nothing_over_the_one_th
     reached: list[int] = []
 
     def listen(event: Event) -> None:
-        if isinstance(event, Ended) and str(event.operation.address) == "version/alpha/v1" and not reached:
+        if isinstance(event, OperationEnded) and str(event.operation.address) == "version/alpha/v1" and not reached:
             [outcome] = project.perform(theirs, world=project.world(ImpatientClock()))
             assert outcome.succeeded, report(outcome)
             reached.append(len(project.journal()))
@@ -615,7 +615,7 @@ def test_a_deployment_is_replaced_under_the_lease_of_the_old_one_which_is_given_
     holders: list[LeaseHolder | None] = []
 
     def listen(event: Event) -> None:
-        if isinstance(event, Ended) and str(event.operation.address) == "deployment/beta":
+        if isinstance(event, OperationEnded) and str(event.operation.address) == "deployment/beta":
             holders.append(holder(project))
 
     world = replace(project.world(), listen=listen)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.harness.project import CPU, T4, Project, actions, paths, report
-from whisperctl.apply.events import Said
+from whisperctl.apply.events import Message
 from whisperctl.errors import NotOwned, Refused
 from whisperctl.plan.plan import Plan
 from whisperctl.state.resources import Kind, Masked
@@ -330,7 +330,7 @@ def test_a_foreign_revision_is_drift_and_is_replaced(project: Project, tmp_path:
 def test_build_logs_are_seen_where_the_clock_of_ubiops_is_ahead(project: Project) -> None:
     project.control("POST", "clock", {"advance": 60})
     project.apply()
-    logs = [event for event in project.events if isinstance(event, Said) and event.level == "log"]
+    logs = [event for event in project.events if isinstance(event, Message) and event.level == "log"]
     said = [(event.address.kind, event.text) for event in logs]
     assert (Kind.ENVIRONMENT_TAG, "Build finished") in said
     assert (Kind.PACKAGE, "Build finished") in said

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pytest
 
 from tests.harness.project import Project
-from whisperctl.apply.events import Ended, Level, Said, Started, Stopped
+from whisperctl.apply.events import Level, Message, OperationEnded, OperationStarted, OperationStopped
 from whisperctl.plan.operations import Operation
 from whisperctl.state.resources import Address, Kind
 from whisperctl.views.folds import Folds, github, gitlab
@@ -35,8 +35,8 @@ def building(name: str = "one") -> Operation:
     return Operation(id=1, kind="build", address=Address(Kind.ENVIRONMENT_TAG, ("whisperctl", name)))
 
 
-def text_event(level: Level, text: str, name: str = "one") -> Said:
-    return Said(stack="alpha", address=building(name).address, level=level, text=text)
+def text_event(level: Level, text: str, name: str = "one") -> Message:
+    return Message(stack="alpha", address=building(name).address, level=level, text=text)
 
 
 def test_a_build_shows_its_own_lines_only(project: Project) -> None:
@@ -159,12 +159,12 @@ def test_groups_do_not_mix_and_what_is_cut_off_is_shown(capsys: pytest.CaptureFi
     folds = Folds(github, HandClock(), several=True, color=False, verbose=False)
     with folds:
         for name in ("one", "two"):
-            folds(Started(stack="alpha", operation=building(name)))
+            folds(OperationStarted(stack="alpha", operation=building(name)))
         for line in ("a", "b"):
             folds(text_event("log", line, "one"))
             folds(text_event("log", line * 2, "two"))
         folds(text_event("say", "waiting", "two"))
-        folds(Ended(stack="alpha", operation=building("two"), seconds=75.0))
+        folds(OperationEnded(stack="alpha", operation=building("two"), seconds=75.0))
     assert capsys.readouterr().err.splitlines() == [
         "[alpha] environment_tag/whisperctl/one: building...",
         "[alpha] environment_tag/whisperctl/two: building...",
@@ -187,7 +187,7 @@ def test_a_long_log_in_a_file_goes_on_with_a_line_a_minute_and_is_counted(capsys
     for second in range(SHOWN + 62):
         clock.now = 1000.0 + second
         lines(text_event("log", f"line {second}"))
-    lines(Ended(stack="alpha", operation=building(), seconds=75.0))
+    lines(OperationEnded(stack="alpha", operation=building(), seconds=75.0))
     shown = capsys.readouterr().err.replace("environment_tag/whisperctl/one: ", "").splitlines()
     assert shown[:SHOWN] == [f"| line {second}" for second in range(SHOWN)]
     assert shown[SHOWN:] == [
@@ -206,7 +206,7 @@ def test_a_long_build_says_a_line_a_minute(capsys: pytest.CaptureFixture[str]) -
         folds(text_event("log", f"line {second}"))
     address = "environment_tag/whisperctl/one"
     assert capsys.readouterr().err.splitlines() == [f"{address}: | line 60", f"{address}: | line 120"]
-    folds(Stopped(stack="alpha", operation=building()))
+    folds(OperationStopped(stack="alpha", operation=building()))
     said = capsys.readouterr().err.split("\n")
     name = "environment_tag_whisperctl_one_1700001000"
     assert said[0] == f"\x1b[0Ksection_start:1700001000:{name}[collapsed=true]\r\x1b[0K{address}: 150 log lines"

@@ -10,7 +10,7 @@ import pytest
 from tests.harness.official import client_of
 from tests.harness.project import Project, report
 from tests.reconcile.test_documents import check
-from whisperctl.apply.events import Ended, Started
+from whisperctl.apply.events import OperationEnded, OperationStarted
 from whisperctl.apply.outcome import Outcome
 from whisperctl.cli.options import token_variable
 from whisperctl.engine import apply_plans, plan_stacks
@@ -46,11 +46,14 @@ def test_a_plan_tells_its_waves(project: Project) -> None:
 def test_a_wave_begins_when_the_one_before_is_through(project: Project) -> None:
     for outcome in performed(project, three_waves(project)):
         assert outcome.succeeded, report(outcome)
-    order = [(type(event), event.stack) for event in project.events if isinstance(event, Started | Ended)]
+    order = [
+        (type(event), event.stack) for event in project.events if isinstance(event, OperationStarted | OperationEnded)
+    ]
     last = {
-        name: max(i for i, entry in enumerate(order) if entry == (Ended, name)) for name in ("alpha", "beta", "gamma")
+        name: max(i for i, entry in enumerate(order) if entry == (OperationEnded, name))
+        for name in ("alpha", "beta", "gamma")
     }
-    first = {name: order.index((Started, name)) for name in ("gamma", "delta")}
+    first = {name: order.index((OperationStarted, name)) for name in ("gamma", "delta")}
     assert max(last["alpha"], last["beta"]) < first["gamma"]
     assert last["gamma"] < first["delta"]
 

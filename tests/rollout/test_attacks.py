@@ -16,7 +16,7 @@ from tests.harness.project import Project, QuickClock, report
 from tests.harness.sweeps import EXHAUSTIVE, whole
 from tests.rollout.conftest import SAMPLE, line
 from tests.rollout.test_rollout import pointed, states, versions
-from whisperctl.apply.events import Started
+from whisperctl.apply.events import OperationStarted
 
 GOOD: dict[str, Any] = {"env": {"HEARS": "hello world"}}
 KILLS = 30
@@ -74,7 +74,7 @@ def test_what_somebody_changes_in_the_middle_is_noticed_and_put_right_by_the_nex
 
     def by_hand(event: Any) -> None:
         project.events.append(event)
-        if done.is_set() or not (isinstance(event, Started) and event.operation.kind == "gate"):
+        if done.is_set() or not (isinstance(event, OperationStarted) and event.operation.kind == "gate"):
             return
         done.set()
         [new] = versions(project).keys() - {first}

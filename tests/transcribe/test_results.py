@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from whisperctl.errors import Interrupted, WhisperctlError
-from whisperctl.transcribe.recordings import Missing, Recording
+from whisperctl.transcribe.recordings import MissingRecording, Recording
 from whisperctl.transcribe.results import Failed, PassedOver, attempted
 
 
@@ -43,7 +43,7 @@ def test_an_interrupt_is_no_failure_of_a_recording(tmp_path: Path) -> None:
 def test_what_is_not_there_and_what_is_no_recording_need_no_work(tmp_path: Path) -> None:
     notes = tmp_path / "notes.txt"
     notes.write_text("no sound")
-    missing = Missing(name="a.wav", given="a.wav", reason="is not there")
+    missing = MissingRecording(name="a.wav", given="a.wav", reason="is not there")
     assert attempted(missing, lambda _: "work") == Failed(name="a.wav", given="a.wav", reason="is not there")
     assert attempted(recording(notes, folder="."), lambda _: "work") == PassedOver(recording=recording(notes, "."))
     assert attempted(recording(notes), lambda _: "work") == "work"

@@ -17,15 +17,15 @@ Level = Literal["say", "log", "warn"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Started:
-    """An operation has begun; exactly one of `Ended`, `Failed` and `Stopped` follows."""
+class OperationStarted:
+    """An operation has begun; exactly one of `OperationEnded`, `OperationFailed` and `OperationStopped` follows."""
 
     stack: str
     operation: Operation
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Ended:
+class OperationEnded:
     """An operation has succeeded."""
 
     stack: str
@@ -34,7 +34,7 @@ class Ended:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Failed:
+class OperationFailed:
     """An operation has failed."""
 
     stack: str
@@ -44,7 +44,7 @@ class Failed:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Stopped:
+class OperationStopped:
     """An operation was given up without being a failure: the user interrupted, or its stack is planned again."""
 
     stack: str
@@ -52,7 +52,7 @@ class Stopped:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Said:
+class Message:
     """A text about an object, which may have several lines."""
 
     stack: str
@@ -61,7 +61,7 @@ class Said:
     text: str
 
 
-Event = Started | Ended | Failed | Stopped | Said
+Event = OperationStarted | OperationEnded | OperationFailed | OperationStopped | Message
 Listen = Callable[[Event], None]
 
 
@@ -74,16 +74,16 @@ def announced(
     `stops` are the errors that end it without being its failure.
     """
     start = clock.monotonic()
-    listen(Started(stack=stack, operation=operation))
+    listen(OperationStarted(stack=stack, operation=operation))
     try:
         yield
     except stops:
-        listen(Stopped(stack=stack, operation=operation))
+        listen(OperationStopped(stack=stack, operation=operation))
         raise
     except WhisperctlError as error:
-        listen(Failed(stack=stack, operation=operation, seconds=seconds_since(start, clock), error=str(error)))
+        listen(OperationFailed(stack=stack, operation=operation, seconds=seconds_since(start, clock), error=str(error)))
         raise
-    listen(Ended(stack=stack, operation=operation, seconds=seconds_since(start, clock)))
+    listen(OperationEnded(stack=stack, operation=operation, seconds=seconds_since(start, clock)))
 
 
 def seconds_since(start: float, clock: Clock) -> float:

@@ -13,7 +13,7 @@ import click
 
 from whisperctl.cli.options import DEFAULT_PATH, Settings
 from whisperctl.cli.output import echo
-from whisperctl.errors import WhisperctlError, told_once
+from whisperctl.errors import WhisperctlError, merged_warnings
 
 if TYPE_CHECKING:
     from whisperctl.clock import Clock
@@ -51,7 +51,7 @@ def read_stacks(paths: Sequence[str], *, secrets: bool = True, warn: bool = True
     from whisperctl.loading import load_stacks
 
     loaded = load_stacks([Path(path) for path in paths or (DEFAULT_PATH,)], os.environ, secrets=secrets)
-    for text in told_once(loaded.warnings) if warn else ():
+    for text in merged_warnings(loaded.warnings) if warn else ():
         echo(text, err=True)
     return loaded.stacks
 

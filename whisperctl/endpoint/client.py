@@ -25,7 +25,7 @@ from whisperctl.endpoint.form import Upload, form_of
 from whisperctl.endpoint.link import delivery_rate
 from whisperctl.endpoint.posts import headers_of, text_of
 from whisperctl.errors import Unhealthy, Unreachable
-from whisperctl.hosts import refuse_foreign, refuse_plain
+from whisperctl.hosts import refuse_other_domain, refuse_plain
 from whisperctl.output import TOKEN, clean, learn_token
 from whisperctl.proxies import SILENT, proxy_for, refused
 from whisperctl.tls import failure_in_words
@@ -136,7 +136,7 @@ class Endpoint:
             learn_token(token)
             refuse_plain(self.url)
             if home is not None:
-                refuse_foreign(self.url, home)
+                refuse_other_domain(self.url, home)
         self._clients = Connections(self.url)
 
     def __repr__(self) -> str:

@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from whisperctl.errors import Mark, Problem
-from whisperctl.files import Missing, Unreadable, home_of, refusal
+from whisperctl.files import FileMissing, Unreadable, home_of, refusal
 from whisperctl.loading.document import Malformed, read
 from whisperctl.loading.paths import normalized
 from whisperctl.loading.values import Value, kind
@@ -82,7 +82,7 @@ def _with_parents(
 def _not_extended(parent: Value, target: Path, refused: Unreadable) -> Problem:
     """Why a file is not read, at the line that names it."""
     message, hint = f"{target} is not read: {refused.reason}", refused.hint
-    if isinstance(refused, Missing):
+    if isinstance(refused, FileMissing):
         message = f"there is no file {target}"
         hint = "The path counts from the folder of the file that it is written in."
     return Problem(where=parent.mark, path="extends", message=message, hint=hint)

@@ -18,7 +18,7 @@ from typing import BinaryIO
 
 from whisperctl.apply import builds, proof
 from whisperctl.apply.context import ApplyContext
-from whisperctl.apply.events import Level, Said, announced
+from whisperctl.apply.events import Level, Message, announced
 from whisperctl.apply.lease import Lease
 from whisperctl.apply.renewals import leased
 from whisperctl.control.api import Api
@@ -187,7 +187,7 @@ def _tag_set(api: Api, rollback: Rollback, say: Callable[[Address, str], None]) 
 def _context(rollback: Rollback, world: World, file: Path, lease: Lease) -> ApplyContext:
     """What an apply of exactly this package would work with: the stack as the package serves it, nothing else of it."""
     stack, target = rollback.stack, rollback.target
-    desired = desired_state(_as_packaged(stack, file), build_package(stack), build_environment(stack))
+    desired = desired_state(as_packaged(stack, file), build_package(stack), build_environment(stack))
     desired = replace(
         desired,
         package=_Stored(files={}, file=file, recorded=target.digest),
@@ -202,13 +202,13 @@ def _context(rollback: Rollback, world: World, file: Path, lease: Lease) -> Appl
     )
 
     def tell(about: Address, level: Level, text: str) -> None:
-        world.listen(Said(stack=stack.name, address=about, level=level, text=text))
+        world.listen(Message(stack=stack.name, address=about, level=level, text=text))
 
     return ApplyContext(plan=plan, clock=world.clock, tell=tell, lease=lease)
 
 
 def _speaker(rollback: Rollback, world: World) -> Callable[[Address, str], None]:
-    return lambda about, text: world.listen(Said(stack=rollback.stack.name, address=about, level="say", text=text))
+    return lambda about, text: world.listen(Message(stack=rollback.stack.name, address=about, level="say", text=text))
 
 
 def _environment_of(tag: str) -> EnvironmentBuild:
@@ -231,7 +231,7 @@ class _Stored(Package):
             shutil.copyfileobj(source, stream)
 
 
-def _as_packaged(stack: Stack, file: Path) -> Stack:
+def as_packaged(stack: Stack, file: Path) -> Stack:
     """The stack with the name that the old package serves its model under, so that the proof asks for that one."""
     with zipfile.ZipFile(file) as archive:
         code = next((name for name in archive.namelist() if name.endswith("deployment.py")), None)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from whisperctl.files import Missing, Unreadable, is_below, open_file, read_text
+from whisperctl.files import FileMissing, Unreadable, is_below, open_file, read_text
 from whisperctl.serving import catalog
 from whisperctl.serving.catalog import KnownModel
 from whisperctl.spec import Model
@@ -73,7 +73,7 @@ def folder_model(folder: Path) -> KnownModel:
     Raises:
         Unusable: the folder is missing, or holds no Whisper checkpoint.
     """
-    refuse_foreign(folder)
+    refuse_irregular_files(folder)
     config = _config(folder)
     if config.get("model_type") != "whisper":
         named = config.get("model_type", "nothing")
@@ -135,7 +135,7 @@ def _config(folder: Path) -> dict[str, Any]:
         raise Unusable("there is no such folder", "The path counts from the folder of the file that it is written in.")
     try:
         config = json.loads(read_text(folder / "config.json", LARGEST_CONFIG))
-    except Missing as error:
+    except FileMissing as error:
         adapter = "It is a LoRA adapter: save its model with it merged in (`merge_and_unload`)."
         hint = adapter if (folder / "adapter_config.json").exists() else "Export the model with `save_pretrained`."
         raise Unusable("it has no config.json", hint) from error
@@ -166,7 +166,7 @@ def _named_by_index(index: Path) -> list[Path]:
     return [index.parent / Path(name).name for name in sorted(names, key=str) if isinstance(name, str) and name]
 
 
-def refuse_foreign(folder: Path) -> None:
+def refuse_irregular_files(folder: Path) -> None:
     """Look at every file of a model folder that could be read or packed.
 
     Raises:
@@ -210,7 +210,7 @@ def folder_files(folder: Path) -> dict[str, Path]:
     Raises:
         Unusable: one of them is no regular file, or lies elsewhere.
     """
-    refuse_foreign(folder)
+    refuse_irregular_files(folder)
     weights = weight_files(folder)
     small = [folder / name for name in SMALL_FILES]
     # Beside one file of weights an index would be another model's, and make vLLM overlook the file.

@@ -51,7 +51,7 @@ class Recording:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Missing:
+class MissingRecording:
     """Something named that is no recording."""
 
     name: str
@@ -59,7 +59,7 @@ class Missing:
     reason: str
 
 
-Named = Recording | Missing
+Named = Recording | MissingRecording
 
 
 def find(named: Sequence[str], spool: Path, listed: Sequence[Recording] = ()) -> list[Named]:
@@ -198,8 +198,8 @@ def _recording(name: str, place: Path, folder: str | None = None) -> Recording:
     return Recording(name=printable(name), given=name, path=Path(name), place=place, folder=folder)
 
 
-def _missing(name: str, reason: str) -> Missing:
-    return Missing(name=printable(name), given=name, reason=reason)
+def _missing(name: str, reason: str) -> MissingRecording:
+    return MissingRecording(name=printable(name), given=name, reason=reason)
 
 
 def _from_stdin(spool: Path) -> Recording:

@@ -8,7 +8,7 @@ from typing import Protocol, TypeVar
 
 from whisperctl.endpoint.transcription import Transcript
 from whisperctl.errors import Interrupted, WhisperctlError
-from whisperctl.transcribe.recordings import Missing, Named, Recording, looks_recorded, printable
+from whisperctl.transcribe.recordings import MissingRecording, Named, Recording, looks_recorded, printable
 
 R = TypeVar("R")
 
@@ -61,7 +61,7 @@ def attempted(entry: Named, work: Callable[[Recording], R]) -> R | Failed | Pass
         Interrupted: the user interrupted.
     """
     try:
-        if isinstance(entry, Missing):
+        if isinstance(entry, MissingRecording):
             return Failed(name=entry.name, given=entry.given, reason=entry.reason)
         if entry.folder is not None and not looks_recorded(entry):
             return PassedOver(recording=entry)

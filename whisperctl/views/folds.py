@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from whisperctl.apply.events import Event, Said
+from whisperctl.apply.events import Event, Message
 from whisperctl.clock import Clock
 from whisperctl.output import clean, workflow_command
 from whisperctl.views.progress import counted
@@ -42,7 +42,7 @@ class Folds(SparseLogs):
         self.fold = fold
         self._open: dict[LogOf, Log] = {}
 
-    def _is_due(self, event: Said) -> bool:
+    def _is_due(self, event: Message) -> bool:
         """Hold a line of a log; whether it is to be said as well."""
         now = self.clock.monotonic()
         new = Log(title=f"{self.prefix(event)}{event.address}", begun=int(self.clock.time()), said_at=now)

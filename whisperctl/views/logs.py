@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 import click
 
 from whisperctl.operate.logs import SECOND, Line
+from whisperctl.output import SECRET
 
 SHORT = 8
 """Digits of an id that tell instances apart."""
@@ -19,7 +20,7 @@ def line_text(line: Line, color: bool, secrets: Iterable[str] = ()) -> str:
     """`2026-01-31T09:05:00.123456Z instance 0d3c9f1a | text`; secrets that a program printed are blanked."""
     text = line.text
     for secret in secrets:
-        text = text.replace(secret, "(secret)")
+        text = text.replace(secret, SECRET)
     ident = line.id if line.source == "environment" else line.id[:SHORT]
     origin = f"{line.source} {ident}".rstrip()
     if color:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from whisperctl.apply.events import Event, Said
+from whisperctl.apply.events import Event, Message
 from whisperctl.clock import Clock
 from whisperctl.views.progress import counted
 from whisperctl.views.sparse_logs import SAY_EVERY, LogOf, SparseLogs, log_of
@@ -32,7 +32,7 @@ class LongLogs(SparseLogs):
         super().__init__(clock, several=several, color=color, verbose=verbose)
         self._logs: dict[LogOf, _Log] = {}
 
-    def _is_due(self, event: Said) -> bool:
+    def _is_due(self, event: Message) -> bool:
         log = self._logs.setdefault(log_of(event), _Log())
         now = self.clock.monotonic()
         log.lines += 1

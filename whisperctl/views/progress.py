@@ -8,7 +8,7 @@ from typing import assert_never
 
 import click
 
-from whisperctl.apply.events import Ended, Event, Failed, Said, Started, Stopped
+from whisperctl.apply.events import Event, Message, OperationEnded, OperationFailed, OperationStarted, OperationStopped
 from whisperctl.plan.downtime import duration_in_words
 from whisperctl.plan.operations import Operation, OperationKind
 from whisperctl.state.resources import Address
@@ -64,18 +64,20 @@ class EventLines:
     def line(self, event: Event, lines: int = 0) -> str | None:
         """The line about an event, None if it is not worth one; `lines` of a log were folded away."""
         match event:
-            case Started(operation=operation) | Ended(operation=operation) if self._is_hidden(operation):
+            case OperationStarted(operation=operation) | OperationEnded(operation=operation) if self._is_hidden(
+                operation
+            ):
                 return None
-            case Started(operation=operation):
+            case OperationStarted(operation=operation):
                 return self._line(event, f"{VERBS[operation.kind][0]}...{expected(operation)}")
-            case Ended(operation=operation, seconds=seconds):
+            case OperationEnded(operation=operation, seconds=seconds):
                 took = elapsed(seconds) + (f", {counted(lines)}" if lines else "")
                 return self._line(event, f"{VERBS[operation.kind][1]} ({took})", "green")
-            case Failed(seconds=seconds):
+            case OperationFailed(seconds=seconds):
                 return self._line(event, f"failed after {elapsed(seconds)}", "red")
-            case Stopped():
+            case OperationStopped():
                 return None
-            case Said(level=level, text=text):
+            case Message(level=level, text=text):
                 return self._line(event, f"| {text}" if level == "log" else text)
             case _:
                 assert_never(event)
@@ -94,7 +96,7 @@ class EventLines:
 
 def about(event: Event) -> Address:
     """The object that an event is about."""
-    return event.address if isinstance(event, Said) else event.operation.address
+    return event.address if isinstance(event, Message) else event.operation.address
 
 
 def expected(operation: Operation) -> str:

@@ -18,7 +18,7 @@ from rich.console import Console, ConsoleOptions
 from rich.live import Live
 from rich.text import Text
 
-from whisperctl.apply.events import Ended, Event, Failed, Said, Started, Stopped
+from whisperctl.apply.events import Event, Message, OperationEnded, OperationFailed, OperationStarted, OperationStopped
 from whisperctl.clock import Clock
 from whisperctl.output import drawing
 from whisperctl.state.resources import Address
@@ -81,24 +81,24 @@ class Screen(EventLines):
         """Keep the rows; the lines to print above them."""
         key = (event.stack, about(event))
         match event:
-            case Started(operation=operation):
+            case OperationStarted(operation=operation):
                 what = f"{self.prefix(event)}{operation.address}: {VERBS[operation.kind][0]}..."
                 self._rows[key] = Row(what=what, since=self.clock.monotonic())
                 return self.line(event) if self.verbose else None
-            case Said():
+            case Message():
                 return self._message(event, self._rows.get(key))
-            case Ended():
+            case OperationEnded():
                 row = self._rows.pop(key, None)
                 return self.line(event, row.logged if row else 0)
-            case Failed():
+            case OperationFailed():
                 return self._failed(event, self._rows.pop(key, None))
-            case Stopped():
+            case OperationStopped():
                 self._rows.pop(key, None)
                 return None
             case _:
                 assert_never(event)
 
-    def _message(self, event: Said, row: Row | None) -> str | None:
+    def _message(self, event: Message, row: Row | None) -> str | None:
         lines = printable_lines(event.text)
         if self.verbose or row is None or event.level == "warn":
             return "\n".join(str(self.line(replace(event, text=line))) for line in lines)
@@ -106,7 +106,7 @@ class Screen(EventLines):
         row.logged += event.level == "log"
         return None
 
-    def _failed(self, event: Failed, row: Row | None) -> str | None:
+    def _failed(self, event: OperationFailed, row: Row | None) -> str | None:
         """The line; with the last ones of the log while others go on: the report, which has them too, comes later."""
         tail = row.tail if row and self._rows else ()
         return "\n".join([str(self.line(event)), *(f"    {line}" for line in tail)])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 
-from whisperctl.apply.events import Event, Said, Started
+from whisperctl.apply.events import Event, Message, OperationStarted
 from whisperctl.clock import Clock
 from whisperctl.state.resources import Address
 from whisperctl.views.progress import EventLines, about
@@ -30,15 +30,15 @@ class SparseLogs(EventLines):
     def __call__(self, event: Event) -> None:
         """Say what happened, but a line of a log only now and then."""
         with self._lock:
-            if isinstance(event, Said):
+            if isinstance(event, Message):
                 if event.level == "log" and not self._is_due(event):
                     return
-            elif not isinstance(event, Started):
+            elif not isinstance(event, OperationStarted):
                 self._end(event)
             super().__call__(event)
 
     @abstractmethod
-    def _is_due(self, event: Said) -> bool:
+    def _is_due(self, event: Message) -> bool:
         """Whether this line of a log is said."""
 
     @abstractmethod

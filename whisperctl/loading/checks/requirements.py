@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from contextlib import suppress
 
-from whisperctl.files import Missing, Unreadable
+from whisperctl.files import FileMissing, Unreadable
 from whisperctl.loading.checks.finding import Finding, in_message
 from whisperctl.serving import catalog
 from whisperctl.serving.requirements import asked_requirements, read_lock, unsatisfied
@@ -75,7 +75,7 @@ def lock(stack: Stack) -> Iterator[Finding]:
     except Unreadable as error:
         hint = "The path counts from the folder of the file that it is written in."
         yield Finding(
-            path, f"the lock cannot be used: {error.reason}", hint if isinstance(error, Missing) else error.hint
+            path, f"the lock cannot be used: {error.reason}", hint if isinstance(error, FileMissing) else error.hint
         )
         return
     if pinned is None or stack.environment.lock is None:

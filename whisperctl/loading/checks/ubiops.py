@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from whisperctl.files import Missing, home_of, refusal
+from whisperctl.files import FileMissing, home_of, refusal
 from whisperctl.loading.checks.finding import Finding, warning
 from whisperctl.loading.checks.rollout import recordings
 from whisperctl.serving.launch import server_port
@@ -143,7 +143,7 @@ def named_file(stack: Stack, path: Path_, file: Path, what: str) -> Iterator[Fin
     """A file that the stack names is there, a regular one, and none that a link fetches from elsewhere."""
     beside = Path(stack.mark(*path).file).parent
     refused = refusal(file, inside=home_of(file, beside))
-    if isinstance(refused, Missing):
+    if isinstance(refused, FileMissing):
         hint = "The path counts from the folder of the file that it is written in."
         yield Finding(path, f"there is no such {what}", hint)
     elif refused is not None:
