@@ -13,7 +13,7 @@ from whisperctl.plan.changes import Change, Remark
 from whisperctl.spec import Stack
 from whisperctl.state.desired import Desired
 from whisperctl.state.diff import FieldChange
-from whisperctl.state.label_text import shortened
+from whisperctl.state.label_text import is_shortened, tells_origin
 from whisperctl.state.labels import Labels
 from whisperctl.state.live import Live, lacks_ids
 from whisperctl.state.resources import Address, Kind, deployment_address, version_address
@@ -39,12 +39,12 @@ class Provenance:
 
     @property
     def _is_another(self) -> bool:
-        cut = self.recorded is not None and self.recorded.startswith("-")
+        cut = self.recorded is not None and is_shortened(self.recorded)
         return self.current is not None and (cut or self.current.contradicts(self.recorded or ""))
 
     @property
     def _is_same(self) -> bool:
-        return self.current is not None and self.recorded in (str(self.current), shortened(str(self.current)))
+        return self.current is not None and tells_origin(self.recorded, str(self.current))
 
     @property
     def to_write(self) -> str | None:
@@ -159,6 +159,6 @@ def _led_to(live: Live) -> set[Address]:
 def is_marked(stack: Stack, live: Live, provenance: Provenance) -> bool:
     """Whether the deployment's labels tell all that an apply would write there without a change."""
     labels = Labels.of(live.owned.get(deployment_address(stack.deployment.name)))
-    desired = provenance.to_write
-    same = desired is None or labels.origin in (desired, shortened(desired))
+    origin = provenance.to_write
+    same = origin is None or tells_origin(labels.origin, origin)
     return same and (labels.protect or not stack.protect) and not lacks_ids(live)

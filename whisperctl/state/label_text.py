@@ -80,6 +80,16 @@ def shortened(origin: str) -> str:
     return f"-{hashlib.sha256(text.encode()).hexdigest()[:16]}-{text[len(text) - MAX_LENGTH + 18 :]}"
 
 
+def tells_origin(text: str | None, origin: str) -> bool:
+    """Whether the text of a label is that of `origin`, whole or shortened."""
+    return text in (origin, shortened(origin))
+
+
+def is_shortened(text: str) -> bool:
+    """Whether the text of a label is an origin that was cut."""
+    return text.startswith("-")
+
+
 def checked(name: str, text: str | None) -> str | None:
     """`text`, if it may stand in the label `name`; labels that are not ours are their owner's affair.
 
