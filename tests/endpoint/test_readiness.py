@@ -49,6 +49,10 @@ def until(met: Callable[[], object]) -> None:
     raise AssertionError("it never was")
 
 
+def nothing_is_under_way() -> bool:
+    return not any(thread.name == "wake" for thread in threading.enumerate())
+
+
 @pytest.mark.parametrize("status", [0, 429, 502, 503, 504])
 def test_a_lost_request_is_sent_again(clock: HandClock, status: int) -> None:
     requests = Requests(lost(status), lost(status), HEALTHY)
@@ -65,7 +69,7 @@ def test_a_lost_request_is_sent_again(clock: HandClock, status: int) -> None:
 def test_a_request_that_fails_ends_every_wait(clock: HandClock, error: WhisperctlError) -> None:
     wake = Wake(Requests(error).send)
     wake.start()
-    until(lambda: wake._failure)
+    until(nothing_is_under_way)
     for wait in (wake.check, lambda: wake.wait(clock, 600, "version/a/b")):
         with pytest.raises(type(error)):
             wait()
@@ -93,7 +97,7 @@ def test_an_interrupt_sends_nothing_more_and_is_no_failure() -> None:
     wake = Wake(requests.send)
     wake.start()
     assert requests.done.acquire(timeout=30)
-    until(lambda: wake._count == 0)
+    until(nothing_is_under_way)
     wake.check()
     assert requests.sent == 1
 

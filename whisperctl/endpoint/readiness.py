@@ -23,7 +23,9 @@ _WAKING = "health"
 """What a waking deployment request says; a package answers any request with its health."""
 _POLLS = Backoff(first=0.25, factor=1.6, longest=5.0)
 _POLL_TIMEOUT = 10.0
-_NOT_YET = {429, 502, 503, 504}
+ASLEEP = {502, 503, 504}
+"""Statuses of an endpoint of which no instance answers: one has to be woken."""
+_NOT_YET = {429, *ASLEEP}
 LOST = (0, *_NOT_YET)
 """Statuses of a deployment request that never arrived, or was given up by something in between: it is sent again."""
 _ADVICE = {

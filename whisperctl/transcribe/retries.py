@@ -19,7 +19,7 @@ from math import inf, nan
 from whisperctl.clock import Backoff, Clock
 from whisperctl.endpoint.client import Answer, Endpoint, TooSlow
 from whisperctl.endpoint.form import Upload
-from whisperctl.endpoint.readiness import Alarm, advice
+from whisperctl.endpoint.readiness import ASLEEP, Alarm, advice
 from whisperctl.endpoint.transcription import Ask, request
 from whisperctl.errors import Interrupted, Unhealthy, Unreachable
 
@@ -37,8 +37,7 @@ _SLICE = 0.5
 
 _BROKEN, _SLOW = 0, -1
 """What is counted like a status where none came."""
-_ASLEEP = {502, 503, 504}
-_AGAIN = {408, 429, 500, *_ASLEEP}
+_AGAIN = {408, 429, 500, *ASLEEP}
 
 
 class Patient:
@@ -105,7 +104,7 @@ class Patient:
                 return answer
             if answer.status == 500 and otherwise:
                 ask = otherwise
-            if answer.status in _ASLEEP:
+            if answer.status in ASLEEP:
                 self._alarm.wake()
             pause = next(pauses)
             if wait := _seconds_to_wait(answer):  # it holds for everybody: nobody knocks before
@@ -130,7 +129,7 @@ class Patient:
             seen[answer.status] += 1
             if answer.status == 200:
                 return
-            if answer.status in (*_ASLEEP, 500):
+            if answer.status in (*ASLEEP, 500):
                 self._alarm.wake()
             elif answer.status == 429 and seen[429] < _TRIES_AFTER[429]:
                 self._pause(_seconds_to_wait(answer) or next(pauses))
