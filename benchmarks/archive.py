@@ -32,9 +32,9 @@ from benchmarks.transcribe_many import recordings
 from whisperctl.endpoint.transcription import Ask
 from whisperctl.transcribe import archive, outputs, wav
 from whisperctl.transcribe.archive_tasks import Place
+from whisperctl.transcribe.options import TranscriptOptions
 from whisperctl.transcribe.recordings import find
 from whisperctl.transcribe.results import Done
-from whisperctl.transcribe.wishes import Wishes
 
 BAR = 3.0
 LEASES = archive.LEASES
@@ -67,12 +67,12 @@ def silent(folder: Path, count: int) -> None:
 
 def archived(client: Any, url: str, folder: Path) -> float:
     """Seconds of an archive of the recordings in `folder`, transcripts and ledger written."""
-    wishes = Wishes(ask=Ask(model="stub", timed=True, language="en"))
+    options = TranscriptOptions(ask=Ask(model="stub", timed=True, language="en"))
     place = Place(url=url, model="stub", home=url, timeout=60, wake_timeout=60, variables=())
     named = find([str(folder)], folder)
     with tempfile.TemporaryDirectory() as out, outputs.opened(out) as output:
         began = time.monotonic()
-        results = list(archive.Archive(wishes, [place], LEASES, client, single.Progress(), output).run(named))
+        results = list(archive.Archive(options, [place], LEASES, client, single.Progress(), output).run(named))
         took = time.monotonic() - began
         written = len(list(Path(out).glob("*.txt")))
     failed = [one for one in results if not isinstance(one, Done)]

@@ -36,16 +36,16 @@ import numpy as np
 from benchmarks.stub_server import ANSWERS
 from whisperctl.clock import SystemClock
 from whisperctl.endpoint.client import Answer, Endpoint
-from whisperctl.endpoint.readiness import Alarm
+from whisperctl.endpoint.readiness import EndpointWaker
 from whisperctl.endpoint.transcription import Ask
 from whisperctl.transcribe import wav
 from whisperctl.transcribe.batch import Batch
+from whisperctl.transcribe.options import TranscriptOptions
 from whisperctl.transcribe.recordings import Recording, find
 from whisperctl.transcribe.results import Failed, Result
-from whisperctl.transcribe.retries import Patient
+from whisperctl.transcribe.retries import RetryingEndpoint
 from whisperctl.transcribe.servers import Server
 from whisperctl.transcribe.sound import RATE
-from whisperctl.transcribe.wishes import Wishes
 
 STEP, PIECE = 24, 28
 """Seconds from one piece to the next, and of a piece."""
@@ -209,9 +209,9 @@ def transcribed(url: str, model: str, path: Path, parallelism: int | None, *, ig
     """One run of `transcribe`; with `ignores_text` every answer counts as a plausible one."""
     progress, clock = Progress(), SystemClock()
     with Timed(url, ignores_text=ignores_text) as endpoint, tempfile.TemporaryDirectory() as spool:
-        patient = Patient(endpoint, clock, Alarm(endpoint, None, clock, 600, progress.say))
-        wishes = Wishes(ask=Ask(model=model, timed=True, language="en"))
-        batch = Batch(wishes, [Server(patient, model)], parallelism, clock, progress, spool=Path(spool))
+        retrying = RetryingEndpoint(endpoint, clock, EndpointWaker(endpoint, None, clock, 600, progress.say))
+        options = TranscriptOptions(ask=Ask(model=model, timed=True, language="en"))
+        batch = Batch(options, [Server(retrying, model)], parallelism, clock, progress, spool=Path(spool))
         began = cpu()
         for result in batch.run(find([str(path)], Path(spool))):
             if isinstance(result, Failed):

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tests.harness.answers import page, project
 from tests.harness.sweeps import EXHAUSTIVE
 from tests.plan.states import applied, desired, line, planned, stack
-from tests.plan.test_properties import NAMES, wishes
+from tests.plan.test_properties import NAMES, desired_states
 from whisperctl.control.api import Json
 from whisperctl.errors import NotOwned
 from whisperctl.plan.plan import Plan
@@ -132,7 +132,7 @@ def plans(draw: st.DrawFn) -> tuple[Plan | None, Objects]:
 
     None where it stops at names that are taken.
     """
-    before, what = draw(wishes()), draw(wishes())
+    before, what = draw(desired_states()), draw(desired_states())
     ours = as_written(before) if draw(st.sampled_from([True, True, False])) else {}
     theirs: dict[Address, Json] = draw(others(ours))
     destroy = draw(st.sampled_from([False, False, True]))
@@ -178,7 +178,7 @@ def test_nothing_of_anybody_else_is_written_or_deleted(drawn: tuple[Plan | None,
 
 
 @EXAMPLES
-@given(wishes())
+@given(desired_states())
 def test_what_was_applied_is_read_as_the_stack_s_and_differs_in_nothing(what: Desired) -> None:
     state = read(what, as_written(what))
     assert state.foreign == {}

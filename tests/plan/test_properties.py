@@ -66,7 +66,7 @@ PROOFS = ("gate", "probe", "bake")
 
 
 @st.composite
-def wishes(draw: st.DrawFn, name: str = "alpha", moved: Moved = NOTHING_MOVED) -> Desired:
+def desired_states(draw: st.DrawFn, name: str = "alpha", moved: Moved = NOTHING_MOVED) -> Desired:
     """What any file wants, in place or with a line of versions."""
     fields: dict[str, Any] = draw(STACKS)
     if not draw(st.booleans()):
@@ -97,12 +97,12 @@ def plans(draw: st.DrawFn) -> Plan:
     """From any earlier file, applied in full or in part, to any other one, or to nothing; whole, or a part of it."""
     destroy = draw(st.sampled_from([False, False, False, True]))
     name = "alpha" if destroy else draw(st.sampled_from(["alpha", "alpha", "before"]))
-    before = draw(wishes(name))
+    before = draw(desired_states(name))
     old = before.stack.deployment.name
     moved = draw(st.sampled_from([NOTHING_MOVED, Moved(stack=("before",), deployment=(old,))]))
     if name == "before":
         moved = Moved(stack=("before",), deployment=(old,))
-    what = draw(wishes(moved=moved))
+    what = draw(desired_states(moved=moved))
     state = draw(st.one_of(st.just(NOTHING), states(before), states(before)))
     addresses = deployment_address(old), deployment_address(what.stack.deployment.name)
     if moved is not NOTHING_MOVED and not destroy and addresses[0] in state.owned and addresses[0] != addresses[1]:
@@ -246,7 +246,7 @@ def _goes_along(plan: Plan, change: Change) -> bool:
 
 
 @EXAMPLES
-@given(wishes(), st.booleans())
+@given(desired_states(), st.booleans())
 def test_what_was_applied_differs_in_nothing(what: Desired, sealed: bool) -> None:
     plan = planned(what, applied(what, sealed=sealed))
     assert plan.changes == ()
@@ -270,7 +270,7 @@ def test_a_saved_plan_holds_no_secret_and_knows_what_was_masked() -> None:
 
 
 @EXAMPLES
-@given(wishes("alpha"), wishes("beta"), st.booleans())
+@given(desired_states("alpha"), desired_states("beta"), st.booleans())
 def test_plans_of_one_project_together_have_no_circle(one: Desired, two: Desired, destroy: bool) -> None:
     ids = count(1)
     retired = [tag_address("whisperctl", one.build.tag if one.build else ""), environment_address("whisperctl")]

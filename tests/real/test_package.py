@@ -21,15 +21,15 @@ from tests.transcribe.bench import Notes
 from tests.transcribe.corpus import Kind
 from whisperctl.clock import SystemClock
 from whisperctl.endpoint.client import Endpoint
-from whisperctl.endpoint.readiness import Alarm
+from whisperctl.endpoint.readiness import EndpointWaker
 from whisperctl.endpoint.transcription import Ask
 from whisperctl.endpoint.wer import word_error_rate
 from whisperctl.transcribe.batch import Batch
+from whisperctl.transcribe.options import TranscriptOptions
 from whisperctl.transcribe.recordings import find
 from whisperctl.transcribe.results import Done
-from whisperctl.transcribe.retries import Patient
+from whisperctl.transcribe.retries import RetryingEndpoint
 from whisperctl.transcribe.servers import Server
-from whisperctl.transcribe.wishes import Wishes
 
 INSTANCE = Path(__file__).with_name("instance.py")
 REAL_KINDS = {
@@ -78,9 +78,11 @@ def assert_transcribed(url: str, kind: Kind, folder: Path) -> None:
     kind.make(SAMPLES / "hello-world.wav", path)
     notes, clock = Notes(), SystemClock()
     with Endpoint(url, None, 120) as endpoint:
-        server = Server(Patient(endpoint, clock, Alarm(endpoint, None, clock, 60, notes.say)), "whisper-nano")
-        wishes = Wishes(ask=Ask(model="whisper-nano", timed=True, language="en"))
-        (done,) = Batch(wishes, [server], 1, clock, notes, spool=folder).run(find([str(path)], folder))
+        server = Server(
+            RetryingEndpoint(endpoint, clock, EndpointWaker(endpoint, None, clock, 60, notes.say)), "whisper-nano"
+        )
+        options = TranscriptOptions(ask=Ask(model="whisper-nano", timed=True, language="en"))
+        (done,) = Batch(options, [server], 1, clock, notes, spool=folder).run(find([str(path)], folder))
     assert isinstance(done, Done), (kind.name, done)
     assert word_error_rate(SPOKEN["hello-world.wav"]["text"], done.transcript.text) == 0, (kind.name, done)
     (first, *_) = done.transcript.segments or ()

@@ -12,9 +12,9 @@ from tests.endpoint.fake_vllm import MODEL
 from tests.transcribe.bench import Notes
 from whisperctl.endpoint.transcription import Ask
 from whisperctl.transcribe import archive, archive_tasks, outputs
+from whisperctl.transcribe.options import TranscriptOptions
 from whisperctl.transcribe.recordings import find
 from whisperctl.transcribe.results import Failed
-from whisperctl.transcribe.wishes import Wishes
 
 LEASES = 8
 
@@ -26,11 +26,11 @@ def place(url: str) -> archive_tasks.Place:
 
 
 def main(url: str, recordings: str, out: str, address: str) -> None:
-    wishes = Wishes(ask=Ask(model=MODEL, timed=True, language="es"))
+    options = TranscriptOptions(ask=Ask(model=MODEL, timed=True, language="es"))
     named = find([recordings], Path(out))
     with outputs.opened(out) as output, archive.cluster(address, LEASES) as client:
         print("up", flush=True)
-        for result in archive.Archive(wishes, [place(url)], LEASES, client, Notes(), output).run(named):
+        for result in archive.Archive(options, [place(url)], LEASES, client, Notes(), output).run(named):
             if isinstance(result, Failed):
                 print(result.name, result.reason, flush=True)
 

@@ -11,15 +11,15 @@ from tests.endpoint import tones
 from tests.endpoint.fake_vllm import MODEL, FakeVllm
 from tests.endpoint.hand_clock import HandClock
 from whisperctl.endpoint.client import Endpoint
-from whisperctl.endpoint.readiness import Alarm
+from whisperctl.endpoint.readiness import EndpointWaker
 from whisperctl.endpoint.transcription import Ask
 from whisperctl.transcribe import outputs
 from whisperctl.transcribe.batch import Batch
+from whisperctl.transcribe.options import TranscriptOptions
 from whisperctl.transcribe.recordings import Recording, find
 from whisperctl.transcribe.results import Done, Result
-from whisperctl.transcribe.retries import Patient
+from whisperctl.transcribe.retries import RetryingEndpoint
 from whisperctl.transcribe.servers import Server
-from whisperctl.transcribe.wishes import Wishes
 
 _ASKED = ("task", "language", "temperature", "prompt")
 
@@ -54,29 +54,29 @@ class Bench:
     def __init__(self, vllm: FakeVllm, endpoint: Endpoint, tmp_path: Path) -> None:
         self.vllm, self.endpoint, self.folder = vllm, endpoint, tmp_path
         self.clock, self.notes = HandClock(), Notes()
-        self.ring: Callable[[float], object] | None = None
+        self.request_instance: Callable[[float], object] | None = None
         self.timeout = 60.0
 
-    def patient(self) -> Patient:
-        alarm = Alarm(self.endpoint, self.ring, self.clock, self.timeout, self.notes.say)
-        return Patient(self.endpoint, self.clock, alarm, chance=lambda: 0.0)
+    def retrying(self) -> RetryingEndpoint:
+        waker = EndpointWaker(self.endpoint, self.request_instance, self.clock, self.timeout, self.notes.say)
+        return RetryingEndpoint(self.endpoint, self.clock, waker, chance=lambda: 0.0)
 
     def server(self) -> Server:
-        return Server(self.patient(), MODEL)
+        return Server(self.retrying(), MODEL)
 
     def run(
         self, *named: str | Path, shape: str = "text", out: Path | None = None, parallelism: int = 4, **more: Any
     ) -> list[Result]:
-        """Transcribe what is named; `more` is fields of Ask and Wishes."""
+        """Transcribe what is named; `more` is fields of Ask and TranscriptOptions."""
         asked = {name: more.pop(name) for name in _ASKED if name in more}
         formats = more.pop("formats", (shape,))
-        wishes = Wishes(ask=Ask(model=MODEL, timed=True, **asked), formats=formats, **more)
+        options = TranscriptOptions(ask=Ask(model=MODEL, timed=True, **asked), formats=formats, **more)
         recordings = find([str(name) for name in named], self.folder)
         if out:
             out.mkdir(exist_ok=True)
         with outputs.opened(out) if out else nullcontext() as output:
             batch = Batch(
-                wishes, [self.server()], parallelism, self.clock, self.notes, spool=self.folder, output=output
+                options, [self.server()], parallelism, self.clock, self.notes, spool=self.folder, output=output
             )
             return list(batch.run(recordings))
 

@@ -23,9 +23,9 @@ from tests.endpoint.project import until
 from tests.transcribe.bench import Bench, Notes
 from whisperctl.endpoint.transcription import Ask
 from whisperctl.transcribe import outputs
-from whisperctl.transcribe.recordings import find
+from whisperctl.transcribe.options import TranscriptOptions
+from whisperctl.transcribe.recordings import Recording, find
 from whisperctl.transcribe.results import Done, Failed, Result, Skipped
-from whisperctl.transcribe.wishes import Wishes
 
 pytest.importorskip("distributed")
 from distributed import LocalCluster
@@ -71,11 +71,11 @@ class Run:
     @contextmanager
     def results(self, client: Any, leases: int = LEASES) -> Iterator[Iterator[Result]]:
         """A run in this process."""
-        wishes = Wishes(ask=Ask(model=MODEL, timed=True, language="es"))
+        options = TranscriptOptions(ask=Ask(model=MODEL, timed=True, language="es"))
         places = [archive_run.place(self.bench.vllm.url)]
         recordings = find([str(self.recordings)], self.bench.folder)
         with outputs.opened(self.out) as output:
-            yield archive.Archive(wishes, places, leases, client, self.notes, output).run(recordings)
+            yield archive.Archive(options, places, leases, client, self.notes, output).run(recordings)
 
     def start(self, address: str = archive.LOCAL) -> subprocess.Popen[str]:
         """A run as a process of its own, once its cluster is up."""
@@ -238,10 +238,10 @@ def test_a_refused_token_is_told_once_and_nothing_more_is_sent(bench: Bench, cli
 def test_two_endpoints_share_the_recordings(bench: Bench, client: Any) -> None:
     run = Run(bench, 40)
     with serving() as other, outputs.opened(run.out) as output:
-        wishes = Wishes(ask=Ask(model=MODEL, timed=True, language="es"))
+        options = TranscriptOptions(ask=Ask(model=MODEL, timed=True, language="es"))
         places = [archive_run.place(one.url) for one in (bench.vllm, other)]
         recordings = find([str(run.recordings)], bench.folder)
-        results = list(archive.Archive(wishes, places, LEASES, client, run.notes, output).run(recordings))
+        results = list(archive.Archive(options, places, LEASES, client, run.notes, output).run(recordings))
         assert min(len(one.audio_requests) for one in (bench.vllm, other)) >= 10
     assert all(isinstance(one, Done) for one in results)
     assert run.written() == run.words
@@ -251,10 +251,10 @@ def test_one_that_refuses_leaves_its_recordings_to_the_other(bench: Bench, clien
     run = Run(bench, 40)
     with serving() as other, outputs.opened(run.out) as output:
         other.token = "another"
-        wishes = Wishes(ask=Ask(model=MODEL, timed=True, language="es"))
+        options = TranscriptOptions(ask=Ask(model=MODEL, timed=True, language="es"))
         places = [archive_run.place(one.url) for one in (bench.vllm, other)]
         recordings = find([str(run.recordings)], bench.folder)
-        list(archive.Archive(wishes, places, LEASES, client, run.notes, output).run(recordings))
+        list(archive.Archive(options, places, LEASES, client, run.notes, output).run(recordings))
         assert len(other.audio_requests) <= IN_FLIGHT
     assert run.written() == run.words
 
@@ -263,10 +263,10 @@ def test_two_that_refuse_fail_each_recording(bench: Bench, client: Any) -> None:
     run = Run(bench, 20)
     with serving() as other, outputs.opened(run.out) as output:
         other.token = bench.vllm.token = "another"
-        wishes = Wishes(ask=Ask(model=MODEL, timed=True, language="es"))
+        options = TranscriptOptions(ask=Ask(model=MODEL, timed=True, language="es"))
         places = [archive_run.place(one.url) for one in (bench.vllm, other)]
         recordings = find([str(run.recordings)], bench.folder)
-        results = list(archive.Archive(wishes, places, LEASES, client, run.notes, output).run(recordings))
+        results = list(archive.Archive(options, places, LEASES, client, run.notes, output).run(recordings))
     assert [type(one) for one in results] == [Failed] * 20
 
 
@@ -289,9 +289,9 @@ def test_recordings_of_an_endpoint_that_cannot_be_woken(bench: Bench, client: An
     with serving() as lost, outputs.opened(run.out) as output:
         lost.asleep = True
         places = [replace(archive_run.place(lost.url), wake_timeout=0.5), archive_run.place(bench.vllm.url)]
-        wishes = Wishes(ask=Ask(model=MODEL, timed=True, language="es"))
+        options = TranscriptOptions(ask=Ask(model=MODEL, timed=True, language="es"))
         named = find([str(run.recordings)], bench.folder)
-        results = list(archive.Archive(wishes, places[: 1 + others], LEASES, client, run.notes, output).run(named))
+        results = list(archive.Archive(options, places[: 1 + others], LEASES, client, run.notes, output).run(named))
         assert all(lost.url in one.reason for one in results if isinstance(one, Failed)), results
     assert len([one for one in results if isinstance(one, Done)]) == 4 * others
     assert run.written() == run.words[: 4 * others]
@@ -300,5 +300,7 @@ def test_recordings_of_an_endpoint_that_cannot_be_woken(bench: Bench, client: An
 def test_tasks_hold_no_token(bench: Bench) -> None:
     place = archive_run.place(bench.vllm.url)
     (recording,) = find([str(bench.say("a.wav", [["ba"]]))], bench.folder)
-    task = archive_tasks.ArchiveTask(recording=recording, wishes=Wishes(ask=Ask(model=MODEL)), place=place, leases=1)  # type: ignore[arg-type]
+    assert isinstance(recording, Recording)
+    options = TranscriptOptions(ask=Ask(model=MODEL))
+    task = archive_tasks.ArchiveTask(recording=recording, options=options, place=place, leases=1)
     assert TOKEN.encode() not in pickle.dumps(task)

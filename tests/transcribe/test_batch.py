@@ -23,9 +23,9 @@ from whisperctl.endpoint.client import Endpoint
 from whisperctl.endpoint.transcription import Ask
 from whisperctl.errors import TimedOut, Unauthorized, Unhealthy
 from whisperctl.transcribe.batch import Batch
+from whisperctl.transcribe.options import TranscriptOptions
 from whisperctl.transcribe.recordings import Recording, find
 from whisperctl.transcribe.results import Done, Failed, PassedOver, Skipped
-from whisperctl.transcribe.wishes import Wishes
 
 
 def test_results_come_in_the_order_asked_for(bench: Bench) -> None:
@@ -241,11 +241,11 @@ def test_sleeping_deployment_is_woken_once(bench: Bench) -> None:
     bench.vllm.asleep = True
     rung: list[float] = []
 
-    def ring(timeout: float) -> None:
+    def request_instance(timeout: float) -> None:
         rung.append(timeout)
         bench.vllm.asleep = False
 
-    bench.ring = ring
+    bench.request_instance = request_instance
     files = [bench.say(f"{word}.wav", [[word]]) for word in tones.VOCABULARY[:4]]
     assert texts(bench.run(*files)) == tones.VOCABULARY[:4]
     assert rung == [60.0]
@@ -254,12 +254,12 @@ def test_sleeping_deployment_is_woken_once(bench: Bench) -> None:
 
 def test_deployment_that_never_wakes(bench: Bench) -> None:
     bench.vllm.asleep = True
-    patient = bench.patient()
+    retrying = bench.retrying()
     with pytest.raises(TimedOut, match="Timed out after 60 s"):
-        patient.ready()
+        retrying.ready()
     assert bench.clock.now == pytest.approx(60)
     with pytest.raises(TimedOut):
-        patient.ready()
+        retrying.ready()
     assert bench.clock.now == pytest.approx(60)
 
 
@@ -268,11 +268,11 @@ def test_why_it_cannot_be_woken(bench: Bench) -> None:
 
     rung = threading.Event()
 
-    def ring(_: float) -> None:
+    def request_instance(_: float) -> None:
         rung.set()
         raise Unauthorized("POST", "/requests", 401, "Invalid token")
 
-    bench.ring = ring
+    bench.request_instance = request_instance
 
     def give_way() -> None:
         if rung.wait(5):
@@ -280,31 +280,31 @@ def test_why_it_cannot_be_woken(bench: Bench) -> None:
 
     bench.clock.before_sleep = give_way
     with pytest.raises(Unauthorized, match="Invalid token"):
-        bench.patient().ready()
+        bench.retrying().ready()
 
 
 def test_waking_that_fails_does_not_matter_when_it_answers(bench: Bench) -> None:
     bench.vllm.asleep = True
 
-    def ring(_: float) -> None:
+    def request_instance(_: float) -> None:
         bench.vllm.asleep = False
         raise Unhealthy("request() failed")
 
-    bench.ring = ring
-    bench.patient().ready()
+    bench.request_instance = request_instance
+    bench.retrying().ready()
     assert bench.endpoint.get("/health").status == 200
 
 
 def test_wrong_token_is_said_at_once(vllm: FakeVllm, tmp_path: Path) -> None:
     with Endpoint(vllm.url, "wrong", 5) as endpoint, pytest.raises(Unhealthy, match="did not accept the token"):
-        Bench(vllm, endpoint, tmp_path).patient().ready()
+        Bench(vllm, endpoint, tmp_path).retrying().ready()
 
 
 def test_interrupted_run_leaves_no_thread_waiting(bench: Bench) -> None:
     bench.vllm.hold.clear()
-    wishes = Wishes(ask=Ask(model=MODEL))
+    options = TranscriptOptions(ask=Ask(model=MODEL))
     recordings = find([str(bench.say("a.wav", [["ba"]]))], bench.folder)
-    run = Batch(wishes, [bench.server()], 2, bench.clock, bench.notes, spool=bench.folder).run(recordings)
+    run = Batch(options, [bench.server()], 2, bench.clock, bench.notes, spool=bench.folder).run(recordings)
     assert isinstance(run, Iterator)
     with contextlib.closing(run):  # type: ignore[type-var]
         pass

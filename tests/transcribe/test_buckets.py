@@ -19,9 +19,9 @@ from whisperctl.endpoint.transcription import Ask
 from whisperctl.errors import WhisperctlError
 from whisperctl.transcribe import manifest, outputs
 from whisperctl.transcribe.batch import Batch
+from whisperctl.transcribe.options import TranscriptOptions
 from whisperctl.transcribe.recordings import find
 from whisperctl.transcribe.results import Done, Result, Skipped
-from whisperctl.transcribe.wishes import Wishes
 
 CREDENTIALS = {
     "AWS_ACCESS_KEY_ID": "an-access-key",
@@ -53,13 +53,13 @@ def bucket(s3: str) -> tuple[Any, str]:
     return files, name
 
 
-def run(bench: Bench, bucket: str, *names: str, **wished: Any) -> list[Result]:
+def run(bench: Bench, bucket: str, *names: str, **more: Any) -> list[Result]:
     lines = bench.folder / "list.txt"
     lines.write_text("".join(f"s3://{bucket}/in/{name}\n" for name in names))
     recordings = find([], bench.folder, manifest.listed(str(lines)))
-    wishes = Wishes(ask=Ask(model=MODEL, timed=True, language="es"), **wished)
+    options = TranscriptOptions(ask=Ask(model=MODEL, timed=True, language="es"), **more)
     with outputs.opened(f"s3://{bucket}/out/") as output:
-        batch = Batch(wishes, [bench.server()], 2, bench.clock, bench.notes, spool=bench.folder, output=output)
+        batch = Batch(options, [bench.server()], 2, bench.clock, bench.notes, spool=bench.folder, output=output)
         return list(batch.run(recordings))
 
 

@@ -72,12 +72,12 @@ def test_a_stream_that_cannot_say_it_loses_nothing(project: Project, folder: Pat
 
 
 def test_several_formats_at_once_and_again(project: Project, folder: Path) -> None:
-    wishes = ("--format", "text", "--format", "srt", "--format", "json", "-o", "out")
-    assert project.run(folder, "transcribe", "hello.wav", *wishes).returncode == 0
+    flags = ("--format", "text", "--format", "srt", "--format", "json", "-o", "out")
+    assert project.run(folder, "transcribe", "hello.wav", *flags).returncode == 0
     assert {path.suffix for path in (folder / "out").iterdir()} == {".txt", ".srt", ".json", ".sqlite"}
-    assert "skipped" in project.run(folder, "transcribe", "hello.wav", *wishes).stderr
-    assert "s of audio" in project.run(folder, "transcribe", "hello.wav", *wishes, "--overwrite").stderr
-    assert "s of audio" in project.run(folder, "transcribe", "hello.wav", *wishes, "--language", "de").stderr
+    assert "skipped" in project.run(folder, "transcribe", "hello.wav", *flags).stderr
+    assert "s of audio" in project.run(folder, "transcribe", "hello.wav", *flags, "--overwrite").stderr
+    assert "s of audio" in project.run(folder, "transcribe", "hello.wav", *flags, "--language", "de").stderr
 
 
 def test_several_stack_files_share_the_work(project: Project, folder: Path) -> None:
@@ -244,8 +244,8 @@ def test_the_environments_proxy_and_certificates(project: Project, folder: Path)
 
 
 def test_words_in_json_and_karaoke(project: Project, folder: Path) -> None:
-    wishes = ("--words", "--format", "verbose_json", "--format", "vtt", "-o", "out")
-    assert project.run(folder, "transcribe", "hello.wav", *wishes).returncode == 0
+    flags = ("--words", "--format", "verbose_json", "--format", "vtt", "-o", "out")
+    assert project.run(folder, "transcribe", "hello.wav", *flags).returncode == 0
     document = json.loads((folder / "out" / "hello.json").read_text())
     assert document["words_estimated"] is True
     assert [one["word"] for one in document["words"]] == ["ba", "ke", "mo"]
@@ -274,8 +274,8 @@ def test_bench(project: Project, folder: Path) -> None:
 def test_bench_of_a_long_recording_stitches_it(project: Project, folder: Path) -> None:
     sentences = tones.sentences_of(30)
     tones.write(folder / "long.wav", sentences)
-    wishes = ("--audio", "long.wav", "--expect", tones.text(sentences), "--concurrency", "2", "--seconds", "0.1")
-    document = json.loads(project.run(folder, "bench", *wishes, "--format", "json").stdout)
+    flags = ("--audio", "long.wav", "--expect", tones.text(sentences), "--concurrency", "2", "--seconds", "0.1")
+    document = json.loads(project.run(folder, "bench", *flags, "--format", "json").stdout)
     assert document["levels"][0]["wer"] == 0
     assert document["levels"][0]["requests"] >= 3
 

@@ -1,4 +1,4 @@
-"""What counts as done: a transcript that is there, made from the same recording by the same wishes."""
+"""What counts as done: a transcript that is there, made from the same recording by the same options."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def out(bench: Bench) -> Path:
 
 
 @pytest.mark.parametrize(
-    "wishes",
+    "options",
     [
         {"shape": "verbose_json"},
         {"shape": "json", "language": "de"},
@@ -46,16 +46,16 @@ def out(bench: Bench) -> Path:
     ],
     ids=str,
 )
-def test_other_wishes_are_not_done(bench: Bench, out: Path, wishes: dict[str, Any]) -> None:
-    assert kinds(bench.run(bench.folder / "a.wav", out=out, **wishes)) == [Done]
-    again = dict(wishes)
+def test_other_wishes_are_not_done(bench: Bench, out: Path, options: dict[str, Any]) -> None:
+    assert kinds(bench.run(bench.folder / "a.wav", out=out, **options)) == [Done]
+    again = dict(options)
     again.pop("overwrite", None)
     assert kinds(bench.run(bench.folder / "a.wav", out=out, **again)) == [Skipped]
 
 
-@pytest.mark.parametrize("wishes", [{}, {"words": True}, {"limits": Limits(width=20)}], ids=str)
-def test_wishes_that_do_not_show_in_a_format_are_done(bench: Bench, out: Path, wishes: dict[str, Any]) -> None:
-    assert kinds(bench.run(bench.folder / "a.wav", out=out, shape="json", **wishes)) == [Skipped]
+@pytest.mark.parametrize("options", [{}, {"words": True}, {"limits": Limits(width=20)}], ids=str)
+def test_wishes_that_do_not_show_in_a_format_are_done(bench: Bench, out: Path, options: dict[str, Any]) -> None:
+    assert kinds(bench.run(bench.folder / "a.wav", out=out, shape="json", **options)) == [Skipped]
 
 
 def test_limits_show_in_subtitles(bench: Bench, out: Path) -> None:
@@ -156,7 +156,7 @@ def test_what_is_noted_at_once_is_kept_at_the_end_whatever_ends_it(tmp_path: Pat
     def note(book: ledger.Ledger) -> None:
         with book.at_once():
             for name in names:
-                book.done(name, source, "wishes")
+                book.done(name, source, "options")
             assert kept() == []
             raise KeyboardInterrupt
 
@@ -164,5 +164,5 @@ def test_what_is_noted_at_once_is_kept_at_the_end_whatever_ends_it(tmp_path: Pat
         with pytest.raises(KeyboardInterrupt):
             note(book)
         assert kept() == [b"a.txt", b"b.txt"]
-        book.done(Path("c.txt"), source, "wishes")
+        book.done(Path("c.txt"), source, "options")
         assert kept()[2:] == [b"c.txt"]

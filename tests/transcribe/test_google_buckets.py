@@ -18,9 +18,9 @@ from whisperctl.endpoint.transcription import Ask
 from whisperctl.errors import WhisperctlError
 from whisperctl.transcribe import manifest, outputs
 from whisperctl.transcribe.batch import Batch
+from whisperctl.transcribe.options import TranscriptOptions
 from whisperctl.transcribe.recordings import find
 from whisperctl.transcribe.results import Result, Skipped
-from whisperctl.transcribe.wishes import Wishes
 
 
 @pytest.fixture(scope="module")
@@ -52,9 +52,9 @@ def run(bench: Bench, bucket: str, *names: str) -> list[Result]:
     lines = bench.folder / "list.txt"
     lines.write_text("".join(f"gs://{bucket}/in/{name}\n" for name in names))
     found = find([], bench.folder, manifest.listed(str(lines)))
-    wishes = Wishes(ask=Ask(model=MODEL, timed=True, language="es"), formats=("text", "json"))
+    options = TranscriptOptions(ask=Ask(model=MODEL, timed=True, language="es"), formats=("text", "json"))
     with outputs.opened(f"gs://{bucket}/out/") as output:
-        batch = Batch(wishes, [bench.server()], 2, bench.clock, bench.notes, spool=bench.folder, output=output)
+        batch = Batch(options, [bench.server()], 2, bench.clock, bench.notes, spool=bench.folder, output=output)
         return list(batch.run(found))
 
 

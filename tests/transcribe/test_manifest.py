@@ -22,9 +22,9 @@ from whisperctl.errors import WhisperctlError
 from whisperctl.transcribe import manifest
 from whisperctl.transcribe.batch import Batch
 from whisperctl.transcribe.channels import Channels
+from whisperctl.transcribe.options import TranscriptOptions
 from whisperctl.transcribe.recordings import find
 from whisperctl.transcribe.results import Failed, Result
-from whisperctl.transcribe.wishes import Wishes
 
 
 def written(folder: Path, *lines: object) -> str:
@@ -35,8 +35,8 @@ def written(folder: Path, *lines: object) -> str:
 
 def run(bench: Bench, *lines: object) -> list[Result]:
     recordings = find([], bench.folder, manifest.listed(written(bench.folder, *lines)))
-    wishes = Wishes(ask=Ask(model=MODEL, timed=True))
-    return list(Batch(wishes, [bench.server()], 2, bench.clock, bench.notes, spool=bench.folder).run(recordings))
+    options = TranscriptOptions(ask=Ask(model=MODEL, timed=True))
+    return list(Batch(options, [bench.server()], 2, bench.clock, bench.notes, spool=bench.folder).run(recordings))
 
 
 def test_lines(tmp_path: Path) -> None:

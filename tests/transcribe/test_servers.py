@@ -11,16 +11,16 @@ from tests.endpoint import stacks, tones
 from tests.endpoint.fake_vllm import MODEL, TOKEN, FakeVllm, Fault, serving
 from tests.endpoint.hand_clock import HandClock
 from tests.transcribe.bench import Bench, texts
-from whisperctl.cli.wishes import checked
+from whisperctl.cli.transcript_options import checked
 from whisperctl.endpoint.client import Endpoint
 from whisperctl.endpoint.transcription import Ask
 from whisperctl.errors import WhisperctlError
 from whisperctl.transcribe.batch import Batch
+from whisperctl.transcribe.options import TranscriptOptions
 from whisperctl.transcribe.pace import Pace
 from whisperctl.transcribe.recordings import find
 from whisperctl.transcribe.results import Failed, Result
 from whisperctl.transcribe.slots import Slots
-from whisperctl.transcribe.wishes import Wishes
 
 WORDS = tones.VOCABULARY[:24]
 
@@ -37,8 +37,8 @@ def run(bench: Bench, other: FakeVllm) -> list[Result]:
         tones.write(bench.folder / f"{number:02}.wav", [[word]])
     with Endpoint(other.url, TOKEN, 30) as endpoint:
         servers = [bench.server(), Bench(other, endpoint, bench.folder).server()]
-        wishes = Wishes(ask=Ask(model="named otherwise", language="es"))
-        batch = Batch(wishes, servers, 2, bench.clock, bench.notes, spool=bench.folder)
+        options = TranscriptOptions(ask=Ask(model="named otherwise", language="es"))
+        batch = Batch(options, servers, 2, bench.clock, bench.notes, spool=bench.folder)
         return list(batch.run(find([str(bench.folder / "*.wav")], bench.folder)))
 
 
@@ -98,5 +98,5 @@ def test_other_models_are_refused(tmp_path: Path) -> None:
     two.mkdir()
     both = [stacks.stack(one), stacks.stack(two, model="openai/whisper-base")]
     with pytest.raises(WhisperctlError, match="openai/whisper-base at"):
-        checked(both, Wishes(ask=Ask(model=MODEL)))
-    assert checked([both[0], both[0]], Wishes(ask=Ask(model=MODEL, language="es"))).ask.timed
+        checked(both, TranscriptOptions(ask=Ask(model=MODEL)))
+    assert checked([both[0], both[0]], TranscriptOptions(ask=Ask(model=MODEL, language="es"))).ask.timed

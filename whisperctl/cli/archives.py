@@ -15,19 +15,19 @@ from whisperctl.cli.options import token_variable
 from whisperctl.cli.target import OpenEndpoint
 from whisperctl.cli.transcripts import Printed
 from whisperctl.clock import SystemClock
-from whisperctl.endpoint.readiness import Alarm
+from whisperctl.endpoint.readiness import EndpointWaker
 from whisperctl.errors import WhisperctlError
 from whisperctl.output import TOKEN_VARIABLE
 from whisperctl.transcribe import manifest, outputs
 from whisperctl.transcribe.batch import Batch
 from whisperctl.transcribe.folders import Folders
+from whisperctl.transcribe.options import TranscriptOptions
 from whisperctl.transcribe.outputs import Output
 from whisperctl.transcribe.recordings import Named, Recording, find, temporary
 from whisperctl.transcribe.results import Failed, Result
-from whisperctl.transcribe.retries import Patient
+from whisperctl.transcribe.retries import RetryingEndpoint
 from whisperctl.transcribe.servers import Server
 from whisperctl.transcribe.threads import Threads
-from whisperctl.transcribe.wishes import Wishes
 from whisperctl.views.transcription import RecordingLines, passed_over, watched
 
 if TYPE_CHECKING:
@@ -45,12 +45,12 @@ class Work:
     cluster: str | None
 
 
-def performed(targets: Sequence[OpenEndpoint], wishes: Wishes, work: Work) -> list[Failed]:
+def performed(targets: Sequence[OpenEndpoint], options: TranscriptOptions, work: Work) -> list[Failed]:
     """Transcribe everything, print what failed on stderr, and return that."""
     listed = manifest.listed(work.manifest) if work.manifest else []
     with temporary() as spool, outputs.opened(work.output) if work.output else nullcontext() as output:
         recordings = find(work.audio, Path(spool), listed)
-        failed = _transcribed(targets, wishes, work, recordings, Path(spool), output)
+        failed = _transcribed(targets, options, work, recordings, Path(spool), output)
     if len(recordings) > 1 and failed:
         click.echo(f"{len(failed)} of {len(recordings)} failed:", err=True)
     for one in failed:
@@ -60,7 +60,7 @@ def performed(targets: Sequence[OpenEndpoint], wishes: Wishes, work: Work) -> li
 
 def _transcribed(
     targets: Sequence[OpenEndpoint],
-    wishes: Wishes,
+    options: TranscriptOptions,
     work: Work,
     named: Sequence[Named],
     spool: Path,
@@ -68,8 +68,8 @@ def _transcribed(
 ) -> list[Failed]:
     folders = Folders(named)
     failed: list[Failed] = []
-    with watched(len(named)) as lines, _results(targets, wishes, work, named, spool, output, lines) as results:
-        printed = Printed(wishes, silent=output is not None, several=len(named) > 1, holds=lines.holds)
+    with watched(len(named)) as lines, _results(targets, options, work, named, spool, output, lines) as results:
+        printed = Printed(options, silent=output is not None, several=len(named) > 1, holds=lines.holds)
         for result in results:
             folders.take(result)
             printed.take(result)
@@ -84,7 +84,7 @@ def _transcribed(
 @contextmanager
 def _results(
     targets: Sequence[OpenEndpoint],
-    wishes: Wishes,
+    options: TranscriptOptions,
     work: Work,
     named: Sequence[Named],
     spool: Path,
@@ -95,7 +95,7 @@ def _results(
     servers = [_server(target, clock, lines) for target in targets]
     if work.cluster is None:
         _wait_for(servers)
-        yield Batch(wishes, servers, work.parallelism, clock, lines, spool=spool, output=output).run(named)
+        yield Batch(options, servers, work.parallelism, clock, lines, spool=spool, output=output).run(named)
         return
     try:
         from whisperctl.transcribe import archive
@@ -107,12 +107,12 @@ def _results(
     leases = work.parallelism or archive.LEASES
     _wait_for(servers)
     with archive.cluster(work.cluster, leases * len(places)) as client:
-        yield archive.Archive(wishes, places, leases, client, lines, output).run(named)
+        yield archive.Archive(options, places, leases, client, lines, output).run(named)
 
 
 def _server(target: OpenEndpoint, clock: SystemClock, lines: RecordingLines) -> Server:
-    alarm = Alarm(target.endpoint, target.wake, clock, target.stack.rollout.timeout, lines.say)
-    return Server(Patient(target.endpoint, clock, alarm), target.stack.model.served_name)
+    waker = EndpointWaker(target.endpoint, target.wake, clock, target.stack.rollout.timeout, lines.say)
+    return Server(RetryingEndpoint(target.endpoint, clock, waker), target.stack.model.served_name)
 
 
 def _wait_for(servers: Sequence[Server]) -> None:
@@ -122,7 +122,7 @@ def _wait_for(servers: Sequence[Server]) -> None:
         WhisperctlError: one does not come up.
     """
     threads = Threads(len(servers), "ready")
-    waiting = [threads.submit(server.patient.ready) for server in servers]
+    waiting = [threads.submit(server.retrying.ready) for server in servers]
     try:
         for future in waiting:
             future.result()

@@ -100,10 +100,10 @@ def route(stack: Stack) -> Task:
 def wake_up(target: OpenEndpoint) -> None:
     """Return when the endpoint answers; the waiting shows on stderr."""
     from whisperctl.clock import SystemClock
-    from whisperctl.endpoint.readiness import Alarm
-    from whisperctl.transcribe.retries import Patient
+    from whisperctl.endpoint.readiness import EndpointWaker
+    from whisperctl.transcribe.retries import RetryingEndpoint
 
     clock = SystemClock()
     timeout = target.stack.rollout.timeout
-    alarm = Alarm(target.endpoint, target.wake, clock, timeout, to_stderr)
-    Patient(target.endpoint, clock, alarm).ready()
+    waker = EndpointWaker(target.endpoint, target.wake, clock, timeout, to_stderr)
+    RetryingEndpoint(target.endpoint, clock, waker).ready()

@@ -13,8 +13,8 @@ from whisperctl.transcribe.formats import document, rendered
 from whisperctl.transcribe.results import Done, Failed
 
 if TYPE_CHECKING:
+    from whisperctl.transcribe.options import TranscriptOptions
     from whisperctl.transcribe.results import Result
-    from whisperctl.transcribe.wishes import Wishes
 
 _DOCUMENTS = ("json", "verbose_json")
 
@@ -22,16 +22,16 @@ _DOCUMENTS = ("json", "verbose_json")
 class Printed:
     """Prints results in the order they come; JSON of several when all are there."""
 
-    def __init__(self, wishes: Wishes, *, silent: bool, several: bool, holds: bool) -> None:
+    def __init__(self, options: TranscriptOptions, *, silent: bool, several: bool, holds: bool) -> None:
         """Print nothing yet.
 
         Args:
-            wishes: with the format.
+            options: with the format.
             silent: whether nothing is printed at all: it is written elsewhere.
             several: whether each needs its name.
             holds: whether everything must wait for the end: a progress bar would wipe it away.
         """
-        self._shape, self._limits, self._silent = wishes.formats[0], wishes.limits, silent
+        self._shape, self._limits, self._silent = options.formats[0], options.limits, silent
         self._several, self._holds = several, holds
         self._waiting: list[Result] = []
 

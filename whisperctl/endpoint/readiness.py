@@ -159,13 +159,13 @@ class Wake:
                 self._open -= 1
 
 
-class Alarm:
+class EndpointWaker:
     """Wakes a sleeping deployment, once for all who wait for it."""
 
     def __init__(
         self,
         endpoint: Endpoint,
-        ring: Callable[[float], object] | None,
+        request_instance: Callable[[float], object] | None,
         clock: Clock,
         timeout: float,
         say: Callable[[str], None],
@@ -174,13 +174,14 @@ class Alarm:
 
         Args:
             endpoint: whose /health tells when it is awake.
-            ring: wakes an instance and may take long: a deployment request; its argument is a time-out in seconds.
-                None only waits.
+            request_instance: wakes an instance and may take long: a deployment request; its argument is a time-out in
+                seconds. None only waits.
             clock: for the waiting.
             timeout: seconds to wait for an instance: `rollout.timeout`.
             say: gets a line when the state changes.
         """
-        self._endpoint, self._ring, self._clock, self._timeout, self._say = endpoint, ring, clock, timeout, say
+        self._endpoint, self._request_instance = endpoint, request_instance
+        self._clock, self._timeout, self._say = clock, timeout, say
         self._lock = threading.Lock()
         self._failure: WhisperctlError | None = None
         """Why it could not be woken: whoever else waits for it need not wait as long again."""
@@ -211,9 +212,9 @@ class Alarm:
 
     def _wake(self) -> None:
         checks = []
-        if (ring := self._ring) is not None:
+        if (request_instance := self._request_instance) is not None:
             self._say("No instance answers: waking one with a deployment request.")
-            wake = Wake(lambda: ring(self._timeout))
+            wake = Wake(lambda: request_instance(self._timeout))
             wake.start()
             checks.append(wake.check)
         wait = Wait(self._endpoint, self._clock, self._timeout, self._say, checks)

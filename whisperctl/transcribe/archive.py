@@ -31,10 +31,10 @@ from whisperctl.errors import WhisperctlError
 from whisperctl.transcribe.archive_tasks import SILENT, Answered, ArchiveTask, LocalWorker, Place, perform
 from whisperctl.transcribe.batch import state
 from whisperctl.transcribe.ledger import Source
+from whisperctl.transcribe.options import TranscriptOptions
 from whisperctl.transcribe.outputs import Output
 from whisperctl.transcribe.recordings import Named, Recording
 from whisperctl.transcribe.results import Done, Failed, Listener, Result, Skipped, attempted
-from whisperctl.transcribe.wishes import Wishes
 from whisperctl.transcribe.written import Written
 
 LOCAL = "local"
@@ -59,7 +59,7 @@ class Archive:
 
     def __init__(
         self,
-        wishes: Wishes,
+        options: TranscriptOptions,
         places: Sequence[Place],
         leases: int,
         cluster: Any,
@@ -69,7 +69,7 @@ class Archive:
         """Begin nothing yet.
 
         Args:
-            wishes: what to make of each recording.
+            options: what to make of each recording.
             places: the endpoints, at least one.
             leases: requests in flight at each, of all who use the cluster with the same number.
             cluster: a `distributed.Client`.
@@ -77,8 +77,8 @@ class Archive:
             output: where transcripts are written.
         """
         self._client, self._listener, self._leases = cluster, listener, leases
-        self._written = Written(wishes, output)
-        self._asked = replace(wishes, overwrite=False)
+        self._written = Written(options, output)
+        self._asked = replace(options, overwrite=False)
         self._threads = int(sum(cluster.nthreads().values()))
         self._places, self._closed = places, dict[Place, str]()
         self._waiting: dict[Any, _Sent] = {}
@@ -160,7 +160,7 @@ class Archive:
         """Hand these to the cluster, in one step: each for itself takes it some milliseconds."""
         if ready:
             tasks = [
-                ArchiveTask(recording=each.recording, wishes=self._asked, place=each.place, leases=self._leases)
+                ArchiveTask(recording=each.recording, options=self._asked, place=each.place, leases=self._leases)
                 for each in ready
             ]
             futures = self._client.map(perform, tasks, pure=False, retries=0)

@@ -21,15 +21,15 @@ from distributed import Semaphore, WorkerPlugin
 
 from whisperctl.clock import SystemClock
 from whisperctl.endpoint.client import Endpoint
-from whisperctl.endpoint.readiness import Alarm
+from whisperctl.endpoint.readiness import EndpointWaker
 from whisperctl.errors import WhisperctlError
 from whisperctl.transcribe.batch import Batch
+from whisperctl.transcribe.options import TranscriptOptions
 from whisperctl.transcribe.pace import MOST
 from whisperctl.transcribe.recordings import Recording
 from whisperctl.transcribe.results import Failed, Result
-from whisperctl.transcribe.retries import Patient
+from whisperctl.transcribe.retries import RetryingEndpoint
 from whisperctl.transcribe.servers import Server
-from whisperctl.transcribe.wishes import Wishes
 
 _IDLE_SECONDS = 0.5
 """Seconds for which a worker keeps a lease that it has no use for."""
@@ -57,7 +57,7 @@ class ArchiveTask:
     """One recording, as a worker gets it."""
 
     recording: Recording
-    wishes: Wishes
+    options: TranscriptOptions
     place: Place
     leases: int
 
@@ -90,7 +90,7 @@ class _Silent:
 
 def perform(task: ArchiveTask) -> Answered:
     """Transcribe one recording, in a worker."""
-    batch, leases = _batch(task.wishes, task.place), _leases(task.place.url, task.leases)
+    batch, leases = _batch(task.options, task.place), _leases(task.place.url, task.leases)
     with leases.one():
         answered = Answered(batch.result(task.recording), batch.refused, batch.lost)
     if answered.has_failed:
@@ -99,12 +99,12 @@ def perform(task: ArchiveTask) -> Answered:
 
 
 @cache
-def _batch(wishes: Wishes, place: Place) -> Batch:
+def _batch(options: TranscriptOptions, place: Place) -> Batch:
     """What this worker's threads share: connections, and what the endpoint refuses. Leases bound what is in flight."""
     endpoint, clock = _endpoint(place), SystemClock()
-    alarm = Alarm(endpoint, None, clock, place.wake_timeout, lambda _line: None)
-    server = Server(Patient(endpoint, clock, alarm), place.model)
-    return Batch(wishes, [server], MOST, clock, _Silent(), spool=Path(tempfile.gettempdir()))
+    waker = EndpointWaker(endpoint, None, clock, place.wake_timeout, lambda _line: None)
+    server = Server(RetryingEndpoint(endpoint, clock, waker), place.model)
+    return Batch(options, [server], MOST, clock, _Silent(), spool=Path(tempfile.gettempdir()))
 
 
 @cache

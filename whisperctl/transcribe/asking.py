@@ -15,7 +15,7 @@ from whisperctl.errors import Interrupted, Unhealthy, WhisperctlError
 from whisperctl.transcribe import guard, speech
 from whisperctl.transcribe.levels import SECONDS, is_quiet, loud_from
 from whisperctl.transcribe.pieces import Piece
-from whisperctl.transcribe.retries import Patient
+from whisperctl.transcribe.retries import RetryingEndpoint
 from whisperctl.transcribe.sound import RATE
 from whisperctl.transcribe.stitch import stitch
 from whisperctl.transcribe.uploads import Encoding, Uploads
@@ -33,7 +33,7 @@ class Asker:
     """Sends pieces; safe to share between threads. After a refused token nothing more is sent."""
 
     def __init__(
-        self, patient: Patient, say: Callable[[str], None], *, needs_times: bool, encoding: Encoding = "auto"
+        self, retrying: RetryingEndpoint, say: Callable[[str], None], *, needs_times: bool, encoding: Encoding = "auto"
     ) -> None:
         """Send nothing yet.
 
@@ -44,7 +44,7 @@ class Asker:
             encoding: of what is sent.
         """
         self._uploads = Uploads(encoding)
-        self._patient, self._say, self._needs_times = patient, say, needs_times
+        self._retrying, self._say, self._needs_times = retrying, say, needs_times
         self._untimed = threading.Event()
         self._lock = threading.Lock()
         self._refused: str | None = None
@@ -93,7 +93,7 @@ class Asker:
             if answer.status == 400:
                 self._does_not_time()
             answer = self._sent(plain, upload)
-        transcript = read(answer, self._patient.endpoint.url + ROUTES[ask.task])
+        transcript = read(answer, self._retrying.endpoint.url + ROUTES[ask.task])
         return replace(transcript, language=transcript.language or ask.language)
 
     def _does_not_time(self) -> None:
@@ -107,7 +107,7 @@ class Asker:
     def _sent(self, ask: Ask, upload: Upload, otherwise: Ask | None = None) -> Answer:
         if self._refused:
             raise Unhealthy(f"was not sent: {self._refused}")
-        answer = self._patient.send(ask, upload, otherwise)
+        answer = self._retrying.send(ask, upload, otherwise)
         if answer.status in _REFUSED:
             with self._lock:
                 self._refused = self._refused or f"the endpoint answered {answer} to an earlier request."
@@ -143,7 +143,7 @@ class Asker:
         return replace(stitch([(rest, later)]), language=later.language), doubt
 
     def _upload(self, piece: Piece) -> Upload:
-        return self._uploads.upload(piece.samples, self._patient.endpoint.link_rate)
+        return self._uploads.upload(piece.samples, self._retrying.endpoint.link_rate)
 
     def _judged(self, transcript: Transcript, piece: Piece) -> tuple[Transcript, guard.Doubt | None]:
         return transcript, guard.doubt(transcript, piece.levels, lambda: _is_spoken(piece))

@@ -2,7 +2,7 @@
 
 As many requests are in flight as there are slots, and little more than that many pieces in memory, however long and
 many the recordings are. Whatever goes wrong with one recording is that recording's failure; one whose transcripts are
-there already, made from it as wished, is skipped.
+there already, made from it with the same options, is skipped.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from whisperctl.transcribe import audio, remote
 from whisperctl.transcribe.formats import TIMED
 from whisperctl.transcribe.lanes import Lanes, Send, Transcribed
 from whisperctl.transcribe.ledger import Source
+from whisperctl.transcribe.options import TranscriptOptions
 from whisperctl.transcribe.outputs import Output
 from whisperctl.transcribe.pace import MOST
 from whisperctl.transcribe.pieces import Piece
@@ -32,7 +33,6 @@ from whisperctl.transcribe.servers import Server, Servers, Slot
 from whisperctl.transcribe.threads import Threads
 from whisperctl.transcribe.tracks import listed
 from whisperctl.transcribe.turns import Turn, decoders
-from whisperctl.transcribe.wishes import Wishes
 from whisperctl.transcribe.written import Written
 
 _HEAVIEST = 20 * 1024 * 1024
@@ -47,7 +47,7 @@ class Batch:
 
     def __init__(
         self,
-        wishes: Wishes,
+        options: TranscriptOptions,
         servers: Sequence[Server],
         parallelism: int | None,
         clock: Clock,
@@ -59,7 +59,7 @@ class Batch:
         """Begin nothing yet.
 
         Args:
-            wishes: what to make of each recording.
+            options: what to make of each recording.
             servers: the endpoints, at least one.
             parallelism: how many requests each has in flight at most; None finds that out.
             clock: times the recordings.
@@ -67,10 +67,10 @@ class Batch:
             spool: a folder for what comes through pipes.
             output: where transcripts are written; None leaves them to whoever reads the results.
         """
-        self._wishes, self._clock, self._listener = wishes, clock, listener
-        self._spool, self._written = spool, Written(wishes, output)
-        needs_times = bool(TIMED & set(wishes.formats)) or wishes.words
-        self._servers = Servers(servers, parallelism, clock, listener, needs_times=needs_times, encoding=wishes.upload)
+        self._wishes, self._clock, self._listener = options, clock, listener
+        self._spool, self._written = spool, Written(options, output)
+        needs_times = bool(TIMED & set(options.formats)) or options.words
+        self._servers = Servers(servers, parallelism, clock, listener, needs_times=needs_times, encoding=options.upload)
         self._files = Threads(2 * MOST, "recording")
         self._requests = Threads(MOST * len(servers), "request")
         self._turns = threading.Semaphore(min(self._servers.most, decoders()))
@@ -150,14 +150,14 @@ class Batch:
 
     def _transcript(self, recording: Recording, turn: Turn, send: Send) -> tuple[Transcript, list[str]]:
         """What is said, and what its user should know."""
-        wishes = self._wishes.of(recording)
-        with _local(recording, self._spool, self._clock) as path, audio.opened(path, wishes.track) as sound:
+        options = self._wishes.of(recording)
+        with _local(recording, self._spool, self._clock) as path, audio.opened(path, options.track) as sound:
             if sound is None:
-                return self._whole(wishes.ask, recording, path, turn), []
+                return self._whole(options.ask, recording, path, turn), []
             self._listener.opened(recording, sound.seconds)
-            lanes = Lanes(wishes.ask, wishes.channels, send, self._listener.advanced, turn)
-            transcript, notes = lanes.transcribed(sound, words=wishes.words)
-        if len(sound.tracks) > 1 and wishes.track is None:
+            lanes = Lanes(options.ask, options.channels, send, self._listener.advanced, turn)
+            transcript, notes = lanes.transcribed(sound, words=options.words)
+        if len(sound.tracks) > 1 and options.track is None:
             notes.insert(
                 0, f"has {len(sound.tracks)} sound tracks: {listed(sound.tracks)}; the first was taken (--track)"
             )

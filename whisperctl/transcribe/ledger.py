@@ -2,7 +2,7 @@
 
 One SQLite file, `.whisperctl.sqlite`, in the output folder; it is written by the client alone, after a transcript, so
 that a killed run does something twice rather than not at all. A transcript counts as done if it is there and its
-recording (size and time) and the wishes are those that it was made from.
+recording (size and time) and the options are those that it was made from.
 """
 
 from __future__ import annotations
@@ -44,17 +44,17 @@ class Ledger:
         self._connection: sqlite3.Connection | None = None
         self._lock, self._later = threading.Lock(), False
 
-    def is_done(self, file: Path, source: Source, wishes: str) -> bool:
-        """Whether `file`, relative to the folder, was made from `source` as `wishes` say."""
+    def is_done(self, file: Path, source: Source, options: str) -> bool:
+        """Whether `file`, relative to the folder, was made from `source` as `options` say."""
         with self._lock, _own_errors(self._path):
             if self._connection is None:
                 return False
             row = self._connection.execute(
                 "SELECT size, modified, wishes FROM transcripts WHERE file = ?", (os.fsencode(file),)
             ).fetchone()
-        return bool(row == (source.size, source.modified, wishes))
+        return bool(row == (source.size, source.modified, options))
 
-    def done(self, file: Path, source: Source, wishes: str) -> None:
+    def done(self, file: Path, source: Source, options: str) -> None:
         """Note that `file` is there."""
         with self._lock, _own_errors(self._path):
             self.connect()
@@ -62,7 +62,7 @@ class Ledger:
             with nullcontext() if self._later else self._connection:
                 self._connection.execute(
                     "INSERT OR REPLACE INTO transcripts VALUES (?, ?, ?, ?)",
-                    (os.fsencode(file), source.size, source.modified, wishes),
+                    (os.fsencode(file), source.size, source.modified, options),
                 )
 
     @contextmanager

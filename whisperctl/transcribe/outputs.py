@@ -25,10 +25,10 @@ LEDGER = ".whisperctl"
 class Output(Protocol):
     """A place for transcripts; safe to share between threads."""
 
-    def missing(self, wishes_of: Mapping[Path, str], source: Source) -> list[Path]:
-        """Those files that are not there, or were not made from `source` and their wishes, as is noted beside them."""
+    def missing(self, options_of: Mapping[Path, str], source: Source) -> list[Path]:
+        """Those files that are not there, or were not made from `source` and their options, as is noted beside them."""
 
-    def write(self, texts: Mapping[Path, str], wishes_of: Mapping[Path, str], source: Source) -> None:
+    def write(self, texts: Mapping[Path, str], options_of: Mapping[Path, str], source: Source) -> None:
         """Write the files of one recording, then note what they were made from."""
 
     def noting_at_once(self) -> AbstractContextManager[None]:
@@ -48,19 +48,19 @@ class Folder:
     def __init__(self, path: Path, ledger: Ledger) -> None:
         self._path, self._ledger = path, ledger
 
-    def missing(self, wishes_of: Mapping[Path, str], source: Source) -> list[Path]:
+    def missing(self, options_of: Mapping[Path, str], source: Source) -> list[Path]:
         """As `Output` says."""
         return [
             file
-            for file, wishes in wishes_of.items()
-            if not (self._path / file).is_file() or not self._ledger.is_done(file, source, wishes)
+            for file, options in options_of.items()
+            if not (self._path / file).is_file() or not self._ledger.is_done(file, source, options)
         ]
 
-    def write(self, texts: Mapping[Path, str], wishes_of: Mapping[Path, str], source: Source) -> None:
+    def write(self, texts: Mapping[Path, str], options_of: Mapping[Path, str], source: Source) -> None:
         """As `Output` says."""
         for file, text in texts.items():
             output.write(self._path, self._path / file, text)
-            self._ledger.done(file, source, wishes_of[file])
+            self._ledger.done(file, source, options_of[file])
 
     def noting_at_once(self) -> AbstractContextManager[None]:
         """As `Output` says."""
@@ -85,22 +85,22 @@ class Bucket:
         notes = [name for name in self._there if name.startswith(f"{LEDGER}/")]
         self._notes: dict[str, Any] = {name: _parsed(text) for name, text in self._objects.read(notes).items()}
 
-    def missing(self, wishes_of: Mapping[Path, str], source: Source) -> list[Path]:
+    def missing(self, options_of: Mapping[Path, str], source: Source) -> list[Path]:
         """As `Output` says."""
-        noted = {key: value for name in {*map(_note, wishes_of)} for key, value in self._notes.get(name, {}).items()}
+        noted = {key: value for name in {*map(_note, options_of)} for key, value in self._notes.get(name, {}).items()}
         return [
             file
-            for file, wishes in wishes_of.items()
-            if file.as_posix() not in self._there or noted.get(file.name) != [source.size, source.modified, wishes]
+            for file, options in options_of.items()
+            if file.as_posix() not in self._there or noted.get(file.name) != [source.size, source.modified, options]
         ]
 
-    def write(self, texts: Mapping[Path, str], wishes_of: Mapping[Path, str], source: Source) -> None:
+    def write(self, texts: Mapping[Path, str], options_of: Mapping[Path, str], source: Source) -> None:
         """As `Output` says."""
         for file, text in texts.items():
             self._objects.write(file.as_posix(), text.encode(errors="backslashreplace"))
             self._there.add(file.as_posix())
         for note in {*map(_note, texts)}:
-            made = {file.name: [source.size, source.modified, wishes_of[file]] for file in texts}
+            made = {file.name: [source.size, source.modified, options_of[file]] for file in texts}
             self._notes[note] = {**self._notes.get(note, {}), **made}
             self._objects.write(note, json.dumps(self._notes[note]).encode())
 

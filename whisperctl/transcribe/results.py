@@ -27,7 +27,7 @@ class Done:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Skipped:
-    """A recording whose transcripts were there already, made from it as wished."""
+    """A recording whose transcripts were there already, made from it with the same options."""
 
     recording: Recording
     target: str

@@ -19,7 +19,7 @@ from math import inf, nan
 from whisperctl.clock import Backoff, Clock
 from whisperctl.endpoint.client import Answer, Endpoint, TooSlow
 from whisperctl.endpoint.form import Upload
-from whisperctl.endpoint.readiness import ASLEEP, Alarm, advice
+from whisperctl.endpoint.readiness import ASLEEP, EndpointWaker, advice
 from whisperctl.endpoint.transcription import Ask, request
 from whisperctl.errors import Interrupted, Unhealthy, Unreachable
 
@@ -40,14 +40,14 @@ _BROKEN, _SLOW = 0, -1
 _AGAIN = {408, 429, 500, *ASLEEP}
 
 
-class Patient:
+class RetryingEndpoint:
     """Sends one request as often as it takes."""
 
     def __init__(
         self,
         endpoint: Endpoint,
         clock: Clock,
-        alarm: Alarm,
+        waker: EndpointWaker,
         chance: Callable[[], float] = random.random,
     ) -> None:
         """Send nothing yet.
@@ -59,7 +59,7 @@ class Patient:
             chance: a number from 0 to 1, so that many who wait do not come back at once.
         """
         self.endpoint = endpoint
-        self._clock, self._alarm, self._chance = clock, alarm, chance
+        self._clock, self._waker, self._chance = clock, waker, chance
         self._seen: Callable[[float, int], None] = lambda _begun, _status: None
         self._stopped = threading.Event()
         self._closed_until = 0.0
@@ -71,7 +71,7 @@ class Patient:
     @property
     def is_lost(self) -> bool:
         """Whether it sleeps and could not be woken."""
-        return self._alarm.failed
+        return self._waker.failed
 
     def stop(self) -> None:
         """Let every pause end with `Interrupted`."""
@@ -105,7 +105,7 @@ class Patient:
             if answer.status == 500 and otherwise:
                 ask = otherwise
             if answer.status in ASLEEP:
-                self._alarm.wake()
+                self._waker.wake()
             pause = next(pauses)
             if wait := _seconds_to_wait(answer):  # it holds for everybody: nobody knocks before
                 self._closed_until = max(self._closed_until, self._clock.monotonic() + wait)
@@ -130,7 +130,7 @@ class Patient:
             if answer.status == 200:
                 return
             if answer.status in (*ASLEEP, 500):
-                self._alarm.wake()
+                self._waker.wake()
             elif answer.status == 429 and seen[429] < _TRIES_AFTER[429]:
                 self._pause(_seconds_to_wait(answer) or next(pauses))
             else:

@@ -14,7 +14,7 @@ from whisperctl.errors import Interrupted, Unreachable, WhisperctlError
 from whisperctl.transcribe.asking import Asker
 from whisperctl.transcribe.pace import Pace
 from whisperctl.transcribe.results import Listener
-from whisperctl.transcribe.retries import Patient
+from whisperctl.transcribe.retries import RetryingEndpoint
 from whisperctl.transcribe.slots import Slots
 from whisperctl.transcribe.uploads import Encoding
 
@@ -25,7 +25,7 @@ T = TypeVar("T")
 class Server:
     """One endpoint."""
 
-    patient: Patient
+    retrying: RetryingEndpoint
     """Sends requests."""
     model: str
     """Its name for the model."""
@@ -56,13 +56,15 @@ class Servers:
         """
         self._servers, self._listener = servers, listener
         self._slots = Slots([Pace(parallelism) for _ in servers], clock, listener.paced)
-        self._askers = [Asker(one.patient, listener.say, needs_times=needs_times, encoding=encoding) for one in servers]
+        self._askers = [
+            Asker(one.retrying, listener.say, needs_times=needs_times, encoding=encoding) for one in servers
+        ]
         self._lock, self._left = threading.Lock(), set[int]()
         self._clock, self._thread = clock, threading.local()
         self.lost: str | None = None
         """Why an endpoint answered nobody any more, if one did."""
         for number, one in enumerate(servers):
-            one.patient.tell(partial(self._seen, number))
+            one.retrying.tell(partial(self._seen, number))
 
     @property
     def most(self) -> int:
@@ -87,7 +89,7 @@ class Servers:
         """Let nobody wait, and send nothing more."""
         self._slots.stop()
         for one in self._servers:
-            one.patient.stop()
+            one.retrying.stop()
 
     def ask(self, slot: Slot, ask: Ask, send: Callable[[Asker, Ask], T]) -> T:
         """What `send` gets from the endpoint of `slot`, or from another one if that answers nobody any more.
@@ -104,7 +106,7 @@ class Servers:
             except Interrupted:
                 raise
             except WhisperctlError as error:
-                lost = isinstance(error, Unreachable) or self._servers[number].patient.is_lost
+                lost = isinstance(error, Unreachable) or self._servers[number].retrying.is_lost
                 if lost:
                     self.lost = f"{error}"
                 if not (asker.refused or lost) or not self._slots.close(number):
@@ -127,7 +129,7 @@ class Servers:
             known = number in self._left
             self._left.add(number)
         if not known:
-            self._listener.say(f"{self._servers[number].patient.endpoint.url} gets no more: {error}")
+            self._listener.say(f"{self._servers[number].retrying.endpoint.url} gets no more: {error}")
 
 
 @dataclass(slots=True)

@@ -9,18 +9,18 @@ import click
 
 from whisperctl.cli.options import DEFAULT_PATH, Settings
 from whisperctl.cli.target import open_endpoint
-from whisperctl.cli.wishes import (
+from whisperctl.cli.transcript_options import (
     checked_channels,
     checked_formats,
     checked_language,
     checked_output,
     checked_upload,
-    wishes_for,
+    options_for,
 )
 from whisperctl.errors import EXIT_DONE, EXIT_FAILED
 
 if TYPE_CHECKING:
-    from whisperctl.cli.wishes import WishOptions
+    from whisperctl.cli.transcript_options import TranscribeFlags
 
 
 @click.command()
@@ -102,7 +102,7 @@ def transcribe(
     output: str | None,
     parallelism: int | None,
     cluster: str | None,
-    **options: Unpack[WishOptions],
+    **flags: Unpack[TranscribeFlags],
 ) -> int:
     """Transcribe recordings with the live endpoint.
 
@@ -115,11 +115,11 @@ def transcribe(
         raise click.UsageError("Nothing to transcribe: name AUDIO, or pass --manifest FILE.")
     if cluster is not None and output is None:
         raise click.UsageError("--cluster writes files: pass -o DIR.")
-    if len(options["formats"]) > 1 and output is None:
+    if len(flags["formats"]) > 1 and output is None:
         raise click.UsageError("Several formats are several files: pass -o DIR.")
     work = Work(audio=audio, manifest=manifest, output=output, parallelism=parallelism, cluster=cluster)
     with ExitStack() as opened:
         files = dict.fromkeys(paths or (DEFAULT_PATH,))
         targets = [opened.enter_context(open_endpoint(settings, path)) for path in files]
-        failed = performed(targets, wishes_for([target.stack for target in targets], options), work)
+        failed = performed(targets, options_for([target.stack for target in targets], flags), work)
     return EXIT_FAILED if failed else EXIT_DONE

@@ -1,4 +1,4 @@
-"""The options of `transcribe` as wishes, checked against each other, the model and the release before all else."""
+"""What the flags of `transcribe` ask of each transcript, checked with each other, the model and the release first."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from whisperctl.endpoint.transcription import Ask
     from whisperctl.spec import Stack
     from whisperctl.transcribe.channels import Channels
+    from whisperctl.transcribe.options import TranscriptOptions
     from whisperctl.transcribe.uploads import Encoding
-    from whisperctl.transcribe.wishes import Wishes
 
 
-class WishOptions(TypedDict):
+class TranscribeFlags(TypedDict):
     """Options of `transcribe` that say what to make of each recording, under the names of its parameters."""
 
     formats: tuple[str, ...]
@@ -111,7 +111,7 @@ def checked_output(_context: click.Context, _option: click.Parameter, where: str
     return where
 
 
-def wishes_for(stacks: Sequence[Stack], options: WishOptions) -> Wishes:
+def options_for(stacks: Sequence[Stack], flags: TranscribeFlags) -> TranscriptOptions:
     """What the options ask of the stacks' model, as far as it and the releases can fulfil it.
 
     Raises:
@@ -120,32 +120,32 @@ def wishes_for(stacks: Sequence[Stack], options: WishOptions) -> Wishes:
     from whisperctl.cli.target import route
     from whisperctl.endpoint.transcription import Ask
     from whisperctl.transcribe.cues import Limits
-    from whisperctl.transcribe.wishes import Wishes
+    from whisperctl.transcribe.options import TranscriptOptions
 
     model = stacks[0].model
     ask = Ask(
         model=model.served_name,
-        task="translation" if options["translate"] else route(stacks[0]),
-        language=options["language"],
-        temperature=options["temperature"],
-        prompt=options["prompt"],
+        task="translation" if flags["translate"] else route(stacks[0]),
+        language=flags["language"],
+        temperature=flags["temperature"],
+        prompt=flags["prompt"],
     )
-    wishes = Wishes(
+    options = TranscriptOptions(
         ask=ask,
-        formats=options["formats"],
-        overwrite=options["overwrite"],
-        channels=options["channels"],
-        track=options["track"],
-        words=options["words"],
-        limits=Limits(width=options["line_width"], lines=options["line_count"], seconds=options["cue_seconds"]),
-        upload=options["upload"],
+        formats=flags["formats"],
+        overwrite=flags["overwrite"],
+        channels=flags["channels"],
+        track=flags["track"],
+        words=flags["words"],
+        limits=Limits(width=flags["line_width"], lines=flags["line_count"], seconds=flags["cue_seconds"]),
+        upload=flags["upload"],
         revision=model.revision,
     )
-    return checked(stacks, wishes)
+    return checked(stacks, options)
 
 
-def checked(stacks: Sequence[Stack], wishes: Wishes) -> Wishes:
-    """`wishes` as far as the stacks' models and releases can fulfil them; a warning for what they do silently.
+def checked(stacks: Sequence[Stack], options: TranscriptOptions) -> TranscriptOptions:
+    """`options` as far as the stacks' models and releases can fulfil them; a warning for what they do silently.
 
     Raises:
         WhisperctlError: a model or a release cannot do what was asked for, or they are not the same model.
@@ -154,7 +154,7 @@ def checked(stacks: Sequence[Stack], wishes: Wishes) -> Wishes:
 
     from whisperctl.serving.capabilities import cannot_detect, cannot_time
 
-    first, ask = stacks[0], wishes.ask
+    first, ask = stacks[0], options.ask
     for stack in stacks:
         if (stack.model.name, stack.model.revision) != (first.model.name, first.model.revision):
             raise WhisperctlError(
@@ -165,19 +165,19 @@ def checked(stacks: Sequence[Stack], wishes: Wishes) -> Wishes:
             raise WhisperctlError(f"{reason}.")
         if not ask.language and (reason := cannot_detect(stack)) and reason.startswith("vLLM"):
             click.echo(f"warning: {reason}. Pass --language.", err=True)
-    timed = all(cannot_time(stack) is None for stack in stacks) or _needs_times(wishes)
-    return replace(wishes, ask=replace(ask, timed=timed))
+    timed = all(cannot_time(stack) is None for stack in stacks) or _needs_times(options)
+    return replace(options, ask=replace(ask, timed=timed))
 
 
 def _model(stack: Stack) -> str:
     return f"{stack.model.name} at {stack.model.revision}" if stack.model.revision else stack.model.name
 
 
-def _needs_times(wishes: Wishes) -> bool:
+def _needs_times(options: TranscriptOptions) -> bool:
     """Whether a release without times is to say so itself: it may be a later one than the stack file says."""
     from whisperctl.transcribe.formats import TIMED
 
-    return bool(TIMED & set(wishes.formats))
+    return bool(TIMED & set(options.formats))
 
 
 def _refusal(stack: Stack, ask: Ask) -> str | None:

@@ -1,4 +1,4 @@
-"""What a user wants of each recording, and how that is written down to know later what is done."""
+"""What to make of each recording, and how that is written down to know later what is done."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from whisperctl.transcribe.uploads import Encoding
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Wishes:
+class TranscriptOptions:
     """What to make of each recording."""
 
     ask: Ask
@@ -34,8 +34,8 @@ class Wishes:
     revision: str | None = None
     """The model's: another one hears other words."""
 
-    def of(self, recording: Recording) -> Wishes:
-        """The wishes for one recording: a manifest may say otherwise than the options."""
+    def of(self, recording: Recording) -> TranscriptOptions:
+        """Those for one recording: a manifest may say otherwise."""
         ask = replace(self.ask, language=recording.language) if recording.language else self.ask
         return replace(self, ask=ask, channels=recording.channels or self.channels)
 
