@@ -75,7 +75,11 @@ def serve(options: Options) -> int:
 
 
 def prepare(store: Store, options: Options) -> Path:
-    """Seed a new store and write the token file (0600); its path."""
+    """Seed a new store and write the token file (0600); its path.
+
+    Raises:
+        FileExistsError: at the path of the token file is something else than a file.
+    """
     clock = SystemClock()
     token = store.setting("token")
     if token is None:

@@ -51,7 +51,11 @@ def switched(switches: Switches, changes: dict[str, Any]) -> Switches:
 
 
 def parse(text: str) -> dict[str, Any]:
-    """`name=on|off|NUMBER` as given on the command line."""
+    """`name=on|off|NUMBER` as given on the command line.
+
+    Raises:
+        Refusal: 400 for text of another form.
+    """
     name, sign, word = text.partition("=")
     values: dict[str, Any] = {"on": True, "off": False}
     if not sign or not (word in values or word.isdigit()):

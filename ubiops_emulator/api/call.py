@@ -139,7 +139,11 @@ def deployment(call: Call) -> Doc:
 
 
 def version(call: Call) -> Doc:
-    """The version of the path; without one, the deployment's default."""
+    """The version of the path; without one, the deployment's default.
+
+    Raises:
+        Refusal: 404 if there is none of that name, or no default.
+    """
     parent = deployment(call)
     if "version" not in call.path:
         return default_version(call.store, parent)
@@ -204,7 +208,11 @@ def find_tag(store: Store, parent: Doc, name: str) -> Doc:
 
 
 def newest_tag(store: Store, parent: Doc) -> Doc:
-    """The tag meant by an environment's bare name: the newest available one, else the newest."""
+    """The tag meant by an environment's bare name: the newest available one, else the newest.
+
+    Raises:
+        Refusal: 404 if it has no tag.
+    """
     tags = store.children("tag", parent.id)
     if not tags:
         raise not_found("Environment tag")
@@ -249,7 +257,11 @@ def service(call: Call) -> Doc:
 
 
 def labelled(call: Call, docs: list[Doc]) -> list[Doc]:
-    """Those with at least one of the labels in `labels=key:value,key2:value2`; without that query, all."""
+    """Those with at least one of the labels in `labels=key:value,key2:value2`; without that query, all.
+
+    Raises:
+        Refusal: 400 for a label without a colon or without a key.
+    """
     text = call.query.get("labels")
     if not text:
         return docs
@@ -263,7 +275,11 @@ def labelled(call: Call, docs: list[Doc]) -> list[Doc]:
 
 
 def flag(call: Call, name: str) -> bool | None:
-    """A boolean of the query string; the official client writes Python's literals."""
+    """A boolean of the query string; the official client writes Python's literals.
+
+    Raises:
+        Refusal: 400 for anything but true and false, however capitalised.
+    """
     text = call.query.get(name)
     if text is None:
         return None
@@ -273,7 +289,11 @@ def flag(call: Call, name: str) -> bool | None:
 
 
 def number(call: Call, name: str, default: int, low: int, high: int) -> int:
-    """A whole number of the query string, within bounds."""
+    """A whole number of the query string, within bounds.
+
+    Raises:
+        Refusal: 400 for what is no whole number, or out of bounds.
+    """
     text = call.query.get(name, str(default))
     if not text.lstrip("-").isdigit() or not low <= int(text) <= high:
         raise invalid(f"{name}: a number from {low} to {high} is required")
@@ -281,7 +301,11 @@ def number(call: Call, name: str, default: int, low: int, high: int) -> int:
 
 
 def moment(call: Call, name: str) -> float:
-    """An ISO-8601 date of the query string, in seconds since the epoch."""
+    """An ISO-8601 date of the query string, in seconds since the epoch.
+
+    Raises:
+        Refusal: 400 if it is missing, or no ISO-8601 date.
+    """
     try:
         # A `+` that was not encoded arrives as a space.
         date = datetime.fromisoformat(call.query[name].replace(" ", "+"))

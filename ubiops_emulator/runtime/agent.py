@@ -24,7 +24,11 @@ GRACE = 10.0
 
 
 def load(folder: str, file_name: str) -> Any:
-    """The class `Deployment` of the package."""
+    """The class `Deployment` of the package.
+
+    Raises:
+        ImportError: the file is not a Python file.
+    """
     sys.path[:0] = [folder, os.path.join(folder, "libraries")]  # noqa: PTH118 - nothing but strings needed
     path = os.path.join(folder, file_name)  # noqa: PTH118
     spec = importlib.util.spec_from_file_location("deployment", path)

@@ -57,7 +57,11 @@ def top_levels(installed: importlib.metadata.Distribution) -> list[str]:
 
 
 def methods(folder: str, file_name: str) -> dict[str, object]:
-    """Import the package's main file, as a build does, and look at its class."""
+    """Import the package's main file, as a build does, and look at its class.
+
+    Raises:
+        ImportError: the file is not a Python file, or has no class `Deployment`.
+    """
     sys.path[:0] = [folder, os.path.join(folder, "libraries")]  # noqa: PTH118 - nothing but strings needed
     os.chdir(folder)
     spec = importlib.util.spec_from_file_location("deployment", os.path.join(folder, file_name))  # noqa: PTH118

@@ -231,7 +231,11 @@ def refused(error: Refusal) -> Response:
 
 
 def check_host(host: str, port: int) -> None:
-    """Refuse names that are not loopback's: a web page must not reach us by rebinding its name."""
+    """Refuse names that are not loopback's: a web page must not reach us by rebinding its name.
+
+    Raises:
+        Refusal: 421 for any other name or port.
+    """
     if host not in {f"{name}:{port}" for name in LOOPBACK_NAMES}:
         raise Refusal(421, f"Host {host!r} is not served here; use 127.0.0.1:{port}")
 

@@ -158,7 +158,11 @@ async def _restore(app: Controlled, path: Path) -> None:
 
 
 def path_of(app: Controlled, body: dict[str, Any]) -> Path:
-    """The file of a named snapshot."""
+    """The file of a named snapshot.
+
+    Raises:
+        Refusal: 400 unless it has 1 to 64 letters, digits, dots, dashes and underscores, a letter or digit first.
+    """
     name = body.get("name", "snapshot")
     if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", name):
         raise invalid("name: letters, digits, dots, dashes and underscores are allowed")

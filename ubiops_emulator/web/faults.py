@@ -80,7 +80,11 @@ def fault(values: dict[str, Any]) -> Fault:
 
 
 def parse(text: str) -> Fault:
-    """`KIND[,field=value…]` as given on the command line."""
+    """`KIND[,field=value…]` as given on the command line.
+
+    Raises:
+        Refusal: 400 for an unknown kind or field, text for a number, or a path that is no regular expression.
+    """
     kind, *rest = text.split(",")
     values: dict[str, Any] = {"kind": kind}
     kinds = {field.name: str(field.type) for field in fields(Fault)}

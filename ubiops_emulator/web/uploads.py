@@ -26,7 +26,11 @@ MEBIBYTE = 2**20
 
 
 async def read(request: Request, platform: Platform) -> tuple[Any, Upload | None]:
-    """The body, and the file when it is a multipart one."""
+    """The body, and the file when it is a multipart one.
+
+    Raises:
+        Refusal: 415 for another media type, 413 for too many bytes, 400 for an unreadable body or a harmful archive.
+    """
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind == "multipart/form-data":
         return await _multipart(request, platform)

@@ -19,6 +19,9 @@ def interrupt_ends_waits(clock: StoppableClock) -> Iterator[None]:
 
     For what only reads: there is nothing to finish and nothing to report. Without this, threads that sit out a
     rate limit would keep the program for a minute.
+
+    Raises:
+        KeyboardInterrupt: SIGINT arrived.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -58,6 +61,9 @@ def ended_by_signals(clock: StoppableClock) -> Iterator[None]:
     For what goes on until somebody ends it. What it was about to write is left to the next one, as after a kill.
     The signal may arrive anywhere, also between two lines of a library that then fails while it tidies up: once one
     has arrived, its exit code is the program's, whatever is raised afterwards.
+
+    Raises:
+        SystemExit: one of these signals arrived; it carries the exit code.
     """
     if threading.current_thread() is not threading.main_thread():
         yield

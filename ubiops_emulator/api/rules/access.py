@@ -113,7 +113,11 @@ def permissions(call: Call) -> list[dict[str, Any]]:
 
 
 def users(call: Call) -> list[dict[str, Any]]:
-    """List the users of the project, of one type if asked."""
+    """List the users of the project, of one type if asked.
+
+    Raises:
+        Refusal: 400 for a type other than user and service_user.
+    """
     owner = project(call)
     kind = call.query.get("user_type")
     if kind not in {None, "user", "service_user"}:
@@ -124,7 +128,11 @@ def users(call: Call) -> list[dict[str, Any]]:
 
 
 def user_get(call: Call) -> dict[str, Any]:
-    """One user of the project."""
+    """One user of the project.
+
+    Raises:
+        Refusal: 404 if the project has none of that id.
+    """
     doc = call.store.by_id("user", call.path["user_id"])
     if doc is None or doc.parent not in {SYSTEM, project(call).id}:
         raise not_found("User")
@@ -181,7 +189,11 @@ def service_user_delete(call: Call) -> None:
 
 
 def service_user_token(call: Call) -> dict[str, Any]:
-    """Replace the token of a service user; the old one ends at once."""
+    """Replace the token of a service user; the old one ends at once.
+
+    Raises:
+        Refusal: 400 if the service user has expired.
+    """
     doc = _mine(call)
     expiry = doc.body["expiry_date"]
     if expiry and datetime.fromisoformat(expiry).timestamp() <= call.now:
@@ -195,7 +207,11 @@ def roles(call: Call) -> list[dict[str, Any]]:
 
 
 def role_get(call: Call) -> dict[str, Any]:
-    """One role by name."""
+    """One role by name.
+
+    Raises:
+        Refusal: 404 if there is none of that name.
+    """
     for body in _roles(call):
         if body["name"] == call.path["role_name"]:
             return shapes.keep(["id", "name", "default", "permissions"], body)
@@ -203,7 +219,11 @@ def role_get(call: Call) -> dict[str, Any]:
 
 
 def role_create(call: Call) -> dict[str, Any]:
-    """Create a role of the project."""
+    """Create a role of the project.
+
+    Raises:
+        Refusal: a permission is unknown, or the name is taken by a role of the project or the platform.
+    """
     body = call.checked(ROLE, creating=True)
     _check_permissions(call, body)
     if body["name"] in DEFAULT_ROLES:
@@ -216,7 +236,11 @@ def role_create(call: Call) -> dict[str, Any]:
 
 
 def role_update(call: Call) -> dict[str, Any]:
-    """Change the permissions or the name of a role of the project."""
+    """Change the permissions or the name of a role of the project.
+
+    Raises:
+        Refusal: it is the platform's, a permission is unknown, an assigned role is renamed, or the name is taken.
+    """
     doc = _custom_role(call)
     changes = call.checked(ROLE, creating=False)
     _check_permissions(call, changes)
@@ -232,7 +256,11 @@ def role_update(call: Call) -> dict[str, Any]:
 
 
 def role_delete(call: Call) -> None:
-    """Delete a role of the project that nobody has; the platform's stay."""
+    """Delete a role of the project that nobody has; the platform's stay.
+
+    Raises:
+        Refusal: it is the platform's, or it is assigned.
+    """
     doc = _custom_role(call)
     if _assigned(call, doc):
         raise in_use(call, "Role is assigned")
@@ -240,7 +268,11 @@ def role_delete(call: Call) -> None:
 
 
 def assignments(call: Call) -> list[dict[str, Any]]:
-    """List who has which role, of one resource or assignee if asked."""
+    """List who has which role, of one resource or assignee if asked.
+
+    Raises:
+        Refusal: 400 for a resource without a type, or a type without a resource.
+    """
     query = call.query
     if ("resource" in query) != ("resource_type" in query):
         raise invalid("resource and resource_type are required together")
@@ -254,7 +286,12 @@ def assignments(call: Call) -> list[dict[str, Any]]:
 
 
 def assignment_create(call: Call) -> dict[str, Any]:
-    """Give a user a role on the project or a deployment."""
+    """Give a user a role on the project or a deployment.
+
+    Raises:
+        Refusal: a resource without a type or a type without a resource; role, assignee or resource is not there; or the
+            same assignment exists.
+    """
     owner = project(call)
     body = call.checked(ASSIGNMENT, creating=True)
     if ("resource" in body) != ("resource_type" in body):

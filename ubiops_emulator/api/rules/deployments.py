@@ -24,7 +24,11 @@ def get(call: Call) -> dict[str, Any]:
 
 
 def create(call: Call) -> dict[str, Any]:
-    """Create a deployment without a version."""
+    """Create a deployment without a version.
+
+    Raises:
+        Refusal: a type is missing, fields do not fit the type or share a name, or the deployment's name is taken.
+    """
     parent = project(call)
     body = call.checked(shapes.DEPLOYMENT, creating=True)
     _check_types(body)
@@ -37,7 +41,12 @@ def create(call: Call) -> dict[str, Any]:
 
 
 def update(call: Call) -> dict[str, Any]:
-    """Change a deployment: name, description, labels, fields, default version."""
+    """Change a deployment: name, description, labels, fields, default version.
+
+    Raises:
+        Refusal: several changes at once to one with widgets, a default version that is not there or not built, fields
+            that do not fit the type or share a name, or the deployment's new name is taken.
+    """
     doc = deployment(call)
     changes = call.checked(shapes.DEPLOYMENT, creating=False)
     if len(changes) > 1 and _has_widgets(doc.body):
@@ -57,7 +66,11 @@ def update(call: Call) -> dict[str, Any]:
 
 
 def delete(call: Call) -> None:
-    """Delete a deployment with all that is below it, unless a service points at it."""
+    """Delete a deployment with all that is below it, unless a service points at it.
+
+    Raises:
+        Refusal: a service points at it, and the switch `service_blocks_delete` is on.
+    """
     doc = deployment(call)
     users = [s.body["name"] for s in call.store.every("service") if s.body["_deployment"] == doc.id]
     if users and call.switches.service_blocks_delete:

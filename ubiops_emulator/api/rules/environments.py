@@ -42,7 +42,11 @@ def get(call: Call) -> dict[str, Any]:
 
 
 def create(call: Call) -> dict[str, Any]:
-    """Create an environment without a tag."""
+    """Create an environment without a tag.
+
+    Raises:
+        Refusal: the name is taken by an environment of the project or the platform.
+    """
     parent = project(call)
     body = call.checked(shapes.ENVIRONMENT, creating=True)
     if call.store.find("environment", SYSTEM, body["name"]):
@@ -64,7 +68,11 @@ def update(call: Call) -> dict[str, Any]:
 
 
 def delete(call: Call) -> None:
-    """Delete an environment whose tags no version uses."""
+    """Delete an environment whose tags no version uses.
+
+    Raises:
+        Refusal: it is the platform's, a version uses one of its tags, or one is queued or being built.
+    """
     doc = _own(environment(call))
     tags = call.store.children("tag", doc.id)
     users = [name for one in tags for name in _users(call, one)]
@@ -95,7 +103,11 @@ def tag_get(call: Call) -> dict[str, Any]:
 
 
 def tag_create(call: Call) -> dict[str, Any]:
-    """Create a tag, `pending` until it is built."""
+    """Create a tag, `pending` until it is built.
+
+    Raises:
+        Refusal: the environment is the platform's, a status other than `pending` is given, or the name is taken.
+    """
     parent = _own(environment(call))
     body = call.checked(shapes.TAG, creating=True)
     if body.pop("status", "pending") != "pending":
@@ -125,7 +137,12 @@ def new_tag(now: float) -> dict[str, Any]:
 
 
 def tag_update(call: Call) -> dict[str, Any]:
-    """Cancel the build of a tag, or change whether it is for the request format."""
+    """Cancel the build of a tag, or change whether it is for the request format.
+
+    Raises:
+        Refusal: the environment is the platform's, a status other than `cancelled` is given, there is no build to
+            cancel, or the request format is changed while a version uses the tag.
+    """
     parent, doc = _own(environment(call)), tag(call)
     changes = call.checked(shapes.TAG, creating=False)
     status = changes.pop("status", None)
@@ -144,7 +161,11 @@ def tag_update(call: Call) -> dict[str, Any]:
 
 
 def tag_delete(call: Call) -> None:
-    """Delete a tag that no version uses."""
+    """Delete a tag that no version uses.
+
+    Raises:
+        Refusal: the environment is the platform's, the tag is queued or being built, or a version uses it.
+    """
     _own(environment(call))
     doc = tag(call)
     if doc.body["status"] in UNDERWAY:
@@ -156,7 +177,13 @@ def tag_delete(call: Call) -> None:
 
 
 def tag_build(call: Call) -> dict[str, Any]:
-    """Upload what the tag is made from and queue its build."""
+    """Upload what the tag is made from and queue its build.
+
+    Raises:
+        Refusal: the environment is the platform's; the tag is available, queued or being built; a form field is
+            unknown; there is neither a file nor a whole source, or both; or the source or the base environment is not
+            there or does not fit.
+    """
     _own(environment(call))
     doc = tag(call)
     _buildable(doc)
@@ -181,7 +208,11 @@ def tag_build(call: Call) -> dict[str, Any]:
 
 
 def tag_rebuild(call: Call) -> dict[str, Any]:
-    """Build a failed or cancelled tag again from the file it has."""
+    """Build a failed or cancelled tag again from the file it has.
+
+    Raises:
+        Refusal: the environment is the platform's, or the tag is available, queued, being built or without a file.
+    """
     _own(environment(call))
     doc = tag(call)
     _buildable(doc)
@@ -192,7 +223,11 @@ def tag_rebuild(call: Call) -> dict[str, Any]:
 
 
 def tag_download(call: Call) -> FileAnswer:
-    """The file that a tag was built from."""
+    """The file that a tag was built from.
+
+    Raises:
+        Refusal: 404 if it has no file.
+    """
     package = tag(call).body["_file"]
     if package is None:
         raise not_found("Environment file")

@@ -53,7 +53,11 @@ def update(call: Call) -> dict[str, Any]:
 
 
 def delete(call: Call) -> None:
-    """Delete a group that no version uses."""
+    """Delete a group that no version uses.
+
+    Raises:
+        Refusal: a version uses it.
+    """
     doc = group(call)
     users = [str(version.name) for version in _using(call, doc)]
     if users:
@@ -90,7 +94,11 @@ def usage(call: Call) -> dict[str, Any]:
 
 
 def members(call: Call, items: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The complete instance types of a group, in the order of their priority."""
+    """The complete instance types of a group, in the order of their priority.
+
+    Raises:
+        Refusal: 400 for an empty list or a type that is listed twice, 404 for a type that the platform does not have.
+    """
     if not items:
         raise invalid("instance_types: this list may not be empty")
     idents = [item["id"] for item in items]

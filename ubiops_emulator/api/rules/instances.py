@@ -33,7 +33,11 @@ def get(call: Call) -> dict[str, Any]:
 
 
 def update(call: Call) -> dict[str, Any]:
-    """Stop an instance; nothing else can be changed."""
+    """Stop an instance; nothing else can be changed.
+
+    Raises:
+        Refusal: 400 unless it asks for the status `stopped`.
+    """
     doc = _mine(call)
     changes = call.checked({"status": Field(kind="str", required=True, choices=("stopped",))}, creating=False)
     if not changes:

@@ -38,7 +38,11 @@ def index(call: Call) -> list[dict[str, Any]]:
 
 
 def get(call: Call) -> dict[str, Any]:
-    """One metric."""
+    """One metric.
+
+    Raises:
+        Refusal: 404 for a metric that is not built in.
+    """
     project(call)
     if call.path["metric_name"] not in BUILT_IN:
         raise not_found("Metric")
@@ -49,6 +53,10 @@ def data(call: Call) -> dict[str, Any]:
     """Points of one metric; labels may name a `deployment_version_id`.
 
     Delta metrics are rates: per second, unless `unit_period` says per how many.
+
+    Raises:
+        Refusal: 404 for a metric that is not built in; 400 for a missing date, an end that is not after the start, more
+            than `MOST_POINTS` periods, or a period that is not offered.
     """
     owner, query = project(call), call.query
     name = query.get("metric", "")

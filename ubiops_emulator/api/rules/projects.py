@@ -29,7 +29,11 @@ CREATE = {
 
 
 def create(call: Call) -> dict[str, Any]:
-    """Create a project, with the usual instance type groups and whoever asks as its administrator."""
+    """Create a project, with the usual instance type groups and whoever asks as its administrator.
+
+    Raises:
+        Refusal: its name is taken.
+    """
     body = call.checked(CREATE, creating=True)
     try:
         doc = add(call.store, body, call.user.id, call.now)
@@ -66,7 +70,11 @@ def status(_call: Call) -> dict[str, Any]:
 
 
 def user(call: Call) -> dict[str, Any]:
-    """The user whose token asks."""
+    """The user whose token asks.
+
+    Raises:
+        Refusal: 404 if that user is not there.
+    """
     doc = call.store.by_id("user", call.user.id)
     if doc is None:
         raise not_found("User")

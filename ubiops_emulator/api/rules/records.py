@@ -51,7 +51,12 @@ def event(store: Store, project_id: str, entry: dict[str, Any]) -> None:
 
 
 def project_events(call: Call) -> list[dict[str, Any]]:
-    """List what happened by itself, newest first; of one object, type or time window if asked."""
+    """List what happened by itself, newest first; of one object, type or time window if asked.
+
+    Raises:
+        Refusal: 400 for an object without a type or a type without an object, an unknown type, or `last_seconds`
+            together with another time.
+    """
     query = call.query
     if ("object_type" in query) != ("object_id" in query):
         raise invalid("object_type and object_id are required together")

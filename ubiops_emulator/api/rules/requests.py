@@ -44,7 +44,12 @@ def stream(call: Call) -> Waiting:
 
 
 def batch(call: Call) -> list[dict[str, Any]]:
-    """Make requests that are answered later."""
+    """Make requests that are answered later.
+
+    Raises:
+        Refusal: 400 for none or more than `BATCH_MOST`, data that does not fit the input type, or a version that cannot
+            take requests.
+    """
     timeout = number(call, "timeout", 14400, 10, 172800)
     items = call.body if isinstance(call.body, list) else [call.body]
     if not 1 <= len(items) <= BATCH_MOST:
@@ -117,7 +122,11 @@ def update(call: Call) -> dict[str, Any]:
 
 
 def delete(call: Call) -> None:
-    """Delete a request."""
+    """Delete a request.
+
+    Raises:
+        Refusal: 400 while it is being processed.
+    """
     doc = _request(call)
     if doc.body["status"] == "processing":
         raise invalid("A request that is being processed cannot be deleted")
@@ -144,7 +153,11 @@ def delete_several(call: Call) -> dict[str, Any]:
 
 
 def created(store: Store, ident: str) -> dict[str, Any]:
-    """The answer to a direct request that is done."""
+    """The answer to a direct request that is done.
+
+    Raises:
+        Refusal: 404 if the request is not there.
+    """
     doc = store.by_id("request", ident)
     if doc is None:
         raise not_found("Deployment request")

@@ -25,7 +25,12 @@ def get(call: Call) -> dict[str, Any]:
 
 
 def upload(call: Call) -> dict[str, Any]:
-    """A package, a copy of another version's package, or nothing (an empty revision)."""
+    """A package, a copy of another version's package, or nothing (an empty revision).
+
+    Raises:
+        Refusal: 400 for a deployment without request format, an unknown form field, a file together with a source, or
+            half of a source; 404 for a template, or a source that is not there.
+    """
     parent = version(call)
     if not deployment(call).body["supports_request_format"]:
         raise invalid("A deployment without request format runs its environment's image and takes no revisions")
@@ -51,7 +56,11 @@ def rebuild(call: Call) -> dict[str, Any]:
 
 
 def download(call: Call) -> FileAnswer:
-    """The package of a revision."""
+    """The package of a revision.
+
+    Raises:
+        Refusal: 404 for an empty revision.
+    """
     doc = _revision(call, version(call))
     package = doc.body["_package"]
     if package is None:

@@ -31,7 +31,12 @@ def get(call: Call) -> dict[str, Any]:
 
 
 def create(call: Call) -> dict[str, Any]:
-    """Create a service; it listens when the call is answered."""
+    """Create a service; it listens when the call is answered.
+
+    Raises:
+        Refusal: no deployment is named; deployment or version is not there; an imported service or a field of one, or
+            limits for users without authentication; or the name is taken.
+    """
     body = call.checked(shapes.SERVICE, creating=True)
     if "deployment" not in body:
         raise invalid("deployment: this field is required")
@@ -48,7 +53,12 @@ def create(call: Call) -> dict[str, Any]:
 
 
 def update(call: Call) -> dict[str, Any]:
-    """Change a service: where it points, its port, its limits."""
+    """Change a service: where it points, its port, its limits.
+
+    Raises:
+        Refusal: deployment or version is not there; another deployment without a version, for a service that has one;
+            an imported service or a field of one, or limits for users without authentication; or the name is taken.
+    """
     doc = service(call)
     changes = call.checked(shapes.SERVICE, creating=False)
     if "deployment" in changes or "version" in changes:
@@ -94,7 +104,11 @@ def limits(call: Call) -> list[dict[str, Any]]:
 
 
 def limit_create(call: Call) -> dict[str, Any]:
-    """Give a user limits of its own."""
+    """Give a user limits of its own.
+
+    Raises:
+        Refusal: there is no such user, or it has such a limit already.
+    """
     owner = service(call)
     body = call.checked(
         {"user_id": Field(kind="uuid", required=True), "limit": Field(kind="int", required=True, low=1)}

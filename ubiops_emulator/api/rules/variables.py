@@ -55,7 +55,11 @@ def delete(call: Call) -> None:
 
 
 def copy(call: Call) -> list[dict[str, Any]]:
-    """Copy another deployment's or version's own variables; same-named ones are overwritten."""
+    """Copy another deployment's or version's own variables; same-named ones are overwritten.
+
+    Raises:
+        Refusal: 404 if the other deployment or version is not there.
+    """
     target = _levels(call)[0]
     body = call.checked(shapes.COPY, creating=True)
     source = call.store.find("deployment", project(call).id, body["source_deployment"])
@@ -82,7 +86,11 @@ def secret_get(call: Call) -> dict[str, Any]:
 
 
 def secret_create(call: Call) -> dict[str, Any]:
-    """Create a secret that the build of a tag sees."""
+    """Create a secret that the build of a tag sees.
+
+    Raises:
+        Refusal: `secret` is not true, or the name is taken.
+    """
     body = call.checked(shapes.VARIABLE_FIELDS, creating=True)
     if not body["secret"]:
         raise invalid("secret: must be true")

@@ -43,7 +43,13 @@ def get(call: Call) -> dict[str, Any]:
 
 
 def create(call: Call) -> dict[str, Any]:
-    """Create a version; the first of a deployment is its default."""
+    """Create a version; the first of a deployment is its default.
+
+    Raises:
+        Refusal: instance types or environment are not there, contradictory or not for this deployment; bounds that do
+            not fit, an idle time too short for a GPU, half a health check, or a command with request format; or the
+            name is taken.
+    """
     parent = deployment(call)
     body = call.checked(shapes.VERSION, creating=True)
     _fill_bounds(parent, body)
@@ -71,7 +77,13 @@ def create(call: Call) -> dict[str, Any]:
 
 
 def update(call: Call) -> dict[str, Any]:
-    """Change a version; instances are started and stopped as its bounds say."""
+    """Change a version; instances are started and stopped as its bounds say.
+
+    Raises:
+        Refusal: instance types or environment are not there, contradictory or not for this deployment; bounds that do
+            not fit, an idle time too short for a GPU, half a health check, or a command with request format; or the
+            name is taken.
+    """
     parent, doc = deployment(call), version(call)
     changes = call.checked(shapes.VERSION, creating=False)
     doc.body |= {key: value for key, value in changes.items() if key not in CHOSEN}
@@ -95,7 +107,11 @@ def update(call: Call) -> dict[str, Any]:
 
 
 def delete(call: Call) -> None:
-    """Delete a version and its instances, unless a service points at it."""
+    """Delete a version and its instances, unless a service points at it.
+
+    Raises:
+        Refusal: a service points at it, and the switch `service_blocks_delete` is on.
+    """
     doc = version(call)
     users = [s.body["name"] for s in call.store.every("service") if target(call.store, s) == doc.id]
     if users and call.switches.service_blocks_delete:
