@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from typing import Any
+from typing import Any, BinaryIO
 
 import pytest
 from hypothesis import given, settings
@@ -125,6 +125,31 @@ def test_an_answer_that_dribbles_ends(server: Server, api: Api, kind: str) -> No
     with pytest.raises(Unreachable, match=r"no answer within 0\.4 s"):
         api.deployments()
     assert len(server.requests) <= 4
+
+
+class Archive:
+    """Some bytes to upload."""
+
+    def write(self, stream: BinaryIO) -> None:
+        stream.write(b"zip")
+
+
+def test_an_answer_that_dribbles_ends_though_something_else_was_asked_meanwhile(server: Server, api: Api) -> None:
+    elsewhere = Server()
+    elsewhere.send = answering([])
+    other = Api(elsewhere.url, "p", TOKEN, clock=Quick())
+
+    def fence() -> float:
+        other.deployments()
+        return 60.0
+
+    server.send = SLOW["body"]
+    api.rest.limit = 0.4
+    with pytest.raises(Unreachable, match="no answer within"):
+        api.fenced(fence).upload("a", "v1", Archive())
+    elsewhere.close()
+    other.rest.session.close()
+    assert len(elsewhere.requests) > 1
 
 
 @pytest.mark.parametrize("kind", SLOW)

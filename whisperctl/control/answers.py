@@ -59,11 +59,17 @@ class Deadline:
 @contextmanager
 def ending(deadline: Deadline) -> Iterator[None]:
     """What this thread asks for meanwhile must be answered by `deadline`; a stream keeps it for its whole body."""
+    outer = _deadline()
     _now.deadline = deadline
     try:
         yield
     finally:
-        _now.deadline = None
+        _now.deadline = outer
+
+
+def _deadline() -> Deadline | None:
+    deadline: Deadline | None = getattr(_now, "deadline", None)
+    return deadline
 
 
 class _Timed(io.RawIOBase):
@@ -93,7 +99,7 @@ class _Response(http.client.HTTPResponse):
 
     def __init__(self, sock: Any, *args: Any, **more: Any) -> None:
         super().__init__(sock, *args, **more)
-        deadline: Deadline | None = getattr(_now, "deadline", None)
+        deadline = _deadline()
         if deadline is not None:
             self.fp.close()
             self.fp = io.BufferedReader(_Timed(sock.makefile("rb", buffering=0), sock, deadline))
