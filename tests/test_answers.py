@@ -323,6 +323,28 @@ def test_a_redirect_takes_the_token_nowhere(server: Server, api: Api, status: st
     assert elsewhere.requests == []
 
 
+def test_a_write_that_got_no_answer_tells_how_long_its_lease_let_it_wait(server: Server, api: Api) -> None:
+    server.send = SLOW["silence"]
+    with pytest.raises(Unreachable, match=r"no answer within 0\.2 s"):
+        api.fenced(lambda: 0.2).update_service("s", {"port": 1})
+
+
+def test_nothing_is_written_on_a_connection_that_took_too_long(
+    server: Server, api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    look_up = socket.getaddrinfo
+
+    def slowly(*args: Any, **more: Any) -> Any:
+        time.sleep(0.3)
+        return look_up(*args, **more)
+
+    monkeypatch.setattr(socket, "getaddrinfo", slowly)
+    server.send = answering({})
+    with pytest.raises(Unreachable, match="no connection could be made in time"):
+        api.fenced(lambda: 0.2).update_service("s", {"port": 1})
+    assert not any(server.requests)
+
+
 def test_who_only_looks_asks_a_silent_host_once(server: Server, api: Api) -> None:
     server.send = SLOW["silence"]
     api.rest.skips = True

@@ -1,7 +1,8 @@
 """Answers that end: a deadline for headers and body together, however they dribble, and a bound on decoded bytes.
 
 `requests` bounds the silence between two reads only. Here each read gets what is left of the whole time: `http.client`
-reads through a stream that asks for it. The deadline is that of the thread that makes the call.
+reads through a stream that asks for it. Nor is a request written on a connection that took longer to be made. The
+deadline is that of the thread that makes the call.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from requests.adapters import HTTPAdapter
 from requests_toolbelt.adapters.socket_options import TCPKeepAliveAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.exceptions import ConnectTimeoutError
 
 LARGEST = 64 << 20
 """Decoded bytes of an answer; a page of 250 versions has some hundred thousand."""
@@ -42,6 +44,7 @@ class Deadline:
 
     def __init__(self, seconds: float, silence: float | None = None) -> None:
         self.ends = time.monotonic() + seconds
+        self.seconds = seconds
         self.silence = silence
 
     def left(self) -> float:
@@ -58,11 +61,19 @@ class Deadline:
 
 @contextmanager
 def ending(deadline: Deadline) -> Iterator[None]:
-    """What this thread asks for meanwhile must be answered by `deadline`; a stream keeps it for its whole body."""
+    """What this thread asks for meanwhile must be answered by `deadline`; a stream keeps it for its whole body.
+
+    Raises:
+        TooLong: it was not, though the connection was made; in words that tell how long was waited.
+    """
     outer = _deadline()
     _now.deadline = deadline
     try:
         yield
+    except requests.ConnectTimeout:
+        raise
+    except requests.Timeout:
+        raise TooLong(f"no answer within {round(deadline.silence or deadline.seconds, 1):g} s") from None
     finally:
         _now.deadline = outer
 
@@ -108,9 +119,32 @@ class _Response(http.client.HTTPResponse):
 class _Plain(HTTPConnection):
     response_class = _Response
 
+    def connect(self) -> None:
+        """Connect, in time for the request."""
+        super().connect()
+        _check_time(self)
+
 
 class _Tls(HTTPSConnection):
     response_class = _Response
+
+    def connect(self) -> None:
+        """Connect, in time for the request."""
+        super().connect()
+        _check_time(self)
+
+
+def _check_time(connection: HTTPConnection) -> None:
+    """Raise ConnectTimeoutError if none is left: looking a name up is not bounded, nor how many addresses are tried.
+
+    What is not written by the deadline must not be written at all: the lease may be somebody else's by then.
+    """
+    deadline = _deadline()
+    try:
+        if deadline is not None:
+            deadline.left()
+    except TimeoutError:
+        raise ConnectTimeoutError(connection, "the connection was not made in time") from None
 
 
 class _PlainPool(HTTPConnectionPool):

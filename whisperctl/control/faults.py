@@ -12,6 +12,7 @@ from urllib.request import getproxies
 import requests
 from requests.exceptions import RequestException
 
+from whisperctl.control.answers import TooLong
 from whisperctl.errors import Unreachable
 from whisperctl.output import blank
 from whisperctl.proxies import NO_URL, SILENT, is_broken, refused
@@ -31,7 +32,7 @@ def never_sent(error: RequestException) -> bool:
     return isinstance(cause, (NewConnectionError, ConnectTimeoutError))
 
 
-def in_words(error: RequestException, timeout: float) -> str:
+def in_words(error: RequestException) -> str:
     """Why there is no answer, for the end of a sentence."""
     match error:
         case requests.exceptions.SSLError():
@@ -41,8 +42,8 @@ def in_words(error: RequestException, timeout: float) -> str:
             return refused(answered[1]) if answered else SILENT
         case requests.exceptions.ConnectTimeout():
             return "no connection could be made in time"
-        case requests.exceptions.Timeout():
-            return f"no answer within {timeout:g} s"
+        case TooLong():
+            return str(error)
         case requests.exceptions.ConnectionError() if "SOCKS" in str(error):
             return "the SOCKS proxy does not answer, or refuses the connection"
         case requests.exceptions.ConnectionError() if never_sent(error):
@@ -61,9 +62,9 @@ def in_words(error: RequestException, timeout: float) -> str:
             return "the connection broke before an answer came"
 
 
-def unreachable(verb: str, host: str, path: str, error: RequestException, timeout: float) -> Unreachable:
+def unreachable(verb: str, host: str, path: str, error: RequestException) -> Unreachable:
     """The error of a call that got no answer."""
-    shown, words = blank(host), in_words(error, timeout)
+    shown, words = blank(host), in_words(error)
     ours = isinstance(error, requests.exceptions.SSLError | requests.exceptions.ProxyError) or "proxy" in words.lower()
     advice = PAGE if ours else f"Check --host or UBIOPS_API_HOST ({urlsplit(shown).netloc or shown}), and the network."
     return Unreachable(verb, path, 0, f"UbiOps at {shown} cannot be reached ({verb} {path}): {words}.", advice)

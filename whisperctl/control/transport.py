@@ -194,7 +194,7 @@ class PooledRest:
 
     def _until_answered(self, call: _Call, where: tuple[str, str]) -> requests.Response:
         host, resource_path = where
-        verb, timeout = call.verb, call.timeout
+        verb = call.verb
         once = call.urgent or not call.retry
         tries = self.tries()
         while True:
@@ -204,10 +204,10 @@ class PooledRest:
                 reason = f"The answer to {verb} {resource_path} is not read: {error}."
                 raise ApiError(verb, resource_path, 0, reason) from None
             except RequestException as error:
-                why = f"{verb} {resource_path}: {in_words(error, timeout)}"
+                why = f"{verb} {resource_path}: {in_words(error)}"
                 if once or not self._may_be_sent_again(verb, error) or not tries.back_off(why, self._most):
                     self.silent = isinstance(error, requests.Timeout)
-                    raise unreachable(verb, host, resource_path, error, timeout) from None
+                    raise unreachable(verb, host, resource_path, error) from None
                 continue
             self.answered = True
             if not once and self._goes_on(tries, verb, resource_path, response):
