@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import signal
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +12,9 @@ import pytest
 from tests.harness.official import service_user
 from tests.harness.project import Project
 from tests.rollout.conftest import line
+from ubiops_emulator.testing import Emulator
+from whisperctl.apply.events import Event, Started
+from whisperctl.engine import apply_plans, plan_stacks
 from whisperctl.state.rollout import preview_name
 
 SLOW: dict[str, Any] = {"env": {"HEARS": "Hello world", "DELAY": "5"}}
@@ -33,6 +38,28 @@ def test_interrupted_at_its_gate_everything_is_as_before(project: Project, sent:
     assert api.service("alpha")["version"] == first
     assert (versions[first]["minimum_instances"], versions[second]["minimum_instances"]) == (1, 0)
     assert {item["status"] for item in api.instances("alpha", second)} <= {"stopping"}
+
+
+def test_interrupted_before_its_switch_it_reports_and_gives_its_lease_back_though_ubiops_fails(
+    books: Emulator, tmp_path: Path
+) -> None:
+    project = Project.fresh(books, tmp_path)
+    stack: dict[str, Any] = {"rollout": {"strategy": "blue_green", "bake": 0}}
+    project.apply(**stack)
+    world = project.world()
+
+    def listen(event: Event) -> None:
+        project.events.append(event)
+        if isinstance(event, Started) and event.operation.kind == "switch":
+            project.fault("error", method="GET", path="/versions/", status=503)
+            world.clock.stop.set()
+
+    plans = plan_stacks(project.load(project.write(**stack, vllm={"max_model_len": 300})), world)
+    [outcome] = apply_plans(plans, replace(world, listen=listen))
+    project.calm()
+    assert outcome.interrupted
+    assert "could not be put to sleep; it falls asleep by itself: interrupted" in project.said
+    assert "whisperctl-lease" not in (project.api().deployment("alpha") or {})["labels"]
 
 
 def test_a_foreign_service_of_the_gates_name_is_told_of_before_anything_is_made(project: Project) -> None:

@@ -75,7 +75,7 @@ def wind_down(context: ApplyContext) -> None:
     if context.woken:
         try:
             sleep(context, context.woken)
-        except WhisperctlError as error:
+        except (WhisperctlError, Interrupted) as error:
             address = version_address(context.deployment, context.woken)
             context.warn(address, f"could not be put to sleep; it falls asleep by itself: {error}")
 
