@@ -9,6 +9,8 @@ import pytest
 
 from tests.harness import leases
 from tests.harness.project import Project, report
+from tests.reconcile.test_lease import labels, until
+from whisperctl.apply.events import Ended, Event, Failed
 from whisperctl.engine import World, apply_plans, plan_stacks
 
 
@@ -101,3 +103,23 @@ def test_a_tag_that_somebody_still_uses_stays(project: Project) -> None:
         assert outcome.succeeded, report(outcome)
     assert len(project.api().tags("whisperctl") or []) == 1
     assert all(plan.is_empty for plan in project.plan(two))
+
+
+def test_a_stack_that_failed_holds_up_nobody_while_others_go_on(project: Project) -> None:
+    files = three_files(project)[:2]
+    world = project.world()
+    free: list[str] = []
+
+    def listen(event: Event) -> None:
+        project.events.append(event)
+        if isinstance(event, Ended) and (event.stack, event.operation.kind) == ("beta", "probe"):
+            until(lambda: any(isinstance(known, Failed) for known in project.events))
+            until(lambda: "whisperctl-lease" not in labels(project, "alpha"))
+            free.extend(name for name in ("alpha", "beta") if "whisperctl-lease" not in labels(project, name))
+
+    plans = plan_stacks(project.load(*files), world)
+    project.fault("error", method="POST", path="/deployments/alpha/versions$", status=400)
+    alpha, beta = apply_plans(plans, replace(world, listen=listen))
+    assert not alpha.succeeded
+    assert beta.succeeded, report(beta)
+    assert free == ["alpha"]

@@ -67,6 +67,12 @@ def waves(contexts: Sequence[ApplyContext]) -> list[list[ApplyContext]]:
     return [list(group) for _, group in groupby(sorted(contexts, key=wave_of), key=wave_of)]
 
 
+def end(context: ApplyContext) -> None:
+    """Leave a plan of which nothing runs or waits any more: nothing is kept awake for it, and its leases are free."""
+    gate.wind_down(context)
+    give_back(context)
+
+
 Replan = Callable[[Plan], Plan]
 """Plans a stack again."""
 
@@ -88,8 +94,10 @@ class Run:
     """Why a plan could not begin."""
     not_begun: set[ApplyContext] = field(default_factory=set)
     """Plans of waves that were not begun."""
+    leased: set[ApplyContext] = field(default_factory=set)
+    """Plans that take or have leases: those that have begun and are not left yet."""
     running: dict[Future[OperationResult | None], ApplyContext] = field(default_factory=dict)
-    """What threads are at: an operation with its result, or the beginning of a plan."""
+    """What threads are at: an operation with its result, or the beginning or end of a plan."""
     tags: builds.TagLocks = field(default_factory=builds.TagLocks)
 
     def perform(self) -> list[Outcome]:
@@ -108,9 +116,8 @@ class Run:
             self.schedule.check_over()
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
-            for context in self.contexts:
-                gate.wind_down(context)
-                give_back(context)
+            for context in self.leased:
+                end(context)
 
     def _perform_wave(self, pool: ThreadPoolExecutor, contexts: Sequence[ApplyContext]) -> None:
         """Return when nothing can go on any more but what a later wave has to do first."""
@@ -121,6 +128,7 @@ class Run:
                 self.schedule.give_up(context, "not tried")
             contexts = ()
         for context in contexts:
+            self.leased.add(context)
             self.running[pool.submit(self._begin, context)] = context
         self._start_ready(pool)
         while self.running:
@@ -130,9 +138,13 @@ class Run:
             self._start_ready(pool)
 
     def _start_ready(self, pool: ThreadPoolExecutor) -> None:
-        """Begin every operation whose needs are met."""
+        """Begin every operation whose needs are met, and end every plan that has nothing to do any more."""
         for context, operation in self.schedule.begin():
             self.running[pool.submit(self._do, context, operation)] = context
+        for context in self.leased.difference(self.running.values()):
+            if not self.schedule.is_busy(context):
+                self.leased.remove(context)
+                self.running[pool.submit(end, context)] = context
 
     def _why_not(self, contexts: Sequence[ApplyContext]) -> str:
         """Why a wave does not begin; empty if it does."""
@@ -160,7 +172,7 @@ class Run:
         begin(context, self.replan)
 
     def _take_in(self, pool: ThreadPoolExecutor, context: ApplyContext, future: Future[OperationResult | None]) -> None:
-        """What a thread brought back: a plan that has begun, one to begin again, or an operation's result."""
+        """What a thread brought back: a plan that has begun or ended, one to begin again, or an operation's result."""
         try:
             result = future.result()
         except Contended:
@@ -174,10 +186,10 @@ class Run:
             self.errors[context] = str(error)
             self.schedule.give_up(context, "not tried")
         else:
-            if result is None:
-                self._release(context)
-            else:
+            if result is not None:
                 self.schedule.end(result)
+            elif context in self.leased:
+                self._release(context)
 
     def _release(self, context: ApplyContext) -> None:
         """Let a plan's operations begin; what other stacks delete of the environment waits for those of a new plan."""
