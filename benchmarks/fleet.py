@@ -4,7 +4,7 @@
 
 Starts an emulator of its own that refuses more than 300 requests a minute, makes a project with a stack and a service
 user with a token for each, and plans them all with one command. The least number of windows is by arithmetic: 300
-requests each, of which whisperctl leaves one to renewals of leases. Prints a Markdown table.
+requests each, of which whisperctl leaves four to renewals of leases. Prints a Markdown table.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from tests.harness.official import client_of
 from tests.harness.project import BASE, Project, merged
 from ubiops_emulator import testing
 from whisperctl.cli.options import token_variable
+from whisperctl.control.rate_limit import LEFT_OVER
 
 LIMIT = 300
 """Requests a minute that UbiOps allows from one address."""
@@ -73,7 +74,7 @@ def main() -> None:
             seconds, shown = ran(project, tokens, "plan")
             journal = [entry for entry in project.journal() if "/_emulator/" not in entry["path"]]
     refused = sum(entry["status"] == 429 for entry in journal)
-    windows = math.ceil(len(journal) / (LIMIT - 1))
+    windows = math.ceil(len(journal) / (LIMIT - LEFT_OVER))
     assert f"In all {count} stacks: no changes" in shown, shown[-500:]
     print("| projects | requests | refused (429) | windows by arithmetic | least seconds | seconds |")
     print("|---|---|---|---|---|---|")

@@ -197,12 +197,12 @@ def test_renewing_waits_for_no_slot_and_no_rate_limit(project: Project) -> None:
     assert holder(project) == replace(lease.holder, text=labels(project)["whisperctl-lease"], renewals=1)
 
 
-def test_ordinary_requests_leave_the_last_one_of_a_window(project: Project) -> None:
+def test_ordinary_requests_leave_two_renewals_of_a_window(project: Project) -> None:
     clock = SkippingClock()
     slept: list[float] = []
     clock.sleep = slept.append  # type: ignore[method-assign,assignment]
     api = project.api(clock)
-    for left in ("3", "2", "2"):
+    for left in ("6", "5", "5"):
         api.rest.rate_limit.learn({"x-ratelimit-remaining": left, "x-ratelimit-reset": "40"})
     api.rest.rate_limit.wait()
     assert slept == []
