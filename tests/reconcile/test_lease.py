@@ -237,6 +237,23 @@ def test_whoever_comes_back_to_his_own_lease_renews_it_and_goes_on(project: Proj
     assert lease.fence() > 50
 
 
+@pytest.mark.parametrize("by_the_thread", [False, True])
+def test_a_lease_that_was_come_back_to_is_looked_at_again_soon(project: Project, by_the_thread: bool) -> None:
+    """Somebody who had seen it free may be slow to write, after it was read back."""
+    lease = taken(project, clock := SkippingClock())
+    clock.skipped += 55
+    if by_the_thread:
+        lease.renew()
+    else:
+        lease.fence()
+        lease.renew()  # one that came due before
+    write_labels(project, **{"whisperctl-lease": packed_lease(replace(leases.SOMEWHERE, renewals=0))})
+    clock.skipped += 2.5
+    assert lease.comes_due()
+    lease.renew()
+    assert holder(project) == replace(lease.holder, text=labels(project)["whisperctl-lease"])
+
+
 def test_shared_labels_that_others_write_while_the_lease_is_come_back_to_stay(project: Project) -> None:
     project.apply()
     clock = WhileItWaits(lambda: void(api.update_environment(name, {"labels": {**labels, "theirs": "1"}})))

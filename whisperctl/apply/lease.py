@@ -42,7 +42,7 @@ RENEW_EVERY = 25.0
 RETRY_EVERY = 3.0
 """Seconds after which a renewal that failed is tried again."""
 FIRST_LOOK = 2.0
-"""Seconds after taking it until a lease is looked at again, for somebody who was slow to see that it was taken."""
+"""Seconds after taking it, or coming back to it, until a lease is looked at again, for whoever had seen it free."""
 SETTLE = 0.5
 """Seconds before a new lease is read back, for another process that wrote at the same moment."""
 QUICK = 0.4
@@ -79,7 +79,7 @@ class Lease:
         self._clock = clock
         self._say = say
         self._sent = -math.inf
-        self._next_renewal = 0.0
+        self._next_renewal = self._first_look = 0.0
         self._changes: dict[str, str | None] = {}
         self._may_be_removed = False
         self._renewing = threading.Lock()
@@ -109,7 +109,8 @@ class Lease:
                 continue
             with suppress(NotFree):
                 taken = self._taken(raw, start)
-                self.placed, self._next_renewal = True, self._sent + FIRST_LOOK
+                self._is_ours_since(self._sent)
+                self.placed = True
                 return replace(taken, waited=waited)
             waited = True
 
@@ -180,6 +181,10 @@ class Lease:
     def _is_ours(self, holder: LeaseHolder | None) -> bool:
         return holder is not None and holder.nonce == self.holder.nonce
 
+    def _is_ours_since(self, sent: float) -> None:
+        self._sent = sent
+        self._next_renewal = self._first_look = sent + FIRST_LOOK
+
     # --- keeping it ---------------------------------------------------------------------------------------------------
 
     def check(self) -> None:
@@ -231,7 +236,7 @@ class Lease:
         self._clock.sleep(SETTLE)
         if not self._is_ours(Labels.of(self._urgent.deployment(self.deployment)).lease):
             return False
-        self._sent = sent
+        self._is_ours_since(sent)
         return True
 
     def renew(self, listed: Json | None = None) -> None:
@@ -253,7 +258,6 @@ class Lease:
         if self._left() < MARGIN:
             with self._recovering:
                 self.lost = self.lost or not self._recovered()
-            self._next_renewal = self._sent + RENEW_EVERY
             return
         raw = listed or self._urgent.deployment(self.deployment)
         holder = Labels.of(raw).lease
@@ -263,7 +267,8 @@ class Lease:
             self.lost = True
             return
         self._sent = self._write_again(Labels.of(raw))
-        self._next_renewal = self._sent + RENEW_EVERY
+        # One that was due before it was taken or come back to is no look at it.
+        self._next_renewal = self._sent + RENEW_EVERY if self._sent >= self._first_look else self._first_look
 
     # --- writing labels beside it, and giving it back -----------------------------------------------------------------
 
@@ -301,8 +306,8 @@ class Lease:
 
     def begin(self, sent: float) -> None:
         """The deployment was just created with our lease in it; `sent` is `boottime` before that was asked for."""
-        self._sent, self._next_renewal, self.placed = sent, sent + FIRST_LOOK, True
-        self._may_be_removed = False
+        self._is_ours_since(sent)
+        self.placed, self._may_be_removed = True, False
 
     def another(self, deployment: str) -> Lease:
         """The lease of another deployment of the same project, not taken yet."""
