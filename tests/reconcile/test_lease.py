@@ -22,7 +22,7 @@ from whisperctl.apply.lease import Lease
 from whisperctl.apply.locking import begin, give_back, lease_name
 from whisperctl.apply.renewals import leased, renewing
 from whisperctl.engine import apply_plans, plan_stacks
-from whisperctl.errors import StalePlan
+from whisperctl.errors import ApiError, StalePlan
 from whisperctl.operate.scaling import pause, scale
 from whisperctl.plan.plan import Plan
 from whisperctl.state.labels import Labels
@@ -169,6 +169,17 @@ def test_a_renewal_and_a_write_of_labels_never_undo_each_other(project: Project)
     assert Labels(labels(project)).tags == ["mine"]
     assert Labels(labels(project)).digest is None
     assert holder(project) == replace(lease.holder, text=labels(project)["whisperctl-lease"])
+
+
+def test_a_renewal_writes_no_labels_that_ubiops_has_refused(project: Project) -> None:
+    lease = taken(project)
+    raw = project.api().deployment("alpha") or {}
+    project.fault("error", method="PATCH", path="/deployments/alpha$", status=400, count=1)
+    with pytest.raises(ApiError):
+        lease.update(raw, {"labels": {**Labels.of(raw).all, "refused": "1"}})
+    lease.renew()
+    assert lease.holder.renewals == 1
+    assert "refused" not in labels(project)
 
 
 def test_many_leases_are_renewed_with_one_list_and_a_patch_each(project: Project) -> None:

@@ -283,6 +283,7 @@ class Lease:
         read, before, labels = self._clock.boottime(), Labels.of(raw).all, body["labels"]
         changed = {name: labels.get(name) for name in {*before, *labels} if before.get(name) != labels.get(name)}
         with self._renewing:
+            earlier = dict(self._changes)
             self._changes |= {name: text for name, text in changed.items() if name not in lease_change(None)}
 
         for_first_try = [raw]
@@ -295,7 +296,13 @@ class Lease:
                 written = merged(Labels.of(now).all, self._changes | lease_change(self.holder))
                 return self._fenced.update_deployment(self.deployment, {**body, "labels": written})
 
-        return self._api.retried(attempt)
+        try:
+            return self._api.retried(attempt)
+        except ApiError as error:
+            if 400 <= error.status < 500 and error.status != 429:  # refused for good, and so would each renewal be
+                with self._renewing:
+                    self._changes = earlier
+            raise
 
     @contextmanager
     def _one_try(self) -> Iterator[None]:
