@@ -223,20 +223,40 @@ def test_ordinary_requests_leave_two_renewals_of_a_window(project: Project) -> N
     assert len(slept) == 1
 
 
-@pytest.mark.parametrize("theirs", [leases.ELSEWHERE, None], ids=["another's", "none"])
+@pytest.mark.parametrize(
+    ("theirs", "why"), [(leases.ELSEWHERE, "^Another apply"), (None, "is gone")], ids=["another's", "none"]
+)
 def test_whoever_comes_back_to_a_lease_that_is_not_his_writes_nothing(
-    project: Project, theirs: dict[str, str] | None
+    project: Project, theirs: dict[str, str] | None, why: str
 ) -> None:
     lease = taken(project, clock := SkippingClock())
     before = {name: text for name, text in labels(project).items() if name != "whisperctl-lease"} | (theirs or {})
     project.api().update_deployment("alpha", {"labels": before})
     clock.skipped += 51
-    with project.counted() as made, pytest.raises(StalePlan, match="has taken over"):
+    with project.counted() as made, pytest.raises(StalePlan, match=why):
         lease.api.update_version("alpha", "v1", {"maximum_instances": 9})
     lease.give_back()
     lease.renew()
     assert {line.split(" ")[0] for line in made} == {"GET"}
     assert labels(project) == before
+
+
+@pytest.mark.parametrize("ours", [False, True])
+def test_a_lease_that_went_with_the_deployment_is_lost_unless_its_holder_was_to_delete_that(
+    project: Project, ours: bool
+) -> None:
+    lease = taken(project, clock := SkippingClock())
+    if ours:
+        lease.expect_end()
+    project.api().delete_service("alpha")
+    project.api().delete_deployment("alpha")
+    clock.skipped += 55
+    if ours:
+        lease.fence()
+    else:
+        with pytest.raises(StalePlan, match="is gone"):
+            lease.fence()
+    assert bool(lease.lost) != ours
 
 
 def test_whoever_comes_back_to_his_own_lease_renews_it_and_goes_on(project: Project) -> None:
@@ -498,6 +518,35 @@ def test_a_lease_that_was_removed_without_an_answer_is_not_removed_from_whoever_
     assert labels(project)["whisperctl-lease"] == theirs["whisperctl-lease"]
     assert labels(project)["mine"] == "2"
     assert not lease.placed
+
+
+def test_a_lease_that_was_removed_without_an_answer_until_it_ran_out_is_removed(project: Project) -> None:
+    def run_out() -> None:
+        clock.skipped += 55
+
+    lease = taken(project, clock := WhileItWaits(run_out))
+    clock.seconds = 0.0
+    project.fault("drop-after", method="PATCH", path="/deployments/alpha$", count=1)
+    lease.remove(lambda _raw: {"mine": "2"})
+    assert clock.done
+    assert (lease.lost, lease.placed) == ("", False)
+    assert labels(project)["mine"] == "2"
+    assert holder(project) is None
+
+
+def test_a_destroy_whose_last_deletion_got_no_answer_until_the_lease_ran_out_is_complete(project: Project) -> None:
+    project.apply()
+
+    class Clock(SkippingClock):
+        def sleep(self, seconds: float) -> None:
+            if not self.skipped and project.api().deployment("alpha") is None:
+                self.skipped = 55.0
+            super().sleep(seconds)
+
+    project.fault("drop-after", method="DELETE", path="/deployments/alpha$", count=1)
+    [outcome] = project.perform(project.folder / "stack.yaml", destroy=True, world=project.world(clock := Clock()))
+    assert clock.skipped
+    assert outcome.succeeded, report(outcome)
 
 
 def test_a_lease_is_not_given_back_in_the_name_of_whoever_has_it_since(project: Project) -> None:

@@ -57,6 +57,8 @@ def _deleted(context: ApplyContext, address: Address, raw: Json) -> bool:
         try:
             if address.kind is Kind.DEPLOYMENT:
                 _refuse_foreign_versions(context, address)
+                if lease := context.lease_of(address.names[0]):
+                    lease.expect_end()
             access_to(context, address).delete(raw)
             return True
         except ApiError as error:

@@ -17,6 +17,11 @@ from whisperctl.state.records import LeaseHolder
 
 SECONDS = 60.0
 """How long a lease holds without being renewed."""
+OVER = "Another apply of this stack has taken over: this one could not renew its lease in time.\n  Plan again."
+GONE = (
+    "The lease of this stack is gone: another apply has taken over and ended, or somebody has removed its label or the "
+    "deployment.\n  Plan again."
+)
 
 
 class Sightings:

@@ -27,7 +27,18 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 
-from whisperctl.apply.holder import SECONDS, NotFree, Sightings, Taken, holder_in_words, is_at_work, new_holder, renewed
+from whisperctl.apply.holder import (
+    GONE,
+    OVER,
+    SECONDS,
+    NotFree,
+    Sightings,
+    Taken,
+    holder_in_words,
+    is_at_work,
+    new_holder,
+    renewed,
+)
 from whisperctl.clock import StoppableClock
 from whisperctl.control.api import Api, Json
 from whisperctl.errors import ApiError, Interrupted, StalePlan
@@ -55,7 +66,6 @@ LOOK_EVERY = 2.0
 """Seconds between looks at a lease that somebody else holds."""
 GIVE_UP = 3600.0
 """Seconds for which a holder whose time ran out asks UbiOps who holds the lease now."""
-OVER = "Another apply of this stack has taken over: this one could not renew its lease in time.\n  Plan again."
 
 
 class Lease:
@@ -69,8 +79,8 @@ class Lease:
         self.project = (api.host, api.project)
         self.placed = False
         """Whether it is written on the deployment."""
-        self.lost = False
-        """Whether somebody else has it."""
+        self.lost = ""
+        """Why it is not ours any more, in words; empty while it is."""
         self.also: Sequence[Lease] = ()
         """Leases of further deployments without which nothing may be written either."""
         self._urgent = api.urgent()
@@ -81,7 +91,7 @@ class Lease:
         self._sent = -math.inf
         self._next_renewal = self._first_look = 0.0
         self._changes: dict[str, str | None] = {}
-        self._may_be_removed = False
+        self._may_be_removed = self._may_be_deleted = False
         self._renewing = threading.Lock()
         self._recovering = threading.RLock()
 
@@ -118,7 +128,7 @@ class Lease:
         """With ours written over one that is free in `raw`, read when the clock was at `start`; or raises NotFree."""
         self.holder = new_holder()
         self._changes.clear()
-        self._may_be_removed = False
+        self._may_be_removed = self._may_be_deleted = False
         free = Labels.of(raw).lease
         doubtful = math.inf  # when the first try began that may arrive, or have arrived, at any moment
         for_first_try = [raw]
@@ -191,24 +201,25 @@ class Lease:
         """Between the polls of a wait.
 
         Raises:
-            StalePlan: somebody else is known to have taken the lease: what is waited for may never come.
+            StalePlan: the lease is known to be lost: what is waited for may never come.
         """
-        if self.lost or any(lease.lost for lease in self.also):
-            raise StalePlan(OVER)
+        for lease in (self, *self.also):
+            if lease.lost:
+                raise StalePlan(lease.lost)
 
     def fence(self) -> float:
         """Seconds that a write which begins now may take.
 
         Raises:
-            StalePlan: somebody else has taken the lease.
+            StalePlan: the lease is lost.
             ApiError: the time has run out, and UbiOps does not tell who has it now.
         """
         self.check()
-        leases = [lease for lease in (self, *self.also) if lease.placed]
-        while late := [lease for lease in leases if lease._left() < MARGIN]:
+        leases = (self, *self.also)
+        while late := [lease for lease in leases if lease.placed and lease._left() < MARGIN]:
             late[0]._recover()  # which may take longer than the others have left
             self.check()
-        return min((lease._left() - 1.0 for lease in leases), default=math.inf)
+        return min((lease._left() - 1.0 for lease in leases if lease.placed), default=math.inf)
 
     def _left(self) -> float:
         return self._sent + SECONDS - self._clock.boottime()
@@ -217,27 +228,31 @@ class Lease:
         """Go on with a lease whose time ran out, if it is still ours."""
         start = self._clock.boottime()
         with self._recovering:
-            while self._left() < MARGIN:
+            while self.placed and self._left() < MARGIN:
                 try:
-                    if not self._recovered():
-                        self.lost = True
-                        raise StalePlan(OVER)
+                    self._recover_once()
+                    self.check()
                 except ApiError as error:
                     passing = error.status in (0, 429) or error.status >= 500
                     if not passing or self._clock.boottime() - start > GIVE_UP:
                         raise
                     self._clock.sleep(RETRY_EVERY)
 
-    def _recovered(self) -> bool:
+    def _recover_once(self) -> None:
+        """Renew it if it is there; if not, either we have removed it, and it is not placed any more, or it is lost."""
         raw = self._urgent.deployment(self.deployment)
-        if not self._is_ours(Labels.of(raw).lease):
-            return False
-        sent = self._write_again(Labels.of(raw))
-        self._clock.sleep(SETTLE)
-        if not self._is_ours(Labels.of(self._urgent.deployment(self.deployment)).lease):
-            return False
-        self._is_ours_since(sent)
-        return True
+        if self._is_ours(Labels.of(raw).lease):
+            sent = self._write_again(Labels.of(raw))
+            self._clock.sleep(SETTLE)
+            raw = self._urgent.deployment(self.deployment)
+            if self._is_ours(Labels.of(raw).lease):
+                self._is_ours_since(sent)
+                return
+        holder = Labels.of(raw).lease
+        if holder is None and (self._may_be_removed or (self._may_be_deleted and raw is None)):
+            self.placed = False
+        else:
+            self.lost = OVER if holder else GONE
 
     def renew(self, listed: Json | None = None) -> None:
         """Write the lease again; `listed` is the deployment as it was read a moment ago.
@@ -257,14 +272,15 @@ class Lease:
     def _renew(self, listed: Json | None) -> None:
         if self._left() < MARGIN:
             with self._recovering:
-                self.lost = self.lost or not self._recovered()
+                if self.placed and not self.lost:
+                    self._recover_once()
             return
         raw = listed or self._urgent.deployment(self.deployment)
         holder = Labels.of(raw).lease
         if raw is None or (self._may_be_removed and not self._is_ours(holder)):
             return
         if is_at_work(holder, self.holder):
-            self.lost = True
+            self.lost = OVER
             return
         self._sent = self._write_again(Labels.of(raw))
         # One that was due before it was taken or come back to is no look at it.
@@ -314,11 +330,15 @@ class Lease:
     def begin(self, sent: float) -> None:
         """The deployment was just created with our lease in it; `sent` is `boottime` before that was asked for."""
         self._is_ours_since(sent)
-        self.placed, self._may_be_removed = True, False
+        self.placed, self._may_be_removed, self._may_be_deleted = True, False, False
 
     def another(self, deployment: str) -> Lease:
         """The lease of another deployment of the same project, not taken yet."""
         return Lease(self._api, deployment, self._clock, self._say)
+
+    def expect_end(self) -> None:
+        """We are about to delete the deployment: once it is gone, so is our lease, though no answer may tell."""
+        self._may_be_deleted = True
 
     def end(self) -> None:
         """The deployment is gone, and our lease with it."""
@@ -370,7 +390,7 @@ class Lease:
         if raw is None or (self._may_be_removed and not self._is_ours(holder)):
             return raw  # an earlier try has arrived, though not its answer
         if is_at_work(holder, self.holder):
-            self.lost = True
+            self.lost = OVER
             raise StalePlan(OVER)
         labels = merged(Labels.of(raw).all, {**changes_of(raw), **lease_change(None)})
         try:
