@@ -22,7 +22,7 @@ from whisperctl.apply.lease import Lease
 from whisperctl.apply.locking import begin, give_back, lease_name
 from whisperctl.apply.renewals import leased, renewing
 from whisperctl.engine import apply_plans, plan_stacks
-from whisperctl.errors import ApiError, StalePlan
+from whisperctl.errors import ApiError, Interrupted, StalePlan
 from whisperctl.operate.scaling import pause, scale
 from whisperctl.plan.plan import Plan
 from whisperctl.state.labels import Labels
@@ -469,6 +469,45 @@ def test_a_lease_whose_writing_got_no_answer_is_looked_at_for_as_long_as_a_slow_
     result = lease.take()
     assert (result.waited, result.slow) == (False, True)
     assert holder(project) == replace(lease.holder, text=labels(project)["whisperctl-lease"], renewals=1)
+
+
+@pytest.mark.parametrize("error", [Interrupted, ApiError])
+@pytest.mark.parametrize(("write", "seconds"), [("quick", 0.4), ("slow", 1.5), ("without an answer", 0.2)])
+def test_a_lease_whose_taking_ends_early_is_given_back(
+    project: Project, write: str, seconds: float, error: type[Exception]
+) -> None:
+    project.apply()
+
+    def end() -> None:
+        if error is Interrupted:
+            clock.stop.set()
+        else:
+            project.fault("error", method="GET", path="/deployments/alpha$", status=400, count=1)
+
+    clock = WhileItWaits(end, seconds)
+    if write == "slow":
+        project.fault("latency", method="PATCH", path="/deployments/alpha$", ms=600, count=1)
+    if write == "without an answer":
+        project.fault("drop-after", method="PATCH", path="/deployments/alpha$", count=1)
+    lease = Lease(project.api(clock), "alpha", clock, nothing)
+    with pytest.raises(error):
+        lease.take()
+    assert clock.done
+    assert not lease.placed
+    assert holder(project) is None
+
+
+def test_a_taking_that_ends_early_leaves_the_lease_of_somebody_else(project: Project) -> None:
+    project.apply()
+
+    def end() -> None:
+        write_labels(project, **leases.ELSEWHERE)
+        clock.stop.set()
+
+    clock = WhileItWaits(end, seconds=0.4)
+    with pytest.raises(Interrupted):
+        Lease(project.api(clock), "alpha", clock, nothing).take()
+    assert labels(project)["whisperctl-lease"] == leases.ELSEWHERE["whisperctl-lease"]
 
 
 @pytest.mark.parametrize("write", ["update", "rename", "remove"])

@@ -24,7 +24,7 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import replace
 
 from whisperctl.apply.holder import (
@@ -98,7 +98,7 @@ class Lease:
     # --- taking it ----------------------------------------------------------------------------------------------------
 
     def take(self) -> Taken:
-        """Wait until the lease is free, and write ours.
+        """Wait until the lease is free, and write ours; it is given back if that ends early.
 
         Raises:
             ApiError: UbiOps cannot be asked.
@@ -117,16 +117,30 @@ class Lease:
                 waited = said = True
                 self._clock.sleep(LOOK_EVERY)
                 continue
-            with suppress(NotFree):
+            try:
                 taken = self._taken(raw, start)
-                self._is_ours_since(self._sent)
-                self.placed = True
-                return replace(taken, waited=waited)
-            waited = True
+            except NotFree:
+                waited = True
+                continue
+            except BaseException:
+                self._give_up()
+                raise
+            self._is_ours_since(self._sent)
+            self.placed = True
+            return replace(taken, waited=waited)
+
+    def _give_up(self) -> None:
+        """Give back what was written, or may have been, by a `take` that ends early, and nobody else's."""
+        if self._left() < MARGIN:
+            return  # nothing was written, or it runs out soon
+        self._is_ours_since(self._sent)
+        self.placed = self._may_be_removed = True
+        self.give_back()
 
     def _taken(self, raw: Json, start: float) -> Taken:
         """With ours written over one that is free in `raw`, read when the clock was at `start`; or raises NotFree."""
         self.holder = new_holder()
+        self._sent = -math.inf
         self._changes.clear()
         self._may_be_removed = self._may_be_deleted = False
         free = Labels.of(raw).lease
@@ -145,7 +159,7 @@ class Lease:
                 self._sent = self._write(Labels.of(before))
             except ApiError as error:
                 if error.status != 429:  # which had no effect
-                    doubtful = min(doubtful, began)
+                    doubtful, self._sent = min(doubtful, began), began
                 raise
             return before, min(doubtful, began)
 

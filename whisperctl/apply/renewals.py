@@ -28,9 +28,9 @@ def leased(api: Api, deployment: str, clock: StoppableClock, say: Callable[[str]
     Waits for whoever holds it, and says so.
     """
     lease = Lease(api, deployment, clock, say)
-    lease.take()
     with renewing(lambda: [lease]):
         try:
+            lease.take()
             yield lease
         finally:
             lease.give_back()
