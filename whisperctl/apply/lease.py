@@ -103,7 +103,7 @@ class Lease:
         Raises:
             ApiError: UbiOps cannot be asked.
         """
-        waited = said = False
+        waited = announced = False
         others = Sightings()
         while True:
             start = self._clock.boottime()
@@ -112,9 +112,9 @@ class Lease:
                 return Taken(waited=waited, slow=False, before=None, now=None)
             other = Labels.of(raw).lease
             if other is not None and not others.may_be_taken(other, start):
-                if not said:
+                if not announced:
                     self._say(f"waiting for another apply of deployment/{self.deployment} ({holder_in_words(other)})")
-                waited = said = True
+                waited = announced = True
                 self._clock.sleep(LOOK_EVERY)
                 continue
             try:

@@ -83,9 +83,9 @@ def _lease_all(context: ApplyContext) -> tuple[bool, Json | None]:
 
 def _give_back_later(leases: Sequence[Lease], names: Sequence[str]) -> None:
     """Give back what is held of those that come after a name that is still to be taken: they are taken after it."""
-    held = {lease.deployment: lease for lease in leases if lease.placed}
-    first = next((name for name in names if name not in held), None)
-    for name, lease in held.items():
+    placed = {lease.deployment: lease for lease in leases if lease.placed}
+    first = next((name for name in names if name not in placed), None)
+    for name, lease in placed.items():
         if first is not None and name > first:
             lease.give_back()
 

@@ -1,7 +1,9 @@
 """How one object of each kind is read, created, changed and deleted on UbiOps: one row a kind.
 
 Each row is four calls of the control plane. What is read is the raw object as UbiOps tells it, None if there is none.
-Nothing here decides anything, and nothing else may tell the kinds apart for the sake of a request.
+Nothing here decides anything. Tags and packages, which are uploaded and built, are `apply/builds.py`'s; that a tag or
+an environment is only deleted once nobody uses it is `apply/deletions.py`'s; nothing else tells the kinds apart for a
+request.
 """
 
 from __future__ import annotations

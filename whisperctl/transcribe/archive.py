@@ -178,8 +178,8 @@ class Archive:
         Raises:
             WhisperctlError: the scheduler is gone.
         """
-        kept = [(future, answered) for future, answered in ended if not self._is_lost(future, answered)]
-        answers = [self._answer(self._waiting.pop(future), answered) for future, answered in kept]
+        finished = [(future, answered) for future, answered in ended if not self._is_lost(future, answered)]
+        answers = [self._answer(self._waiting.pop(future), answered) for future, answered in finished]
         refused = [sent for sent, answered in answers if self._closes(sent, answered) and answered.has_failed]
         again = refused if len(self._closed) < len(self._places) else []
         self._send([replace(sent, place=self._place()) for sent in again], done)
@@ -188,7 +188,7 @@ class Archive:
                 self._listener.advanced(result.transcript.duration or 0.0)
             self._listener.finished(result)
             yield result
-        if len(kept) < len(ended):
+        if len(finished) < len(ended):
             raise WhisperctlError(_SCHEDULER_GONE)
 
     def _is_lost(self, future: Any, answered: Any) -> bool:
