@@ -168,7 +168,7 @@ def test_a_renewal_and_a_write_of_labels_never_undo_each_other(project: Project)
     lease.renew(raw)  # which read the labels before they were written
     assert Labels(labels(project)).tags == ["mine"]
     assert Labels(labels(project)).digest is None
-    assert holder(project) == replace(lease.holder, text=labels(project)["whisperctl-lease"])
+    assert holder(project) == replace(lease.label.holder, text=labels(project)["whisperctl-lease"])
 
 
 def test_a_renewal_writes_no_labels_that_ubiops_has_refused(project: Project) -> None:
@@ -178,7 +178,7 @@ def test_a_renewal_writes_no_labels_that_ubiops_has_refused(project: Project) ->
     with pytest.raises(ApiError):
         lease.update(raw, {"labels": {**Labels.of(raw).all, "refused": "1"}})
     lease.renew()
-    assert lease.holder.renewals == 1
+    assert lease.label.holder.renewals == 1
     assert "refused" not in labels(project)
 
 
@@ -191,7 +191,7 @@ def test_many_leases_are_renewed_with_one_list_and_a_patch_each(project: Project
         lease.take()
     clock.skipped += 30
     with project.counted() as made, renewing(lambda: several):
-        until(lambda: all(lease.holder.renewals == 1 for lease in several))
+        until(lambda: all(lease.label.holder.renewals == 1 for lease in several))
         # The emulator notes a request once it has answered it.
         until(lambda: sum("/_emulator/" not in entry["path"] for entry in project.journal()) == 4)
     project_path = "/v2/projects/demo/deployments"
@@ -205,7 +205,7 @@ def test_renewing_waits_for_no_slot_and_no_rate_limit(project: Project) -> None:
     rest.rate_limit.learn({"x-ratelimit-remaining": "0", "x-ratelimit-reset": "300"})
     with rest.slots:
         lease.renew()
-    assert holder(project) == replace(lease.holder, text=labels(project)["whisperctl-lease"], renewals=1)
+    assert holder(project) == replace(lease.label.holder, text=labels(project)["whisperctl-lease"], renewals=1)
 
 
 def test_ordinary_requests_leave_two_renewals_of_a_window(project: Project) -> None:
@@ -282,7 +282,7 @@ def test_a_lease_that_was_come_back_to_is_looked_at_again_soon(project: Project,
     clock.skipped += 2.5
     assert lease.comes_due()
     lease.renew()
-    assert holder(project) == replace(lease.holder, text=labels(project)["whisperctl-lease"])
+    assert holder(project) == replace(lease.label.holder, text=labels(project)["whisperctl-lease"])
 
 
 def test_shared_labels_that_others_write_while_the_lease_is_come_back_to_stay(project: Project) -> None:
@@ -326,7 +326,7 @@ def test_a_lease_that_was_written_over_by_somebody_slow_is_written_again(project
     write_labels(project, **{"whisperctl-lease": packed_lease(replace(leases.SOMEWHERE, renewals=0))})
     lease.renew()
     assert not lease.lost
-    assert holder(project) == replace(lease.holder, text=labels(project)["whisperctl-lease"])
+    assert holder(project) == replace(lease.label.holder, text=labels(project)["whisperctl-lease"])
     write_labels(project, **leases.ELSEWHERE)
     lease.renew()
     assert lease.lost
@@ -343,7 +343,7 @@ def test_whoever_was_slow_to_write_looks_again_before_he_begins(project: Project
         def sleep(self, seconds: float) -> None:
             looks.append(seconds)
             if len(looks) == 2:
-                write_labels(project, **{"whisperctl-lease": packed_lease(first.holder)})
+                write_labels(project, **{"whisperctl-lease": packed_lease(first.label.holder)})
             if len(looks) == 5:
                 write_labels(project, **leases.gone())
             super().sleep(seconds)
@@ -468,7 +468,7 @@ def test_a_lease_whose_writing_got_no_answer_is_looked_at_for_as_long_as_a_slow_
     clock.per_sleep = 2.0  # so that the pause between two tries lasts
     result = lease.take()
     assert (result.waited, result.slow) == (False, True)
-    assert holder(project) == replace(lease.holder, text=labels(project)["whisperctl-lease"], renewals=1)
+    assert holder(project) == replace(lease.label.holder, text=labels(project)["whisperctl-lease"], renewals=1)
 
 
 @pytest.mark.parametrize("error", [Interrupted, ApiError])
@@ -517,10 +517,10 @@ def test_a_lease_is_renewed_while_a_write_beside_it_sits_out_a_long_rate_limit(p
     def four_renewals() -> None:
         write_labels(project, theirs="1")
         for _ in range(4):
-            known = lease.holder.renewals
+            known = lease.label.holder.renewals
             clock.skipped += 26
-            until(lambda known=known: lease.holder.renewals > known)  # type: ignore[misc]
-            renewed.append(lease.holder.renewals)
+            until(lambda known=known: lease.label.holder.renewals > known)  # type: ignore[misc]
+            renewed.append(lease.label.holder.renewals)
 
     lease = taken(project, clock := WhileItWaits(four_renewals))
     raw = project.api().deployment("alpha") or {}
@@ -604,7 +604,7 @@ def test_a_deployment_that_was_renamed_without_an_answer_goes_on_under_its_lease
     lease.rename(raw, "beta")
     lease.renew()
     assert Labels(labels(project, "beta")).lease == replace(
-        lease.holder, text=labels(project, "beta")["whisperctl-lease"]
+        lease.label.holder, text=labels(project, "beta")["whisperctl-lease"]
     )
 
 
@@ -853,7 +853,7 @@ def test_commands_that_write_hold_the_lease_and_give_it_back(project: Project) -
     assert ended.wait(20)
     assert "whisperctl-lease" not in labels(project)
     with leased(project.api(), "alpha", QuickClock(), nothing) as other:
-        assert holder(project) == replace(other.holder, text=labels(project)["whisperctl-lease"])
+        assert holder(project) == replace(other.label.holder, text=labels(project)["whisperctl-lease"])
     assert "whisperctl-lease" not in labels(project)
 
 

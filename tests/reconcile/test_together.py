@@ -10,7 +10,7 @@ import pytest
 from tests.harness import leases
 from tests.harness.project import Project, report
 from tests.reconcile.test_lease import labels, until
-from whisperctl.apply.events import Ended, Event, Failed
+from whisperctl.apply.events import Event, OperationEnded, OperationFailed
 from whisperctl.engine import World, apply_plans, plan_stacks
 
 
@@ -112,8 +112,8 @@ def test_a_stack_that_failed_holds_up_nobody_while_others_go_on(project: Project
 
     def listen(event: Event) -> None:
         project.events.append(event)
-        if isinstance(event, Ended) and (event.stack, event.operation.kind) == ("beta", "probe"):
-            until(lambda: any(isinstance(known, Failed) for known in project.events))
+        if isinstance(event, OperationEnded) and (event.stack, event.operation.kind) == ("beta", "probe"):
+            until(lambda: any(isinstance(known, OperationFailed) for known in project.events))
             until(lambda: "whisperctl-lease" not in labels(project, "alpha"))
             free.extend(name for name in ("alpha", "beta") if "whisperctl-lease" not in labels(project, name))
 

@@ -13,7 +13,7 @@ from tests.harness.official import service_user
 from tests.harness.project import Project
 from tests.rollout.conftest import line
 from ubiops_emulator.testing import Emulator
-from whisperctl.apply.events import Event, Started
+from whisperctl.apply.events import Event, OperationStarted
 from whisperctl.engine import apply_plans, plan_stacks
 from whisperctl.state.rollout import preview_name
 
@@ -50,7 +50,7 @@ def test_interrupted_before_its_switch_it_reports_and_gives_its_lease_back_thoug
 
     def listen(event: Event) -> None:
         project.events.append(event)
-        if isinstance(event, Started) and event.operation.kind == "switch":
+        if isinstance(event, OperationStarted) and event.operation.kind == "switch":
             project.fault("error", method="GET", path="/versions/", status=503)
             world.clock.stop.set()
 

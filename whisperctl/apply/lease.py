@@ -12,8 +12,7 @@ Two commands that write never work on one stack at once. A lease lasts 60 s and 
   them back with the holder's own changes over them, so that neither overwrites the other.
 - Written, with every other label of the deployment, in single tries: each reads the labels right before it writes them,
   and none begins without the fence. What a rate limit, a 5xx or a time-out holds up is read again before it is sent
-  again, and renewals go on in between. Whoever took longer than `QUICK` to take a lease plans again: its map of labels
-  may have arrived over somebody's who came and went.
+  again, and renewals go on in between.
 - Of every deployment that a plan changes or deletes. Without a deployment there is none: what is made then, UbiOps does
   not make twice; what is adopted is read right before each try; what is left to delete is a tag or an environment that
   stacks share, which no lease keeps from others: who uses it is asked right before.
@@ -27,24 +26,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
-from whisperctl.apply.holder import (
-    GONE,
-    OVER,
-    SECONDS,
-    NotFree,
-    Sightings,
-    Taken,
-    holder_in_words,
-    is_at_work,
-    new_holder,
-    renewed,
-)
+from whisperctl.apply.holder import GONE, OVER, SECONDS, NotFree, Sightings, Taken, holder_in_words, is_at_work
+from whisperctl.apply.lease_label import LeaseLabel
+from whisperctl.apply.taking import FIRST_LOOK, SETTLE, Taking
 from whisperctl.clock import StoppableClock
 from whisperctl.control.api import Api, Json
 from whisperctl.errors import ApiError, Interrupted, StalePlan
 from whisperctl.state.label_text import merged
 from whisperctl.state.labels import Labels, lease_change
-from whisperctl.state.records import LeaseHolder
 
 MARGIN = 10.0
 """Seconds that it must have left for a write to begin."""
@@ -52,14 +41,6 @@ RENEW_EVERY = 25.0
 """Seconds between renewals: one may be lost before the margin is reached."""
 RETRY_EVERY = 3.0
 """Seconds after which a renewal that failed is tried again."""
-FIRST_LOOK = 2.0
-"""Seconds after taking it, or coming back to it, until a lease is looked at again, for whoever had seen it free."""
-SETTLE = 0.5
-"""Seconds before a new lease is read back, for another process that wrote at the same moment."""
-QUICK = 0.4
-"""Seconds from seeing a lease free until having written ours; whoever took longer may have written over a holder."""
-SLOW_LOOKS, VERY_SLOW_LOOKS = 3, 15
-"""Looks of whoever took longer (than `FIRST_LOOK`), as many seconds apart: a holder renews its own in between."""
 FRESH = 2.0
 """Seconds for which what was read may be written back while the lease is held."""
 LOOK_EVERY = 2.0
@@ -72,8 +53,7 @@ class Lease:
     """The lease of one deployment, as this process takes, keeps and gives it back. Safe to use from several threads."""
 
     def __init__(self, api: Api, deployment: str, clock: StoppableClock, say: Callable[[str], None]) -> None:
-        self.deployment = deployment
-        self.holder: LeaseHolder = new_holder()
+        self.label = LeaseLabel(api, deployment, clock)
         self.api = api.fenced(self.fence)
         """The control plane through which the holder writes."""
         self.project = (api.host, api.project)
@@ -90,10 +70,18 @@ class Lease:
         self._say = say
         self._sent = -math.inf
         self._next_renewal = self._first_look = 0.0
-        self._changes: dict[str, str | None] = {}
         self._may_be_removed = self._may_be_deleted = False
         self._renewing = threading.Lock()
         self._recovering = threading.RLock()
+
+    @property
+    def deployment(self) -> str:
+        """The deployment's name."""
+        return self.label.deployment
+
+    @deployment.setter
+    def deployment(self, name: str) -> None:
+        self.label.deployment = name
 
     # --- taking it ----------------------------------------------------------------------------------------------------
 
@@ -117,93 +105,31 @@ class Lease:
                 waited = announced = True
                 self._clock.sleep(LOOK_EVERY)
                 continue
+            taking = self._new_taking()
             try:
-                taken = self._taken(raw, start)
+                taken = taking.take(raw, start)
             except NotFree:
                 waited = True
                 continue
             except BaseException:
-                self._give_up()
+                self._give_up(taking.sent)
                 raise
-            self._is_ours_since(self._sent)
+            self._is_ours_since(taking.sent)
             self.placed = True
             return replace(taken, waited=waited)
 
-    def _give_up(self) -> None:
+    def _new_taking(self) -> Taking:
+        self.label.new_holder()
+        self._may_be_removed = self._may_be_deleted = False
+        return Taking(self.label, self._api, self._clock)
+
+    def _give_up(self, sent: float) -> None:
         """Give back what was written, or may have been, by a `take` that ends early, and nobody else's."""
+        self._is_ours_since(sent)
         if self._left() < MARGIN:
             return  # nothing was written, or it runs out soon
-        self._is_ours_since(self._sent)
         self.placed = self._may_be_removed = True
         self.give_back()
-
-    def _taken(self, raw: Json, start: float) -> Taken:
-        """With ours written over one that is free in `raw`, read when the clock was at `start`; or raises NotFree."""
-        self.holder = new_holder()
-        self._sent = -math.inf
-        self._changes.clear()
-        self._may_be_removed = self._may_be_deleted = False
-        free = Labels.of(raw).lease
-        doubtful = math.inf  # when the first try began that may arrive, or have arrived, at any moment
-        for_first_try = [raw]
-
-        def attempt() -> tuple[Json, float]:
-            nonlocal doubtful
-            began, before = start, for_first_try.pop() if for_first_try else None
-            if before is None or self._clock.boottime() - start > QUICK / 2:
-                began, before = self._clock.boottime(), self._urgent.deployment(self.deployment)
-            holder = Labels.of(before).lease
-            if before is None or (holder is not None and holder != free and not self._is_ours(holder)):
-                raise NotFree
-            try:
-                self._sent = self._write(Labels.of(before))
-            except ApiError as error:
-                if error.status != 429:  # which had no effect
-                    doubtful, self._sent = min(doubtful, began), began
-                raise
-            return before, min(doubtful, began)
-
-        before, began = self._api.retried(attempt)
-        took = self._clock.boottime() - began
-        self._clock.sleep(SETTLE)
-        now = self._ours()
-        if took <= QUICK:
-            return Taken(waited=False, slow=False, before=before, now=now)
-        # Somebody may have taken and read back theirs before ours arrived: they see it, and write theirs again.
-        for _ in range(SLOW_LOOKS if took < FIRST_LOOK else VERY_SLOW_LOOKS):
-            self._clock.sleep(FIRST_LOOK)
-            self._ours()
-        self._api.retried(self._show_that_it_works)
-        now = self._ours()
-        return Taken(waited=False, slow=True, before=now, now=now)
-
-    def _show_that_it_works(self) -> None:
-        """Write our lease as one that was renewed: whoever else wrote theirs sees that this one is at work."""
-        raw = self._urgent.deployment(self.deployment)
-        if not self._is_ours(Labels.of(raw).lease):
-            raise NotFree
-        self._sent = self._write_again(Labels.of(raw))
-
-    def _write_again(self, labels: Labels) -> float:
-        """Write our lease, renewed, beside the labels that were just read, in one try; when that was sent."""
-        self.holder = renewed(self.holder)
-        return self._write(labels)
-
-    def _write(self, labels: Labels) -> float:
-        sent = self._clock.boottime()
-        body = {"labels": merged(labels.all, self._changes | lease_change(self.holder))}
-        self._urgent.update_deployment(self.deployment, body)
-        return sent
-
-    def _ours(self) -> Json:
-        """The deployment with our lease on it; raises NotFree without."""
-        raw = self._api.deployment(self.deployment)
-        if raw is None or not self._is_ours(Labels.of(raw).lease):
-            raise NotFree
-        return raw
-
-    def _is_ours(self, holder: LeaseHolder | None) -> bool:
-        return holder is not None and holder.nonce == self.holder.nonce
 
     def _is_ours_since(self, sent: float) -> None:
         self._sent = sent
@@ -254,12 +180,12 @@ class Lease:
 
     def _recover_once(self) -> None:
         """Renew it if it is there; if not, either we have removed it, and it is not placed any more, or it is lost."""
-        raw = self._urgent.deployment(self.deployment)
-        if self._is_ours(Labels.of(raw).lease):
-            sent = self._write_again(Labels.of(raw))
+        raw = self.label.read()
+        if self.label.is_on(raw):
+            sent = self.label.write_again(raw)
             self._clock.sleep(SETTLE)
-            raw = self._urgent.deployment(self.deployment)
-            if self._is_ours(Labels.of(raw).lease):
+            raw = self.label.read()
+            if self.label.is_on(raw):
                 self._is_ours_since(sent)
                 return
         holder = Labels.of(raw).lease
@@ -289,14 +215,13 @@ class Lease:
                 if self.placed and not self.lost:
                     self._recover_once()
             return
-        raw = listed or self._urgent.deployment(self.deployment)
-        holder = Labels.of(raw).lease
-        if raw is None or (self._may_be_removed and not self._is_ours(holder)):
+        raw = listed or self.label.read()
+        if raw is None or (self._may_be_removed and not self.label.is_on(raw)):
             return
-        if is_at_work(holder, self.holder):
+        if is_at_work(Labels.of(raw).lease, self.label.holder):
             self.lost = OVER
             return
-        self._sent = self._write_again(Labels.of(raw))
+        self._sent = self.label.write_again(raw)
         # One that was due before it was taken or come back to is no look at it.
         self._next_renewal = self._sent + RENEW_EVERY if self._sent >= self._first_look else self._first_look
 
@@ -313,8 +238,8 @@ class Lease:
         read, before, labels = self._clock.boottime(), Labels.of(raw).all, body["labels"]
         changed = {name: labels.get(name) for name in {*before, *labels} if before.get(name) != labels.get(name)}
         with self._renewing:
-            earlier = dict(self._changes)
-            self._changes |= {name: text for name, text in changed.items() if name not in lease_change(None)}
+            earlier = dict(self.label.changes)
+            self.label.changes |= {name: text for name, text in changed.items() if name not in lease_change(None)}
 
         for_first_try = [raw]
 
@@ -322,16 +247,15 @@ class Lease:
             with self._one_try():
                 now = for_first_try.pop() if for_first_try else None
                 if now is None or self._clock.boottime() - read > FRESH:
-                    now = self._urgent.deployment(self.deployment)
-                written = merged(Labels.of(now).all, self._changes | lease_change(self.holder))
-                return self._fenced.update_deployment(self.deployment, {**body, "labels": written})
+                    now = self.label.read()
+                return self._fenced.update_deployment(self.deployment, {**body, "labels": self.label.over(now)})
 
         try:
             return self._api.retried(attempt)
         except ApiError as error:
             if 400 <= error.status < 500 and error.status != 429:  # refused for good, and so would each renewal be
                 with self._renewing:
-                    self._changes = earlier
+                    self.label.changes = earlier
             raise
 
     @contextmanager
@@ -358,7 +282,7 @@ class Lease:
         """The deployment is gone, and our lease with it."""
         with self._renewing:
             self.placed = False
-            self._changes.clear()
+            self.label.changes.clear()
 
     def rename(self, raw: Json, name: str) -> None:
         """Give the deployment, read as `raw`, a new name: the lease goes on under that.
@@ -393,17 +317,16 @@ class Lease:
             with self._one_try():
                 raw = self._removed(changes_of)
                 self.placed = False
-                self._changes.clear()
+                self.label.changes.clear()
                 return raw
 
         return self._api.retried(attempt)
 
     def _removed(self, changes_of: Callable[[Json], Mapping[str, str | None]]) -> Json | None:
-        raw = self._urgent.deployment(self.deployment)
-        holder = Labels.of(raw).lease
-        if raw is None or (self._may_be_removed and not self._is_ours(holder)):
+        raw = self.label.read()
+        if raw is None or (self._may_be_removed and not self.label.is_on(raw)):
             return raw  # an earlier try has arrived, though not its answer
-        if is_at_work(holder, self.holder):
+        if is_at_work(Labels.of(raw).lease, self.label.holder):
             self.lost = OVER
             raise StalePlan(OVER)
         labels = merged(Labels.of(raw).all, {**changes_of(raw), **lease_change(None)})

@@ -153,7 +153,9 @@ def deployment_body(context: ApplyContext) -> Json:
     """A new deployment, with the lease in it."""
     address = deployment_address(context.deployment)
     body = all_fields(context, address) | {"name": context.deployment}
-    born = Labels(desired_labels(context, address, {})).written(lease=context.lease.holder, tags=coming_tags(context))
+    born = Labels(desired_labels(context, address, {})).written(
+        lease=context.lease.label.holder, tags=coming_tags(context)
+    )
     # A group that an earlier deployment of this stack owns goes on to this one; another is about to be created.
     known = [
         str(raw["id"]) for a, raw in context.plan.live.owned.items() if is_group(a) and context.seen.get(a) != "absent"

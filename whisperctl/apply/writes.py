@@ -80,7 +80,7 @@ def _create_deployment(context: ApplyContext, address: Address) -> None:
             raise
         raise Contended(str(error)) from error
     holder = Labels.of(raw).lease
-    if raw is not None and (holder is None or holder.nonce != context.lease.holder.nonce):
+    if raw is not None and (holder is None or holder.nonce != context.lease.label.holder.nonce):
         raise Contended(f"{address} was created by another apply of this stack.")
     context.lease.begin(sent)
     context.saw(address, raw)
