@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
+from ubiops_emulator.numbers import whole
 from ubiops_emulator.refusal import invalid
 
 
@@ -57,7 +58,7 @@ def parse(text: str) -> dict[str, Any]:
         Refusal: 400 for text of another form.
     """
     name, sign, word = text.partition("=")
-    values: dict[str, Any] = {"on": True, "off": False}
-    if not sign or not (word in values or word.isdigit()):
+    value = {"on": True, "off": False}.get(word, whole(word))
+    if not sign or value is None or value < 0:
         raise invalid(f"switch {text!r} is not name=on, name=off or name=NUMBER")
-    return {name.replace("-", "_"): values[word] if word in values else int(word)}
+    return {name.replace("-", "_"): value}

@@ -81,6 +81,13 @@ def test_a_refused_create_leaves_nothing(http: httpx.Client, name: str, field: s
     assert http.get(f"{DEPLOYMENTS}/{name}").status_code == 404
 
 
+@pytest.mark.parametrize("number", ["²", "--5", "-", "", "1_0", "٣", "9" * 20, "9" * 5000, "1.5"])
+def test_a_number_that_is_none(http: httpx.Client, number: str) -> None:
+    for path, name in ((f"/v2/projects/{PROJECT}/instance-types", "limit"), ("/_emulator/journal", "since")):
+        answer = http.get(path, params={name: number})
+        assert (answer.status_code, f"{name}: a number" in answer.text) == (400, True), answer.text
+
+
 def test_control_calls_refuse_them_too(http: httpx.Client) -> None:
     answer = http.post("/_emulator/snapshot", content=rb'{"name": "\ud800"}', headers=JSON)
     assert (answer.status_code, "lone surrogates" in answer.text) == (400, True)

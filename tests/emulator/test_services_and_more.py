@@ -210,6 +210,7 @@ def test_service_users_and_roles(api: ubiops.CoreApi, name: str) -> None:
     viewer = next(item for item in api.roles_list(PROJECT) if item.name == "project-viewer")
     assert viewer.default is True
     refused(400, api.roles_delete, PROJECT, "project-viewer")
+    refused(400, api.roles_update, PROJECT, name, ubiops.RoleUpdate(name="project-viewer"))
     grant = api.role_assignments_create(
         PROJECT, ubiops.RoleAssignmentCreate(assignee=user.id, assignee_type="user", role=name)
     )

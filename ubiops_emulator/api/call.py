@@ -11,6 +11,7 @@ from typing import Any
 
 from ubiops_emulator.api.fields import Field, checked, trimmed
 from ubiops_emulator.clock import stamp
+from ubiops_emulator.numbers import whole
 from ubiops_emulator.refusal import Refusal, invalid, not_found
 from ubiops_emulator.store import Doc, Store
 from ubiops_emulator.switches import Switches
@@ -294,10 +295,10 @@ def number(call: Call, name: str, default: int, low: int, high: int) -> int:
     Raises:
         Refusal: 400 for what is no whole number, or out of bounds.
     """
-    text = call.query.get(name, str(default))
-    if not text.lstrip("-").isdigit() or not low <= int(text) <= high:
+    given = whole(call.query.get(name, str(default)))
+    if given is None or not low <= given <= high:
         raise invalid(f"{name}: a number from {low} to {high} is required")
-    return int(text)
+    return given
 
 
 def moment(call: Call, name: str) -> float:

@@ -13,6 +13,7 @@ from enum import Enum
 from typing import Any
 
 from ubiops_emulator.api.rules import records
+from ubiops_emulator.numbers import whole
 from ubiops_emulator.refusal import invalid
 from ubiops_emulator.store import Doc, Store
 
@@ -74,10 +75,11 @@ def parse(text: str, known: tuple[str, ...]) -> dict[str, int]:
     Raises:
         Refusal: 400 for an unknown type or no number.
     """
-    name, sign, number = text.rpartition("=")
-    if not sign or not number.isdecimal():
+    name, sign, word = text.rpartition("=")
+    number = whole(word)
+    if not sign or number is None or number < 0:
         raise invalid(f"capacity {text!r} is not TYPE=NUMBER")
-    return changed({}, {name: int(number)}, known)
+    return changed({}, {name: number}, known)
 
 
 def changed(capacity: Mapping[str, int], changes: Mapping[str, Any], known: tuple[str, ...]) -> dict[str, int]:

@@ -15,6 +15,7 @@ from starlette.responses import JSONResponse, Response
 
 from ubiops_emulator import seed
 from ubiops_emulator.api import scheduling
+from ubiops_emulator.numbers import whole
 from ubiops_emulator.platform.clockwork import Platform
 from ubiops_emulator.refusal import Refusal, invalid, not_found
 from ubiops_emulator.switches import switched
@@ -89,10 +90,10 @@ async def _replaced(app: Controlled, call: str, body: dict[str, Any]) -> None:
 
 
 def _since(request: Request) -> int:
-    text = request.query_params.get("since", "0")
-    if not text.isdecimal():
+    since = whole(request.query_params.get("since", "0"))
+    if since is None or since < 0:
         raise invalid("since: a number is required")
-    return int(text)
+    return since
 
 
 async def _body(request: Request) -> dict[str, Any]:

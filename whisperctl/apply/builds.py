@@ -140,7 +140,7 @@ def _newest_tag(context: ApplyContext, base: str) -> str:
 
 def _natural(name: str) -> list[tuple[int, str]]:
     """`v5.10` after `v5.9`."""
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name)]
 
 
 def _wait_for_tag(context: ApplyContext, address: Address, desired: EnvironmentBuild, started: Json) -> None:

@@ -244,8 +244,11 @@ def role_update(call: Call) -> dict[str, Any]:
     doc = _custom_role(call)
     changes = call.checked(ROLE, creating=False)
     _check_permissions(call, changes)
-    if changes.get("name", doc.name) != doc.name and _assigned(call, doc):
-        raise in_use(call, "name: the role is assigned")
+    if changes.get("name", doc.name) != doc.name:
+        if changes["name"] in DEFAULT_ROLES:
+            raise duplicate(call, "Role", changes["name"])
+        if _assigned(call, doc):
+            raise in_use(call, "name: the role is assigned")
     doc.body |= changes
     doc.name = doc.body["name"]
     try:

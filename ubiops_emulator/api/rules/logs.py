@@ -8,6 +8,7 @@ from typing import Any
 
 from ubiops_emulator.api.call import Call, number, project
 from ubiops_emulator.api.log_query import LABELS, parse
+from ubiops_emulator.numbers import whole
 from ubiops_emulator.refusal import invalid
 from ubiops_emulator.store import LogLine
 
@@ -37,8 +38,8 @@ def _window(call: Call) -> tuple[int, int]:
 
 
 def _moment(name: str, text: str) -> int:
-    if text.isdigit():
-        return int(text)
+    if (nanoseconds := whole(text)) is not None:
+        return nanoseconds
     try:
         date = datetime.fromisoformat(text.replace(" ", "+"))
     except ValueError as error:
