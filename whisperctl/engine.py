@@ -228,7 +228,7 @@ def _with_stale_instances(outcome: Outcome, world: World) -> Outcome:
         return outcome
     try:
         instances = world.api(stack).instances(stack.deployment.name, stack.version.name)
-    except ApiError:
+    except (ApiError, Interrupted):
         return outcome
     return replace(outcome, stale_instances=sum(item["status"] == "running" for item in instances))
 
