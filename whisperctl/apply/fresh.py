@@ -54,7 +54,6 @@ def write_labels(context: ApplyContext, address: Address, labels_of: Callable[[J
     calls = access_to(context, address, context.api.urgent())
 
     def attempt() -> None:
-        context.lease.fence()  # before it is read: to come back to the lease may take a while
         raw = calls.read()
         labels = labels_of(raw) if raw is not None else {}
         if raw is not None and labels != Labels.of(raw).all:

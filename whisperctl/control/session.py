@@ -17,7 +17,7 @@ import requests
 from whisperctl.clock import Clock, SystemClock
 from whisperctl.control.rate_limit import RateLimit
 from whisperctl.control.responses import cursor_in, parsed
-from whisperctl.control.transport import LIMIT, Fence, PooledRest, With
+from whisperctl.control.transport import LIMIT, Fence, PooledRest, With, no_fence
 from whisperctl.control.tries import Tries
 from whisperctl.errors import ApiError, NotFound, WhisperctlError
 from whisperctl.output import clean
@@ -71,6 +71,7 @@ class Session:
         self.host: str = configuration.host
         self.project = project
         self._leave_out: Callable[[str], None] | None = None
+        self._fence: Fence = no_fence
         self._core: Any = ubiops.CoreApi(client)
 
     def looking(self, leave_out: Callable[[str], None]) -> Self:
@@ -86,7 +87,9 @@ class Session:
 
     def fenced(self, fence: Fence) -> Self:
         """The same project over the same session, for a holder of a lease: `fence` is asked before every write."""
-        return self.over(With(self.rest, fence=fence))
+        twin = self.over(With(self.rest, fence=fence))
+        twin._fence = fence
+        return twin
 
     def urgent(self) -> Self:
         """The same project over the same session, for what waits for no other request and is tried once."""
@@ -99,7 +102,8 @@ class Session:
     def retried(self, attempt: Callable[[], T]) -> T:
         """What `attempt` gives: it reads and then writes, `urgent` both, and is made as often as one request would be.
 
-        So nothing is ever written that follows from a read before a rate limit was sat out, or before another try.
+        So nothing is ever written that follows from a read before a rate limit was sat out, or before another try. Of a
+        `fenced` project the fence is asked before each try: to come back to a lease may take a while, too.
 
         Raises:
             ApiError: the last try's.
@@ -109,6 +113,7 @@ class Session:
             for _ in ("its read", "its write"):
                 self._pooled.rate_limit.wait()
             try:
+                self._fence()
                 return attempt()
             except ApiError as error:
                 if not tries.setdefault(error.verb, self._pooled.tries()).after(error):
