@@ -161,7 +161,7 @@ def adopt(api: Api, adoption: Adoption, clock: StoppableClock, say: Callable[[st
     """Write the labels, the deployment's first: what belongs to it is found through it.
 
     Raises:
-        StalePlan: an object got labels or disappeared since it was shown.
+        StalePlan: an object disappeared since it was shown, or somebody else wrote labels of ours on it.
     """
     stack = adoption.stack
     order = (Kind.DEPLOYMENT, Kind.VERSION, Kind.SERVICE, Kind.ENVIRONMENT)
@@ -196,10 +196,18 @@ def _to_write(api: Api, takeover: Takeover) -> tuple[Json, dict[str, str]]:
     """The object as it is now, and its labels as they are to be.
 
     Raises:
-        StalePlan: it got an owner, or disappeared, since it was shown.
+        StalePlan: it disappeared since it was shown, or somebody else wrote one of these labels.
     """
     raw = _read(api, takeover.address)
-    if raw is None or Labels.of(raw).owner not in (takeover.before.owner, Labels(takeover.labels).owner):
+    if raw is None or _has_changed(takeover, Labels.of(raw)):
         how = "changed" if raw else "disappeared"
         raise StalePlan(f"{takeover.address} {how} meanwhile.\n  Run adopt again.")
     return raw, merged(Labels.of(raw).all, takeover.labels)
+
+
+def _has_changed(takeover: Takeover, now: Labels) -> bool:
+    """Whether the owner, or a label that is to be written, is neither as it was shown nor as it is to be."""
+    before, labels = takeover.before, takeover.labels
+    if now.owner not in (before.owner, Labels(labels).owner):
+        return True
+    return any(now.all.get(name) not in (before.all.get(name), text) for name, text in labels.items())
