@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from tests.harness.project import Project, report
-from whisperctl.apply.events import OperationEnded, Event
+from whisperctl.apply.events import Event, OperationEnded
 from whisperctl.engine import apply_plans, plan_stacks
 
 STORM = """

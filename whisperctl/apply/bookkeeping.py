@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from whisperctl import __version__
 from whisperctl.apply.context import ApplyContext
-from whisperctl.apply.fresh import read_now, unchanged, write_labels
+from whisperctl.apply.fresh import change_unchanged, read_now, write_labels
 from whisperctl.apply.payloads import (
     coming_tags,
     desired_labels,
@@ -82,10 +82,11 @@ def _fingerprint(context: ApplyContext, variable: EnvVar, written: str) -> str:
 
 
 def _patch_version_labels(context: ApplyContext, address: Address, changes: Changes) -> None:
+    def body_of(raw: Json) -> Json:
+        return {"labels": Labels(desired_labels(context, address, raw)).written(**changes)}
+
     with context.lock:
-        raw = unchanged(context, address) or {}
-        body = {"labels": Labels(desired_labels(context, address, raw)).written(**changes)}
-        context.saw(address, context.api.update_version(address.names[0], address.names[1], body))
+        change_unchanged(context, address, body_of)
 
 
 def seal(context: ApplyContext, operation: Operation) -> None:

@@ -282,14 +282,16 @@ def _record_revision(context: ApplyContext, revision: str, rendering: Rendering 
     """The digest label, and the last revisions with their tags for a rollback."""
     desired = context.plan.desired
     address = version_address(context.deployment, context.version)
-    with context.lock:
-        labels = Labels.of(context.api.version(context.deployment, context.version))
+
+    def recorded(raw: Json) -> Mapping[str, str]:
+        labels = Labels.of(raw)
         old = [item for item in labels.revisions if item.revision != revision]
         tag = desired.build.tag if desired.build else ""
         revisions = [RecordedRevision(revision, desired.package.digest, tag, _commit(context, old)), *old]
-        written = labels.written(revisions=revisions, digest=desired.package.digest, rendering=rendering)
-        body = {"labels": written}
-        context.saw(address, context.api.update_version(context.deployment, context.version, body))
+        return labels.written(revisions=revisions, digest=desired.package.digest, rendering=rendering)
+
+    with context.lock:
+        write_labels(context, address, recorded)
 
 
 def _commit(context: ApplyContext, earlier: Sequence[RecordedRevision]) -> str:

@@ -1,4 +1,7 @@
-"""Live objects read again right before a write: unchanged since the plan, or the plan is stale; lost POSTs resolved."""
+"""Live objects read again right before a write: unchanged since the plan, or the plan is stale; lost POSTs resolved.
+
+Labels, which UbiOps replaces as a whole, are read again before each try of a write.
+"""
 
 from __future__ import annotations
 
@@ -47,30 +50,73 @@ def read_now(context: ApplyContext, address: Address) -> Json | None:
 
 
 def write_labels(context: ApplyContext, address: Address, labels_of: Callable[[Json], Mapping[str, str]]) -> None:
-    """Write the labels that follow from an object as it is right before each try, if it is there and they differ.
+    """Write the labels that follow from an object as it is right before each try, if it is there and they differ."""
 
-    So that a rate limit that is sat out undoes nothing: other stacks write to a shared environment meanwhile.
-    """
-    calls = access_to(context, address, context.api.urgent())
-
-    def attempt() -> None:
-        raw = calls.read()
+    def body_of(raw: Json | None) -> Json:
         labels = labels_of(raw) if raw is not None else {}
-        if raw is not None and labels != Labels.of(raw).all:
-            context.saw(address, calls.change(raw, {"labels": labels}))
+        return {"labels": labels} if labels != Labels.of(raw).all else {}
 
-    context.api.retried(attempt)
+    written = change_now(context.api, address, body_of)
+    if written is not None:
+        context.saw(address, written)
 
 
-def unchanged(context: ApplyContext, address: Address) -> Json | None:
-    """The object as it is now, if nobody has touched it since the plan was made.
+def change_now(api: Api, address: Address, body_of: Callable[[Json | None], Json]) -> Json | None:
+    """Change an object as follows from how it is right before each try; an empty body changes nothing.
+
+    UbiOps replaces the labels of an object as a whole: so a rate limit that is sat out undoes none that others write.
+
+    Returns it as it is then; None if nothing was to be changed.
+
+    Raises:
+        ApiError: as with any change, also where it is not there.
+    """
+    calls = access(api.urgent(), address)
+    if calls is None:
+        raise ValueError(f"{address} is not one object")
+
+    def attempt() -> Json | None:
+        raw = calls.read()
+        body = body_of(raw)
+        return calls.change(raw or {}, body) if body else None
+
+    return api.retried(attempt)
+
+
+def change_unchanged(context: ApplyContext, address: Address, body_of: Callable[[Json], Json]) -> None:
+    """Change an object that nobody has touched since the plan was made, as follows from it right before each try.
+
+    Raises:
+        StalePlan: somebody has touched it, or it is gone.
+    """
+    urgent, may_have_arrived = context.api.urgent(), False
+    calls = access_to(context, address, urgent)
+
+    def attempt() -> Json:
+        nonlocal may_have_arrived
+        # Once a try may have arrived, what has changed may be our own doing: nothing but the labels is looked at.
+        raw = calls.read() if may_have_arrived else unchanged(context, address, urgent)
+        if raw is None:
+            raise StalePlan(f"{address} disappeared on UbiOps since the plan was made.\n  Plan again.")
+        body = body_of(raw)
+        try:
+            return calls.change(raw, body)
+        except ApiError as error:
+            may_have_arrived = may_have_arrived or error.status != 429  # which had no effect
+            raise
+
+    context.saw(address, context.api.retried(attempt))
+
+
+def unchanged(context: ApplyContext, address: Address, api: Api | None = None) -> Json | None:
+    """The object as it is now, read through `api`, if nobody has touched it since the plan was made.
 
     Raises:
         StalePlan: somebody has.
     """
     raw = None
     for pause in LOOK_PAUSES:
-        raw = read_now(context, address)
+        raw = access_to(context, address, api).read()
         if address.kind is Kind.ENVIRONMENT and raw is not None and owner(raw) == SHARED:
             return raw  # any stack may have made or changed it meanwhile: it is the same for all
         if fingerprint(address, raw, context.plan.desired.state) == context.seen.get(address, "absent"):

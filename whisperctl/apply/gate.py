@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager
 from whisperctl import __version__
 from whisperctl.apply.awake import KeptAwake
 from whisperctl.apply.context import ApplyContext
-from whisperctl.apply.fresh import create_once
+from whisperctl.apply.fresh import create_once, write_labels
 from whisperctl.apply.polling import wait_for
 from whisperctl.apply.proof import check_own_health
 from whisperctl.apply.versions import read, record_of, rollout_in, sleep, wake_up, write_record
@@ -176,13 +176,8 @@ def _preview(context: ApplyContext) -> Iterator[str]:
     }
     try:
         context.say(address, f"leads to {context.version} for its gate")
-        raw = (
-            create_once(
-                context, address, lambda: context.api.create_service(body), lambda: context.api.find_service(name)
-            )
-            or {}
-        )
-        context.api.update_service(name, {"labels": labels.Labels.of(raw).written(id=raw["id"])})
+        create_once(context, address, lambda: context.api.create_service(body), lambda: context.api.find_service(name))
+        write_labels(context, address, lambda raw: labels.Labels.of(raw).written(id=raw["id"]))
         yield wait_for(
             lambda: url_of(context, name),
             bool,

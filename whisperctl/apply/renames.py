@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from whisperctl.apply.context import ApplyContext
+from whisperctl.apply.fresh import change_now
 from whisperctl.control.api import Json
 from whisperctl.errors import ApiError, StalePlan
 from whisperctl.plan.operations import Operation
@@ -63,21 +64,27 @@ def _give_name(context: ApplyContext, old: Address, new: Address) -> None:
 
 def _read_by_name(context: ApplyContext, address: Address) -> Json | None:
     """The object under the name that it has at this moment."""
-    waiting = address in context.plan.live.renamed and address not in context.named
-    calls = access(context.api, context.plan.live.renamed[address] if waiting else address)
+    calls = access(context.api, _name_now(context, address))
     return calls.read() if calls else None
+
+
+def _name_now(context: ApplyContext, address: Address) -> Address:
+    waiting = address in context.plan.live.renamed and address not in context.named
+    return context.plan.live.renamed[address] if waiting else address
 
 
 def _give_owner(context: ApplyContext, address: Address) -> None:
     """Write the stack's new name on an object of its own."""
-    with context.lock:
-        raw = _read_by_name(context, address)
-        waiting = address in context.plan.live.renamed and address not in context.named
-        calls = access(context.api, context.plan.live.renamed[address] if waiting else address)
-        if raw is None or calls is None or owner(raw) not in context.plan.desired.stack.owners:
+
+    def body_of(raw: Json | None) -> Json:
+        if raw is None or owner(raw) not in context.plan.desired.stack.owners:
             raise StalePlan(f"{address} changed on UbiOps since the plan was made.\n  Plan again.")
-        labels = Labels.of(raw).written(owner=context.plan.stack)
-        if address.kind is Kind.DEPLOYMENT and (lease := context.lease_of(raw["name"])):
-            lease.update(raw, {"labels": labels})
+        return {"labels": Labels.of(raw).written(owner=context.plan.stack)}
+
+    with context.lock:
+        name = _name_now(context, address)
+        lease = context.lease_of(name.names[0]) if name.kind is Kind.DEPLOYMENT else None
+        if lease and (raw := _read_by_name(context, address)):
+            lease.update(raw, body_of(raw))
         else:
-            calls.change(raw, {"labels": labels})
+            change_now(context.api, name, body_of)

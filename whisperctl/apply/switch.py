@@ -6,6 +6,7 @@ it, and deployment requests keep the other awake for as long as it may be needed
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from whisperctl.apply import writes
@@ -13,6 +14,7 @@ from whisperctl.apply.awake import KeptAwake, stop_instances
 from whisperctl.apply.context import ApplyContext
 from whisperctl.apply.gate import fall_back_asleep
 from whisperctl.apply.payloads import change as change_body
+from whisperctl.apply.payloads import desired_labels
 from whisperctl.apply.versions import (
     make_default,
     patch,
@@ -148,12 +150,17 @@ def retire(context: ApplyContext, operation: Operation) -> None:
         stop_instances(context.api, context.deployment, rollout.new)
 
 
-def _as_it_serves(context: ApplyContext, operation: Operation, raw: Json) -> Json:
+def _as_it_serves(context: ApplyContext, operation: Operation, raw: Json) -> Callable[[Json], Json]:
     """What the file says of the version; of one that a rollback goes to, the pause, and its listing of before."""
     if not rollout_in(context).back:
-        return change_body(context, operation.address, raw)
-    known = Labels.of(raw)
-    return {"labels": known.written(user=known.listed, listed={}, paused_minimum=context.plan.desired.paused)}
+        body = change_body(context, operation.address, raw)
+        return lambda now: {**body, "labels": desired_labels(context, operation.address, now)}
+
+    def body_of(now: Json) -> Json:
+        known = Labels.of(now)
+        return {"labels": known.written(user=known.listed, listed={}, paused_minimum=context.plan.desired.paused)}
+
+    return body_of
 
 
 def _put_to_sleep(context: ApplyContext, version: str) -> None:
@@ -168,14 +175,18 @@ def _put_to_sleep(context: ApplyContext, version: str) -> None:
     state = _state_asleep(rollout_in(context), version, known.rollout)
     is_settled = known.rollout is not None and known.rollout.state == state and known.paused_minimum is None
     if not (sleeps(raw) and is_settled):
-        listed = {name: known.all[name] for name in OPENAI_LABELS if name in known.all}
-        labels = Labels(known.written(user=dict.fromkeys(listed))).written(
-            rollout=replace(known.rollout or record_of(context, "served"), state=state),
-            paused_minimum=None,
-            listed=listed or known.listed,
-        )
-        patch(context, version, {"minimum_instances": 0, "labels": labels})
+        record = replace(known.rollout or record_of(context, "served"), state=state)
+        patch(context, version, lambda now: _asleep(Labels.of(now), record))
     stop_instances(context.api, context.deployment, version)
+
+
+def _asleep(known: Labels, record: RolloutRecord) -> Json:
+    """The body that puts a version to sleep of which those are the labels."""
+    listed = {name: known.all[name] for name in OPENAI_LABELS if name in known.all}
+    labels = Labels(known.written(user=dict.fromkeys(listed))).written(
+        rollout=record, paused_minimum=None, listed=listed or known.listed
+    )
+    return {"minimum_instances": 0, "labels": labels}
 
 
 def _state_asleep(rollout: LineRollout, version: str, record: RolloutRecord | None) -> RolloutState:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any
 
 from whisperctl.apply.awake import schedule_seconds, stop_instances, wake
 from whisperctl.apply.context import ApplyContext
 from whisperctl.apply.failed_starts import Starts, last_logs
+from whisperctl.apply.fresh import change_now
 from whisperctl.control.api import Json
 from whisperctl.endpoint.gate import Measured
 from whisperctl.errors import GateFailed
@@ -46,9 +46,7 @@ def record_of(
 
 def write_record(context: ApplyContext, version: str, record: RolloutRecord) -> None:
     """Write how far a version has come."""
-    with context.lock:
-        raw = read(context, version)
-        patch(context, version, {"labels": Labels.of(raw).written(rollout=record)})
+    patch(context, version, lambda raw: {"labels": Labels.of(raw).written(rollout=record)})
 
 
 def write_state(context: ApplyContext, version: str, state: RolloutState, stage: str = "") -> None:
@@ -78,7 +76,10 @@ def read(context: ApplyContext, version: str) -> Json:
     Raises:
         GateFailed: it is gone.
     """
-    raw = context.api.version(context.deployment, version)
+    return _there(context, version, context.api.version(context.deployment, version))
+
+
+def _there(context: ApplyContext, version: str, raw: Json | None) -> Json:
     if raw is None:
         raise GateFailed(
             f"{version_address(context.deployment, version)} disappeared while it was rolled out.\n  Apply again."
@@ -86,16 +87,23 @@ def read(context: ApplyContext, version: str) -> Json:
     return raw
 
 
-def patch(context: ApplyContext, version: str, body: Mapping[str, Any]) -> None:
-    """Change a version and remember it as it is then."""
+def patch(context: ApplyContext, version: str, body_of: Callable[[Json], Json]) -> None:
+    """Change a version as follows from how it is right before each try, and remember it as it is then.
+
+    Raises:
+        GateFailed: it is gone.
+    """
     address = version_address(context.deployment, version)
-    context.saw(address, context.api.update_version(context.deployment, version, body))
+    with context.lock:
+        written = change_now(context.api, address, lambda raw: body_of(_there(context, version, raw)))
+        if written is not None:
+            context.saw(address, written)
 
 
 def set_minimum(context: ApplyContext, version: str, minimum: int) -> None:
     """Set how many instances a version keeps, where that differs."""
-    if read(context, version).get("minimum_instances") != minimum:
-        patch(context, version, {"minimum_instances": minimum})
+    body = {"minimum_instances": minimum}
+    patch(context, version, lambda raw: body if raw.get("minimum_instances") != minimum else {})
 
 
 def make_default(context: ApplyContext, version: str) -> None:

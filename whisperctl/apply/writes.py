@@ -11,11 +11,8 @@ from contextlib import suppress
 from typing import assert_never
 
 from whisperctl.apply.context import ApplyContext
-from whisperctl.apply.fresh import access_to, create_once, read_now, unchanged, write_labels
-from whisperctl.apply.payloads import (
-    change,
-    creation,
-)
+from whisperctl.apply.fresh import access_to, change_unchanged, create_once, read_now, unchanged, write_labels
+from whisperctl.apply.payloads import change, creation, desired_labels
 from whisperctl.control.api import Json
 from whisperctl.errors import ApiError, Contended, NotFound, StalePlan
 from whisperctl.plan.operations import Operation
@@ -58,10 +55,10 @@ def _write_id(context: ApplyContext, address: Address, raw: Json | None) -> None
     if raw is None or address.kind not in LABELLED or Labels.of(raw).id == raw["id"]:
         return
     with context.lock, suppress(NotFound):  # it is not seen everywhere yet: its id is written when all is done
-        if address.kind is Kind.ENVIRONMENT:
+        if address.kind is not Kind.DEPLOYMENT:
             write_labels(context, address, lambda raw: Labels.of(raw).written(id=raw["id"]))
-        else:
-            context.saw(address, changed(context, address, raw, {"labels": Labels.of(raw).written(id=raw["id"])}))
+        elif now := read_now(context, address):  # again: to get the lock may have taken a while
+            context.saw(address, context.lease.update(now, {"labels": Labels.of(now).written(id=now["id"])}))
 
 
 def _create_deployment(context: ApplyContext, address: Address) -> None:
@@ -122,11 +119,10 @@ def update(context: ApplyContext, operation: Operation) -> None:
         raw = unchanged(context, address)
         if raw is None:
             raise StalePlan(f"{address} disappeared on UbiOps since the plan was made.\n  Plan again.")
-        context.saw(address, changed(context, address, raw, change(context, address, raw)))
-
-
-def changed(context: ApplyContext, address: Address, raw: Json, body: Json) -> Json:
-    """An object after it was changed, a deployment beside its lease."""
-    if address.kind is Kind.DEPLOYMENT:
-        return context.lease.update(raw, body)
-    return access_to(context, address).change(raw, body)
+        body = change(context, address, raw)
+        if address.kind is Kind.DEPLOYMENT:
+            context.saw(address, context.lease.update(raw, body))
+        elif "labels" in body:
+            change_unchanged(context, address, lambda raw: {**body, "labels": desired_labels(context, address, raw)})
+        else:
+            context.saw(address, access_to(context, address).change(raw, body))
