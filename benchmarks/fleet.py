@@ -4,7 +4,7 @@
 
 Starts an emulator of its own that refuses more than 300 requests a minute, makes a project with a stack and a service
 user with a token for each, and plans them all with one command. The least number of windows is by arithmetic: 300
-requests each, of which whisperctl leaves four to renewals of leases. Prints a Markdown table.
+requests each, of which whisperctl leaves two to renewals of leases. Prints a Markdown table.
 """
 
 from __future__ import annotations

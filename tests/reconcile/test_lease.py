@@ -208,12 +208,12 @@ def test_renewing_waits_for_no_slot_and_no_rate_limit(project: Project) -> None:
     assert holder(project) == replace(lease.label.holder, text=labels(project)["whisperctl-lease"], renewals=1)
 
 
-def test_ordinary_requests_leave_two_renewals_of_a_window(project: Project) -> None:
+def test_ordinary_requests_leave_a_renewal_of_a_window(project: Project) -> None:
     clock = SkippingClock()
     slept: list[float] = []
     clock.sleep = slept.append  # type: ignore[method-assign,assignment]
     api = project.api(clock)
-    for left in ("6", "5", "5"):
+    for left in ("4", "3", "3"):
         api.rest.rate_limit.learn({"x-ratelimit-remaining": left, "x-ratelimit-reset": "40"})
     api.rest.rate_limit.wait()
     assert slept == []
@@ -221,6 +221,18 @@ def test_ordinary_requests_leave_two_renewals_of_a_window(project: Project) -> N
     assert [round(seconds) for seconds in slept] == [40]
     api.rest.rate_limit.wait()
     assert len(slept) == 1
+
+
+def test_a_renewal_that_is_refused_is_tried_again_when_the_next_window_begins(project: Project) -> None:
+    lease = taken(project, clock := SkippingClock())
+    clock.skipped += 26
+    assert lease.comes_due()
+    project.fault("throttle", method="GET", path="/deployments/alpha$", reset=1, count=1)
+    lease.renew()
+    clock.skipped += 1.1
+    assert lease.comes_due()
+    lease.renew()
+    assert holder(project) == replace(lease.label.holder, text=labels(project)["whisperctl-lease"], renewals=1)
 
 
 @pytest.mark.parametrize(

@@ -204,7 +204,11 @@ class Lease:
         try:
             if self.placed and not self.lost:
                 self._renew(listed)
-        except (ApiError, Interrupted):
+        except ApiError as error:
+            if error.status == 429:  # and the next window may begin right before the lease runs out
+                again = self._clock.boottime() + max(error.reset, 1.0)
+                self._next_renewal = min(self._next_renewal, again)
+        except Interrupted:
             pass
         finally:
             self._renewing.release()

@@ -1,6 +1,6 @@
 """UbiOps' rate limit as its answers tell it: how many requests are left in this window, and when the next one begins.
 
-Ordinary requests leave the last few of a window to the urgent ones (renewals of a lease), which never wait here.
+Ordinary requests leave the last two of a window to the urgent ones (renewals of a lease), which never wait here.
 Headers: `x-ratelimit-remaining` and `x-ratelimit-reset` in seconds (UbiOps reference, rate limits).
 """
 
@@ -13,9 +13,8 @@ from collections.abc import Mapping
 
 from whisperctl.clock import Clock
 
-LEFT_OVER = 4
-"""Requests of each window that ordinary ones leave: a window lasts as long as a lease, which is renewed twice in it by
-a GET and a PATCH each."""
+LEFT_OVER = 2
+"""Requests of each window that ordinary ones leave: a lease is renewed by a GET and a PATCH."""
 
 
 class RateLimit:
