@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -14,12 +15,14 @@ from tests.harness.project import Project, report
 from tests.reconcile.test_moved import AFTER, BEFORE
 from whisperctl.control.api import Json
 from whisperctl.engine import World
-from whisperctl.operate.scaling import pause
+from whisperctl.operate.restart import restart
+from whisperctl.operate.scaling import pause, resume
 from whisperctl.state.labels import Labels
 
 WRITTEN = re.compile(r"/deployments/[^/]+/versions/[^/]+$|/services/[^/]+$")
 """What carries labels, but for deployments and environments."""
 THEIRS = {"team": "theirs"}
+TWO: dict[str, Any] = {"version": {"maximum_instances": 2}}
 
 
 def labels(raw: Json | None) -> dict[str, str]:
@@ -114,3 +117,20 @@ def test_an_update_whose_answer_was_lost_is_no_change_of_somebody_else(project: 
         project.fault("drop-after", method="PATCH", path=path, count=1)
     project.apply(version={"minimum_instances": 0, "description": "d"}, service={"rate_limit": 5})
     assert [entry["fault"] for entry in project.journal() if entry.get("fault")] == ["drop-after"] * 2
+
+
+@pytest.mark.parametrize("command", [pause, resume, restart])
+def test_no_command_undoes_a_label_that_was_set_while_it_waited(
+    project: Project, command: Callable[..., object]
+) -> None:
+    project.apply(**TWO)
+    [stack], api = project.load(), project.api()
+    if command is resume:
+        pause(api, stack, project.world().clock, lambda _line: None)
+    for at in (1, 2) if command is restart else (1,):
+        own = {name: text for name, text in labels(api.version("alpha", "v1")).items() if name not in THEIRS}
+        api.update_version("alpha", "v1", {"labels": own})
+        throttled = Throttled(project, at)
+        command(throttled.world().api(stack), stack, throttled.clock, lambda _line: None)
+        assert throttled.clock.done
+        assert is_there(project)

@@ -70,6 +70,7 @@ def change_now(api: Api, address: Address, body_of: Callable[[Json | None], Json
 
     Raises:
         ApiError: as with any change, also where it is not there.
+        ValueError: nothing at UbiOps is changed under an address of that kind.
     """
     calls = access(api.urgent(), address)
     if calls is None:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from whisperctl.apply.awake import STOPPABLE, schedule_seconds, wake
 from whisperctl.apply.context import ApplyContext
 from whisperctl.apply.failed_starts import cause_text, last_failure
+from whisperctl.apply.fresh import change_now
 from whisperctl.apply.polling import looks
 from whisperctl.clock import StoppableClock, latest_moment
 from whisperctl.control.api import Api, Json
@@ -61,7 +62,18 @@ class Target:
         Raises:
             Unhealthy: it is gone.
         """
-        raw = self.api.version(self.deployment, self.version)
+        return self._there(self.api.version(self.deployment, self.version))
+
+    def change(self, body_of: Callable[[Json], Json]) -> None:
+        """Change the version as follows from how it is right before each try.
+
+        Raises:
+            Unhealthy: it is gone.
+        """
+        address = version_address(self.deployment, self.version)
+        change_now(self.api, address, lambda raw: body_of(self._there(raw)))
+
+    def _there(self, raw: Json | None) -> Json:
         if raw is None:
             raise Unhealthy(f"{self.name} disappeared while its instances were replaced.")
         return raw
@@ -207,9 +219,9 @@ def _failed_start_check(target: Target) -> Callable[[], None]:
 @contextmanager
 def _raised(target: Target, minimum: int, raised: int) -> Iterator[None]:
     """With a higher minimum while this lasts, noted on the version; however it ends, the minimum is put back."""
-    labels = Labels.of(target.read()).written(restart=(minimum, raised))
-    body = {"minimum_instances": raised, "labels": labels}
-    target.api.update_version(target.deployment, target.version, body)
+    target.change(
+        lambda raw: {"minimum_instances": raised, "labels": Labels.of(raw).written(restart=(minimum, raised))}
+    )
     try:
         yield
     finally:
@@ -218,10 +230,11 @@ def _raised(target: Target, minimum: int, raised: int) -> Iterator[None]:
 
 def _put_back(target: Target, minimum: int) -> None:
     """The minimum of before, and no note of a restart any more; writes nothing where that is so already."""
-    raw = target.read()
-    if Labels.of(raw).restart is None:
-        return
-    body: Json = {"labels": Labels.of(raw).written(restart=None)}
-    if minimum_of(raw) != raw.get("minimum_instances"):
-        body["minimum_instances"] = minimum
-    target.api.update_version(target.deployment, target.version, body)
+
+    def body_of(raw: Json) -> Json:
+        if Labels.of(raw).restart is None:
+            return {}
+        body: Json = {"labels": Labels.of(raw).written(restart=None)}
+        return body if minimum_of(raw) == raw.get("minimum_instances") else body | {"minimum_instances": minimum}
+
+    target.change(body_of)

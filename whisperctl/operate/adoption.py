@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from whisperctl.apply.fresh import change_now
 from whisperctl.apply.lease import Lease
 from whisperctl.apply.renewals import leased
 from whisperctl.clock import StoppableClock
@@ -179,30 +180,26 @@ def adopt(api: Api, adoption: Adoption, clock: StoppableClock, say: Callable[[st
 
 def _write(api: Api, takeover: Takeover, lease: Lease | None = None) -> None:
     """Write the labels; `lease` is the one that stands among them."""
-    if lease is not None:
-        raw, labels = _to_write(api, takeover)
-        lease.update(raw, {"labels": labels})
-    else:
-        api.retried(lambda: _write_once(api.urgent(), takeover))
+    if lease is None:
+        change_now(api, takeover.address, lambda raw: _to_write(takeover, raw))
+        return
+    raw = _read(api, takeover.address)
+    if body := _to_write(takeover, raw):
+        lease.update(raw or {}, body)
 
 
-def _write_once(api: Api, takeover: Takeover) -> None:
-    raw, labels = _to_write(api, takeover)
-    if labels != Labels.of(raw).all and (calls := access(api, takeover.address)):
-        calls.change(raw, {"labels": labels})
-
-
-def _to_write(api: Api, takeover: Takeover) -> tuple[Json, dict[str, str]]:
-    """The object as it is now, and its labels as they are to be.
+def _to_write(takeover: Takeover, raw: Json | None) -> Json:
+    """The body that writes the labels on the object, which is `raw` now; empty where all are there.
 
     Raises:
         StalePlan: it disappeared since it was shown, or somebody else wrote one of these labels.
     """
-    raw = _read(api, takeover.address)
-    if raw is None or _has_changed(takeover, Labels.of(raw)):
+    now = Labels.of(raw)
+    if raw is None or _has_changed(takeover, now):
         how = "changed" if raw else "disappeared"
         raise StalePlan(f"{takeover.address} {how} meanwhile.\n  Run adopt again.")
-    return raw, merged(Labels.of(raw).all, takeover.labels)
+    labels = merged(now.all, takeover.labels)
+    return {"labels": labels} if labels != now.all else {}
 
 
 def _has_changed(takeover: Takeover, now: Labels) -> bool:

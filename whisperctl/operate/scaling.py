@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from whisperctl.apply.awake import stop_instances
+from whisperctl.apply.fresh import change_now
 from whisperctl.apply.renewals import leased
 from whisperctl.apply.replacement import minimum_of
 from whisperctl.clock import StoppableClock
@@ -20,6 +21,7 @@ from whisperctl.spec import Stack
 from whisperctl.state.labels import Labels
 from whisperctl.state.line import is_line
 from whisperctl.state.ownership import owner
+from whisperctl.state.resources import version_address
 from whisperctl.state.serving import serving
 
 
@@ -108,9 +110,12 @@ def pause(api: Api, stack: Stack, clock: StoppableClock, say: Callable[[str], No
         raw = owned_version(api, stack)
         resting = Labels.of(raw).paused_minimum
         minimum = minimum_of(raw) if resting is None else resting
-        labels = Labels.of(raw).written(paused_minimum=minimum)
         if resting is None or raw["minimum_instances"]:
-            lease.api.update_version(*names, {"minimum_instances": 0, "labels": labels})
+            change_now(
+                lease.api,
+                version_address(*names),
+                lambda now: {"minimum_instances": 0, "labels": Labels.of(now).written(paused_minimum=minimum)},
+            )
         return Paused(minimum=minimum, already=resting is not None, stopped=stop_instances(lease.api, *names))
 
 
@@ -130,10 +135,12 @@ def resume(api: Api, stack: Stack, clock: StoppableClock, say: Callable[[str], N
         resting = Labels.of(raw).paused_minimum
         if resting is None:
             return None
-        labels = Labels.of(raw).written(paused_minimum=None)
         minimum = min(resting, raw["maximum_instances"])
-        body = {"minimum_instances": minimum, "labels": labels}
-        lease.api.update_version(stack.deployment.name, stack.version.name, body)
+        change_now(
+            lease.api,
+            version_address(stack.deployment.name, stack.version.name),
+            lambda now: {"minimum_instances": minimum, "labels": Labels.of(now).written(paused_minimum=None)},
+        )
         return Bounds(minimum=minimum, maximum=raw["maximum_instances"])
 
 
@@ -143,8 +150,7 @@ def _take_pauses_off_others(api: Api, stack: Stack) -> None:
     The next plan would take that for the line's own, and an apply put what serves to sleep again.
     """
     for raw in api.versions(stack.deployment.name):
-        labels = Labels.of(raw)
         is_other = raw["version"] != stack.version.name and owner(raw) in stack.owners
-        if is_other and labels.paused_minimum is not None:
-            body = {"labels": labels.written(paused_minimum=None)}
-            api.update_version(stack.deployment.name, raw["version"], body)
+        if is_other and Labels.of(raw).paused_minimum is not None:
+            address = version_address(stack.deployment.name, raw["version"])
+            change_now(api, address, lambda now: {"labels": Labels.of(now).written(paused_minimum=None)})
