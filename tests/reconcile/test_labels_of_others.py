@@ -119,6 +119,29 @@ def test_an_update_whose_answer_was_lost_is_no_change_of_somebody_else(project: 
     assert [entry["fault"] for entry in project.journal() if entry.get("fault")] == ["drop-after"] * 2
 
 
+class TimeLimits:
+    """Stands before a project's session, and notes how many seconds each change of a version or a service may take."""
+
+    def __init__(self, project: Project) -> None:
+        self.rest = project.api().rest
+        self.timeout = self.rest.timeout
+        self.seconds: set[float] = set()
+
+    def request(self, method: str, host: str, resource_path: str, **more: Any) -> Any:
+        if method == "PATCH" and WRITTEN.search(resource_path):
+            self.seconds.add(more.get("_request_timeout") or self.timeout)
+        return self.rest.request(method, host, resource_path, **more)
+
+
+def test_a_change_may_take_as_long_as_any_request(project: Project) -> None:
+    project.apply()
+    project.write(version={"description": "d"}, service={"rate_limit": 5})
+    world, limits = project.world(), TimeLimits(project)
+    [outcome] = project.perform(world=replace(world, apis={"demo": world.apis["demo"].over(limits)}))
+    assert outcome.succeeded, report(outcome)
+    assert limits.seconds == {limits.timeout}
+
+
 @pytest.mark.parametrize("command", [pause, resume, restart])
 def test_no_command_undoes_a_label_that_was_set_while_it_waited(
     project: Project, command: Callable[..., object]

@@ -72,7 +72,7 @@ def change_now(api: Api, address: Address, body_of: Callable[[Json | None], Json
         ApiError: as with any change, also where it is not there.
         ValueError: nothing at UbiOps is changed under an address of that kind.
     """
-    calls = access(api.urgent(), address)
+    calls = access(api.urgent(seconds=None), address)
     if calls is None:
         raise ValueError(f"{address} is not one object")
 
@@ -90,7 +90,7 @@ def change_unchanged(context: ApplyContext, address: Address, body_of: Callable[
     Raises:
         StalePlan: somebody has touched it, or it is gone.
     """
-    urgent, may_have_arrived = context.api.urgent(), False
+    urgent, may_have_arrived = context.api.urgent(seconds=None), False
     calls = access_to(context, address, urgent)
 
     def attempt() -> Json:

@@ -91,9 +91,12 @@ class Session:
         twin._fence = fence
         return twin
 
-    def urgent(self) -> Self:
-        """The same project over the same session, for what waits for no other request and is tried once."""
-        return self.over(With(self.rest, urgent=True, _request_timeout=URGENT_SECONDS))
+    def urgent(self, seconds: float | None = URGENT_SECONDS) -> Self:
+        """The same project over the same session, for what waits for no other request and is tried once.
+
+        A request takes at most `seconds`; None: as many as any other.
+        """
+        return self.over(With(self.rest, urgent=True, _request_timeout=seconds))
 
     def once(self, seconds: float) -> Self:
         """The same project over the same session, for what is not worth a second try, nor more than `seconds`."""
