@@ -9,9 +9,13 @@ import pytest
 
 from tests.harness import leases
 from tests.harness.project import Project, report
-from tests.reconcile.test_lease import until
+from tests.reconcile.test_lease import labels, until
+from whisperctl.apply.context import ApplyContext
 from whisperctl.apply.events import Event, OperationEnded
+from whisperctl.apply.lease import Lease
+from whisperctl.apply.run import Run
 from whisperctl.engine import World, apply_plans, plan_stacks
+from whisperctl.plan.plan import Plan
 
 
 def world_of(one: Project, two: Project) -> World:
@@ -125,3 +129,23 @@ def test_a_stack_that_failed_holds_up_nobody_while_others_go_on(project: Project
     assert not alpha.succeeded
     assert beta.succeeded, report(beta)
     assert probed == [(False, True)]
+
+
+def test_a_plan_that_was_made_again_and_cannot_begin_is_reported(project: Project) -> None:
+    project.apply()
+    file, world = project.write(version={"description": "d"}), project.world()
+    [plan] = plan_stacks(project.load(file), world)
+    lease = Lease(world.api(plan.desired.stack), "alpha", world.clock, lambda _line: None)
+    context = ApplyContext(plan=plan, clock=world.clock, tell=lambda *_: None, lease=lease)
+    project.api().update_deployment("alpha", {"description": "theirs"})
+
+    def again(_plan: Plan) -> Plan:
+        [planned] = plan_stacks(project.load(file), world)
+        project.fault("refusal", method="GET", path="/deployments/alpha$", status=403, count=1)
+        return planned
+
+    run = Run(contexts=[context], token=world.token, clock=world.clock, listen=world.listen, replan=again)
+    [outcome] = run.perform()
+    assert {result.status for result in outcome.results} == {"not tried"}
+    assert "403" in outcome.error
+    assert "whisperctl-lease" not in labels(project)

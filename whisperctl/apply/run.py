@@ -19,7 +19,7 @@ from whisperctl.apply.context import ApplyContext
 from whisperctl.apply.events import Listen, announced, seconds_since
 from whisperctl.apply.lease import Lease
 from whisperctl.apply.locking import begin, give_back
-from whisperctl.apply.outcome import OperationResult, Outcome
+from whisperctl.apply.outcome import OperationResult, Outcome, ResultStatus
 from whisperctl.apply.renewals import renewing
 from whisperctl.apply.schedule import Schedule
 from whisperctl.clock import StoppableClock
@@ -96,6 +96,8 @@ class Run:
     """Plans of waves that were not begun."""
     leased: set[ApplyContext] = field(default_factory=set)
     """Plans that take or have leases: those that have begun and are not left yet."""
+    ending: set[ApplyContext] = field(default_factory=set)
+    """Plans that are being left, or have been."""
     running: dict[Future[OperationResult | None], ApplyContext] = field(default_factory=dict)
     """What threads are at: an operation with its result, or the beginning or end of a plan."""
     tags: builds.TagLocks = field(default_factory=builds.TagLocks)
@@ -141,9 +143,9 @@ class Run:
         """Begin every operation whose needs are met, and end every plan that has nothing to do any more."""
         for context, operation in self.schedule.begin():
             self.running[pool.submit(self._do, context, operation)] = context
-        for context in self.leased.difference(self.running.values()):
+        for context in self.leased.difference(self.ending, self.running.values()):
             if not self.schedule.is_busy(context):
-                self.leased.remove(context)
+                self.ending.add(context)
                 self.running[pool.submit(end, context)] = context
 
     def _why_not(self, contexts: Sequence[ApplyContext]) -> str:
@@ -181,15 +183,21 @@ class Run:
             self.schedule.withdraw(context)
             self.running[pool.submit(self._begin, context)] = context
         except Interrupted:
-            self.schedule.give_up(context, "interrupted")
+            self._give_up(context, "interrupted")
         except WhisperctlError as error:
             self.errors[context] = str(error)
-            self.schedule.give_up(context, "not tried")
+            self._give_up(context, "not tried")
         else:
             if result is not None:
                 self.schedule.end(result)
-            elif context in self.leased:
+            elif context in self.ending:
+                self.leased.remove(context)
+            else:
                 self._release(context)
+
+    def _give_up(self, context: ApplyContext, status: ResultStatus) -> None:
+        self.schedule.put(context, context.plan.operations)  # it may have been planned again by then
+        self.schedule.give_up(context, status)
 
     def _release(self, context: ApplyContext) -> None:
         """Let a plan's operations begin; what other stacks delete of the environment waits for those of a new plan."""
