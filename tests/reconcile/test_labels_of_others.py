@@ -119,6 +119,12 @@ def test_an_update_whose_answer_was_lost_is_no_change_of_somebody_else(project: 
     assert [entry["fault"] for entry in project.journal() if entry.get("fault")] == ["drop-after"] * 2
 
 
+def test_a_new_version_whose_id_arrives_without_an_answer_is_no_change_of_somebody_else(project: Project) -> None:
+    project.fault("drop-after", method="PATCH", path="/versions/v1$", count=1)
+    project.apply(env={"HUB": SECRET | {"value": "canary"}})
+    assert [entry["fault"] for entry in project.journal() if entry.get("fault")] == ["drop-after"]
+
+
 class TimeLimits:
     """Stands before a project's session, and notes how many seconds each change of a version or a service may take."""
 

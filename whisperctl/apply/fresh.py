@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from whisperctl.apply.context import ApplyContext, T
+from whisperctl.apply.lease import FRESH
 from whisperctl.apply.polling import wait_for
 from whisperctl.clock import Backoff
 from whisperctl.control.api import Api, Json
@@ -66,7 +67,7 @@ def change_now(api: Api, address: Address, body_of: Callable[[Json | None], Json
 
     UbiOps replaces the labels of an object as a whole: so a rate limit that is sat out undoes none that others write.
 
-    Returns it as it is then; None if nothing was to be changed.
+    Returns it as it is then; None if nothing was to be changed and no earlier try may have arrived.
 
     Raises:
         ApiError: as with any change, also where it is not there.
@@ -76,27 +77,44 @@ def change_now(api: Api, address: Address, body_of: Callable[[Json | None], Json
     if calls is None:
         raise ValueError(f"{address} is not one object")
 
+    may_have_arrived = False
+
     def attempt() -> Json | None:
+        nonlocal may_have_arrived
         raw = calls.read()
         body = body_of(raw)
-        return calls.change(raw or {}, body) if body else None
+        if not body:
+            return raw if may_have_arrived else None
+        try:
+            return calls.change(raw or {}, body)
+        except ApiError as error:
+            may_have_arrived = may_have_arrived or error.status != 429  # which had no effect
+            raise
 
     return api.retried(attempt)
 
 
-def change_unchanged(context: ApplyContext, address: Address, body_of: Callable[[Json], Json]) -> None:
+def change_unchanged(
+    context: ApplyContext, address: Address, body_of: Callable[[Json], Json], read: tuple[Json, float] | None = None
+) -> None:
     """Change an object that nobody has touched since the plan was made, as follows from it right before each try.
+
+    `read` is the object as it was read unchanged, and the clock's `boottime` before that: it does for the first try.
 
     Raises:
         StalePlan: somebody has touched it, or it is gone.
     """
     urgent, may_have_arrived = context.api.urgent(seconds=None), False
+    first, began = read or (None, 0.0)
+    for_first_try = [first] if first is not None else []
     calls = access_to(context, address, urgent)
 
     def attempt() -> Json:
         nonlocal may_have_arrived
-        # Once a try may have arrived, what has changed may be our own doing: nothing but the labels is looked at.
-        raw = calls.read() if may_have_arrived else unchanged(context, address, urgent)
+        raw = for_first_try.pop() if for_first_try and context.clock.boottime() - began <= FRESH else None
+        if raw is None:
+            # Once a try may have arrived, what has changed may be our own doing: nothing but the labels is looked at.
+            raw = calls.read() if may_have_arrived else unchanged(context, address, urgent)
         if raw is None:
             raise StalePlan(f"{address} disappeared on UbiOps since the plan was made.\n  Plan again.")
         body = body_of(raw)

@@ -116,13 +116,17 @@ def update(context: ApplyContext, operation: Operation) -> None:
     """
     address = operation.address
     with context.lock:
-        raw = unchanged(context, address)
+        began, raw = context.clock.boottime(), unchanged(context, address)
         if raw is None:
             raise StalePlan(f"{address} disappeared on UbiOps since the plan was made.\n  Plan again.")
         body = change(context, address, raw)
         if address.kind is Kind.DEPLOYMENT:
             context.saw(address, context.lease.update(raw, body))
         elif "labels" in body:
-            change_unchanged(context, address, lambda raw: {**body, "labels": desired_labels(context, address, raw)})
+
+            def body_of(now: Json) -> Json:
+                return {**body, "labels": desired_labels(context, address, now)}
+
+            change_unchanged(context, address, body_of, (raw, began))
         else:
             context.saw(address, access_to(context, address).change(raw, body))

@@ -115,12 +115,17 @@ class Session:
         while True:
             for _ in ("its read", "its write"):
                 self._pooled.rate_limit.wait()
+            self._fence()
             try:
-                self._fence()
-                return attempt()
+                with self._slot():
+                    return attempt()
             except ApiError as error:
                 if not tries.setdefault(error.verb, self._pooled.tries()).after(error):
                     raise
+
+    def _slot(self) -> contextlib.AbstractContextManager[object]:
+        """One of the requests in flight; none for the lease's own tries, which wait for no other request."""
+        return contextlib.nullcontext() if self._fence is no_fence else self._pooled.slots
 
     def over(self, rest: Any) -> Self:
         """The same project through another transport: whatever takes requests as `PooledRest` does."""
