@@ -71,7 +71,12 @@ def test_hadolint_finds_nothing() -> None:
     [
         (
             "vendor.github-workflows",
-            [".github/workflows/ci.yml", ".github/workflows/release.yml", "github/.github/workflows/whisperctl.yml"],
+            [
+                ".github/workflows/ci.yml",
+                ".github/workflows/nightly.yml",
+                ".github/workflows/release.yml",
+                "github/.github/workflows/whisperctl.yml",
+            ],
         ),
         ("vendor.github-actions", ["action.yml"]),
         ("vendor.dependabot", [".github/dependabot.yml"]),
