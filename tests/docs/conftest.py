@@ -15,7 +15,7 @@ from ubiops_emulator import testing
 from ubiops_emulator.testing import Emulator
 
 NOT_COPIED = shutil.ignore_patterns(
-    ".venv", ".git", "__pycache__", ".*_cache", ".hypothesis", "build", "site", "scripts"
+    ".venv", ".git", "__pycache__", ".*_cache", ".coverage*", ".hypothesis", "build", "site", "scripts"
 )
 
 
