@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from whisperctl.apply.context import ApplyContext, T
-from whisperctl.apply.lease import FRESH
+from whisperctl.apply.first_read import FirstRead
 from whisperctl.apply.polling import wait_for
 from whisperctl.clock import Backoff
 from whisperctl.control.api import Api, Json
@@ -95,23 +95,21 @@ def change_now(api: Api, address: Address, body_of: Callable[[Json | None], Json
 
 
 def change_unchanged(
-    context: ApplyContext, address: Address, body_of: Callable[[Json], Json], read: tuple[Json, float] | None = None
+    context: ApplyContext, address: Address, body_of: Callable[[Json], Json], first: FirstRead | None = None
 ) -> None:
     """Change an object that nobody has touched since the plan was made, as follows from it right before each try.
 
-    `read` is the object as it was read unchanged, and the clock's `boottime` before that: it does for the first try.
+    `first` is the object as it was just read, unchanged.
 
     Raises:
         StalePlan: somebody has touched it, or it is gone.
     """
     urgent, may_have_arrived = context.api.urgent(seconds=None), False
-    first, began = read or (None, 0.0)
-    for_first_try = [first] if first is not None else []
     calls = access_to(context, address, urgent)
 
     def attempt() -> Json:
         nonlocal may_have_arrived
-        raw = for_first_try.pop() if for_first_try and context.clock.boottime() - began <= FRESH else None
+        raw = first.take() if first is not None else None
         if raw is None:
             # Once a try may have arrived, what has changed may be our own doing: nothing but the labels is looked at.
             raw = calls.read() if may_have_arrived else unchanged(context, address, urgent)

@@ -26,6 +26,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
+from whisperctl.apply.first_read import FRESH, FirstRead
 from whisperctl.apply.holder import GONE, OVER, SECONDS, NotFree, Sightings, Taken, holder_in_words, is_at_work
 from whisperctl.apply.lease_label import LeaseLabel
 from whisperctl.apply.taking import FIRST_LOOK, SETTLE, Taking
@@ -41,8 +42,6 @@ RENEW_EVERY = 25.0
 """Seconds between renewals: one may be lost before the margin is reached."""
 RETRY_EVERY = 3.0
 """Seconds after which a renewal that failed is tried again."""
-FRESH = 2.0
-"""Seconds for which what was read may be written back while the lease is held."""
 LOOK_EVERY = 2.0
 """Seconds between looks at a lease that somebody else holds."""
 GIVE_UP = 3600.0
@@ -239,19 +238,16 @@ class Lease:
         Raises:
             ApiError, StalePlan: it could not be written, or may not be any more.
         """
-        read, before, labels = self._clock.boottime(), Labels.of(raw).all, body["labels"]
+        first = FirstRead(raw, self._clock.boottime(), self._clock)
+        before, labels = Labels.of(raw).all, body["labels"]
         changed = {name: labels.get(name) for name in {*before, *labels} if before.get(name) != labels.get(name)}
         with self._renewing:
             earlier = dict(self.label.changes)
             self.label.changes |= {name: text for name, text in changed.items() if name not in lease_change(None)}
 
-        for_first_try = [raw]
-
         def attempt() -> Json:
             with self._one_try():
-                now = for_first_try.pop() if for_first_try else None
-                if now is None or self._clock.boottime() - read > FRESH:
-                    now = self.label.read()
+                now = first.take() or self.label.read()
                 return self._fenced.update_deployment(self.deployment, {**body, "labels": self.label.over(now)})
 
         try:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 
+from whisperctl.apply.first_read import FirstRead
 from whisperctl.apply.holder import NotFree, Taken
 from whisperctl.apply.lease_label import LeaseLabel
 from whisperctl.clock import StoppableClock
@@ -58,12 +59,11 @@ class Taking:
 
     def _written(self, raw: Json, start: float) -> tuple[Json, float]:
         """The deployment right before the lease was written, and when the first try began that may have done it."""
-        free = Labels.of(raw).lease
-        for_first_try = [raw]
+        free, first = Labels.of(raw).lease, FirstRead(raw, start, self._clock, QUICK / 2)
 
         def attempt() -> tuple[Json, float]:
-            began, before = start, for_first_try.pop() if for_first_try else None
-            if before is None or self._clock.boottime() - start > QUICK / 2:
+            began, before = start, first.take()
+            if before is None:
                 began, before = self._clock.boottime(), self._label.read()
             holder = Labels.of(before).lease
             if before is None or (holder is not None and holder != free and not self._label.is_on(before)):

@@ -11,6 +11,7 @@ from contextlib import suppress
 from typing import assert_never
 
 from whisperctl.apply.context import ApplyContext
+from whisperctl.apply.first_read import FirstRead
 from whisperctl.apply.fresh import access_to, change_unchanged, create_once, read_now, unchanged, write_labels
 from whisperctl.apply.payloads import change, creation, desired_labels
 from whisperctl.control.api import Json
@@ -127,6 +128,6 @@ def update(context: ApplyContext, operation: Operation) -> None:
             def body_of(now: Json) -> Json:
                 return {**body, "labels": desired_labels(context, address, now)}
 
-            change_unchanged(context, address, body_of, (raw, began))
+            change_unchanged(context, address, body_of, FirstRead(raw, began, context.clock))
         else:
             context.saw(address, access_to(context, address).change(raw, body))
