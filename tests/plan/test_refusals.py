@@ -183,3 +183,15 @@ def test_more_credits_than_the_policy_or_the_flag_allows_are_refused(
 
 def test_what_is_destroyed_costs_nothing() -> None:
     assert planned(limited(0.0), priced(10.0), destroy=True).refused == ()
+
+
+@pytest.mark.parametrize("name", ["l" * 256, "é" * 60], ids=["long", "escaped"])
+def test_a_label_that_cannot_be_recorded_is_refused_before_anything_is_written(name: str) -> None:
+    def labelled(label: str) -> Desired:
+        declared = stack()
+        return desired(replace(declared, version=replace(declared.version, labels={label: "x"})))
+
+    [remark] = planned(labelled(name), NOTHING).refused
+    assert remark.text == "this label's name is too long to be recorded.\n  Choose a shorter one."
+    assert not planned(labelled(name), applied(BEFORE), destroy=True).refused
+    assert not planned(labelled(name[:40]), NOTHING).refused

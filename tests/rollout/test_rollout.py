@@ -194,6 +194,18 @@ def _id(project: Project, version: str, name: str) -> str:
     return next(str(item["id"]) for item in project.api().env_vars("alpha", version) if item["name"] == name)
 
 
+def test_a_long_list_of_names_is_put_aside_and_comes_back(project: Project) -> None:
+    names = ";".join(["openai/whisper-small", *(f"openai/whisper-small-{number}" for number in range(30))])
+    listed = {"version": {"labels": {"openai-model-names": names}}}
+    project.apply(**line(**listed))
+    [first] = versions(project)
+    file = project.write(**line(env={"HEARS": "Hello, world!"}, **listed))
+    assert project.cli("apply", "--yes", str(file)).code == 0
+    assert "openai-model-names" not in versions(project)[first]["labels"]
+    assert project.cli("rollback", "--yes", str(file)).code == 0
+    assert versions(project)[first]["labels"]["openai-model-names"] == names
+
+
 def test_a_paused_line_switches_and_sleeps_on(project: Project) -> None:
     # Without these labels the version that is paused has nothing left to lose when it falls asleep, but its pause.
     unlisted = {"version": {"labels": {"openai-compatible": None, "openai-model-names": None}}}

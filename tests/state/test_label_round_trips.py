@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.state.test_labels import NAME, NAMES, WORD, round_trip
+from tests.state.test_labels import NAME, WORD, round_trip
 from whisperctl.state.labels import Labels, new
 from whisperctl.state.records import (
     LeaseHolder,
@@ -69,14 +69,25 @@ def test_the_other_single_values_come_back(texts: list[str], numbers: list[int])
     assert Labels(labels.written(digest=f"{texts[2]}0")).rendering is None
 
 
-@given(names=NAMES, commits=st.lists(st.none() | st.text("0123456789abcdef", min_size=40, max_size=40), max_size=3))
-def test_secrets_listings_and_revisions_come_back(names: list[str], commits: list[str | None]) -> None:
+LONG = st.text(st.characters(exclude_categories=["Cs"]), max_size=600)
+LISTED = st.dictionaries(NAME.filter(lambda name: "=" not in name), LONG, max_size=3)
+
+
+@given(listed=LISTED, commits=st.lists(st.none() | st.text("0123456789abcdef", min_size=40, max_size=40), max_size=3))
+def test_secrets_listings_and_revisions_come_back(listed: dict[str, str], commits: list[str | None]) -> None:
     revisions = [RecordedRevision(f"i{n}", f"d{n}", "tag", commit or "") for n, commit in enumerate(commits)]
-    listed = {name.replace("=", ""): text for name, text in zip(names, reversed(names), strict=True)}
     labels = round_trip({}, revisions=revisions, listed=listed, secrets={"A": "00ff.11ee", "B_2": "22.33"})
     assert labels.revisions == revisions
     assert labels.listed == listed
     assert labels.secrets == {"A": "00ff.11ee", "B_2": "22.33"}
+
+
+@pytest.mark.parametrize(
+    "text", ["0::" + "\x80" * 4 + "\U00010000" * 12, "whisper;" * 40, "=2=a=" * 60, "a" * 999, ""], ids=len
+)
+def test_a_listing_that_one_label_does_not_hold_comes_back(text: str) -> None:
+    listed = {"openai-compatible": "true", "openai-model-names": text}
+    assert round_trip({}, listed=listed).listed == listed
 
 
 @given(name=NAME, flags=st.lists(WORD, max_size=40))

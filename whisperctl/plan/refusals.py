@@ -1,4 +1,4 @@
-"""What no plan may do: touch objects of somebody else, delete what a foreign service uses, cost too much."""
+"""What no plan may do: touch or delete what others have or use, cost too much, or set what cannot be recorded."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from whisperctl.errors import NotOwned, Refused
 from whisperctl.plan.changes import Change, Remark
 from whisperctl.plan.cost import Cost
 from whisperctl.plan.proposal import Proposal
-from whisperctl.state.desired import Desired, spec_path
+from whisperctl.state.desired import Desired, spec_path, tracked_names
+from whisperctl.state.label_text import fits
 from whisperctl.state.live import Live
 from whisperctl.state.ownership import owner
 from whisperctl.state.resources import service_address
@@ -50,7 +51,16 @@ def refusals(
     desired: Desired, live: Live, changes: Sequence[Change], cost: Cost, max_credits: float | None
 ) -> list[Remark]:
     """Why `apply` does not perform a plan with these changes; `plan`, `drift` and `show` only say it."""
-    return [*_used(desired, live, changes), *_too_dear(desired, cost, max_credits)]
+    return [*_unrecordable(desired, changes), *_used(desired, live, changes), *_too_dear(desired, cost, max_credits)]
+
+
+def _unrecordable(desired: Desired, changes: Iterable[Change]) -> Iterator[Remark]:
+    """Names of labels that are too long for the label that remembers who set them."""
+    for address in (change.address for change in changes if change.action != "delete"):
+        for name in tracked_names(desired.declared[address]) if address in desired.declared else ():
+            if not fits(name):
+                text = "this label's name is too long to be recorded.\n  Choose a shorter one."
+                yield Remark(source=desired.stack.source(*spec_path(desired.stack, address, name)), text=text)
 
 
 def _too_dear(desired: Desired, cost: Cost, max_credits: float | None) -> Iterator[Remark]:

@@ -54,13 +54,22 @@ def in_labels(name: str, items: Iterable[str]) -> dict[str, str]:
     return {name if number == 1 else f"{name}-{number}": text for number, text in enumerate(texts, 1)}
 
 
+def fits(item: str) -> bool:
+    """Whether one label holds the item of a list."""
+    return len(_escaped(item)) <= MAX_LENGTH
+
+
 def cut(item: str) -> str:
     """The item of a list, cut to what one label holds of it; an ellipsis tells that something is missing."""
-    if len(_escaped(item)) <= MAX_LENGTH:
-        return item
-    while len(_escaped(item + "...")) > MAX_LENGTH:
-        item = item[:-1]
-    return item + "..."
+    return item if fits(item) else beginning(item, "", "...") + "..."
+
+
+def beginning(text: str, before: str, behind: str = "") -> str:
+    """As much of the text's beginning as one label holds between the two others."""
+    text = text[:MAX_LENGTH]
+    while text and not fits(before + text + behind):
+        text = text[:-1]
+    return text
 
 
 def _escaped(item: str) -> str:

@@ -32,9 +32,11 @@ from whisperctl.state.records import (
     Rendering,
     RolloutRecord,
     lease_of,
+    listed_of,
     made_of,
     packed_commits,
     packed_lease,
+    packed_listed,
     packed_made,
     packed_rendering,
     packed_revision,
@@ -284,7 +286,7 @@ class Labels:
     @property
     def listed(self) -> dict[str, str]:
         """Labels that list a version at the project's OpenAI-compatible endpoint, while it sleeps without them."""
-        return dict(item.split("=", 1) for item in items(self.all, _LISTED) if "=" in item)
+        return listed_of(items(self.all, _LISTED))
 
     @property
     def start_seconds(self) -> int | None:
@@ -365,15 +367,14 @@ def lease_change(holder: LeaseHolder | None) -> dict[str, str | None]:
 
 
 def _pack_revisions(revisions: Sequence[RecordedRevision]) -> dict[str, str]:
-    newest = revisions[:KEPT_REVISIONS]
-    texts = {f"{_REVISION}{number}": packed_revision(revision) for number, revision in enumerate(newest, 1)}
-    return texts | in_labels(_COMMITS, packed_commits(newest))
+    texts = {f"{_REVISION}{number}": packed_revision(each) for number, each in enumerate(revisions[:KEPT_REVISIONS], 1)}
+    return texts | in_labels(_COMMITS, packed_commits(revisions[:KEPT_REVISIONS]))
 
 
 _LISTS: Final[Mapping[str, str]] = {"env_names": _ENV_NAMES, "tracked": _TRACKED, "tags": _TAGS}
 _MAPS: Final[Mapping[str, tuple[str, Callable[[Any], dict[str, str]]]]] = {
     "secrets": (_SECRET, lambda secrets: {_SECRET + name: text for name, text in secrets.items()}),
-    "listed": (_LISTED, lambda labels: in_labels(_LISTED, (f"{name}={text}" for name, text in labels.items()))),
+    "listed": (_LISTED, lambda listed: in_labels(_LISTED, packed_listed(listed))),
     "revisions": (_REVISION, _pack_revisions),
     "made": (_MADE, lambda made: in_labels(_MADE, packed_made(made))),
 }

@@ -5,11 +5,11 @@ Pure values. Which label holds which is known by `labels`, how much fits into on
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal, cast, get_args
 
-from whisperctl.state.label_text import cut
+from whisperctl.state.label_text import beginning, cut, fits
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +134,7 @@ def packed_made(made: MadeFrom) -> list[str]:
         cut(f"model {made.model}") if made.model else "",
         cut(f"flags {made.flags}") if made.flags else "",
         f"commit {made.commit}" if made.commit else "",
-        served if made.served and cut(served) == served else "",
+        served if made.served and fits(served) else "",
     ]
 
 
@@ -148,6 +148,33 @@ def made_of(items: Iterable[str]) -> MadeFrom:
         commit=texts.get("commit", ""),
         served=texts.get("served", ""),
     )
+
+
+def packed_listed(listed: Mapping[str, str]) -> list[str]:
+    """The items of the list of labels that are put aside: `NAME=TEXT`, the rest of a long text as `=2=NAME=TEXT`."""
+    packed = []
+    for name, text in listed.items():
+        head, number = f"{name}=", 1
+        part = beginning(text, head)
+        while 0 < len(part) < len(text):
+            packed.append(head + part)
+            number, text = number + 1, text[len(part) :]
+            head = f"={number}={name}="
+            part = beginning(text, head)
+        packed.append(head + text)
+    return packed
+
+
+def listed_of(items: Iterable[str]) -> dict[str, str]:
+    """The labels that the items of that list tell."""
+    listed: dict[str, str] = {}
+    for item in items:
+        match item.split("=", 3):
+            case ["", _number, name, rest]:
+                listed[name] = listed.get(name, "") + rest
+            case [name, *texts] if texts:
+                listed[name] = "=".join(texts)
+    return listed
 
 
 _NONE: Final = "-"
