@@ -49,8 +49,9 @@ def until(met: Callable[[], object]) -> None:
     raise AssertionError("it never was")
 
 
-def nothing_is_under_way() -> bool:
-    return not any(thread.name == "wake" for thread in threading.enumerate())
+def under_way() -> set[threading.Thread]:
+    """The waking requests of this process; those of another test may still wait for their answers."""
+    return {thread for thread in threading.enumerate() if thread.name == "wake"}
 
 
 @pytest.mark.parametrize("status", [0, 429, 502, 503, 504])
@@ -67,9 +68,9 @@ def test_a_lost_request_is_sent_again(clock: HandClock, status: int) -> None:
 
 @pytest.mark.parametrize("error", [Unhealthy("no GPU"), NotFound("POST", "/requests", 404, "no version")])
 def test_a_request_that_fails_ends_every_wait(clock: HandClock, error: WhisperctlError) -> None:
-    wake = Wake(Requests(error).send)
+    wake, earlier = Wake(Requests(error).send), under_way()
     wake.start()
-    until(nothing_is_under_way)
+    until(lambda: not under_way() - earlier)
     for wait in (wake.check, lambda: wake.wait(clock, 600, "version/a/b")):
         with pytest.raises(type(error)):
             wait()
@@ -93,11 +94,11 @@ def test_as_many_are_under_way_as_instances_are_wanted() -> None:
 
 
 def test_an_interrupt_sends_nothing_more_and_is_no_failure() -> None:
-    requests = Requests(Interrupted("now"))
+    requests, earlier = Requests(Interrupted("now")), under_way()
     wake = Wake(requests.send)
     wake.start()
     assert requests.done.acquire(timeout=30)
-    until(nothing_is_under_way)
+    until(lambda: not under_way() - earlier)
     wake.check()
     assert requests.sent == 1
 

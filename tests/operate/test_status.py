@@ -97,11 +97,11 @@ def test_env_vars_that_may_not_be_read_cost_a_warning_only(operator: Operator, c
 
 def test_an_endpoint_at_its_limit_of_requests_is_not_called_unhealthy(operator: Operator, api: Api) -> None:
     api.update_service("speech-door", {"rate_limit": 1})
-    operator.good("status")
-    ran = operator.good("status")
-    assert "not known: the service's limit of requests is used up" in ran.out
-    [document] = json.loads(operator.good("status", "--format", "json").out)["stacks"]
-    assert document["services"][0]["healthy"] is None
+    # Of two looks one after the other the second is refused, or else a new minute has begun between them.
+    texts = [operator.good("status").out for _ in range(3)]
+    assert any("not known: the service's limit of requests is used up" in text for text in texts)
+    stacks = [json.loads(operator.good("status", "--format", "json").out)["stacks"][0] for _ in range(3)]
+    assert None in [stack["services"][0]["healthy"] for stack in stacks]
 
 
 def test_a_failed_build_and_what_still_serves(operator: Operator, api: Api, control: httpx.Client) -> None:
